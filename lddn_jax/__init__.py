@@ -1,0 +1,73 @@
+"""Layered Digital Dynamic Networks in JAX: arbitrary delay graphs, verified gradients, identification from data."""
+
+from lddn_jax import data, initializers, losses, transfer
+from lddn_jax.data.sequences import Sequences, windows
+from lddn_jax.delays import zero_state
+from lddn_jax.errors import (
+    CheckpointError,
+    DataError,
+    LDDNError,
+    NumericalError,
+    PrecisionError,
+    ShapeError,
+    TopologyError,
+)
+from lddn_jax.gradients.api import differentiable, jacobian, value_and_grad
+from lddn_jax.gradients.autodiff import Autodiff
+from lddn_jax.gradients.base import AbstractGradient
+from lddn_jax.gradients.bptt import BPTT
+from lddn_jax.gradients.check import GradientReport, check_gradients
+from lddn_jax.gradients.finite_difference import FiniteDifference
+from lddn_jax.gradients.rtrl import RTRL
+from lddn_jax.gradients.sensitivity import SensitivityBPTT
+from lddn_jax.network import Network, close_loop, open_loop
+from lddn_jax.plan import plan
+from lddn_jax.simulate import Trajectory, predict, simulate
+from lddn_jax.topology import Connection, Input, Layer, Topology, TopologyWarning
+from lddn_jax.training.base import AbstractTrainer
+from lddn_jax.training.first_order import Optax
+from lddn_jax.training.fit import Fitted, fit
+
+__all__ = [
+    "BPTT",
+    "RTRL",
+    "AbstractGradient",
+    "AbstractTrainer",
+    "Autodiff",
+    "CheckpointError",
+    "Connection",
+    "DataError",
+    "FiniteDifference",
+    "Fitted",
+    "GradientReport",
+    "Input",
+    "LDDNError",
+    "Layer",
+    "Network",
+    "NumericalError",
+    "Optax",
+    "PrecisionError",
+    "SensitivityBPTT",
+    "Sequences",
+    "ShapeError",
+    "Topology",
+    "TopologyError",
+    "TopologyWarning",
+    "Trajectory",
+    "check_gradients",
+    "close_loop",
+    "data",
+    "differentiable",
+    "fit",
+    "initializers",
+    "jacobian",
+    "losses",
+    "open_loop",
+    "plan",
+    "predict",
+    "simulate",
+    "transfer",
+    "value_and_grad",
+    "windows",
+    "zero_state",
+]

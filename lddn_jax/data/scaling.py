@@ -1,0 +1,280 @@
+"""Scaling: every channel of a record brought to the range in which a network learns well, and back.
+
+A scaler is an affine map for each channel (the last axis), found once from a record and then fixed:
+
+    MinMax     z = low + (high − low) (x − min) / (max − min)        MATLAB's mapminmax
+    Standard   z = (x − mean) / std,   std with N − 1                MATLAB's mapstd
+
+It is a pytree of its constants, so `apply` and `invert` run under `jit`, `vmap` and `grad`; both return
+the dtype they are given. A channel that is constant in the record has no width to divide by: it maps to
+the middle of the range (0 for `Standard`) with slope 1, so it comes back as its constant, and a new value
+in that channel survives `invert(apply(x))` as well.
+
+NaN (a missing sample) is ignored when fitting and stays NaN in `apply` and `invert`.
+
+Reference: LeCun, Bottou, Orr & Müller, "Efficient BackProp", 1998, section 4.3.
+"""
+
+import abc
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.core import Tracer
+from jax.typing import ArrayLike
+
+from lddn_jax.errors import DataError, ShapeError
+
+
+class AbstractScaler(eqx.Module):
+    """The map z = start + width (x − anchor) / span for each channel of a signal `(*batch, time, size)`."""
+
+    @abc.abstractmethod
+    def _constants(self) -> tuple[Array, float | int, Array, Array]:
+        """Start `(size,)`, width, anchor `(size,)` and span `(size,)`."""
+
+    def apply(self, x: ArrayLike) -> Array:
+        """From the units of the record to scaled units.
+
+        Args:
+            x: a signal `(*batch, time, size)` in the record's units.
+
+        Returns:
+            The same shape and dtype, in scaled units.
+
+        Raises:
+            ShapeError: the last axis is not that of the record the scaler was fitted to.
+        """
+        x, start, width, anchor, span = self._fitted_to(x, "apply")
+        return start + width * ((x - anchor) / span)  # dividing first: both ends of a range are met exactly
+
+    def invert(self, z: ArrayLike) -> Array:
+        """From scaled units back to the units of the record.
+
+        Args:
+            z: a signal `(*batch, time, size)` in scaled units.
+
+        Returns:
+            The same shape and dtype, in the record's units.
+
+        Raises:
+            ShapeError: the last axis is not that of the record the scaler was fitted to.
+        """
+        z, start, width, anchor, span = self._fitted_to(z, "invert")
+        return anchor + span * ((z - start) / width)
+
+    def error_scale(self) -> Array:
+        """The factor `(size,)` that turns an error in scaled units into one in the record's units.
+
+        An RMSE is multiplied by it, a mean squared error by its square.
+        """
+        _, width, _, span = self._constants()
+        return span / width
+
+    def to_dict(self) -> dict[str, Any]:
+        """The scaler in words and numbers that JSON can hold."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        dtype = next(str(value.dtype) for value in values.values() if eqx.is_array(value))
+        plain = {name: value.tolist() if eqx.is_array(value) else value for name, value in values.items()}
+        return {"kind": type(self).__name__, "dtype": dtype, **plain}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "AbstractScaler":
+        """The scaler that `to_dict` described.
+
+        Raises:
+            DataError: it is of another kind, or an entry is missing.
+        """
+        names = ["dtype", *(field.name for field in dataclasses.fields(cls))]
+        if data.get("kind") != cls.__name__ or not set(names) <= set(data):
+            raise DataError(
+                f"{cls.__name__}.from_dict was given the kind {data.get('kind')!r} with {list(data)}; "
+                f"it needs kind {cls.__name__!r} with {names}, as to_dict() writes. "
+                "lddn_jax.data.scaling.from_dict(data) reads a scaler of any kind."
+            )
+        values = {name: data[name] for name in names[1:]}
+        return cls(**{name: _array(v, data["dtype"]) if isinstance(v, list) else v for name, v in values.items()})
+
+    def _fitted_to(self, x: ArrayLike, verb: str) -> tuple[Array, Array, float | int, Array, Array]:
+        """`x` as a floating array and the constants in its dtype and rank: no promotion is left to JAX."""
+        start, width, anchor, span = self._constants()
+        x = jnp.asarray(x)
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            x = x.astype(jnp.result_type(float))
+        if x.ndim < 1 or x.shape[-1] != anchor.shape[0]:
+            raise ShapeError(
+                f"{type(self).__name__}.{verb} was given an array of shape {x.shape}, but its record had "
+                f"{anchor.shape[0]} channel(s): it needs (*batch, time, {anchor.shape[0]}). "
+                "A single channel gets its axis by x[..., None]."
+            )
+        axes = tuple(range(x.ndim - 1))
+        start, anchor, span = (jnp.expand_dims(c.astype(x.dtype), axes) for c in (start, anchor, span))
+        return x, start, width, anchor, span
+
+
+class MinMax(AbstractScaler):
+    """Brings the smallest and largest value of each channel to `low` and `high` (MATLAB's mapminmax).
+
+    Attributes:
+        lowest: the smallest value of each channel in the record, `(size,)`, in the record's units.
+        highest: the largest, `(size,)`.
+        low: what `lowest` becomes.
+        high: what `highest` becomes.
+
+    Example:
+        >>> import numpy as np
+        >>> position = np.array([[0.0], [3.0], [6.0]])
+        >>> scaler = MinMax.fit(position)
+        >>> scaler.apply(position)[:, 0].tolist()
+        [-1.0, 0.0, 1.0]
+        >>> scaler.invert(scaler.apply(position))[:, 0].tolist()
+        [0.0, 3.0, 6.0]
+        >>> scaler.error_scale().tolist()
+        [3.0]
+    """
+
+    lowest: Array
+    highest: Array
+    low: float | int = eqx.field(static=True, default=-1.0)
+    high: float | int = eqx.field(static=True, default=1.0)
+
+    def __check_init__(self):
+        if not (np.isfinite([self.low, self.high]).all() and self.low < self.high):
+            raise DataError(
+                f"MinMax was asked for the range low={self.low}, high={self.high}; low must be smaller "
+                "than high, and both finite: MinMax.fit(x, low=-1.0, high=1.0)."
+            )
+
+    @classmethod
+    def fit(cls, x: ArrayLike, low: float | int = -1.0, high: float | int = 1.0) -> "MinMax":
+        """Finds the range of every channel.
+
+        Args:
+            x: the record, `(*batch, time, size)`; NaN entries are ignored.
+            low: the scaled value of the smallest entry.
+            high: the scaled value of the largest entry.
+
+        Returns:
+            The scaler, its constants in the dtype of `x`.
+
+        Raises:
+            DataError: a channel is all NaN or holds an infinity, or `low >= high`.
+            ShapeError: `x` has fewer than two axes.
+        """
+        columns, dtype = _columns(x, "MinMax.fit")
+        return cls(_array(np.nanmin(columns, axis=0), dtype), _array(np.nanmax(columns, axis=0), dtype), low, high)
+
+    def _constants(self):
+        width = self.high - self.low
+        constant = self.highest == self.lowest
+        start = jnp.where(constant, self.low + width / 2, self.low).astype(self.lowest.dtype)
+        return start, width, self.lowest, jnp.where(constant, width, self.highest - self.lowest)
+
+
+class Standard(AbstractScaler):
+    """Brings each channel to mean 0 and standard deviation 1 (MATLAB's mapstd).
+
+    The standard deviation divides by N − 1, as MATLAB's does; NumPy's default divides by N.
+
+    Attributes:
+        mean: the mean of each channel of the record, `(size,)`, in the record's units.
+        deviation: its standard deviation, `(size,)`; 1 for a constant channel.
+
+    Example:
+        >>> import numpy as np
+        >>> scaler = Standard.fit(np.array([[1.0], [2.0], [3.0]]))
+        >>> scaler.mean.tolist(), scaler.deviation.tolist()
+        ([2.0], [1.0])
+        >>> scaler.apply(np.array([[4.0]])).tolist()
+        [[2.0]]
+    """
+
+    mean: Array
+    deviation: Array
+
+    @classmethod
+    def fit(cls, x: ArrayLike) -> "Standard":
+        """Finds mean and standard deviation of every channel.
+
+        Args:
+            x: the record, `(*batch, time, size)`; NaN entries are ignored.
+
+        Returns:
+            The scaler, its constants in the dtype of `x`.
+
+        Raises:
+            DataError: a channel is all NaN or holds an infinity.
+            ShapeError: `x` has fewer than two axes.
+        """
+        columns, dtype = _columns(x, "Standard.fit")
+        lowest = np.nanmin(columns, axis=0)
+        # Rounding gives equal numbers a mean that is not theirs and so a tiny deviation: ask for equality.
+        constant = lowest == np.nanmax(columns, axis=0)
+        mean = np.where(constant, lowest, np.nanmean(columns, axis=0))
+        degrees = np.maximum(np.isfinite(columns).sum(axis=0) - 1, 1)
+        deviation = np.sqrt(np.nansum((columns - mean) ** 2, axis=0) / degrees)
+        return cls(_array(mean, dtype), _array(np.where(constant, 1.0, deviation), dtype))
+
+    def _constants(self):
+        return jnp.zeros_like(self.mean), 1, self.mean, self.deviation
+
+
+def from_dict(data: Mapping[str, Any]) -> AbstractScaler:
+    """The scaler that any scaler's `to_dict` described.
+
+    Args:
+        data: what `to_dict` returned, perhaps by way of JSON.
+
+    Returns:
+        A `MinMax` or a `Standard`.
+
+    Raises:
+        DataError: the kind is unknown, or an entry is missing.
+
+    Example:
+        >>> import numpy as np
+        >>> scaler = MinMax.fit(np.array([[0.0], [1.0]]))
+        >>> from_dict(scaler.to_dict()).to_dict() == scaler.to_dict()
+        True
+    """
+    kinds: dict[str, type[AbstractScaler]] = {"MinMax": MinMax, "Standard": Standard}
+    if data.get("kind") not in kinds:
+        raise DataError(f"There is no scaler of kind {data.get('kind')!r}; the kinds are {', '.join(kinds)}.")
+    return kinds[data["kind"]].from_dict(data)
+
+
+def _columns(x: ArrayLike, where: str) -> tuple[np.ndarray, np.dtype]:
+    """The record as checked float64 columns `(samples, size)`, and the dtype that its scaler will have."""
+    if isinstance(x, Tracer):
+        raise DataError(
+            f"{where} was called inside jit, vmap or grad, where values cannot be checked. Fit the scaler "
+            "on the whole record outside and pass it in; apply and invert run anywhere."
+        )
+    array = np.asarray(x)
+    if array.ndim < 2:
+        raise ShapeError(
+            f"{where} was given an array of shape {array.shape}; it needs (*batch, time, size), one channel "
+            "for each entry of the last axis. A single channel gets its axis by x[:, None]."
+        )
+    dtype = array.dtype if jnp.issubdtype(array.dtype, jnp.floating) else np.dtype(float)
+    # Sums over a long float32 record lose digits: statistics are taken in float64.
+    columns = array.reshape(-1, array.shape[-1]).astype(np.float64)
+    for problem, bad in (
+        ("holds an infinity", np.isinf(columns).any(axis=0)),
+        ("is all NaN or empty", np.isnan(columns).all(axis=0)),
+    ):
+        if bad.any():
+            raise DataError(
+                f"{where}: channel {int(np.argmax(bad))} of {array.shape[-1]} {problem}, so it has no range. "
+                "Drop the channel, or mark bad samples as NaN, which is ignored: "
+                "x = np.where(np.isfinite(x), x, np.nan)."
+            )
+    return columns, dtype
+
+
+def _array(values: Any, dtype: Any) -> Array:
+    return jnp.asarray(np.asarray(values, dtype=dtype))

@@ -1,0 +1,180 @@
+"""Tapped delay lines and delay states: the only file that computes t − d.
+
+Inside the package signals lie time first, `(time, *batch, size)`, so that reading a tap is a slice of the first axis.
+A tapped delay line over a whole sequence is the signal with the values before its first step put in
+front, read through one window per delay:
+
+    line = [ a(−D) … a(−1) | a(0) … a(T−1) ]        a(t−d), t = 0…T−1:   line[D−d : D−d+T]
+
+The adjoint reads the future instead: line = [ n̄(0) … n̄(T−1) | 0 … 0 ], n̄(t+d): line[d : d+T]. `reverse=True` means this
+one everywhere below. Windows of an array are what XLA turns into plain reads; a ring buffer is not.
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from lddn_jax.errors import ShapeError
+from lddn_jax.plan import plan
+from lddn_jax.signals import Signals, by_name, check_last_axes
+from lddn_jax.topology import Connection, Topology, TopologyWarning
+
+DelayState = dict[str, Array]
+
+
+def state_sizes(topology: Topology) -> dict[str, tuple[int, int]]:
+    """Returns `(longest delay, size)` for every input and layer that is read through a delay."""
+    return {name: (d, topology.sizes[name]) for name, d in plan(topology).longest_delays.items()}
+
+
+def zero_state(topology: Topology, batch: tuple[int, ...] = (), dtype=None) -> DelayState:
+    """Returns a delay state of zeros: `(*batch, longest delay, size)` by input or layer, oldest value first.
+
+    Args:
+        topology: The topology.
+        batch: Batch axes.
+        dtype: Of the arrays; None is JAX's default float.
+
+    Example:
+        >>> from lddn_jax.topology import *
+        >>> topology = Topology([Input("u", 1)], [Layer("y", 1)], [Connection("u", to="y", delays=(0, 3))], ["y"])
+        >>> zero_state(topology)["u"].shape
+        (3, 1)
+    """
+    dtype = jnp.result_type(float) if dtype is None else dtype
+    return {name: jnp.zeros((*batch, *shape), dtype) for name, shape in state_sizes(topology).items()}
+
+
+def as_state(topology: Topology, given: Mapping | None, batch: tuple[int, ...], dtype) -> DelayState:
+    """Returns a checked delay state of shape `(*batch, longest delay, size)`; None is zeros.
+
+    A state without batch axes serves every sequence of a batch.
+
+    Raises:
+        ShapeError: If a source is missing or unknown, or a shape does not fit.
+    """
+    if given is None:
+        return zero_state(topology, batch, dtype)
+    sizes = state_sizes(topology)
+    if not isinstance(given, Mapping):
+        raise ShapeError(f"a delay state is a dict by input and layer, here with {sorted(sizes)}; not {type(given)}.")
+    state = {}
+    for name, value in by_name("delay state", given, sizes).items():
+        what, (longest, size) = f"delay state of {name!r}", sizes[name]
+        value = jnp.asarray(value, dtype)
+        check_last_axes(what, value.shape, size)
+        if value.shape[-2] != longest:
+            raise ShapeError(
+                f"{what} has shape {value.shape}; needed are its last {longest} values, oldest first: "
+                f"(*batch, {longest}, {size})."
+            )
+        if value.shape[:-2] not in ((), batch):
+            raise ShapeError(
+                f"{what} has batch shape {value.shape[:-2]}, but the signals have {batch}. "
+                "Give one state per sequence, or one without batch axes for all."
+            )
+        if value.shape[:-2] != batch:
+            value = jnp.broadcast_to(value.reshape((1,) * len(batch) + value.shape), (*batch, longest, size))
+        state[name] = value
+    return state
+
+
+def extend(before: Array | None, signal: Array, reverse: bool = False) -> Array:
+    """Joins a signal with what lies before it (after it, in reverse) on the time axis."""
+    if before is None:
+        return signal
+    return jnp.concatenate((signal, before) if reverse else (before, signal))
+
+
+def last(line: Array, count: int, reverse: bool = False) -> Array:
+    """The `count` values nearest to what comes next: the new content of a delay line."""
+    return line[:count] if reverse else line[line.shape[0] - count :]
+
+
+def taps(line: Array, delays: Sequence[int], steps: int, reverse: bool = False) -> Array:
+    """Reads an extended signal through all `delays`, side by side on the last axis.
+
+    Args:
+        line: What `extend` returns, for a signal of `steps` steps.
+        delays: The delays to read.
+        steps: Number of time steps to read.
+        reverse: Whether to read t + d instead of t − d.
+
+    Returns:
+        `(steps, *batch, len(delays) · size)`, delay-major: all elements of the first delay, then of the next.
+    """
+    held = line.shape[0] - steps
+    starts = [d if reverse else held - d for d in delays]
+    windows = [line[start : start + steps] for start in starts]
+    return windows[0] if len(windows) == 1 else jnp.concatenate(windows, axis=-1)
+
+
+def taps_before(held: Array, delays: Sequence[int], steps: int, reverse: bool = False) -> Array:
+    """As `taps`, for steps whose own values are not known yet: no delay may be shorter than `steps`."""
+    starts = [d - steps if reverse else held.shape[0] - d for d in delays]
+    windows = [held[start : start + steps] for start in starts]
+    return windows[0] if len(windows) == 1 else jnp.concatenate(windows, axis=-1)
+
+
+def tap(line: Array, d: int) -> Array:
+    """The single value d steps before the one that comes next: a(t−d) from `[… a(t−2), a(t−1)]`."""
+    return line[line.shape[0] - d]
+
+
+def resized(line: Array | None, count: int, reverse: bool = False) -> Array | None:
+    """Cuts a delay line to its nearest `count` values, or fills it up with zeros on the far side."""
+    if line is None:
+        return None
+    missing = count - line.shape[0]
+    if missing <= 0:
+        return last(line, count, reverse)
+    zeros = jnp.zeros((missing, *line.shape[1:]), line.dtype)
+    return jnp.concatenate((line, zeros) if reverse else (zeros, line))
+
+
+def reaching_back(adjoint: Array, delays: Sequence[int], longest: int) -> Array:
+    """Reads n̄(τ + d) at τ = −D … −1, the times that a delay state holds; n̄ is zero before t = 0.
+
+    Args:
+        adjoint: n̄, `(time, *batch, size)`.
+        delays: The delays d to read through.
+        longest: D, the length of the state.
+
+    Returns:
+        `(longest, *batch, len(delays) · size)`.
+    """
+    first = resized(adjoint[:longest], longest, reverse=True)
+    before = jnp.zeros((longest, *adjoint.shape[1:]), adjoint.dtype)
+    return taps(jnp.concatenate((before, first)), delays, longest, reverse=True)
+
+
+def cut(signal: Array, start: int, before: int, after: int) -> Array:
+    """Returns the `before` values up to `start` and the `after` values from it on, of `(*batch, time, size)`."""
+    return signal[..., start - before : start + after, :]
+
+
+def inputs_as_state(topology: Topology, inputs: Signals, state: DelayState) -> tuple[Topology, DelayState, Signals]:
+    """Writes the same simulation with every input sequence moved into the delay state.
+
+    Reading an input through T more delays, while the input itself is zero, reads the sequence from the state:
+    p(t−d) with p in [0, T) is the value T + d steps back in a line that ends with p. So a method that
+    differentiates with respect to delay states also gives derivatives with respect to inputs.
+
+    Returns:
+        The topology with longer delays, its delay state, and inputs of zeros. The weights stay as they are.
+    """
+    steps = next(iter(inputs.values())).shape[-2]
+    connections = [
+        Connection(c.source, c.to, tuple(d + steps for d in c.delays)) if c.source in inputs else c
+        for c in topology.connections
+    ]
+    with warnings.catch_warnings():  # about idle parts, which the user has been warned of already
+        warnings.simplefilter("ignore", TopologyWarning)
+        moved = Topology(topology.inputs, topology.layers, connections, topology.outputs)
+    longer = dict(state)
+    for name in moved.input_names & plan(moved).longest_delays.keys():
+        parts = [state[name]] if name in state else []
+        longer[name] = jnp.concatenate([*parts, inputs[name]], axis=-2)
+    return moved, longer, {name: jnp.zeros_like(signal) for name, signal in inputs.items()}

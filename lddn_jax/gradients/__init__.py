@@ -1,0 +1,1 @@
+"""Ways to differentiate a network, and the calls that use them."""

@@ -1,0 +1,183 @@
+"""The calls: a value with its gradient, a Jacobian, and a simulation that JAX can differentiate by a chosen method."""
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+from jax.custom_derivatives import SymbolicZero
+from jaxtyping import Array
+
+from lddn_jax.delays import DelayState, inputs_as_state
+from lddn_jax.errors import ShapeError
+from lddn_jax.gradients.base import AbstractGradient, AbstractLinearization
+from lddn_jax.gradients.bptt import BPTT
+from lddn_jax.gradients.rtrl import RTRL
+from lddn_jax.losses import AbstractLoss, check_no_nan
+from lddn_jax.network import Network, assemble
+from lddn_jax.signals import Signals, as_signals
+from lddn_jax.simulate import prepare
+from lddn_jax.topology import Topology
+
+
+def value_and_grad(
+    loss: AbstractLoss, net: Network, data: Any, method: AbstractGradient | None = None
+) -> tuple[Array, Network]:
+    """Returns the loss of a network on data, and its gradient as a Network.
+
+    The explicit derivative ∂ᵉF/∂a of the loss is `jax.grad` of a plain function of the outputs; the dynamic part
+    is the method's. Works under `jit`, and under `vmap` over networks or data.
+
+    Args:
+        loss: From `lddn_jax.losses`.
+        net: The network.
+        data: `Sequences`, or anything with `inputs`, `targets`, `state` and `weights`.
+        method: How to differentiate; `BPTT()` if None.
+
+    Returns:
+        The value, a scalar, and a Network of derivatives.
+
+    Raises:
+        ShapeError: If names or shapes do not fit the topology.
+        DataError: If a target is NaN and the loss has `missing="error"`.
+
+    Example:
+        >>> import jax.numpy as jnp, lddn_jax as lddn
+        >>> topology = lddn.Topology([lddn.Input("u", 1)], [lddn.Layer("y", 1, transfer="linear")],
+        ...                          [lddn.Connection("u", to="y")], ["y"])
+        >>> net = lddn.Network(topology, init="zeros")
+        >>> data = lddn.Sequences(jnp.ones((4, 1)), jnp.ones((4, 1)))
+        >>> value, gradient = lddn.value_and_grad(lddn.losses.SumSquaredError(), net, data)
+        >>> float(value), float(gradient.b["y"][0])
+        (4.0, -8.0)
+    """
+    value, gradient, _ = _value_and_grad(loss, net, *prepare_data(loss, net, data), method or BPTT())
+    return value, gradient
+
+
+def jacobian(net: Network, data: Any, method: AbstractGradient | None = None) -> dict[str, Array]:
+    """Returns ∂(outputs)/∂(flat parameters), `(*batch, time, size, parameters)` by output layer.
+
+    Args:
+        net: The network; the last axis has the order of `net.ravel()` and `net.parameter_names()`.
+        data: `Sequences`; targets only tell the number of steps of a network without inputs.
+        method: How to differentiate; `RTRL()` if None.
+
+    Raises:
+        ShapeError: If names or shapes do not fit the topology.
+    """
+    steps = None
+    if not net.topology.inputs and data.targets is not None:
+        sizes = {name: net.topology.sizes[name] for name in net.topology.outputs}
+        steps = next(iter(as_signals("target", data.targets, sizes, net.dtype).values())).shape[-2]
+    return (method or RTRL()).jacobian(net, data.inputs, data.state, steps=steps)
+
+
+def prepare_data(loss: AbstractLoss, net: Network, data: Any) -> tuple[Signals, Signals, DelayState, Any, int]:
+    """Checks data against a network: inputs, targets, delay state, error weights and number of steps."""
+    sizes = {name: net.topology.sizes[name] for name in net.topology.outputs}
+    targets = as_signals("target", data.targets, sizes, net.dtype)
+    some = next(iter(targets.values()))
+    inputs, state, steps = prepare(net, data.inputs, data.state, None if net.topology.inputs else some.shape[-2])
+    batch = next((s.shape[:-2] for signals in (inputs, state) for s in signals.values()), ())
+    if some.shape[:-1] != (*batch, steps):
+        raise ShapeError(
+            f"targets have (*batch, time) = {some.shape[:-1]}, but inputs and state have {(*batch, steps)}; "
+            "each target belongs to one step of one sequence."
+        )
+    if loss.missing == "error":
+        for name, target in targets.items():
+            check_no_nan(f"target {name!r}", target)
+    return inputs, targets, state, data.weights, steps
+
+
+@jax.jit(static_argnames="steps")
+def _value_and_grad(loss, net, inputs, targets, state, weights, steps, method) -> tuple[Array, Network, DelayState]:
+    linearization = method.linearize(net, inputs, state, steps)
+    outputs = {name: linearization.a[name] for name in net.topology.outputs}
+
+    def explicit(net, outputs):
+        return loss.value(net, outputs, targets, weights)
+
+    value, (decay, cotangents) = jax.value_and_grad(explicit, argnums=(0, 1))(net, outputs)
+    gradient, state_gradient = linearization.pullback(cotangents)
+    return value, jax.tree.map(lambda g, w: g + w, gradient, decay), state_gradient
+
+
+def differentiable(method: AbstractGradient):
+    """Returns a simulation whose reverse-mode derivative is the given method's.
+
+    Args:
+        method: For example `BPTT()`.
+
+    Returns:
+        `run(net, inputs, state=None, *, steps=None) -> outputs`, the arguments and outputs of `predict`. `jax.grad`,
+        `jax.vjp`, `jit` and `vmap` work through it, with respect to the network, the inputs and the delay state,
+        so a network may stand in the middle of any other computation. Forward mode (`jax.jvp`, `jax.jacfwd`)
+        raises a TypeError from JAX: ask `method.jacobian` instead.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, lddn_jax as lddn
+        >>> topology = lddn.Topology([lddn.Input("u", 1)], [lddn.Layer("y", 1, transfer="linear")],
+        ...                          [lddn.Connection("u", to="y")], ["y"])
+        >>> net = lddn.Network(topology, init="zeros")
+        >>> run = lddn.differentiable(lddn.BPTT())
+        >>> float(jax.grad(lambda net: run(net, jnp.ones((4, 1)))["y"].sum())(net).b["y"][0])
+        4.0
+    """
+    structure = jax.tree.structure(method)
+
+    def run(net: Network, inputs: Any, state: Mapping | None = None, *, steps: int | None = None) -> Signals:
+        inputs, state, steps = prepare(net, inputs, state, steps)
+        return _differentiable(structure, steps)(net, inputs, state)
+
+    return run
+
+
+class _Residual(eqx.Module):
+    linearization: AbstractLinearization
+    topology: Topology = eqx.field(static=True)
+    with_inputs: bool = eqx.field(static=True)
+
+
+@functools.lru_cache(maxsize=256)
+def _differentiable(structure: Any, steps: int):
+    method = jax.tree.unflatten(structure, ())
+
+    def outputs(net, a):
+        return {name: a[name] for name in net.topology.outputs}
+
+    @jax.custom_vjp
+    def run(net, inputs, state):
+        return outputs(net, method.linearize(net, inputs, state, steps).a)
+
+    def forward(net, inputs, state):
+        topology, with_inputs = net.topology, any(leaf.perturbed for leaf in jax.tree.leaves(inputs))
+        net, inputs, state = jax.tree.map(lambda leaf: leaf.value, (net, inputs, state))
+        if with_inputs:
+            moved, state, inputs = inputs_as_state(topology, inputs, state)
+            net = assemble(moved, net.IW, net.LW, net.b)
+        linearization = method.linearize(net, inputs, state, steps)
+        return outputs(net, linearization.a), _Residual(linearization, topology, with_inputs)
+
+    def backward(residual, cotangents):
+        topology = residual.topology
+        known = {name: c for name, c in cotangents.items() if not isinstance(c, SymbolicZero)}
+        gradient, state = residual.linearization.pullback(known)
+        if not residual.with_inputs:
+            return gradient, None, state
+        gradient = assemble(topology, gradient.IW, gradient.LW, gradient.b)
+        inputs = {}
+        for name in topology.input_names:
+            if name in state:
+                held = state[name].shape[-2] - steps
+                state[name], inputs[name] = state[name][..., :held, :], state[name][..., held:, :]
+                if held == 0:
+                    del state[name]
+            else:
+                inputs[name] = None
+        return gradient, inputs, state
+
+    run.defvjp(forward, backward, symbolic_zeros=True)
+    return run

@@ -1,0 +1,72 @@
+"""JAX's own derivatives of a plain scan: the yardstick for everything written by hand.
+
+The simulation here is the equations read out loud, one `lax.scan` over time with one product for each connection and
+delay. It shares neither blocks nor chunks nor slopes with the rest of the package, so that an error there shows.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array
+
+from lddn_jax import transfer
+from lddn_jax.contraction import einsum
+from lddn_jax.delays import DelayState, extend, last, tap
+from lddn_jax.gradients.base import AbstractGradient, AbstractLinearization
+from lddn_jax.network import Network
+from lddn_jax.plan import plan
+from lddn_jax.signals import Signals
+from lddn_jax.simulate import time_first, time_last
+
+
+class Autodiff(AbstractGradient):
+    """`jax.vjp` (pullback) and `jax.jacfwd` (Jacobian) of a plain scan."""
+
+    def linearize(self, net: Network, inputs: Signals, state: DelayState, steps: int) -> AbstractLinearization:
+        """Runs `jax.vjp`."""
+        a, pull = jax.vjp(lambda net, state: plain_scan(net, inputs, state, steps), net, state)
+        return _AutodiffLinearization(a, pull)
+
+    def derivatives(self, net: Network, inputs: Signals, state: DelayState, steps: int) -> dict[str, Array]:
+        """Runs `jax.jacfwd`."""
+        flat, unravel = ravel_pytree(net)
+
+        def outputs(flat):
+            a = plain_scan(unravel(flat), inputs, state, steps)
+            return {name: a[name] for name in net.topology.outputs}
+
+        return jax.jacfwd(outputs)(flat)
+
+
+class _AutodiffLinearization(AbstractLinearization):
+    a: Signals
+    pull: eqx.Module | object
+
+    def pullback(self, cotangents):
+        zeros = {name: jnp.zeros_like(a) for name, a in self.a.items()}
+        return self.pull(zeros | cotangents)
+
+
+def plain_scan(net: Network, inputs: Signals, state: DelayState, steps: int) -> Signals:
+    """Returns every layer's output, `(*batch, time, neurons)`, by the definition."""
+    topology = net.topology
+    shape = next((signal.shape[:-2] for signals in (inputs, state) for signal in signals.values()), ())
+
+    def step(lines, now):
+        values = dict(now)
+        for name in plan(topology).simulation_order:
+            n = jnp.zeros((*shape, topology.sizes[name]), net.dtype)
+            if name in net.b:
+                n = n + net.b[name].reshape((1,) * len(shape) + net.b[name].shape)
+            for (to, source), delays in topology.delays.items():
+                if to == name:
+                    weights = net.IW if source in topology.input_names else net.LW
+                    for k, d in enumerate(delays):
+                        value = values[source] if d == 0 else tap(lines[source], d)
+                        n = n + einsum("...j,ij->...i", value, weights[to, source][k])
+            values[name] = transfer.get(topology.layer(name).transfer).function(n)
+        lines = {name: last(extend(line, values[name][None]), line.shape[0]) for name, line in lines.items()}
+        return lines, {layer.name: values[layer.name] for layer in topology.layers}
+
+    return time_last(jax.lax.scan(step, time_first(state), time_first(inputs), length=steps)[1])

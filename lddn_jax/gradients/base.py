@@ -1,0 +1,200 @@
+"""What a gradient method is.
+
+The loss enters only through its explicit derivative ∂ᵉF/∂a, the derivative through the outputs of the same time
+step. What a method adds is the dynamic part: how an output depends on parameters and delay states through all
+earlier steps. Backward methods turn cotangents of layer outputs into those of parameters; forward methods carry
+derivatives along with the simulation. Either one gives the other:
+
+    jacobian row of an output element = pullback of a one at that element          (`AbstractAdjoint`)
+    pullback of cotangents ā          = Σ_t ā(t)ᵀ ∂a(t)/∂x                          (`AbstractForward`)
+"""
+
+import abc
+from collections.abc import Mapping, Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from lddn_jax.contraction import einsum
+from lddn_jax.delays import DelayState, state_sizes
+from lddn_jax.network import Network
+from lddn_jax.signals import Signals, as_signals
+from lddn_jax.simulate import prepare
+
+
+class AbstractLinearization(eqx.Module):
+    """A simulation together with what its method needs to differentiate it.
+
+    Attributes:
+        a: Every layer's output, `(*batch, time, neurons)`.
+    """
+
+    a: eqx.AbstractVar[Signals]
+
+    @abc.abstractmethod
+    def pullback(self, cotangents: Signals) -> tuple[Network, DelayState]:
+        """Turns ∂ᵉF/∂a of any layers into ∂F/∂parameters, summed over batch and time, and ∂F/∂state."""
+
+
+class AbstractGradient(eqx.Module):
+    """A way to differentiate a network: an object to pass as `method` or `gradient`.
+
+    `inputs` and `state` are as for `lddn_jax.simulate`. A method is a pytree without arrays, equal by value.
+    """
+
+    @property
+    def name(self) -> str:
+        """The method's name, as tables print it."""
+        return repr(self).removesuffix("()")
+
+    @abc.abstractmethod
+    def linearize(self, net: Network, inputs: Signals, state: DelayState, steps: int) -> AbstractLinearization:
+        """Simulates, and keeps what `pullback` needs; arguments as `lddn_jax.simulate.prepare` returns them."""
+
+    @abc.abstractmethod
+    def derivatives(self, net: Network, inputs: Signals, state: DelayState, steps: int) -> dict[str, Array]:
+        """Returns ∂(outputs)/∂(flat parameters) by output layer; arguments as `prepare` returns them."""
+
+    def pullback(
+        self, net: Network, inputs, state: Mapping | None, cotangents, *, steps: int | None = None
+    ) -> tuple[Network, DelayState]:
+        """Turns explicit derivatives of layer outputs into derivatives of parameters and delay states.
+
+        Args:
+            net: The network.
+            inputs: As for `simulate`.
+            state: As for `simulate`.
+            cotangents: ∂ᵉF/∂a, `(*batch, time, neurons)` by layer, for any layers (zero for those left out).
+            steps: As for `simulate`; the cotangents tell it too.
+
+        Returns:
+            ∂F/∂parameters as a Network, and ∂F/∂state with the batch axes of the inputs.
+
+        Raises:
+            ShapeError: If a name or shape does not fit.
+        """
+        sizes = {name: net.topology.layer(name).size for name in dict(cotangents)}
+        cotangents = as_signals("cotangent", cotangents, sizes, net.dtype)
+        if steps is None and not net.topology.inputs and cotangents:
+            steps = next(iter(cotangents.values())).shape[-2]
+        return _pullback(self, net, *prepare(net, inputs, state, steps), cotangents)
+
+    def jacobian(
+        self, net: Network, inputs, state: Mapping | None = None, *, steps: int | None = None
+    ) -> dict[str, Array]:
+        """Returns ∂(outputs)/∂(flat parameters), `(*batch, time, size, parameters)` by output layer.
+
+        The order of the last axis is that of `net.ravel()`; other arguments are those of `simulate`.
+        """
+        return _jacobian(self, net, *prepare(net, inputs, state, steps))
+
+
+@jax.jit(static_argnames="steps")
+def _pullback(method, net, inputs, state, steps, cotangents):
+    return method.linearize(net, inputs, state, steps).pullback(cotangents)
+
+
+@jax.jit(static_argnames="steps")
+def _jacobian(method, net, inputs, state, steps):
+    return method.derivatives(net, inputs, state, steps)
+
+
+class AbstractAdjoint(AbstractGradient):
+    """A method that is written as a pullback; its Jacobian takes one pullback for each output element."""
+
+    def derivatives(self, net: Network, inputs: Signals, state: DelayState, steps: int) -> dict[str, Array]:
+        """Returns ∂(outputs)/∂(flat parameters), one pullback for each output element and time step."""
+
+        def one_sequence(inputs, state):
+            linearization = self.linearize(net, inputs, state, steps)
+
+            def rows(name):
+                size = net.topology.sizes[name]
+
+                def row(k):
+                    one = jnp.zeros(steps * size, net.dtype).at[k].set(1).reshape(steps, size)
+                    return linearization.pullback({name: one})[0].ravel()[0]
+
+                # A few at a time: all at once would hold a whole backward pass for every output element.
+                found = jax.lax.map(row, jnp.arange(steps * size), batch_size=64)
+                return found.reshape(steps, size, found.shape[-1])
+
+            return {name: rows(name) for name in net.topology.outputs}
+
+        batch = _batch_shape(inputs, state)
+        for _ in batch:
+            one_sequence = jax.vmap(one_sequence)
+        return one_sequence(inputs, state)
+
+
+class AbstractForward(AbstractGradient):
+    """A method that carries ∂a/∂x along; x is the flat parameters, followed by the delay state's elements."""
+
+    @abc.abstractmethod
+    def sensitivities(
+        self,
+        net: Network,
+        inputs: Signals,
+        state: DelayState,
+        steps: int,
+        layers: Sequence[str],
+        with_state: bool,
+    ) -> tuple[Signals, dict[str, Array]]:
+        """Returns every layer's output, and ∂a/∂x of `layers`, `(*batch, time, neurons, x)`.
+
+        x ends with the elements of the sequence's own delay state, in the order of `jax.tree.leaves`, if
+        `with_state`.
+        """
+
+    def linearize(self, net: Network, inputs: Signals, state: DelayState, steps: int) -> AbstractLinearization:
+        """Keeps only what is needed to carry derivatives once it is known which layers are asked for."""
+        a, _ = self.sensitivities(net, inputs, state, steps, (), with_state=False)
+        return _ForwardLinearization(a, self, net, inputs, state, steps)
+
+    def derivatives(self, net: Network, inputs: Signals, state: DelayState, steps: int) -> dict[str, Array]:
+        """Returns ∂(outputs)/∂(flat parameters) from one run of the method."""
+        return self.sensitivities(net, inputs, state, steps, net.topology.outputs, with_state=False)[1]
+
+
+class _ForwardLinearization(AbstractLinearization):
+    a: Signals
+    method: AbstractForward
+    net: Network
+    inputs: Signals
+    state: DelayState
+    steps: int = eqx.field(static=True)
+
+    def pullback(self, cotangents):
+        _, jacobians = self.method.sensitivities(
+            self.net, self.inputs, self.state, self.steps, tuple(sorted(cotangents)), with_state=True
+        )
+        flat, unravel = self.net.ravel()
+        batch = _batch_shape(self.inputs, self.state)
+        per_sequence = jnp.zeros((*batch, flat.size + state_count(self.net)), flat.dtype)
+        for name, jacobian in jacobians.items():
+            per_sequence = per_sequence + einsum("...tip,...ti->...p", jacobian, cotangents[name])
+        gradient = per_sequence[..., : flat.size].reshape(-1, flat.size).sum(axis=0)
+        return unravel(gradient), split_state(self.net, per_sequence[..., flat.size :])
+
+
+def state_count(net: Network) -> int:
+    """Number of elements in one sequence's delay state."""
+    return sum(longest * size for longest, size in state_sizes(net.topology).values())
+
+
+def split_state(net: Network, flat: Array) -> DelayState:
+    """Turns `(*batch, elements)` into a delay state, sources in the order of `jax.tree.leaves`."""
+    state, start = {}, 0
+    for name, (longest, size) in sorted(state_sizes(net.topology).items()):
+        state[name] = flat[..., start : start + longest * size].reshape(*flat.shape[:-1], longest, size)
+        start += longest * size
+    return state
+
+
+def _batch_shape(inputs: Signals, state: DelayState) -> tuple[int, ...]:
+    for signals in (inputs, state):
+        for signal in signals.values():
+            return signal.shape[:-2]
+    return ()

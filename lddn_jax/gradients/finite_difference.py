@@ -1,0 +1,81 @@
+"""Derivatives by moving one parameter at a time and looking.
+
+    order 2:  ∂a/∂x ≈ [a(x+h) − a(x−h)] / 2h                                   error O(h²)
+    order 4:  ∂a/∂x ≈ [−a(x+2h) + 8 a(x+h) − 8 a(x−h) + a(x−2h)] / 12h         error O(h⁴)
+
+Slow, approximate, and nobody's algebra: an error shared by every other method would still show here.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+from lddn_jax.errors import LDDNError
+from lddn_jax.gradients.base import AbstractForward
+from lddn_jax.simulate import run, time_last
+
+_STENCILS = {2: ((1, 0.5),), 4: ((1, 8 / 12), (2, -1 / 12))}
+
+
+class FiniteDifference(AbstractForward):
+    """Central differences of the outputs.
+
+    Args:
+        order: 2 (two points) or 4 (five points).
+        step: h, relative to max(1, |x|). None is the power of the machine epsilon that balances rounding and
+            truncation: ε^(1/3) for order 2, ε^(1/5) for order 4.
+
+    Raises:
+        LDDNError: If the order is another one, or the step is not positive.
+
+    Press et al., *Numerical Recipes*, 3rd ed., section 5.7; Fornberg (1988) for the five-point weights.
+    """
+
+    order: int = eqx.field(default=2, static=True)
+    step: float | None = eqx.field(default=None, static=True)
+
+    def __check_init__(self):
+        if self.order not in _STENCILS:
+            raise LDDNError(f"FiniteDifference(order={self.order!r}): order is 2 or 4.")
+        if self.step is not None and not self.step > 0:
+            raise LDDNError(f"FiniteDifference(step={self.step!r}): a step is positive; leave it out for the default.")
+
+    def sensitivities(self, net, inputs, state, steps, layers, with_state):
+        """Simulates twice (or four times) for each parameter."""
+        a = time_last(run(net, inputs, state, steps)[1])
+        if not layers:
+            return a, {}
+        weights, unravel = ravel_pytree(net)
+        count = weights.size
+        starts = jax.tree.leaves(state) if with_state else []
+        total = count + sum(s.shape[-1] * s.shape[-2] for s in starts)
+        epsilon = self.step or float(jnp.finfo(net.dtype).eps) ** (1 / (self.order + 1))
+
+        def moved(k, distance):
+            """All chosen layers' outputs with element k of x moved (of the state: in every sequence)."""
+            shifted, place, leaves = (
+                unravel(weights + jnp.where(jnp.arange(count) == k, distance, 0)),
+                count,
+                [],
+            )
+            for s in starts:
+                size = s.shape[-1] * s.shape[-2]
+                here = (jnp.arange(size) + place == k).reshape((1,) * (s.ndim - 2) + s.shape[-2:])
+                leaves.append(s + jnp.where(jnp.broadcast_to(here, s.shape), distance, 0))
+                place += size
+            changed = jax.tree.unflatten(jax.tree.structure(state), leaves) if with_state else state
+            found = time_last(run(shifted, inputs, changed, steps)[1])
+            return {name: found[name] for name in layers}
+
+        def derivative(k):
+            x = jnp.where(k < count, weights[jnp.minimum(k, count - 1)], 0) if count else jnp.zeros((), net.dtype)
+            h = epsilon * jnp.maximum(jnp.abs(x), 1)
+            total = {name: jnp.zeros_like(a[name]) for name in layers}
+            for multiple, weight in _STENCILS[self.order]:
+                above, below = moved(k, multiple * h), moved(k, -multiple * h)
+                total = jax.tree.map(lambda s, p, m, w=weight: s + w * (p - m) / h, total, above, below)
+            return total
+
+        rows = jax.lax.map(derivative, jnp.arange(total), batch_size=64)
+        return a, {name: jnp.moveaxis(row, 0, -1) for name, row in rows.items()}

@@ -1,0 +1,146 @@
+"""Backpropagation through time as the textbook has it, with sensitivities of the static part.
+
+Cut the network at its positive delays. What is left within one time step is static, and
+
+    S^{u,m}(t) = ∂ᵉa^u(t)/∂n^m(t)
+    S^{u,u} = Ḟ^u(n^u(t)),    S^{u,m} = Σ_{k: m feeds k, delay 0} S^{u,k} LW^{k,m}(0) Ḟ^m(n^m(t))
+
+is found by walking each static path backward. With the sets
+
+    U         layers compared with a target, or read through a positive delay
+    X         layers fed by an input, or through a positive delay
+    E^X_LW(u) layers x of X that read u through a positive delay
+    E^U_S(x)  layers u of U with S^{u,x} ≠ 0
+
+**The recursion, derived.** F depends on parameters through the outputs a^u(t), u ∈ U, only. Let φ^u(t) be the
+derivative of F with respect to a^u(t), the other outputs of U at the same time held fixed; their dependence on
+each other within the step is what S carries, so counting it here again would count it twice. Then a^u(t) acts
+on F directly, and through every net input n^x(t+d), d > 0, that reads it; and n^x(t+d) acts on F through all
+outputs a^{u'}(t+d) of its own step:
+
+    φ^u(t) = ∂ᵉF/∂a^u(t) + Σ_{x ∈ E^X_LW(u)} Σ_{d ∈ DL_{x,u}, d > 0} LW^{x,u}(d)ᵀ n̄^x(t+d)
+    n̄^x(t+d) = Σ_{u' ∈ E^U_S(x)} S^{u',x}(t+d)ᵀ φ^{u'}(t+d)
+
+and, once φ is known at all times, for every layer
+
+    n̄^m(t) = Σ_{u ∈ E^U_S(m)} S^{u,m}(t)ᵀ φ^u(t)
+
+This is the form that eq. (14.39) of the book must take: a slip in that equation as printed was reported and
+confirmed by the authors, and the equations that follow it there agree with this one. The points that matter:
+sensitivity and φ are taken at t + d, the same time, never one at t; the sum is over the u' that x reaches, not
+over the u that it reads; both factors stand transposed; only positive delays enter, since zero delays are
+inside S.
+
+Hagan, Demuth, Beale & De Jesús, *Neural Network Design*, 2nd ed., ch. 14; De Jesús & Hagan (2007), section III.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from lddn_jax import transfer
+from lddn_jax.contraction import einsum
+from lddn_jax.delays import DelayState, extend, last, taps_before
+from lddn_jax.gradients.base import AbstractAdjoint, AbstractLinearization
+from lddn_jax.gradients.gather import gather
+from lddn_jax.network import Network
+from lddn_jax.plan import Pair, plan
+from lddn_jax.recursion import Values
+from lddn_jax.signals import Signals
+from lddn_jax.simulate import run, time_first, time_last
+
+
+class SensitivityBPTT(AbstractAdjoint):
+    """The textbook's backpropagation through time, by S^{u,m} and φ^u; see the module's derivation.
+
+    It costs a product of matrices per pair (u, m), so `BPTT` is the one to train with; this one is to read and to
+    compare with.
+    """
+
+    def linearize(self, net: Network, inputs: Signals, state: DelayState, steps: int) -> AbstractLinearization:
+        """Simulates and keeps net inputs and outputs."""
+        n, a = run(net, inputs, state, steps)
+        return _Sensitivities(time_last(a), net, n, time_first(inputs) | a, time_first(state))
+
+
+class _Sensitivities(AbstractLinearization):
+    a: Signals
+    net: Network
+    n: Values
+    signals: Values
+    before: Values
+
+    def pullback(self, cotangents: Signals) -> tuple[Network, DelayState]:
+        delayed = _delayed(self.net)
+        explicit = time_first(cotangents)
+        U = sorted({*explicit, *(source for _, source in delayed)})
+        X = sorted({to for to, _ in delayed})  # inputs' layers need no recursion: nothing flows back into an input
+        S = static_sensitivities(self.net, U, self.n, self.signals)
+        phi = self._phi(explicit, U, X, S, delayed)
+        n_bar = {name: _through(S, U, name, phi, self.n[name]) for name in self.n}
+        return gather(self.net, self.signals, self.before, n_bar)
+
+    def _phi(self, explicit: Values, U: list[str], X: list[str], S: dict[Pair, Array], delayed) -> Values:
+        """Runs the recursion for φ^u from the last step to the first."""
+        explicit = {u: explicit.get(u, jnp.zeros_like(self.signals[u])) for u in U}
+        if not delayed:
+            return explicit
+
+        def step(future, now):
+            explicit_now, S_now = now
+            phi = dict(explicit_now)
+            for (x, u), delays in delayed.items():
+                for d in delays:
+                    weights = self.net.LW[x, u][self.net.topology.delays[x, u].index(d)]
+                    (ahead,) = taps_before(future[x], (d,), 1, reverse=True)
+                    phi[u] = phi[u] + einsum("ij,...i->...j", weights, ahead)
+            n_bar = {x: _through(S_now, U, x, phi, future[x][0]) for x in X}
+            future = {
+                x: last(extend(line, n_bar[x][None], reverse=True), line.shape[0], reverse=True)
+                for x, line in future.items()
+            }
+            return future, phi
+
+        def nothing_after(x):
+            longest = max(delays[-1] for (to, _), delays in delayed.items() if to == x)
+            return jnp.zeros((longest, *self.signals[x].shape[1:]), self.signals[x].dtype)
+
+        needed = {(u, x): value for (u, x), value in S.items() if x in X}
+        return jax.lax.scan(step, {x: nothing_after(x) for x in X}, (explicit, needed), reverse=True)[1]
+
+
+def static_sensitivities(net: Network, U: list[str], n: Values, a: Values) -> dict[Pair, Array]:
+    """Returns S^{u,m}(t) where it is not zero, `(time, *batch, neurons of u, neurons of m)` by (u, m)."""
+    topology = net.topology
+    functions = {layer.name: transfer.get(layer.transfer) for layer in topology.layers}
+    slopes = {name: f.slope(n[name], a[name]) for name, f in functions.items()}
+    S: dict[Pair, Array] = {}
+    for u in U:
+        for m in reversed(plan(topology).simulation_order):
+            reached = jnp.broadcast_to(jnp.eye(topology.sizes[u], dtype=net.dtype), (*a[u].shape, topology.sizes[u]))
+            paths = [reached] if m == u else []
+            for (k, source), delays in topology.delays.items():
+                if source == m and delays[0] == 0 and (u, k) in S:
+                    paths.append(einsum("...uk,km->...um", S[u, k], net.LW[k, m][0]))
+            if paths:
+                total = sum(paths[1:], start=paths[0])
+                if functions[m].elementwise:
+                    S[u, m] = total * slopes[m][..., None, :]
+                else:
+                    S[u, m] = einsum("...uk,...km->...um", total, slopes[m])
+    return S
+
+
+def _delayed(net: Network) -> dict[Pair, tuple[int, ...]]:
+    """Positive delays of the layer weights that have any, by (x, u)."""
+    positive = {pair: tuple(d for d in net.topology.delays[pair] if d > 0) for pair in net.LW}
+    return {pair: delays for pair, delays in sorted(positive.items()) if delays}
+
+
+def _through(S: dict[Pair, Array], U: list[str], m: str, phi: Values, like: Array) -> Array:
+    """n̄^m = Σ_{u ∈ E^U_S(m)} S^{u,m}ᵀ φ^u."""
+    n_bar = jnp.zeros_like(like)
+    for u in U:
+        if (u, m) in S:
+            n_bar = n_bar + einsum("...um,...u->...m", S[u, m], phi[u])
+    return n_bar

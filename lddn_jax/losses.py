@@ -1,0 +1,223 @@
+"""Performance indices: how far outputs are from targets, as one number F.
+
+    e = t − a (target − output);  w the error weights;  F = (1 − r) E + r W, r = `regularization`, as in MATLAB
+
+    SumSquaredError    E = Σ w e²                         W = Σ x²
+    MeanSquaredError   E = Σ w e² / N                     W = Σ x² / P
+    MeanAbsoluteError  E = Σ w |e| / N                    W = Σ x² / P
+    Huber              E = Σ w h_δ(e) / N                 W = Σ x² / P
+    CrossEntropy       E = −Σ w t log a / N_vectors       W = Σ x² / P
+
+N counts the target elements that are not missing, x runs over all P weights and biases. A loss is a plain function of
+the outputs; its explicit derivative ∂ᵉF/∂a is `jax.grad` of it, and everything dynamic is the gradient method's.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array
+
+from lddn_jax.errors import DataError, LDDNError, ShapeError
+from lddn_jax.signals import Signals, by_name, first_nan
+
+
+def _factors(given: Any) -> tuple[tuple[str, float], ...]:
+    return tuple(sorted((str(k), float(v)) for k, v in dict(given or ()).items()))
+
+
+class AbstractLoss(eqx.Module):
+    """A loss: call it as `loss(outputs, targets, weights)`.
+
+    Attributes:
+        missing: "error": a NaN in the targets raises; "mask": it is a don't-care and adds nothing.
+        output_weights: Factors by output layer, as `(("y", 2.0), ...)` or a dict; 1 where not named.
+        regularization: r in [0, 1), the share of the mean (or sum) of squared weights and biases.
+    """
+
+    missing: str = eqx.field(default="error", static=True, kw_only=True)
+    output_weights: tuple = eqx.field(default=(), converter=_factors, static=True, kw_only=True)
+    regularization: float = eqx.field(default=0.0, static=True, kw_only=True)
+
+    def __call__(self, outputs: Signals, targets: Signals, weights: Any = None) -> Array:
+        """Returns E.
+
+        Args:
+            outputs: `(*batch, time, size)` by output layer.
+            targets: Likewise; NaN where missing.
+            weights: Error weights that broadcast against each target, by output layer or one for all; or None.
+
+        Raises:
+            DataError: If a target is NaN while `missing="error"` (checked where values are known).
+            ShapeError: If names or shapes do not fit.
+        """
+        total, count = jnp.zeros((), _dtype(outputs)), 0
+        targets = by_name("target", targets, outputs)
+        weights = error_weights(weights, outputs)
+        factors = dict(self.output_weights)
+        unknown = [name for name in factors if name not in outputs]
+        if unknown:
+            raise ShapeError(f"output_weights names {unknown[0]!r}; the outputs are {sorted(outputs)}.")
+        for name, output in outputs.items():
+            target = jnp.asarray(targets[name], output.dtype)
+            if target.shape != output.shape:
+                raise ShapeError(
+                    f"target {name!r} has shape {target.shape}, but the output has {output.shape}; "
+                    "both are (*batch, time, size)."
+                )
+            if self.missing == "error":
+                check_no_nan(f"target {name!r}", target)
+            known = ~jnp.isnan(target)
+            filled = jnp.where(known, target, jnp.zeros_like(target))
+            factor = jnp.asarray(factors.get(name, 1.0), output.dtype)
+            weight = factor * jnp.where(known, weights[name], jnp.zeros_like(target))
+            term, n = self._terms(output, filled, weight, known)
+            total, count = total + term, count + n
+        return self._scale(total, count)
+
+    def value(self, net: Any, outputs: Signals, targets: Signals, weights: Any = None) -> Array:
+        """Returns F = (1 − r) E + r W, the number that training decreases."""
+        error = self(outputs, targets, weights)
+        if self.regularization == 0:
+            return error
+        return (1 - self.regularization) * error + self.regularization * self.decay(net)
+
+    def decay(self, net: Any) -> Array:
+        """Returns W: the mean of the squared weights and biases (the sum, for the sum of squared errors)."""
+        flat = jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(net)])
+        return self._scale(jnp.sum(flat * flat), flat.size)
+
+    def _terms(self, output: Array, target: Array, weight: Array, known: Array) -> tuple[Array, Any]:
+        """Returns the weighted sum over elements, and how many count."""
+        return jnp.sum(weight * self._error(target - output)), jnp.sum(known)
+
+    def _scale(self, total: Array, count: Any) -> Array:
+        return total / jnp.maximum(jnp.asarray(count, total.dtype), 1)
+
+    def _error(self, e: Array) -> Array:
+        raise LDDNError(f"{type(self).__name__} defines no error function")
+
+    def __check_init__(self):
+        if self.missing not in ("error", "mask"):
+            raise LDDNError(f'missing={self.missing!r}; write missing="error" or missing="mask".')
+        if not 0 <= self.regularization < 1:
+            raise LDDNError(f"regularization={self.regularization!r} must lie in [0, 1).")
+
+
+class AbstractLeastSquares(AbstractLoss):
+    """A loss that is a sum of squares, and so has residuals: what Gauss-Newton methods work on."""
+
+    def residuals(self, outputs: Signals, targets: Signals, weights: Any = None) -> Signals:
+        """Returns √w e by output layer, zero where a target is missing; the sum of their squares is Σ w e²."""
+        targets = by_name("target", targets, outputs)
+        weights = error_weights(weights, outputs)
+        factors = dict(self.output_weights)
+        found = {}
+        for name, output in outputs.items():
+            target = jnp.asarray(targets[name], output.dtype)
+            known = ~jnp.isnan(target)
+            if self.missing == "error":
+                check_no_nan(f"target {name!r}", target)
+            weight = jnp.asarray(factors.get(name, 1.0), output.dtype) * weights[name]
+            found[name] = jnp.where(known, jnp.sqrt(weight) * (jnp.where(known, target, 0) - output), 0)
+        return found
+
+    def _error(self, e: Array) -> Array:
+        return e * e
+
+
+class SumSquaredError(AbstractLeastSquares):
+    """F = Σ w e² over batch, time and elements, without ½ (the book's F; MATLAB's `sse`).
+
+    Example:
+        >>> loss = SumSquaredError()
+        >>> float(loss({"y": jnp.zeros((2, 1))}, {"y": jnp.full((2, 1), 3.0)}))
+        18.0
+    """
+
+    def _scale(self, total, count):
+        return total
+
+
+class MeanSquaredError(AbstractLeastSquares):
+    """F = Σ w e² / N, N the number of target elements that are not missing (MATLAB's `mse`)."""
+
+
+class MeanAbsoluteError(AbstractLoss):
+    """F = Σ w |e| / N (MATLAB's `mae`); the slope at e = 0 is 0."""
+
+    def _error(self, e):
+        return jnp.abs(e)
+
+
+class Huber(AbstractLoss):
+    """F = Σ w h(e) / N with h = ½ e² for |e| ≤ delta and delta (|e| − ½ delta) beyond (`optax.losses.huber_loss`).
+
+    Huber (1964), Annals of Mathematical Statistics 35(1).
+    """
+
+    delta: float = eqx.field(default=1.0, static=True)
+
+    def _error(self, e):
+        return optax.losses.huber_loss(e, jnp.zeros_like(e), self.delta)
+
+
+class CrossEntropy(AbstractLoss):
+    """F = −Σ w t log a, averaged over the target vectors that are not missing (MATLAB's `crossentropy`).
+
+    Targets are probabilities (or one-hot) over the last axis. A vector counts only if none of its elements is NaN.
+
+    Args:
+        logits: False: outputs are probabilities, as of a softmax layer. True: outputs are logits of a linear
+            layer, and a = softmax(output) is part of the loss.
+    """
+
+    logits: bool = eqx.field(default=False, static=True)
+
+    def _terms(self, output, target, weight, known):
+        whole = jnp.all(known, axis=-1, keepdims=True)
+        if self.logits:
+            logarithm = jax.nn.log_softmax(output, axis=-1)
+        else:
+            logarithm = jnp.log(jnp.maximum(output, jnp.finfo(output.dtype).tiny))
+        return -jnp.sum(jnp.where(whole, weight * target * logarithm, 0)), jnp.sum(whole)
+
+
+def error_weights(weights: Any, outputs: Signals) -> dict[str, Array]:
+    """Returns error weights by output layer, each broadcast to the shape of that output."""
+    if weights is None:
+        return {name: jnp.ones_like(output) for name, output in outputs.items()}
+    if not isinstance(weights, Mapping):
+        weights = dict.fromkeys(outputs, weights)
+    found = {}
+    for name, weight in by_name("error weight", weights, outputs).items():
+        weight = jnp.asarray(weight, outputs[name].dtype)
+        shape = outputs[name].shape
+        try:
+            fits = jnp.broadcast_shapes(weight.shape, shape) == shape
+        except ValueError:
+            fits = False
+        if not fits:
+            raise ShapeError(f"error weights of {name!r} have shape {weight.shape}; they must broadcast to {shape}.")
+        weight = weight.reshape((1,) * (len(shape) - weight.ndim) + weight.shape)
+        found[name] = jnp.broadcast_to(weight, shape)
+    return found
+
+
+def check_no_nan(what: str, target: Any):
+    """Raises a DataError that says where the first NaN of a concrete array is."""
+    where = first_nan(target)
+    if where is not None:
+        *batch, time, element = where
+        record = f"sequence {tuple(batch)}, " if batch else ""
+        raise DataError(
+            f'{what} is NaN at {record}time {time}, element {element}. Pass missing="mask" to the loss if missing '
+            "targets are don't-cares, or fill the gap."
+        )
+
+
+def _dtype(outputs: Signals) -> Any:
+    return jnp.result_type(*outputs.values())

@@ -1,0 +1,304 @@
+"""A network: a topology with its numbers, as a pytree.
+
+`IW[to, source]` and `LW[to, source]` are `(delay, to, from)`, `b[layer]` is `(neurons,)`; the topology is static. A
+gradient is the same kind of object, so `gradient.LW["y", "hidden"]` is what it says, and optax, `jax.vmap` and
+`equinox.apply_updates` work on networks as they are.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, ArrayLike
+
+from lddn_jax import initializers, transfer
+from lddn_jax.errors import PrecisionError, ShapeError, TopologyError
+from lddn_jax.topology import Connection, Input, Topology
+
+
+class Network(eqx.Module):
+    """Weights and biases of a topology.
+
+    Args:
+        topology: The declaration.
+        key: A JAX key, such as `jax.random.key(0)`; may be left out when `init` is "zeros".
+        init: "nguyen-widrow" (for functions with a bounded active range; Glorot elsewhere), "glorot",
+            "orthogonal", "uniform", "zeros", or a function; see `lddn_jax.initializers`.
+        dtype: Of all arrays, and of every computation with the network. None is JAX's default float.
+
+    Attributes:
+        IW: Input weights by `(to, source)`, each `(delay, to, from)` in the order of the connection's delays.
+        LW: Layer weights, likewise.
+        b: Biases by layer, each `(neurons,)`; layers declared with `bias=False` have none.
+
+    Raises:
+        TopologyError: If a transfer function or the initializer is unknown, or a key is needed.
+        PrecisionError: If the dtype is float64 while JAX is set to float32.
+
+    Example:
+        >>> from lddn_jax.topology import *
+        >>> topology = Topology([Input("u", 1)], [Layer("y", 2)], [Connection("u", to="y", delays=(0, 3))], ["y"])
+        >>> net = Network(topology, key=jax.random.key(0))
+        >>> net.IW["y", "u"].shape, net.b["y"].shape
+        ((2, 2, 1), (2,))
+    """
+
+    topology: Topology = eqx.field(static=True)
+    IW: dict[tuple[str, str], Array]
+    LW: dict[tuple[str, str], Array]
+    b: dict[str, Array]
+
+    def __init__(
+        self,
+        topology: Topology,
+        *,
+        key: Array | None = None,
+        init: str | initializers.Initializer = "nguyen-widrow",
+        dtype: Any = None,
+    ):
+        initializer = initializers.get(init)
+        _check_key(key, initializer)
+        dtype = _float_dtype(dtype)
+        self.topology, self.IW, self.LW, self.b = topology, {}, {}, {}
+        for layer in topology.layers:
+            transfer.get(layer.transfer)
+            shapes = {
+                source: (len(delays), layer.size, topology.sizes[source])
+                for (to, source), delays in topology.delays.items()
+                if to == layer.name
+            }
+            folded = None if key is None else jax.random.fold_in(key, initializers.name_number(layer.name))
+            weights, bias = initializer(folded, layer, shapes, dtype)
+            for source, shape in shapes.items():
+                _check_shape(f"initial weights of {source!r} -> {layer.name!r}", weights[source], shape)
+                where = self.IW if source in topology.input_names else self.LW
+                where[layer.name, source] = weights[source]
+            if layer.bias:
+                _check_shape(f"initial bias of {layer.name!r}", bias, (layer.size,))
+                self.b[layer.name] = bias
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype of the network's arrays and of every computation with it."""
+        leaves = jax.tree.leaves(self)
+        return jnp.result_type(*leaves) if leaves else jnp.result_type(float)
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of weights and biases (of one network, where arrays carry batch axes of `vmap`)."""
+        weights = sum(
+            len(delays) * self.topology.sizes[to] * self.topology.sizes[source]
+            for (to, source), delays in self.topology.delays.items()
+        )
+        return weights + sum(layer.size for layer in self.topology.layers if layer.bias)
+
+    def with_weights(
+        self,
+        IW: Mapping[tuple[str, str], ArrayLike] | None = None,
+        LW: Mapping[tuple[str, str], ArrayLike] | None = None,
+        b: Mapping[str, ArrayLike] | None = None,
+    ) -> "Network":
+        """Returns a network in which the given arrays stand in place of this network's.
+
+        Args:
+            IW: Some input weights by `(to, source)`, each `(delay, to, from)`.
+            LW: Some layer weights, likewise.
+            b: Some biases by layer.
+
+        Raises:
+            ShapeError: If a name is unknown or a shape differs.
+
+        Example:
+            >>> from lddn_jax.topology import *
+            >>> topology = Topology([Input("u", 1)], [Layer("y", 1)], [Connection("u", to="y")], ["y"])
+            >>> net = Network(topology, init="zeros").with_weights(b={"y": [0.5]})
+            >>> float(net.b["y"][0])
+            0.5
+        """
+        new: dict[str, dict] = {}
+        for field, given in (("IW", IW), ("LW", LW), ("b", b)):
+            old = getattr(self, field)
+            new[field] = dict(old)
+            for name, value in (given or {}).items():
+                if name not in old:
+                    raise ShapeError(f"{field}[{name!r}] does not exist in this network; it has {list(old)}.")
+                array = jnp.asarray(value, self.dtype)
+                _check_shape(f"{field}[{name!r}]", array, old[name].shape)
+                new[field][name] = array
+        return assemble(self.topology, **new)
+
+    def ravel(self) -> tuple[Array, Callable[[Array], "Network"]]:
+        """Returns all weights and biases as one vector `(parameters,)`, and the way back.
+
+        The order is that of `parameter_names`, and of the last axis of every Jacobian.
+
+        Example:
+            >>> from lddn_jax.topology import *
+            >>> topology = Topology([Input("u", 1)], [Layer("y", 1)], [Connection("u", to="y")], ["y"])
+            >>> flat, unravel = Network(topology, init="zeros").ravel()
+            >>> float(unravel(flat + 1).b["y"][0])
+            1.0
+        """
+        return ravel_pytree(self)
+
+    def parameter_names(self) -> list[str]:
+        """Returns a readable name for every element of the flat vector, in its order."""
+        names = []
+        for field, blocks in (("IW", self.IW), ("LW", self.LW)):
+            for to, source in sorted(blocks):
+                sizes = self.topology.sizes[to], self.topology.sizes[source]
+                names += [
+                    f"{field}[{to!r}, {source!r}] delay {d} [{i}, {j}]"
+                    for d in self.topology.delays[to, source]
+                    for i in range(sizes[0])
+                    for j in range(sizes[1])
+                ]
+        return names + [f"b[{name!r}] [{i}]" for name in sorted(self.b) for i in range(self.topology.sizes[name])]
+
+    def summary(self) -> str:
+        """Returns a table of the layers, what feeds each, and how many parameters that makes."""
+        rows = [("layer", "size", "transfer", "fed by", "parameters")]
+        for layer in self.topology.layers:
+            fed = [c for c in self.topology.connections if c.to == layer.name]
+            count = sum(len(c.delays) * layer.size * self.topology.sizes[c.source] for c in fed)
+            name = layer.name + (" (output)" if layer.name in self.topology.outputs else "")
+            sources = [f"{c.source} {list(c.delays)}" for c in fed] + ["bias"] * layer.bias
+            total = count + layer.size * layer.bias
+            rows.append((name, str(layer.size), layer.transfer, ", ".join(sources) or "-", str(total)))
+        widths = [max(len(row[k]) for row in rows) for k in range(5)]
+        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        inputs = ", ".join(f"{i.name} ({i.size})" for i in self.topology.inputs) or "none"
+        return "\n".join(
+            [
+                f"inputs: {inputs}",
+                lines[0],
+                "-" * max(map(len, lines)),
+                *lines[1:],
+                f"{self.parameter_count} parameters, {jnp.dtype(self.dtype).name}",
+            ]
+        )
+
+
+def close_loop(net: Network, output: str, input: str) -> Network:
+    """Feeds a layer's output back in place of an input: every `IW[to, input]` becomes `LW[to, output]`.
+
+    A closed loop is another topology, not a mode; the weights are the same arrays.
+
+    Args:
+        net: A network in which `input` stands for measured values of `output`.
+        output: The layer to feed back.
+        input: The input it replaces.
+
+    Raises:
+        TopologyError: If sizes differ, the names are unknown, a connection would stand twice, or the loop would
+            have no delay.
+
+    Example:
+        >>> from lddn_jax.topology import *
+        >>> narx = Topology([Input("y_measured", 1)], [Layer("y", 1)],
+        ...                 [Connection("y_measured", to="y", delays=(1, 2))], ["y"])
+        >>> closed = close_loop(Network(narx, init="zeros"), output="y", input="y_measured")
+        >>> str(closed.topology.connections[0])
+        'y -> y delay 1, 2'
+    """
+    topology = net.topology
+    layer, names = topology.layer(output), sorted(topology.input_names)
+    if input not in names:
+        raise TopologyError(f"close_loop: there is no input {input!r}; the inputs are {names}.")
+    if topology.sizes[input] != layer.size:
+        raise TopologyError(
+            f"close_loop: output {output!r} has {layer.size} elements and input {input!r} has "
+            f"{topology.sizes[input]}; a loop joins signals of one size."
+        )
+    closed = Topology(
+        [i for i in topology.inputs if i.name != input],
+        topology.layers,
+        [Connection(output, c.to, c.delays) if c.source == input else c for c in topology.connections],
+        topology.outputs,
+    )
+    moved = {(to, output): w for (to, source), w in net.IW.items() if source == input}
+    kept = {pair: w for pair, w in net.IW.items() if pair[1] != input}
+    return assemble(closed, IW=kept, LW=net.LW | moved, b=net.b)
+
+
+def open_loop(net: Network, output: str, input: str, to: tuple[str, ...] | None = None) -> Network:
+    """Cuts the connections that read a layer and lets a new input feed them: the way back of `close_loop`.
+
+    Args:
+        net: A network in which layer `output` feeds others, or itself.
+        output: The layer whose connections are cut.
+        input: Name of the new input.
+        to: Which of the layers fed by `output` are cut; None for all.
+
+    Raises:
+        TopologyError: If names are unknown or taken.
+    """
+    topology = net.topology
+    layer = topology.layer(output)
+    fed = [c.to for c in topology.connections if c.source == output]
+    cut = fed if to is None else list(to)
+    if not cut or any(name not in fed for name in cut):
+        raise TopologyError(
+            f"open_loop: layer {output!r} feeds {fed}, and {cut} were to be cut; name some of those it feeds."
+        )
+
+    def is_cut(pair):
+        return pair[1] == output and pair[0] in cut
+
+    opened = Topology(
+        [*topology.inputs, Input(input, layer.size)],
+        topology.layers,
+        [Connection(input, c.to, c.delays) if is_cut((c.to, c.source)) else c for c in topology.connections],
+        topology.outputs,
+    )
+    moved = {(pair[0], input): w for pair, w in net.LW.items() if is_cut(pair)}
+    kept = {pair: w for pair, w in net.LW.items() if not is_cut(pair)}
+    return assemble(opened, IW=net.IW | moved, LW=kept, b=net.b)
+
+
+def assemble(
+    topology: Topology, IW: dict[tuple[str, str], Any], LW: dict[tuple[str, str], Any], b: dict[str, Any]
+) -> Network:
+    """Returns a network, or a gradient, of exactly these arrays; internal, so nothing is checked."""
+    return jax.tree.unflatten(_structure(topology), jax.tree.leaves((IW, LW, b)))
+
+
+@functools.lru_cache(maxsize=4096)
+def _structure(topology: Topology) -> Any:
+    return jax.tree.structure(Network(topology, init="zeros"))
+
+
+def _check_key(key, initializer):
+    if key is None and initializer is not initializers.zeros:
+        raise TopologyError(
+            "random first weights need a key: write Network(topology, key=jax.random.key(0)), or init='zeros'."
+        )
+    if key is not None and not hasattr(key, "dtype"):
+        raise TopologyError(f"key={key!r} is not a JAX key; write key=jax.random.key({key!r}).")
+
+
+def _float_dtype(dtype) -> Any:
+    if dtype is None:
+        return jnp.result_type(float)
+    dtype = jnp.dtype(dtype)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise PrecisionError(f"dtype={dtype.name} cannot hold weights; use jnp.float32 or jnp.float64.")
+    if dtype == jnp.float64 and not jax.config.jax_enable_x64:
+        raise PrecisionError(
+            "dtype=float64 was asked for while JAX is set to 32 bits. Put "
+            'jax.config.update("jax_enable_x64", True) before the first array is made.'
+        )
+    return dtype
+
+
+def _check_shape(what: str, array: Array, shape: tuple[int, ...]):
+    if tuple(array.shape) != tuple(shape):
+        raise ShapeError(
+            f"{what}: shape {tuple(array.shape)} was given, {tuple(shape)} (delay, to, from) is needed."
+            if len(shape) > 1
+            else f"{what}: shape {tuple(array.shape)} was given, {tuple(shape)} is needed."
+        )

@@ -1,0 +1,1 @@
+"""Optax-style transformations that optax lacks."""

@@ -1,0 +1,119 @@
+"""What a trainer is, and what it is given.
+
+A trainer is two pure functions: `init` makes its state, `step` turns a network and a state into better ones.
+What the next step needs is its *state*; what a person wants to see is its *info*. The loop around it is written
+once, in `fit`.
+"""
+
+import abc
+import dataclasses
+import math
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from lddn_jax.delays import DelayState
+from lddn_jax.errors import LDDNError
+from lddn_jax.gradients.api import differentiable, prepare_data
+from lddn_jax.gradients.base import AbstractGradient
+from lddn_jax.losses import AbstractLoss, error_weights
+from lddn_jax.network import Network
+from lddn_jax.signals import Signals
+
+
+class Problem(eqx.Module):
+    """Data, loss and gradient method, checked and with one batch axis: what a trainer minimizes.
+
+    Attributes:
+        loss: The loss.
+        gradient: The gradient method.
+        inputs: `(sequences, time, size)` by name; likewise `targets`, `state` and `weights` (or None).
+        steps: Number of time steps.
+    """
+
+    loss: AbstractLoss
+    gradient: AbstractGradient
+    inputs: Signals
+    targets: Signals
+    state: DelayState
+    weights: Signals | None
+    steps: int = eqx.field(static=True)
+
+    @classmethod
+    def of(cls, loss: AbstractLoss, net: Network, data: Any, gradient: AbstractGradient) -> "Problem":
+        """Checks data against a network, as `value_and_grad` does, and joins its batch axes to one."""
+        inputs, targets, state, weights, steps = prepare_data(loss, net, data)
+        if weights is not None:
+            weights = error_weights(weights, targets)
+        some = next(iter(targets.values()))
+        count = math.prod(some.shape[:-2])
+
+        def flat(signal):
+            return signal.reshape(count, *signal.shape[-2:])
+
+        inputs, targets, state, weights = jax.tree.map(flat, (inputs, targets, state, weights))
+        return cls(loss, gradient, inputs, targets, state, weights, steps)
+
+    @property
+    def sequences(self) -> int:
+        """Number of sequences."""
+        return next(iter(self.targets.values())).shape[0]
+
+    def value(self, net: Network) -> Array:
+        """Returns the loss; its reverse-mode derivative is the gradient method's."""
+        outputs = differentiable(self.gradient)(net, self.inputs, self.state, steps=self.steps)
+        return self.loss.value(net, outputs, self.targets, self.weights)
+
+    def value_and_grad(self, net: Network) -> tuple[Array, Network]:
+        """Returns the loss and its gradient."""
+        return jax.value_and_grad(self.value)(net)
+
+    def take(self, index: Array, known: Array | None = None) -> "Problem":
+        """Returns the problem of some sequences only.
+
+        Args:
+            index: Which ones, `(count,)`.
+            known: False where an entry of `index` is only there to fill up; its targets become don't-cares.
+        """
+        inputs, targets, state, weights = jax.tree.map(
+            lambda signal: signal[index], (self.inputs, self.targets, self.state, self.weights)
+        )
+        loss = self.loss
+        if known is not None:
+            targets = {name: jnp.where(known[:, None, None], target, jnp.nan) for name, target in targets.items()}
+            loss = dataclasses.replace(loss, missing="mask")
+        return Problem(loss, self.gradient, inputs, targets, state, weights, self.steps)
+
+
+class AbstractTrainer(eqx.Module):
+    """A way to train: pass one to `fit`."""
+
+    @abc.abstractmethod
+    def init(self, net: Network, problem: Problem) -> Any:
+        """Returns the first state, a pytree."""
+
+    @abc.abstractmethod
+    def step(self, net: Network, state: Any, problem: Problem, key: Array) -> tuple[Network, Any, dict[str, Array]]:
+        """Takes one step (for mini-batches: one pass over all of them).
+
+        Args:
+            net: The network so far.
+            state: The trainer's state.
+            problem: What to minimize.
+            key: For whatever is drawn at random in this step.
+
+        Returns:
+            The new network, the new state, and info: scalars by name, among them `loss`, the loss of `net`.
+        """
+
+    def check(self, problem: Problem) -> None:
+        """Raises an LDDNError if the trainer cannot work on this problem."""
+
+
+def check_positive(what: str, value: Any, kind: type = int) -> None:
+    """Raises an LDDNError unless `value` is a positive number of that kind."""
+    if isinstance(value, bool) or not isinstance(value, kind) or not value > 0:
+        raise LDDNError(f"{what}={value!r} must be a positive {'whole number' if kind is int else 'number'}.")

@@ -1,0 +1,81 @@
+"""First-order training: any optax transformation as a guest."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+
+from lddn_jax.errors import DataError, LDDNError
+from lddn_jax.training.base import AbstractTrainer, check_positive
+
+
+class Optax(AbstractTrainer):
+    """Trains with an optax transformation, on all data at once or in mini-batches.
+
+    A step is one pass over the data. With a batch size, sequences are shuffled anew in every pass; if the last
+    mini-batch is not full it is filled up with sequences that do not count, so one compiled program serves all. Line
+    searches (such as in `optax.lbfgs`) get `value`, `grad` and `value_fn`, and differentiate by the
+    gradient method given to `fit`.
+
+    Args:
+        transformation: For example `optax.adam(1e-3)`. Build it once: an equal one built anew compiles anew.
+        batch_size: Sequences in a mini-batch; None for all. To make many sequences of a long record, cut it with
+            `lddn_jax.windows`.
+
+    Raises:
+        LDDNError: If the transformation is not one, or the batch size is not a positive whole number.
+
+    Info: `loss` and `gradient_norm`; with mini-batches both are means over the pass.
+
+    Example:
+        >>> trainer = Optax(optax.adam(1e-3), batch_size=16)
+    """
+
+    transformation: optax.GradientTransformation
+    batch_size: int | None = eqx.field(default=None, static=True)
+
+    def __check_init__(self):
+        if not hasattr(self.transformation, "update"):
+            raise LDDNError(
+                f"Optax(transformation={self.transformation!r}): an optax transformation is needed, such as "
+                "lddn.Optax(optax.adam(1e-3))."
+            )
+        if self.batch_size is not None:
+            check_positive("batch_size", self.batch_size)
+
+    def init(self, net, problem):
+        """Returns the transformation's state."""
+        return self.transformation.init(net)
+
+    def check(self, problem):
+        """Raises a DataError if a mini-batch would be larger than the data."""
+        if self.batch_size is not None and self.batch_size > problem.sequences:
+            raise DataError(
+                f"batch_size={self.batch_size}, but the data has {problem.sequences} sequence(s). Take a smaller "
+                "batch size, leave it out, or cut the record into more sequences with "
+                "lddn.windows(topology, inputs, targets, length=...)."
+            )
+
+    def step(self, net, state, problem, key):
+        """Takes one pass over the data."""
+        if self.batch_size is None or self.batch_size == problem.sequences:
+            return self._update(net, state, problem)
+        count, size = problem.sequences, self.batch_size
+        batches = -(-count // size)
+        order = jax.random.permutation(key, count)
+        filled = jnp.concatenate([order, order[: batches * size - count]]).reshape(batches, size)
+        real = (jnp.arange(batches * size) < count).reshape(batches, size)
+
+        def one(carry, batch):
+            index, known = batch
+            net, state, info = self._update(*carry, problem.take(index, None if count % size == 0 else known))
+            return (net, state), info
+
+        (net, state), infos = jax.lax.scan(one, (net, state), (filled, real))
+        return net, state, jax.tree.map(jnp.mean, infos)
+
+    def _update(self, net, state, problem):
+        value, gradient = problem.value_and_grad(net)
+        transformation = optax.with_extra_args_support(self.transformation)
+        updates, state = transformation.update(gradient, state, net, value=value, grad=gradient, value_fn=problem.value)
+        return optax.apply_updates(net, updates), state, {"loss": value, "gradient_norm": optax.tree.norm(gradient)}

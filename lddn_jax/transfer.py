@@ -1,0 +1,201 @@
+"""Transfer functions a = f(n), each next to its slope ḟ, written by hand.
+
+A slope is a function of the net input n and of the output a, whichever makes it cheaper: tanh has
+ḟ = 1 − a². For most functions it is one number for each neuron; softmax mixes its neurons, so its slope is
+the matrix ∂aᵢ/∂nⱼ. The methods never ask which: they multiply by a slope through `times_slope`.
+
+At a kink the slope is that of the piece which the function itself takes there (relu: 0 at 0), so that
+hand-written and automatic derivatives agree at every point.
+
+Names follow the field; MATLAB's names are aliases. Hagan et al., *Neural Network Design*, 2nd ed., table 2.1.
+"""
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from lddn_jax.contraction import einsum
+from lddn_jax.errors import TopologyError
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """A transfer function and its slope.
+
+    Attributes:
+        name: What `Layer(transfer=...)` calls it.
+        function: n -> a, on arrays `(..., neurons)`.
+        slope: (n, a) -> ∂a/∂n, `(..., neurons)`, or `(..., to, from)` when not elementwise.
+        elementwise: Whether each output depends on its own net input only.
+        active: The range of n in which the function responds; None if unbounded. Nguyen-Widrow
+            initialization spreads neurons over it.
+    """
+
+    name: str
+    function: Callable[[Array], Array]
+    slope: Callable[[Array, Array], Array]
+    elementwise: bool = True
+    active: tuple[float, float] | None = None
+
+    def times_slope(self, slope: Array, vector: Array, transpose: bool = False) -> Array:
+        """Returns slope · vector, or slopeᵀ · vector, on the last axis."""
+        if self.elementwise:
+            return slope * vector
+        return einsum("...ij,...i->...j" if transpose else "...ij,...j->...i", slope, vector)
+
+
+def _where(condition, n, a, b):
+    return jnp.where(condition, jnp.asarray(a, n.dtype), jnp.asarray(b, n.dtype))
+
+
+def _softmax_slope(n, a):
+    return a[..., :, None] * jnp.eye(a.shape[-1], dtype=a.dtype).reshape((1,) * (a.ndim - 1) + (a.shape[-1],) * 2) - (
+        a[..., :, None] * a[..., None, :]
+    )
+
+
+_LEAK = 0.01
+
+_FUNCTIONS = {
+    transfer.name: transfer
+    for transfer in (
+        Transfer("linear", lambda n: n, lambda n, a: jnp.ones_like(n)),
+        Transfer("tanh", jnp.tanh, lambda n, a: 1 - a * a, active=(-2.0, 2.0)),
+        Transfer("logistic", jax.nn.sigmoid, lambda n, a: a * (1 - a), active=(-4.0, 4.0)),
+        Transfer("relu", lambda n: _where(n > 0, n, n, 0), lambda n, a: _where(n > 0, n, 1, 0)),
+        Transfer(
+            "leaky_relu",
+            lambda n: _where(n > 0, n, n, _LEAK * n),
+            lambda n, a: _where(n > 0, n, 1, _LEAK),
+        ),
+        Transfer(
+            "elu",
+            lambda n: _where(n > 0, n, n, jnp.expm1(jnp.minimum(n, 0))),
+            lambda n, a: _where(n > 0, n, 1, a + 1),
+        ),
+        Transfer("softplus", jax.nn.softplus, lambda n, a: jax.nn.sigmoid(n)),
+        Transfer(
+            "satlin",
+            lambda n: _where(n < 0, n, 0, _where(n > 1, n, 1, n)),
+            lambda n, a: _where((n >= 0) & (n <= 1), n, 1, 0),
+            active=(0.0, 1.0),
+        ),
+        Transfer(
+            "satlins",
+            lambda n: _where(n < -1, n, -1, _where(n > 1, n, 1, n)),
+            lambda n, a: _where((n >= -1) & (n <= 1), n, 1, 0),
+            active=(-1.0, 1.0),
+        ),
+        Transfer("radbas", lambda n: jnp.exp(-n * n), lambda n, a: -2 * n * a, active=(-2.0, 2.0)),
+        Transfer(
+            "elliotsig",
+            lambda n: n / (1 + jnp.abs(n)),
+            lambda n, a: (1 - jnp.abs(a)) ** 2,
+            active=(-2.0, 2.0),
+        ),
+        Transfer(
+            "tribas",
+            lambda n: _where(jnp.abs(n) < 1, n, 1 - jnp.abs(n), 0),
+            lambda n, a: _where(jnp.abs(n) < 1, n, -jnp.sign(n), 0),
+            active=(-1.0, 1.0),
+        ),
+        Transfer(
+            "hardlim",
+            lambda n: _where(n >= 0, n, 1, 0),
+            lambda n, a: jnp.zeros_like(n),
+            active=(-1.0, 1.0),
+        ),
+        Transfer("softmax", lambda n: jax.nn.softmax(n, axis=-1), _softmax_slope, elementwise=False),
+    )
+}
+_ALIASES = {
+    "purelin": "linear",
+    "tansig": "tanh",
+    "logsig": "logistic",
+    "sigmoid": "logistic",
+    "poslin": "relu",
+}
+
+
+def get(name: str) -> Transfer:
+    """Returns the transfer function of that name or alias.
+
+    Raises:
+        TopologyError: If there is none; the message lists all and the closest.
+
+    Example:
+        >>> get("tansig").name
+        'tanh'
+    """
+    found = _FUNCTIONS.get(_ALIASES.get(name, name))
+    if found is None:
+        close = difflib.get_close_matches(name, names(), n=1)
+        hint = f"Did you mean {close[0]!r}? " if close else ""
+        raise TopologyError(
+            f"there is no transfer function {name!r}. {hint}Known are {names()}; add your own with "
+            f"lddn.transfer.register({name!r}, function)."
+        )
+    return found
+
+
+def names() -> list[str]:
+    """Returns all names, MATLAB's aliases included."""
+    return sorted([*_FUNCTIONS, *_ALIASES])
+
+
+def register(
+    name: str,
+    function: Callable[[Array], Array],
+    slope: Callable[[Array, Array], Array] | None = None,
+    *,
+    elementwise: bool = True,
+    active: tuple[float, float] | None = None,
+    replace: bool = False,
+) -> Transfer:
+    """Makes a function of your own available to layers under `name`.
+
+    Args:
+        name: The new name.
+        function: n -> a on arrays `(..., neurons)`.
+        slope: (n, a) -> ∂a/∂n, `(..., neurons)`; `(..., to, from)` when `elementwise=False`. If None,
+            JAX differentiates `function`.
+        elementwise: Whether each output depends on its own net input only.
+        active: The range of n in which the function responds, for Nguyen-Widrow initialization.
+        replace: Whether a function of this name may be replaced. Compiled programs that hold the old one are
+            thrown away.
+
+    Returns:
+        The `Transfer` now known under `name`.
+
+    Raises:
+        TopologyError: If the name is taken and `replace` is False.
+
+    Example:
+        >>> cube = register("cube", lambda n: n**3, lambda n, a: 3 * n**2, replace=True)
+        >>> float(get("cube").slope(jnp.asarray(2.0), jnp.asarray(8.0)))
+        12.0
+    """
+    if name in _ALIASES or (name in _FUNCTIONS and not replace):
+        raise TopologyError(
+            f"the name {name!r} is taken. Choose another, or pass replace=True to put yours in its place"
+            + (" (an alias of a built-in function cannot be replaced)." if name in _ALIASES else ".")
+        )
+    if name in _FUNCTIONS:
+        jax.clear_caches()
+    _FUNCTIONS[name] = Transfer(name, function, slope or _automatic_slope(function, elementwise), elementwise, active)
+    return _FUNCTIONS[name]
+
+
+def _automatic_slope(function: Callable[[Array], Array], elementwise: bool) -> Callable[[Array, Array], Array]:
+    if elementwise:
+        return lambda n, a: jax.jvp(function, (n,), (jnp.ones_like(n),))[1]
+
+    def matrix(n, a):
+        size = n.shape[-1]
+        return jax.vmap(jax.jacfwd(function))(n.reshape(-1, size)).reshape(*n.shape, size)
+
+    return matrix
