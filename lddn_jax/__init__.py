@@ -1,6 +1,6 @@
 """Layered Digital Dynamic Networks in JAX: arbitrary delay graphs, verified gradients, identification from data."""
 
-from lddn_jax import data, initializers, losses, transfer
+from lddn_jax import data, diagnostics, initializers, losses, models, plots, transfer
 from lddn_jax.data.sequences import Sequences, windows
 from lddn_jax.delays import zero_state
 from lddn_jax.errors import (
@@ -20,6 +20,8 @@ from lddn_jax.gradients.check import GradientReport, check_gradients
 from lddn_jax.gradients.finite_difference import FiniteDifference
 from lddn_jax.gradients.rtrl import RTRL
 from lddn_jax.gradients.sensitivity import SensitivityBPTT
+from lddn_jax.identify import Identified, Settings, identify
+from lddn_jax.io import load, save
 from lddn_jax.network import Network, close_loop, open_loop
 from lddn_jax.plan import plan
 from lddn_jax.simulate import Trajectory, predict, simulate
@@ -27,6 +29,8 @@ from lddn_jax.topology import Connection, Input, Layer, Topology, TopologyWarnin
 from lddn_jax.training.base import AbstractTrainer
 from lddn_jax.training.first_order import Optax
 from lddn_jax.training.fit import Fitted, fit
+
+__version__ = "0.1.0"
 
 __all__ = [
     "BPTT",
@@ -40,6 +44,7 @@ __all__ = [
     "FiniteDifference",
     "Fitted",
     "GradientReport",
+    "Identified",
     "Input",
     "LDDNError",
     "Layer",
@@ -49,6 +54,7 @@ __all__ = [
     "PrecisionError",
     "SensitivityBPTT",
     "Sequences",
+    "Settings",
     "ShapeError",
     "Topology",
     "TopologyError",
@@ -57,14 +63,20 @@ __all__ = [
     "check_gradients",
     "close_loop",
     "data",
+    "diagnostics",
     "differentiable",
     "fit",
+    "identify",
     "initializers",
     "jacobian",
+    "load",
     "losses",
+    "models",
     "open_loop",
     "plan",
+    "plots",
     "predict",
+    "save",
     "simulate",
     "transfer",
     "value_and_grad",

@@ -113,12 +113,15 @@ _INITIALIZERS = {
 def get(init: str | Initializer) -> Initializer:
     """Returns the initializer of that name; a function is returned as it is.
 
+    Args:
+        init: "nguyen-widrow", "glorot", "orthogonal", "uniform", "zeros", or a function.
+
     Raises:
         TopologyError: If there is none of that name.
     """
     if callable(init):
         return init
-    if init not in _INITIALIZERS:
+    if not isinstance(init, str) or init not in _INITIALIZERS:
         close = difflib.get_close_matches(str(init), _INITIALIZERS, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise TopologyError(f"there is no initializer {init!r}; known are {list(_INITIALIZERS)}.{hint}")

@@ -12,7 +12,7 @@ N counts the target elements that are not missing, x runs over all P weights and
 the outputs; its explicit derivative ∂ᵉF/∂a is `jax.grad` of it, and everything dynamic is the gradient method's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import equinox as eqx
@@ -26,7 +26,16 @@ from lddn_jax.signals import Signals, by_name, first_nan
 
 
 def _factors(given: Any) -> tuple[tuple[str, float], ...]:
-    return tuple(sorted((str(k), float(v)) for k, v in dict(given or ()).items()))
+    try:
+        factors = tuple(sorted((str(k), float(v)) for k, v in dict(given or ()).items()))
+    except (TypeError, ValueError):
+        factors = None
+    if factors is None or not all(0 <= factor < float("inf") for _, factor in factors):
+        raise LDDNError(
+            f"output_weights={given!r} must be finite factors, not negative, by output layer. "
+            'Write output_weights={"y": 2.0}.'
+        )
+    return factors
 
 
 class AbstractLoss(eqx.Module):
@@ -51,10 +60,20 @@ class AbstractLoss(eqx.Module):
             weights: Error weights that broadcast against each target, by output layer or one for all; or None.
 
         Raises:
-            DataError: If a target is NaN while `missing="error"` (checked where values are known).
+            DataError: If a target is NaN while `missing="error"` (under `jit`, where values are not known, the result
+                is NaN), or an error weight is negative.
             ShapeError: If names or shapes do not fit.
         """
-        total, count = jnp.zeros((), _dtype(outputs)), 0
+        total, count = 0, 0
+        for _, output, target, weight, known in self._compared(outputs, targets, weights):
+            term, n = self._terms(output, target, weight, known)
+            total, count = total + term, count + n
+        return self._scale(total, count)
+
+    def _compared(self, outputs: Signals, targets: Signals, weights: Any) -> Iterator[tuple]:
+        """Yields name, output, target (zero where missing), weight (likewise) and what is known, of each output."""
+        if not isinstance(outputs, Mapping):
+            raise ShapeError("outputs must be a dict by output layer, as predict(net, inputs) returns them.")
         targets = by_name("target", targets, outputs)
         weights = error_weights(weights, outputs)
         factors = dict(self.output_weights)
@@ -70,13 +89,13 @@ class AbstractLoss(eqx.Module):
                 )
             if self.missing == "error":
                 check_no_nan(f"target {name!r}", target)
-            known = ~jnp.isnan(target)
-            filled = jnp.where(known, target, jnp.zeros_like(target))
+                known = jnp.ones_like(target, dtype=bool)
+            else:
+                known = ~jnp.isnan(target)
             factor = jnp.asarray(factors.get(name, 1.0), output.dtype)
-            weight = factor * jnp.where(known, weights[name], jnp.zeros_like(target))
-            term, n = self._terms(output, filled, weight, known)
-            total, count = total + term, count + n
-        return self._scale(total, count)
+            nothing = jnp.zeros_like(target)
+            filled, weight = jnp.where(known, target, nothing), jnp.where(known, factor * weights[name], nothing)
+            yield name, output, filled, weight, known
 
     def value(self, net: Any, outputs: Signals, targets: Signals, weights: Any = None) -> Array:
         """Returns F = (1 − r) E + r W, the number that training decreases."""
@@ -111,19 +130,18 @@ class AbstractLeastSquares(AbstractLoss):
     """A loss that is a sum of squares, and so has residuals: what Gauss-Newton methods work on."""
 
     def residuals(self, outputs: Signals, targets: Signals, weights: Any = None) -> Signals:
-        """Returns √w e by output layer, zero where a target is missing; the sum of their squares is Σ w e²."""
-        targets = by_name("target", targets, outputs)
-        weights = error_weights(weights, outputs)
-        factors = dict(self.output_weights)
-        found = {}
-        for name, output in outputs.items():
-            target = jnp.asarray(targets[name], output.dtype)
-            known = ~jnp.isnan(target)
-            if self.missing == "error":
-                check_no_nan(f"target {name!r}", target)
-            weight = jnp.asarray(factors.get(name, 1.0), output.dtype) * weights[name]
-            found[name] = jnp.where(known, jnp.sqrt(weight) * (jnp.where(known, target, 0) - output), 0)
-        return found
+        """Returns √w e by output layer, zero where a target is missing; the sum of their squares is Σ w e².
+
+        Arguments and errors are those of the loss itself.
+
+        Example:
+            >>> loss = SumSquaredError(missing="mask", output_weights={"y": 4.0})
+            >>> target = jnp.array([[3.0], [jnp.nan]])
+            >>> loss.residuals({"y": jnp.zeros((2, 1))}, {"y": target})["y"].tolist()
+            [[6.0], [0.0]]
+        """
+        compared = self._compared(outputs, targets, weights)
+        return {name: jnp.sqrt(weight) * (target - output) for name, output, target, weight, _ in compared}
 
     def _error(self, e: Array) -> Array:
         return e * e
@@ -161,6 +179,12 @@ class Huber(AbstractLoss):
 
     delta: float = eqx.field(default=1.0, static=True)
 
+    def __check_init__(self):
+        if not self.delta > 0:
+            raise LDDNError(
+                f"delta={self.delta!r}, where a Huber loss turns from square to straight, must be positive."
+            )
+
     def _error(self, e):
         return optax.losses.huber_loss(e, jnp.zeros_like(e), self.delta)
 
@@ -187,7 +211,16 @@ class CrossEntropy(AbstractLoss):
 
 
 def error_weights(weights: Any, outputs: Signals) -> dict[str, Array]:
-    """Returns error weights by output layer, each broadcast to the shape of that output."""
+    """Returns error weights by output layer, each broadcast to the shape of that output.
+
+    Args:
+        weights: A dict by output layer, or one array for all that broadcasts over batch, time and element; or None.
+        outputs: `(*batch, time, size)` by output layer.
+
+    Raises:
+        ShapeError: If a name is missing or unknown, or a shape does not broadcast.
+        DataError: If a weight is negative or NaN (checked where values are known).
+    """
     if weights is None:
         return {name: jnp.ones_like(output) for name, output in outputs.items()}
     if not isinstance(weights, Mapping):
@@ -202,6 +235,8 @@ def error_weights(weights: Any, outputs: Signals) -> dict[str, Array]:
             fits = False
         if not fits:
             raise ShapeError(f"error weights of {name!r} have shape {weight.shape}; they must broadcast to {shape}.")
+        if not isinstance(weight, jax.core.Tracer) and not bool((weight >= 0).all()):
+            raise DataError(f"error weights of {name!r} are negative or NaN; write 0 for a don't-care.")
         weight = weight.reshape((1,) * (len(shape) - weight.ndim) + weight.shape)
         found[name] = jnp.broadcast_to(weight, shape)
     return found
@@ -217,7 +252,3 @@ def check_no_nan(what: str, target: Any):
             f'{what} is NaN at {record}time {time}, element {element}. Pass missing="mask" to the loss if missing '
             "targets are don't-cares, or fill the gap."
         )
-
-
-def _dtype(outputs: Signals) -> Any:
-    return jnp.result_type(*outputs.values())

@@ -5,8 +5,7 @@ gradient is the same kind of object, so `gradient.LW["y", "hidden"]` is what it 
 `equinox.apply_updates` work on networks as they are.
 """
 
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import equinox as eqx
@@ -37,6 +36,7 @@ class Network(eqx.Module):
 
     Raises:
         TopologyError: If a transfer function or the initializer is unknown, or a key is needed.
+        ShapeError: If an initializer of your own returns something else than it should.
         PrecisionError: If the dtype is float64 while JAX is set to float32.
 
     Example:
@@ -72,14 +72,15 @@ class Network(eqx.Module):
                 if to == layer.name
             }
             folded = None if key is None else jax.random.fold_in(key, initializers.name_number(layer.name))
-            weights, bias = initializer(folded, layer, shapes, dtype)
+            drawn = initializer(folded, layer, shapes, dtype)
+            weights, bias = _check_drawn(drawn, layer, shapes)
             for source, shape in shapes.items():
-                _check_shape(f"initial weights of {source!r} -> {layer.name!r}", weights[source], shape)
                 where = self.IW if source in topology.input_names else self.LW
-                where[layer.name, source] = weights[source]
+                where[layer.name, source] = jnp.asarray(weights[source], dtype)
+                _check_shape(f"initial weights of {source!r} -> {layer.name!r}", where[layer.name, source], shape)
             if layer.bias:
-                _check_shape(f"initial bias of {layer.name!r}", bias, (layer.size,))
-                self.b[layer.name] = bias
+                self.b[layer.name] = jnp.asarray(bias, dtype)
+                _check_shape(f"initial bias of {layer.name!r}", self.b[layer.name], (layer.size,))
 
     @property
     def dtype(self) -> Any:
@@ -214,6 +215,12 @@ def close_loop(net: Network, output: str, input: str) -> Network:
             f"close_loop: output {output!r} has {layer.size} elements and input {input!r} has "
             f"{topology.sizes[input]}; a loop joins signals of one size."
         )
+    twice = [c.to for c in topology.connections if c.source == input and (c.to, output) in topology.delays]
+    if twice:
+        raise TopologyError(
+            f"close_loop: {output!r} feeds {twice[0]!r} already, and {input!r} -> {twice[0]!r} would become a second "
+            f"connection of that pair. Take {output!r} -> {twice[0]!r} out of the topology first."
+        )
     closed = Topology(
         [i for i in topology.inputs if i.name != input],
         topology.layers,
@@ -225,22 +232,34 @@ def close_loop(net: Network, output: str, input: str) -> Network:
     return assemble(closed, IW=kept, LW=net.LW | moved, b=net.b)
 
 
-def open_loop(net: Network, output: str, input: str, to: tuple[str, ...] | None = None) -> Network:
+def open_loop(net: Network, output: str, input: str, to: str | Iterable[str] | None = None) -> Network:
     """Cuts the connections that read a layer and lets a new input feed them: the way back of `close_loop`.
 
     Args:
         net: A network in which layer `output` feeds others, or itself.
         output: The layer whose connections are cut.
         input: Name of the new input.
-        to: Which of the layers fed by `output` are cut; None for all.
+        to: Which of the connections are cut, by the layer or layers that they feed; None for all.
 
     Raises:
         TopologyError: If names are unknown or taken.
+
+    Example:
+        >>> from lddn_jax.topology import *
+        >>> closed = Topology([], [Layer("y", 1)], [Connection("y", to="y", delays=(1, 2))], ["y"])
+        >>> opened = open_loop(Network(closed, init="zeros"), output="y", input="y_measured")
+        >>> str(opened.topology.connections[0])
+        'y_measured -> y delay 1, 2'
     """
     topology = net.topology
     layer = topology.layer(output)
     fed = [c.to for c in topology.connections if c.source == output]
-    cut = fed if to is None else list(to)
+    if input in topology.sizes:
+        raise TopologyError(
+            f"open_loop: the name {input!r} is taken; an input of that name exists, or a layer. Choose another, "
+            f"for example {input + '_measured'!r}."
+        )
+    cut = fed if to is None else [to] if isinstance(to, str) else list(to)
     if not cut or any(name not in fed for name in cut):
         raise TopologyError(
             f"open_loop: layer {output!r} feeds {fed}, and {cut} were to be cut; name some of those it feeds."
@@ -264,12 +283,10 @@ def assemble(
     topology: Topology, IW: dict[tuple[str, str], Any], LW: dict[tuple[str, str], Any], b: dict[str, Any]
 ) -> Network:
     """Returns a network, or a gradient, of exactly these arrays; internal, so nothing is checked."""
-    return jax.tree.unflatten(_structure(topology), jax.tree.leaves((IW, LW, b)))
-
-
-@functools.lru_cache(maxsize=4096)
-def _structure(topology: Topology) -> Any:
-    return jax.tree.structure(Network(topology, init="zeros"))
+    net = object.__new__(Network)
+    for field, value in (("topology", topology), ("IW", dict(IW)), ("LW", dict(LW)), ("b", dict(b))):
+        object.__setattr__(net, field, value)
+    return net
 
 
 def _check_key(key, initializer):
@@ -279,6 +296,21 @@ def _check_key(key, initializer):
         )
     if key is not None and not hasattr(key, "dtype"):
         raise TopologyError(f"key={key!r} is not a JAX key; write key=jax.random.key({key!r}).")
+
+
+def _check_drawn(drawn, layer, shapes) -> tuple[Mapping[str, Any], Any]:
+    if not (isinstance(drawn, tuple) and len(drawn) == 2 and isinstance(drawn[0], Mapping)):
+        raise ShapeError(
+            f"the initializer returned {type(drawn).__name__} for layer {layer.name!r}; needed is a tuple "
+            f"(weights, bias) with weights[source] for {list(shapes)}."
+        )
+    missing = [source for source in shapes if source not in drawn[0]]
+    if missing:
+        raise ShapeError(
+            f"the initializer returned no weights for {missing[0]!r} -> {layer.name!r}; it was given "
+            f"shapes for {list(shapes)} and returned {list(drawn[0])}."
+        )
+    return drawn
 
 
 def _float_dtype(dtype) -> Any:

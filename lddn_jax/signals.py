@@ -85,6 +85,23 @@ def check_last_axes(what: str, shape: tuple[int, ...], size: int):
         raise ShapeError(f"{what} has shape {shape}: no time step at all. Give at least one.")
 
 
+def real(what: str, value: Any) -> Any:
+    """Returns `value` as the array it is, lists as NumPy arrays, provided that it holds real numbers.
+
+    Raises:
+        ShapeError: If it is ragged.
+        DataError: If it holds anything but real numbers.
+    """
+    if not isinstance(value, jax.Array):
+        try:
+            value = np.asarray(value)
+        except ValueError:
+            raise ShapeError(f"{what} is ragged; all its rows must have one length.") from None
+    if not any(jnp.issubdtype(value.dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)):
+        raise DataError(f"{what} holds {value.dtype}, but a signal is made of real numbers.")
+    return value
+
+
 def first_nan(signal: Any) -> tuple[int, ...] | None:
     """Index of the first NaN of a concrete array; None if there is none, or the array is being traced."""
     if isinstance(signal, jax.core.Tracer):
@@ -94,11 +111,4 @@ def first_nan(signal: Any) -> tuple[int, ...] | None:
 
 
 def _as_array(what: str, value: Any, dtype: Any) -> Array:
-    if not isinstance(value, jax.Array):
-        try:
-            value = np.asarray(value)
-        except ValueError:
-            raise ShapeError(f"{what} is ragged; all its rows must have one length.") from None
-        if not (np.issubdtype(value.dtype, np.number) or value.dtype == bool) or np.iscomplexobj(value):
-            raise DataError(f"{what} holds {value.dtype}, but a signal is made of real numbers.")
-    return jnp.asarray(value, dtype)
+    return jnp.asarray(real(what, value), dtype)

@@ -92,9 +92,9 @@ class Connection:
         _check_name("source of a connection", self.source)
         _check_name("target of a connection", self.to)
         if isinstance(self.delays, str) or not isinstance(self.delays, Iterable):
+            example = f"({self.delays},)" if isinstance(self.delays, int) else "(0,) or delays=(1, 2)"
             raise TopologyError(
-                f"{label}: delays={self.delays!r}, but they are a tuple of whole numbers. "
-                f"Write delays=({self.delays!r},)."
+                f"{label}: delays={self.delays!r}, but they are a tuple of whole numbers. Write delays={example}."
             )
         delays = tuple(_whole(d, f"a delay of {label}", least=0) for d in self.delays)
         if not delays:
@@ -181,6 +181,10 @@ class Topology:
     def __hash__(self):
         return self._hash
 
+    def __getstate__(self):
+        # Without what is cached: the hash of a string is another one in another process.
+        return {field: getattr(self, field) for field in self.__dataclass_fields__}
+
     @functools.cached_property
     def _canonical(self) -> tuple:
         return (
@@ -229,8 +233,19 @@ class Topology:
     def from_dict(cls, declaration: Mapping[str, Any]) -> "Topology":
         """Builds a topology from what `to_dict` returns.
 
+        Args:
+            declaration: A dict with lists under "inputs", "layers", "connections" and "outputs". The entries of the
+                first three are dicts with the arguments of `Input`, `Layer` and `Connection`.
+
         Raises:
             TopologyError: If a key is missing, unknown or misspelt, or the topology is invalid.
+
+        Example:
+            >>> import json
+            >>> text = '''{"inputs": [{"name": "u", "size": 1}], "layers": [{"name": "y", "size": 2}],
+            ...           "connections": [{"source": "u", "to": "y", "delays": [0, 2]}], "outputs": ["y"]}'''
+            >>> print(Topology.from_dict(json.loads(text)).connections[0])
+            u -> y delay 0, 2
         """
         parts = {"inputs": Input, "layers": Layer, "connections": Connection}
         if not isinstance(declaration, Mapping):
@@ -239,9 +254,10 @@ class Topology:
         built: dict[str, list] = {}
         for field, kind in parts.items():
             known = list(kind.__dataclass_fields__)
-            required = known[:1] if kind is Connection else known[:2]
-            required = ["source", "to"] if kind is Connection else required
+            required = known[:2]  # name and size; of a connection, source and to
             built[field] = []
+            if isinstance(declaration[field], (str, Mapping)) or not isinstance(declaration[field], Iterable):
+                raise TopologyError(f"{field} is {declaration[field]!r}; needed is a list of dicts with keys {known}.")
             for k, entry in enumerate(declaration[field]):
                 if not isinstance(entry, Mapping):
                     raise TopologyError(f"{field}[{k}] is {entry!r}; needed is a dict with keys {known}.")
@@ -253,10 +269,10 @@ class Topology:
         """Returns a Mermaid flowchart; positive delays label their edges."""
         node = {name: f"n{k}" for k, name in enumerate(self.sizes)}
         lines = ["flowchart LR"]
-        lines += [f'    {node[i.name]}(["{i.name} ({i.size})"])' for i in self.inputs]
+        lines += [f'    {node[i.name]}(["{_label(i.name)} ({i.size})"])' for i in self.inputs]
         for layer in self.layers:
             left, right = ("[[", "]]") if layer.name in self.outputs else ("[", "]")
-            lines.append(f'    {node[layer.name]}{left}"{layer.name} ({layer.size}, {layer.transfer})"{right}')
+            lines.append(f'    {node[layer.name]}{left}"{_label(layer.name)} ({layer.size}, {layer.transfer})"{right}')
         for c in self.connections:
             label = "" if c.delays == (0,) else f'|"{", ".join(f"z⁻{_superscript(d)}" for d in c.delays)}"|'
             lines.append(f"    {node[c.source]} -->{label} {node[c.to]}")
@@ -342,7 +358,7 @@ class Topology:
                     f"{kind} {name!r} reaches no output, so it has no effect and its gradient is zero. "
                     f"Connect it towards {list(self.outputs)}, or leave it out.",
                     TopologyWarning,
-                    stacklevel=4,
+                    stacklevel=3,
                 )
         if self.inputs:
             driven = _reach(forward, self.input_names)
@@ -352,7 +368,7 @@ class Topology:
                         f"layer {layer.name!r} is reached by no input, so nothing from outside can change it. Connect "
                         "an input or a driven layer to it, or leave it out.",
                         TopologyWarning,
-                        stacklevel=4,
+                        stacklevel=3,
                     )
 
 
@@ -406,6 +422,10 @@ def _reach(edges: Mapping[str, set[str]], start: Iterable[str]) -> set[str]:
             seen.add(following)
             waiting.append(following)
     return seen
+
+
+def _label(name: str) -> str:
+    return name.replace('"', "#quot;")
 
 
 def _superscript(number: int) -> str:

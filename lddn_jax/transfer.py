@@ -1,8 +1,9 @@
 """Transfer functions a = f(n), each next to its slope ḟ, written by hand.
 
 A slope is a function of the net input n and of the output a, whichever makes it cheaper: tanh has
-ḟ = 1 − a². For most functions it is one number for each neuron; softmax mixes its neurons, so its slope is
-the matrix ∂aᵢ/∂nⱼ. The methods never ask which: they multiply by a slope through `times_slope`.
+ḟ = 1 − a², written as (1 − a)(1 + a), which keeps its digits where a is close to 1. For most functions it is
+one number for each neuron; softmax mixes its neurons, so its slope is the matrix ∂aᵢ/∂nⱼ. The methods never
+ask which: they multiply by a slope through `times_slope`.
 
 At a kink the slope is that of the piece which the function itself takes there (relu: 0 at 0), so that
 hand-written and automatic derivatives agree at every point.
@@ -53,9 +54,10 @@ def _where(condition, n, a, b):
 
 
 def _softmax_slope(n, a):
-    return a[..., :, None] * jnp.eye(a.shape[-1], dtype=a.dtype).reshape((1,) * (a.ndim - 1) + (a.shape[-1],) * 2) - (
-        a[..., :, None] * a[..., None, :]
-    )
+    """∂aᵢ/∂nⱼ = aᵢ (δᵢⱼ − aⱼ)."""
+    size = a.shape[-1]
+    delta = jnp.eye(size, dtype=a.dtype).reshape((1,) * (a.ndim - 1) + (size, size))
+    return a[..., :, None] * (delta - a[..., None, :])
 
 
 _LEAK = 0.01
@@ -64,7 +66,7 @@ _FUNCTIONS = {
     transfer.name: transfer
     for transfer in (
         Transfer("linear", lambda n: n, lambda n, a: jnp.ones_like(n)),
-        Transfer("tanh", jnp.tanh, lambda n, a: 1 - a * a, active=(-2.0, 2.0)),
+        Transfer("tanh", jnp.tanh, lambda n, a: (1 - a) * (1 + a), active=(-2.0, 2.0)),
         Transfer("logistic", jax.nn.sigmoid, lambda n, a: a * (1 - a), active=(-4.0, 4.0)),
         Transfer("relu", lambda n: _where(n > 0, n, n, 0), lambda n, a: _where(n > 0, n, 1, 0)),
         Transfer(
@@ -94,7 +96,7 @@ _FUNCTIONS = {
         Transfer(
             "elliotsig",
             lambda n: n / (1 + jnp.abs(n)),
-            lambda n, a: (1 - jnp.abs(a)) ** 2,
+            lambda n, a: 1 / (1 + jnp.abs(n)) ** 2,
             active=(-2.0, 2.0),
         ),
         Transfer(
@@ -123,6 +125,9 @@ _ALIASES = {
 
 def get(name: str) -> Transfer:
     """Returns the transfer function of that name or alias.
+
+    Args:
+        name: A name that `names()` lists.
 
     Raises:
         TopologyError: If there is none; the message lists all and the closest.
@@ -172,13 +177,21 @@ def register(
         The `Transfer` now known under `name`.
 
     Raises:
-        TopologyError: If the name is taken and `replace` is False.
+        TopologyError: If the name is taken and `replace` is False, or a name or function is not one.
 
     Example:
         >>> cube = register("cube", lambda n: n**3, lambda n, a: 3 * n**2, replace=True)
         >>> float(get("cube").slope(jnp.asarray(2.0), jnp.asarray(8.0)))
         12.0
     """
+    if not isinstance(name, str) or not name.strip():
+        raise TopologyError(f"the name of a transfer function is {name!r}; it must be a non-empty string.")
+    for what, given in (("function", function), ("slope", slope)):
+        if not (callable(given) or (given is None and what == "slope")):
+            raise TopologyError(
+                f"the {what} of {name!r} is {given!r}, which cannot be called. Write, for example, "
+                f"register({name!r}, lambda n: n**3, lambda n, a: 3 * n**2)."
+            )
     if name in _ALIASES or (name in _FUNCTIONS and not replace):
         raise TopologyError(
             f"the name {name!r} is taken. Choose another, or pass replace=True to put yours in its place"

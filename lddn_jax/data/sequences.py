@@ -2,20 +2,28 @@
 
 import logging
 import math
+import operator
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from lddn_jax.delays import DelayState, cut, state_sizes
+from lddn_jax.delays import cut, state_sizes
 from lddn_jax.errors import DataError, ShapeError
 from lddn_jax.plan import plan
-from lddn_jax.signals import as_signals, first_nan
+from lddn_jax.signals import as_signals, first_nan, real
 from lddn_jax.topology import Topology
 
 _logger = logging.getLogger("lddn_jax")
+
+
+def _real(kind: str, given: Any) -> Any:
+    if isinstance(given, Mapping):
+        return {name: real(f"{kind} {name!r}", signal) for name, signal in given.items()}
+    return None if given is None else real(kind, given)
 
 
 class Sequences(eqx.Module):
@@ -32,8 +40,8 @@ class Sequences(eqx.Module):
         dropped: Samples that `windows` could not use.
 
     Raises:
-        DataError: If an input or state is NaN.
-        ShapeError: If inputs and targets differ in batch or length.
+        DataError: If an input or state is NaN, or something is not made of real numbers.
+        ShapeError: If inputs and targets differ in batch or length, or there are neither.
 
     Example:
         >>> data = Sequences({"u": jnp.zeros((3, 50, 1))}, {"y": jnp.zeros((3, 50, 1))})
@@ -41,9 +49,9 @@ class Sequences(eqx.Module):
         ((3,), 50)
     """
 
-    inputs: Any
-    targets: Any
-    state: DelayState | None = None
+    inputs: Any = eqx.field(converter=partial(_real, "input"))
+    targets: Any = eqx.field(converter=partial(_real, "target"))
+    state: Any = eqx.field(default=None, converter=partial(_real, "delay state"))
     weights: Any = None
     dropped: int = eqx.field(default=0, static=True)
 
@@ -64,6 +72,8 @@ class Sequences(eqx.Module):
                     )
                 if kind != "delay state":
                     shapes[what] = tuple(jnp.shape(signal)[:-1])
+        if not shapes:
+            raise ShapeError("neither inputs nor targets were given, so there is no sequence. Give at least targets.")
         if len(set(shapes.values())) > 1:
             listed = ", ".join(f"{shape} for {what}" for what, shape in shapes.items())
             raise ShapeError(f"signals differ in (*batch, time): {listed}. Cut all to one length.")
@@ -111,8 +121,9 @@ def windows(topology: Topology, inputs: Any, targets: Any, length: int = 100) ->
         >>> data.batch, data.dropped
         ((2,), 5)
     """
-    if not isinstance(length, int) or length < 1:
+    if not hasattr(length, "__index__") or length < 1:
         raise DataError(f"windows: length={length!r}; a window has a whole number of time steps, at least 1.")
+    length = operator.index(length)
     dtype = jnp.result_type(float)
     sizes = topology.sizes
     inputs = as_signals("input", inputs, {name: sizes[name] for name in topology.input_names}, dtype)
@@ -127,7 +138,12 @@ def windows(topology: Topology, inputs: Any, targets: Any, length: int = 100) ->
     if count < 1:
         raise DataError(
             f"a record of {steps} steps gives no window: {longest} are needed for the delay state and {length} for one "
-            f"window. Pass length={max(steps - longest, 1)} or less, or a longer record."
+            f"window. "
+            + (
+                f"Pass length={steps - longest} or less, or a longer record."
+                if steps > longest
+                else "Give a longer one."
+            )
         )
     starts = [longest + k * length for k in range(count)]
 
@@ -142,8 +158,8 @@ def windows(topology: Topology, inputs: Any, targets: Any, length: int = 100) ->
             state[name] = gathered(known[name], held, 0)
             if (where := first_nan(state[name])) is not None:
                 raise DataError(
-                    f"the delay state of {name!r} would be NaN in window {where[0]}: a target just before it is "
-                    "missing. Fill that gap, or choose windows that start elsewhere."
+                    f"the delay state of {name!r} would be NaN in window {where[0]}: a value just before it is "
+                    "missing from the record. Fill that gap, or choose windows that start elsewhere."
                 )
         else:
             state[name] = jnp.zeros((count * math.prod(batch), held, size), dtype)

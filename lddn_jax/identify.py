@@ -1,0 +1,291 @@
+"""From a table to a judged NARX network: the recipe that the command line follows.
+
+The record is cut in time: the first part trains, the next validates, the last tests. Scaling is found on the
+training part alone. The network is trained with its loop open on windows whose delay states come from the
+record, then tested twice on the whole test part: one step ahead, and in a free run with its loop closed, which
+starts from measured values and never sees another. Persistence, y(t) = y(t−1), is what any model has to beat.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from lddn_jax import diagnostics, losses, models
+from lddn_jax.data.scaling import AbstractScaler, MinMax
+from lddn_jax.data.sequences import Sequences, windows
+from lddn_jax.data.tables import Table, uniform_sampling
+from lddn_jax.errors import DataError
+from lddn_jax.gradients.check import GradientReport, check_gradients
+from lddn_jax.network import Network, close_loop
+from lddn_jax.plan import plan
+from lddn_jax.simulate import predict
+from lddn_jax.training.first_order import Optax
+from lddn_jax.training.fit import Fitted, fit
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What can be chosen; see `lddn_jax.models.narx` and `lddn_jax.fit`.
+
+    Attributes:
+        hidden: Neurons of the hidden layer.
+        input_delays: Delays of every input column.
+        feedback_delays: Delays of every measured target column.
+        linear_path: Whether the tapped delay lines also feed the outputs directly. The hidden layer saturates
+            outside of the range it was trained in; a linear path goes on.
+        init: Initializer.
+        epochs: Passes over the training windows.
+        batch_size: Windows in a mini-batch.
+        learning_rate: Of Adam at the start; it falls to zero along a cosine.
+        window: Time steps of a training window.
+        train: Share of the record that trains.
+        validation: Share of the record, after that, that validates.
+        seed: Of the first weights and of the shuffling.
+    """
+
+    hidden: int = 10
+    input_delays: tuple[int, ...] = (1, 2)
+    feedback_delays: tuple[int, ...] = (1, 2)
+    linear_path: bool = True
+    init: str = "glorot"
+    epochs: int = 6000
+    batch_size: int = 4
+    learning_rate: float = 1e-2
+    window: int = 100
+    train: float = 0.6
+    validation: float = 0.2
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Identified:
+    """A trained network and how it did on the test part.
+
+    Attributes:
+        net: The network with its loop open, in scaled units.
+        scalers: By column; a feedback input shares its target's.
+        fitted: What training returned.
+        gradients: The check of all gradient methods on the closed loop.
+        time: `(time,)` of the test part; `measured`, `one_step` and `closed_loop` by target belong to it.
+        scores: "one_step", "closed_loop" and "persistence", each with `rmse` and `r2` in the record's units (None where
+            the prediction left the finite numbers, with the first such step as `diverged_at`).
+        seconds: By phase.
+    """
+
+    net: Network
+    scalers: dict[str, AbstractScaler]
+    fitted: Fitted
+    gradients: GradientReport
+    time: np.ndarray
+    measured: dict[str, np.ndarray]
+    one_step: dict[str, np.ndarray]
+    closed_loop: dict[str, np.ndarray]
+    scores: dict[str, dict[str, Any]]
+    settings: Settings
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns scores, gradient check, training and settings as plain values, ready for `json.dump`."""
+        return {
+            "test": self.scores | {"samples": len(self.time)},
+            "gradient_check": self.gradients.to_dict(),
+            "training": {
+                "stop_reason": self.fitted.stop_reason,
+                "epochs": len(self.fitted.history["loss"]),
+                "best_epoch": self.fitted.best_epoch,
+            },
+            "parameters": self.net.parameter_count,
+            "topology": self.net.topology.to_dict(),
+            "scaling": {name: scaler.to_dict() for name, scaler in self.scalers.items()},
+            "settings": asdict(self.settings),
+            "seconds": self.seconds,
+            "dtype": str(np.dtype(self.net.dtype)),
+            "seed": self.settings.seed,
+        }
+
+
+def identify(
+    table: Table,
+    inputs: Sequence[str],
+    targets: Sequence[str],
+    settings: Settings | None = None,
+    *,
+    say: Callable[[str], None] = lambda text: None,
+    progress: bool | None = None,
+) -> Identified:
+    """Identifies a NARX network from a record.
+
+    Args:
+        table: The record; a column `time` that is not an input or target is checked for even sampling.
+        inputs: Names of input columns; may be empty.
+        targets: Names of the columns to predict.
+        settings: See `Settings`.
+        say: Is told what is going on, a line or a small table at a time.
+        progress: As in `lddn_jax.fit`.
+
+    Returns:
+        An `Identified`.
+
+    Raises:
+        DataError: If columns are missing or hold NaN, or the record is too short.
+        TopologyError: If settings describe no network.
+    """
+    settings = settings or Settings()
+    columns = _columns(table, inputs, targets)
+    moment = _time(table, columns)
+    first, second = _split(len(moment), settings)
+    topology = models.narx(
+        dict.fromkeys(inputs, 1),
+        dict.fromkeys(targets, 1),
+        hidden=settings.hidden,
+        input_delays=settings.input_delays,
+        feedback_delays=settings.feedback_delays,
+        linear_path=settings.linear_path,
+    )
+    held = max(plan(topology).longest_delays.values())
+    say(f"record: {len(moment)} samples; {first} train, {second - first} validate, {len(moment) - second} test")
+
+    key, shuffle = jax.random.split(jax.random.key(settings.seed))
+    net = Network(topology, key=key, init=settings.init)
+    say(net.summary())
+    scalers: dict[str, AbstractScaler] = {name: MinMax.fit(column[:first]) for name, column in columns.items()}
+    scaled = {name: np.asarray(scalers[name].apply(column), net.dtype) for name, column in columns.items()}
+
+    def part(start: int, stop: int, length: int, closed: Network | None = None) -> Sequences:
+        """Windows of [start, stop); the values before `start` fill the first delay state."""
+        rows = slice(max(start - held, 0), stop)
+        known = {name: scaled[name][rows] for name in inputs}
+        wanted = {name: scaled[name][rows] for name in targets}
+        if closed is not None:
+            return windows(closed.topology, known, wanted, length)
+        return windows(topology, known | {models.measured_name(t): v for t, v in wanted.items()}, wanted, length)
+
+    seconds: dict[str, float] = {}
+    loss = losses.MeanSquaredError()
+    with _Timer(seconds, "gradient_check"):
+        gradients = check_gradients(loss, _closed(net, targets), part(0, held + 2 * 20, 20, _closed(net, targets)))
+    say(str(gradients))
+
+    training, held_out = part(0, first, settings.window), part(first, second, second - first)
+    with _Timer(seconds, "training"):
+        batch_size = min(settings.batch_size, training.batch[0])
+        updates = settings.epochs * -(-training.batch[0] // batch_size)
+        trainer = Optax(optax.adam(optax.cosine_decay_schedule(settings.learning_rate, updates)), batch_size)
+        say(f"training: Adam, {settings.epochs} epochs of {training.batch[0]} windows of {settings.window} steps")
+        fitted = fit(
+            net,
+            training,
+            loss,
+            trainer,
+            epochs=settings.epochs,
+            validation=held_out,
+            max_fail=settings.epochs,  # the learning rate falls to zero: the end is part of the recipe
+            key=shuffle,
+            progress=progress,
+        )
+    say(str(fitted))
+
+    with _Timer(seconds, "testing"):
+        closed = _closed(fitted.net, targets)
+        steps = len(moment) - second
+        open_part, closed_part = part(second, len(moment), steps), part(second, len(moment), steps, closed)
+        one_step = _in_units(predict(fitted.net, open_part.inputs, open_part.state), scalers)
+        free_run = _in_units(predict(closed, closed_part.inputs, closed_part.state, steps=steps), scalers)
+        measured = {name: columns[name][second:, 0] for name in targets}
+        before = {name: columns[name][second - 1 : -1, 0] for name in targets}
+        scores = {
+            "one_step": _score(measured, one_step),
+            "closed_loop": _score(measured, free_run),
+            "persistence": _score(measured, before),
+        }
+    return Identified(
+        fitted.net, scalers, fitted, gradients, moment[second:], measured, one_step, free_run, scores, settings, seconds
+    )
+
+
+class _Timer:
+    def __init__(self, seconds: dict[str, float], phase: str):
+        self._seconds, self._phase = seconds, phase
+
+    def __enter__(self):
+        self._start = time.perf_counter()
+
+    def __exit__(self, *_):
+        self._seconds[self._phase] = time.perf_counter() - self._start
+
+
+def _closed(net: Network, targets: Sequence[str]) -> Network:
+    for name in targets:
+        net = close_loop(net, output=name, input=models.measured_name(name))
+    return net
+
+
+def _columns(table: Table, inputs: Sequence[str], targets: Sequence[str]) -> dict[str, np.ndarray]:
+    if not targets:
+        raise DataError(f"no target column was named; choose from {list(table.names)}.")
+    both = sorted(set(inputs) & set(targets))
+    if both:
+        raise DataError(
+            f"column {both[0]!r} is both an input and a target; a target's own past is fed back anyway. "
+            f"Leave {both[0]!r} out of the inputs."
+        )
+    columns = {name: table.signal([name]) for name in (*inputs, *targets)}
+    for name, column in columns.items():
+        missing = np.flatnonzero(~np.isfinite(column[:, 0]))
+        if missing.size:
+            raise DataError(
+                f"column {name!r} has no value in row {missing[0] + 1} of the data ({missing.size} such rows in all). "
+                "Fill the gap, or cut the record there."
+            )
+    return columns
+
+
+def _time(table: Table, columns: Mapping[str, Any]) -> np.ndarray:
+    if "time" not in table.names or "time" in columns:
+        return np.arange(len(table), dtype=float)
+    uniform_sampling(table["time"])
+    return np.asarray(table["time"])
+
+
+def _split(count: int, settings: Settings) -> tuple[int, int]:
+    if not (settings.train > 0 and settings.validation > 0 and settings.train + settings.validation < 1):
+        raise DataError(
+            f"train={settings.train} and validation={settings.validation} are shares of the record; both must be "
+            "positive and leave something to test."
+        )
+    first = int(settings.train * count)
+    second = first + int(settings.validation * count)
+    held = max(*settings.input_delays, *settings.feedback_delays, 0)
+    if first < held + settings.window or second == first:
+        raise DataError(
+            f"a record of {count} rows is too short: its training part of {first} holds no window of {settings.window} "
+            f"steps after {held} rows for the delay state. Pass a shorter window, or bring a longer record."
+        )
+    return first, second
+
+
+def _in_units(outputs: Mapping[str, Any], scalers: Mapping[str, AbstractScaler]) -> dict[str, np.ndarray]:
+    return {name: np.asarray(scalers[name].invert(output[0]))[:, 0] for name, output in outputs.items()}
+
+
+def _score(measured: Mapping[str, np.ndarray], predicted: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    def both(y, y_hat):
+        broken = np.flatnonzero(~np.isfinite(y_hat))
+        if broken.size:
+            return {"rmse": None, "r2": None, "diverged_at": int(broken[0])}
+        return {"rmse": diagnostics.rmse(y, y_hat), "r2": diagnostics.r2(y, y_hat)}
+
+    names = sorted(measured)
+    scores = {name: both(measured[name], predicted[name]) for name in names}
+    if len(names) == 1:
+        return scores[names[0]]
+    if any(s["rmse"] is None for s in scores.values()):
+        return {"rmse": None, "r2": None, "targets": scores}
+    # Of several targets: all errors pooled, and the mean of their R².
+    pooled = float(np.sqrt(np.mean([s["rmse"] ** 2 for s in scores.values()])))
+    return {"rmse": pooled, "r2": float(np.mean([s["r2"] for s in scores.values()])), "targets": scores}

@@ -1,0 +1,69 @@
+"""How gradients are compared: every method with the oracle's complex step, block by block.
+
+Two derivatives of a block differ by
+
+    max |g − g'| / max(largest |element| of the block, 1e-12 · largest |element| of the whole gradient)
+"""
+
+import functools
+
+import jax.numpy as jnp
+import numpy as np
+import oracle
+from networks import Case
+
+import lddn_jax as lddn
+
+# A new method is one line here.
+METHODS = {
+    "BPTT": lddn.BPTT(),
+    "SensitivityBPTT": lddn.SensitivityBPTT(),
+    "RTRL": lddn.RTRL(),
+    "Autodiff": lddn.Autodiff(),
+    "FiniteDifference": lddn.FiniteDifference(order=4),
+}
+EXACT = [name for name in METHODS if name != "FiniteDifference"]
+TOLERANCE = dict.fromkeys(EXACT, 1e-11) | {"FiniteDifference": 1e-6}  # five points: ε / h + h⁴ at the best step h
+
+
+def blocks(gradient: lddn.Network, state: dict) -> dict[tuple, np.ndarray]:
+    """Returns the arrays of a gradient by (kind, name), as the oracle does."""
+    kinds = {"IW": gradient.IW, "LW": gradient.LW, "b": gradient.b, "state": state}
+    return {(kind, name): np.asarray(block) for kind, named in kinds.items() for name, block in named.items()}
+
+
+def assert_blocks_agree(found: dict, expected: dict, tolerance: float, what: str = "gradient") -> float:
+    """Asserts each block in turn, and returns the largest relative difference."""
+    assert found.keys() == expected.keys(), f"{what}: {sorted(found.keys() ^ expected.keys(), key=str)} on one side only"
+    whole = max((np.abs(block).max() for block in expected.values()), default=0.0)
+    worst = 0.0
+    for (kind, name), block in expected.items():
+        assert found[kind, name].shape == block.shape, f"{what}: {kind}[{name!r}] has shape {found[kind, name].shape}"
+        difference = np.abs(found[kind, name] - block).max()
+        scale = max(np.abs(block).max(), 1e-12 * whole)
+        assert difference <= tolerance * scale, (
+            f"{what}: {kind}[{name!r}] differs by {difference / scale if scale else np.inf:.1e}, {tolerance:.0e} allowed"
+        )
+        worst = max(worst, difference / scale if scale else 0.0)
+    return worst
+
+
+@functools.cache
+def expected_gradient(case: Case) -> dict[tuple, np.ndarray]:
+    """∂(Σ cotangent · a)/∂(every block) by the oracle's complex step."""
+
+    def function(a):
+        return sum((cotangent * a[name]).sum() for name, cotangent in case.cotangents.items())
+
+    return oracle.gradient(function, *case.arguments)
+
+
+def pulled_back(case: Case, method: lddn.AbstractGradient) -> dict[tuple, np.ndarray]:
+    """The same by a method of the package."""
+    cotangents = {name: jnp.asarray(c) for name, c in case.cotangents.items()}
+    return blocks(*method.pullback(case.net, *case.signals, cotangents))
+
+
+def assert_method_agrees(case: Case, name: str) -> float:
+    """Asserts that a method gives what the oracle gives, and returns the largest relative difference."""
+    return assert_blocks_agree(pulled_back(case, METHODS[name]), expected_gradient(case), TOLERANCE[name], name)

@@ -1,0 +1,56 @@
+"""Strictness for every test: float64, no silent promotion, types checked at run time, reproducible draws."""
+
+import os
+from pathlib import Path
+
+os.environ["MPLBACKEND"] = "Agg"  # before anything imports matplotlib
+
+import hypothesis
+import jax
+import jaxtyping
+import pytest
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+# Checks the annotations of the package while it runs; this must stand before the first import of the package. A
+# declaration is left out: `topology.py` checks itself whatever it is given, and says more about it than a type checker.
+PACKAGE = Path(__file__).parents[1] / "lddn_jax"
+MODULES = [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in PACKAGE.rglob("*.py")]
+jaxtyping.install_import_hook(
+    sorted(name for name in MODULES if name != "lddn_jax.topology" and not name.endswith("__init__")), "beartype.beartype"
+)
+
+hypothesis.settings.register_profile(
+    "lddn",
+    deadline=None,  # the first example of a shape compiles
+    derandomize=True,
+    print_blob=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("lddn")
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--topologies",
+        type=int,
+        default=25,
+        metavar="N",
+        help="how many random topologies all gradient methods are compared on (each one compiles; default 25)",
+    )
+
+
+@pytest.fixture
+def topologies(request) -> int:
+    """How many random topologies were asked for."""
+    return request.config.getoption("--topologies")
+
+
+@pytest.fixture
+def unchecked():
+    """Switches the run-time check of annotations off, for a test that hands in wrong types to read the package's error."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

@@ -1,0 +1,201 @@
+"""The zoo: networks that are awkward on purpose, each with random numbers of its own.
+
+A tame network hides mistakes: with one sequence, a zero state and one linear output, most of the classic errors in a
+gradient change nothing. So every network here has random weights, inputs, delay states and cotangents, and each one an
+awkwardness more. To add one, write a line: every test that runs over `ZOO` meets it.
+
+The short notation: `"u:2"` is an input of two elements, `"h:3:tanh"` a layer of three neurons, with `!` after the transfer
+function a layer without bias, `"u>h@0,2"` a connection with delays 0 and 2, `"u>h"` one with delay 0.
+"""
+
+import functools
+import warnings
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+import reference
+
+import lddn_jax as lddn
+
+
+def declare(inputs: str, layers: str, connections: str, outputs: str) -> lddn.Topology:
+    """Reads the short notation."""
+
+    def layer(text):
+        name, size, transfer = text.split(":")
+        return lddn.Layer(name, int(size), transfer.removesuffix("!"), bias=not transfer.endswith("!"))
+
+    def connection(text):
+        source, to = text.split("@")[0].split(">")
+        delays = text.split("@")[1] if "@" in text else "0"
+        return lddn.Connection(source, to, [int(d) for d in delays.split(",")])
+
+    return lddn.Topology(
+        [lddn.Input(name, int(size)) for name, size in (text.split(":") for text in inputs.split())],
+        [layer(text) for text in layers.split()],
+        [connection(text) for text in connections.split()],
+        outputs.split(),
+    )
+
+
+@dataclass(frozen=True)
+class Case:
+    """A topology with random numbers, as NumPy arrays for the oracle and as JAX arrays for the package.
+
+    Attributes:
+        name: What tests call it; the random numbers follow from it.
+        build: Makes the topology.
+        batch: Batch axes.
+        steps: Number of time steps.
+        idle: Whether a part of it can have no effect, of which a declaration warns.
+    """
+
+    name: str
+    build: Callable[[], lddn.Topology]
+    batch: tuple[int, ...] = (2,)
+    steps: int = 8
+    idle: bool = False
+
+    def __str__(self):
+        return self.name
+
+    @functools.cached_property
+    def topology(self) -> lddn.Topology:
+        with warnings.catch_warnings():
+            if self.idle:
+                warnings.simplefilter("ignore", lddn.TopologyWarning)
+            return self.build()
+
+    @functools.cached_property
+    def weights(self) -> dict[str, dict]:
+        """`{"IW": ..., "LW": ..., "b": ...}`, so small that loops neither explode nor saturate."""
+        draw, t = self._draw("weights"), self.topology
+        weights = {"IW": {}, "LW": {}, "b": {layer.name: 0.5 * draw(layer.size) for layer in t.layers if layer.bias}}
+        for (to, source), delays in t.delays.items():
+            fan_in = sum(len(d) * t.sizes[s] for (m, s), d in t.delays.items() if m == to)
+            block = draw(len(delays), t.sizes[to], t.sizes[source]) / np.sqrt(fan_in)
+            weights["IW" if source in t.input_names else "LW"][to, source] = block
+        return weights
+
+    @functools.cached_property
+    def inputs(self) -> dict[str, np.ndarray]:
+        draw = self._draw("inputs")
+        return {i.name: draw(*self.batch, self.steps, i.size) for i in self.topology.inputs}
+
+    @functools.cached_property
+    def state(self) -> dict[str, np.ndarray]:
+        draw, t = self._draw("state"), self.topology
+        longest = {}
+        for (_, source), delays in t.delays.items():
+            longest[source] = max(longest.get(source, 0), delays[-1])
+        return {name: draw(*self.batch, d, t.sizes[name]) for name, d in sorted(longest.items()) if d > 0}
+
+    @functools.cached_property
+    def cotangents(self) -> dict[str, np.ndarray]:
+        """∂ᵉF/∂a of the outputs."""
+        draw = self._draw("cotangents")
+        return {name: draw(*self.batch, self.steps, self.topology.sizes[name]) for name in sorted(self.topology.outputs)}
+
+    @functools.cached_property
+    def net(self) -> lddn.Network:
+        return lddn.Network(self.topology, init="zeros").with_weights(**self.weights)
+
+    @property
+    def signals(self) -> tuple[dict, dict]:
+        """Inputs and delay state as JAX arrays."""
+        return {k: jnp.asarray(v) for k, v in self.inputs.items()}, {k: jnp.asarray(v) for k, v in self.state.items()}
+
+    @property
+    def data(self) -> lddn.Sequences:
+        """The same with random targets."""
+        inputs, state = self.signals
+        return lddn.Sequences(inputs, {k: jnp.asarray(v) for k, v in self.cotangents.items()}, state)
+
+    @property
+    def arguments(self) -> tuple:
+        """What the oracle takes."""
+        return self.topology, self.weights, self.inputs, self.state, self.steps
+
+    def _draw(self, what: str) -> Callable[..., np.ndarray]:
+        random = np.random.default_rng(zlib.crc32(f"{self.name}: {what}".encode()))
+        return lambda *shape: random.standard_normal(shape)
+
+
+def awkward() -> lddn.Topology:
+    """Every awkwardness that a mistake in backpropagation can hide from, in three layers of one size.
+
+    Two inputs; two outputs, one of them a nonlinear hidden layer; a layer that is neither tanh nor linear and has no bias;
+    gaps in the delays; delays 0 and 2 on one connection; a zero-delay skip; self-loops; names whose order is not the
+    order of simulation.
+    """
+    return declare(
+        "u:2 v:2",
+        "h:2:tanh g:2:logistic! y:2:linear",
+        "u>h@0,2 v>g@1,4 h>h@1,3 h>g@0,2 g>g@2 g>y h>y y>h@2,5 y>g@1",
+        "h y",
+    )
+
+
+def registered() -> lddn.Topology:
+    """Transfer functions of a user's own, without slopes."""
+    if "swish" not in lddn.transfer.names():
+        lddn.transfer.register("swish", lambda n: n / (1 + jnp.exp(-n)))
+        lddn.transfer.register(
+            "sphere", lambda n: n / jnp.sqrt(1 + (n * n).sum(axis=-1, keepdims=True)), elementwise=False
+        )
+    return declare("u:1", "s:3:sphere w:2:swish y:1:linear", "u>w w>s s>w@1,2 s>y", "y s")
+
+
+SMOOTH = ("linear", "tanh", "logistic", "softplus", "radbas", "softmax", "elliotsig", "elu")
+KINKED = ("relu", "leaky_relu", "satlin", "satlins", "tribas", "hardlim")
+
+
+def side_by_side(transfers: tuple[str, ...]) -> lddn.Topology:
+    """One layer of each kind, in a common loop, so that a slope of zero in one hides none of the others."""
+    return declare(
+        "u:2",
+        " ".join(f"{name}_layer:3:{name}" for name in transfers) + " y:2:tanh",
+        " ".join(f"u>{name}_layer@0,1 {name}_layer>y y>{name}_layer@1" for name in transfers),
+        "y",
+    )
+
+
+def p14_2() -> lddn.Topology:
+    return reference.topology("p14_2_sigmoid")
+
+
+ZOO = [
+    Case("awkward", awkward),
+    Case("awkward-one-sequence", awkward, batch=()),
+    Case("awkward-two-batch-axes", awkward, batch=(2, 3), steps=4),
+    Case("awkward-one-step", awkward, steps=1),
+    Case("feed-forward", lambda: declare("u:3", "h:4:tanh y:2:linear", "u>h h>y u>y", "y")),
+    Case("fir", lambda: declare("u:2", "y:3:linear", "u>y@0,1,4", "y"), batch=(3,)),
+    Case("fir-in-series", lambda: declare("u:1", "z:2:tanh y:2:logistic", "u>z@1,3 z>y@2,4 u>y@5", "y"), steps=7),
+    Case("narx-open", lambda: declare("i:1 m:1", "h:4:tanh y:1:linear", "i>h@1,2 m>h@1,2 h>y", "y")),
+    Case("narx-closed", lambda: declare("i:1", "h:4:tanh y:1:linear", "i>h@1,2 y>h@1,2 h>y", "y")),
+    Case("elman", lambda: declare("u:2", "h:4:tanh y:2:linear", "u>h h>h@1 h>y", "y")),
+    Case("jordan", lambda: declare("u:2", "h:4:logistic y:2:linear", "u>h h>y y>h@1 y>y@1", "y")),
+    Case("long-delays", lambda: declare("u:2", "r:3:tanh", "u>r r>r@3,5", "r"), steps=10),
+    Case("long-delays-whole-chunks", lambda: declare("u:2", "r:3:tanh", "u>r@0,4 r>r@3,5", "r"), steps=9),
+    Case("long-delays-short-run", lambda: declare("u:2", "r:3:tanh!", "u>r@1 r>r@3,5", "r"), steps=2),
+    Case("long-delays-in-a-ring", lambda: declare("u:1", "c:2:tanh b:2:radbas", "u>c c>b@0,2 b>c@3,4 c>c@5", "b c")),
+    Case("autonomous", lambda: declare("", "x:3:tanh y:2:linear", "x>x@1 x>y@0,2 y>x@2,3", "y"), steps=6),
+    Case("autonomous-constant", lambda: declare("", "x:3:tanh y:2:logistic", "x>y", "y"), batch=(), steps=3),
+    Case("softmax-in-a-loop", lambda: declare("u:2", "s:3:softmax y:1:linear", "u>s s>s@1 s>y@0,1 y>s@2", "y s")),
+    Case("p14_2", p14_2, steps=6),
+    Case("smooth", lambda: side_by_side(SMOOTH), steps=5),
+    Case("registered", registered, steps=6),
+    Case("matlab-names", lambda: declare("u:1", "h:3:tansig g:2:logsig y:1:purelin", "u>h@1 h>g g>y y>h@1", "y")),
+    Case("multi-rate", lambda: declare("u:1", "q:2:tanh s:3:logistic", "u>q u>s@6 q>q@1 s>s@4 q>s@4 s>q@6", "s q")),
+    Case("idle-layers", lambda: declare("u:1", "x:2:tanh y:1:tanh z:2:tanh", "u>y u>x@2 x>x@1 y>x z>z@1 z>y@2", "y"), idle=True),
+    Case("instant-web", lambda: declare("u:2", "d:2:tanh c:3:radbas b:2:tanh a:2:linear",
+                                        "u>d d>c d>b@0,1 c>b c>a b>a d>a a>d@2 a>b@3", "a c")),
+    Case("loops-in-series", lambda: declare("u:1", "z:2:tanh y:2:logistic x:1:linear",
+                                            "u>z z>z@1,2 z>y@0,3 y>y@2 y>x@4 z>x x>x@1", "x z")),
+    Case("single-neuron", lambda: declare("u:1", "y:1:tanh", "u>y y>y@1", "y")),
+]  # fmt: skip
+BY_NAME = {case.name: case for case in ZOO}

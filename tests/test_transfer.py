@@ -1,0 +1,241 @@
+"""Transfer functions: values against NumPy, slopes against the complex step and JAX, and functions of one's own."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from networks import declare
+
+import lddn_jax as lddn
+from lddn_jax import transfer
+from lddn_jax.errors import TopologyError
+
+BUILT_IN = frozenset(transfer.names())  # before any test registers another
+ALIASES = {"purelin": "linear", "tansig": "tanh", "logsig": "logistic", "sigmoid": "logistic", "poslin": "relu"}
+
+
+def absolute(n):
+    return np.where(n.real < 0, -n, n)
+
+
+def softmax(n):
+    e = np.exp(n - n.real.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+# The formulas again, for real and complex n: a function decides by the real part on which of its pieces it is.
+FORMULA = {
+    "linear": lambda n: n,
+    "tanh": np.tanh,
+    "logistic": lambda n: 1 / (1 + np.exp(-n)),
+    "relu": lambda n: np.where(n.real > 0, n, 0),
+    "leaky_relu": lambda n: np.where(n.real > 0, n, 0.01 * n),
+    "elu": lambda n: np.where(n.real > 0, n, np.exp(n) - 1),
+    "softplus": lambda n: np.log(1 + np.exp(n)),
+    "satlin": lambda n: np.where(n.real < 0, 0, np.where(n.real > 1, 1, n)),
+    "satlins": lambda n: np.where(n.real < -1, -1, np.where(n.real > 1, 1, n)),
+    "radbas": lambda n: np.exp(-(n**2)),
+    "elliotsig": lambda n: n / (1 + absolute(n)),
+    "tribas": lambda n: np.where(np.abs(n.real) < 1, 1 - absolute(n), 0),
+    "hardlim": lambda n: np.where(n.real >= 0, 1.0 + 0 * n, 0),
+    "softmax": softmax,
+}
+ELEMENTWISE = sorted(set(FORMULA) - {"softmax"})
+POINTS = np.random.default_rng(0).uniform(-3, 3, (20, 3))
+KINKS = np.array([-1.0, -0.0, 0.0, 1.0])
+
+
+def functions(name):
+    found = transfer.get(name)
+    return found.function, lambda n: found.slope(n, found.function(n))
+
+
+def test_every_function_has_a_formula_here():
+    assert {*FORMULA, *ALIASES} == BUILT_IN
+
+
+@pytest.mark.parametrize("name", FORMULA)
+def test_value(name):
+    function, _ = functions(name)
+    np.testing.assert_allclose(function(jnp.asarray(POINTS)), FORMULA[name](POINTS), rtol=1e-14, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_value_at_kinks(name):
+    function, _ = functions(name)
+    np.testing.assert_allclose(function(jnp.asarray(KINKS)), FORMULA[name](KINKS), rtol=1e-14, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_slope_is_the_complex_step(name):
+    _, slope = functions(name)
+    expected = np.imag(FORMULA[name](POINTS + 1e-20j)) / 1e-20
+    np.testing.assert_allclose(slope(jnp.asarray(POINTS)), expected, rtol=1e-13, atol=1e-14)
+
+
+@pytest.mark.parametrize("points", [KINKS, POINTS.ravel(), np.array([-8.0, 8.0])], ids=["kinks", "random", "saturated"])
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_slope_is_that_of_automatic_differentiation(name, points):
+    """At kinks too, and to the last digits where a function saturates, since methods are compared that closely."""
+    function, slope = functions(name)
+    expected = jax.jvp(function, (jnp.asarray(points),), (jnp.ones(points.shape),))[1]
+    np.testing.assert_allclose(slope(jnp.asarray(points)), expected, rtol=1e-13, atol=1e-300)
+
+
+def test_softmax_slope_is_a_matrix():
+    _, slope = functions("softmax")
+    step = 1e-20j * np.eye(3)  # into each net input in turn
+    expected = np.imag(softmax(POINTS[:, None, :] + step)) / 1e-20  # (point, from, to)
+    np.testing.assert_allclose(slope(jnp.asarray(POINTS)), expected.swapaxes(-1, -2), rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("batch", [(), (4,), (4, 5)], ids=str)
+def test_softmax_slope_under_any_batch(batch):
+    function, slope = functions("softmax")
+    n = jnp.asarray(np.random.default_rng(1).normal(size=(*batch, 3)))
+    expected = jax.jacfwd(function)(n.reshape(-1, 3)[0])
+    np.testing.assert_allclose(slope(n).reshape(-1, 3, 3)[0], expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("transpose", [False, True])
+def test_times_slope(transpose):
+    rng = np.random.default_rng(2)
+    vector, matrix = rng.normal(size=(4, 3)), rng.normal(size=(4, 3, 3))
+    tanh, mixing = transfer.get("tanh"), transfer.get("softmax")
+    expected = np.stack([(m.T if transpose else m) @ v for m, v in zip(matrix, vector, strict=True)])
+    found = mixing.times_slope(jnp.asarray(matrix), jnp.asarray(vector), transpose=transpose)
+    np.testing.assert_allclose(found, expected, rtol=1e-14)
+    diagonal = matrix[:, 0]
+    found = tanh.times_slope(jnp.asarray(diagonal), jnp.asarray(vector), transpose=transpose)
+    np.testing.assert_allclose(found, diagonal * vector, rtol=1e-15)
+
+
+@pytest.mark.parametrize(("alias", "name"), ALIASES.items())
+def test_alias(alias, name):
+    assert transfer.get(alias) is transfer.get(name)
+
+
+@pytest.mark.parametrize("name", FORMULA)
+def test_float32_stays_float32(name):
+    function, slope = functions(name)
+    n = jnp.asarray(POINTS, jnp.float32)
+    assert function(n).dtype == slope(n).dtype == jnp.float32
+    np.testing.assert_allclose(function(n), FORMULA[name](POINTS), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("name", FORMULA)
+def test_extreme_net_inputs_stay_finite(name, dtype):
+    function, slope = functions(name)
+    n = jnp.asarray([-1e3, 0.0, 1e3], dtype)
+    automatic = jax.jacfwd(function)(n)
+    found = {"value": function(n), "slope": slope(n), "automatic slope": automatic}
+    assert {what: bool(jnp.isfinite(array).all()) for what, array in found.items()} == dict.fromkeys(found, True)
+    whole = slope(n) if name == "softmax" else jnp.diag(slope(n))
+    np.testing.assert_allclose(whole, automatic, rtol=1e-4 if dtype == jnp.float32 else 1e-11, atol=1e-30)
+
+
+def test_unknown_name():
+    with pytest.raises(
+        TopologyError, match=r"no transfer function 'tansigg'. Did you mean 'tansig'.*lddn.transfer.register"
+    ):
+        transfer.get("tansigg")
+
+
+def test_a_network_with_an_unknown_function_is_refused():
+    with pytest.raises(TopologyError, match="no transfer function 'tahn'"):
+        lddn.Network(declare("u:1", "y:1:tahn", "u>y", "y"), init="zeros")
+
+
+# ---- functions of one's own -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def register(monkeypatch):
+    """`transfer.register`, undone after the test."""
+    monkeypatch.setattr(transfer, "_FUNCTIONS", dict(transfer._FUNCTIONS))
+    return transfer.register
+
+
+def test_register_with_a_slope(register):
+    cube = register("a cube", lambda n: n**3, lambda n, a: 3 * n**2, active=(-1.0, 1.0))
+    assert transfer.get("a cube") is cube
+    assert "a cube" in transfer.names()
+    assert cube.active == (-1.0, 1.0)
+    np.testing.assert_allclose(cube.slope(jnp.asarray(POINTS), None), 3 * POINTS**2, rtol=1e-15)
+
+
+def test_register_without_a_slope(register):
+    found = register("a swish", lambda n: n * jax.nn.sigmoid(n))
+    s = 1 / (1 + np.exp(-POINTS))
+    np.testing.assert_allclose(found.slope(jnp.asarray(POINTS), None), s + POINTS * s * (1 - s), rtol=1e-12)
+
+
+@pytest.mark.parametrize("batch", [(), (4,), (2, 4)], ids=str)
+def test_register_a_mixing_function_without_a_slope(register, batch):
+    found = register("another softmax", lambda n: jax.nn.softmax(n, axis=-1), elementwise=False)
+    n = jnp.asarray(np.random.default_rng(3).normal(size=(*batch, 3)))
+    _, slope = functions("softmax")
+    np.testing.assert_allclose(found.slope(n, found.function(n)), slope(n), rtol=1e-12)
+
+
+def normalized(n):
+    return n / jnp.sqrt(1 + jnp.sum(n * n, axis=-1, keepdims=True))
+
+
+def normalized_slope(n, a):
+    size, scale = n.shape[-1], jnp.sqrt(1 + jnp.sum(n * n, axis=-1))[..., None, None]
+    delta = jnp.eye(size).reshape((1,) * (n.ndim - 1) + (size, size))
+    return (delta - a[..., :, None] * a[..., None, :]) / scale
+
+
+@pytest.mark.parametrize("slope", [None, normalized_slope], ids=["automatic", "by hand"])
+def test_methods_agree_on_a_function_of_ones_own(register, slope):
+    register("normalized", normalized, slope, elementwise=False, replace=True)
+    topology = declare("u:1", "h:3:normalized y:1:linear", "u>h@0,1 h>h@1 h>y", "y")
+    net = lddn.Network(topology, key=jax.random.key(0), init="uniform")
+    rng = np.random.default_rng(4)
+    data = lddn.Sequences(rng.normal(size=(2, 5, 1)), rng.normal(size=(2, 5, 1)))
+    loss = lddn.losses.SumSquaredError()
+    gradients = [lddn.value_and_grad(loss, net, data, method)[1] for method in (lddn.BPTT(), lddn.Autodiff())]
+    by_hand, automatic = (np.asarray(gradient.ravel()[0]) for gradient in gradients)
+    np.testing.assert_allclose(by_hand, automatic, rtol=1e-11)
+
+
+def test_a_name_that_is_taken_is_refused(register):
+    with pytest.raises(TopologyError, match="'tanh' is taken.*replace=True"):
+        register("tanh", jnp.sin)
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_an_alias_is_not_replaced(register, replace):
+    with pytest.raises(TopologyError, match="'tansig' is taken.*alias"):
+        register("tansig", jnp.sin, replace=replace)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(("", jnp.sin), "non-empty string", id="empty name"),
+        pytest.param((3, jnp.sin), "is 3; it must be", id="no name"),
+        pytest.param(
+            ("sine", "sin"), r"function of 'sine' is 'sin', which cannot be called.*register\(", id="function"
+        ),
+        pytest.param(("sine", jnp.sin, "cos"), "slope of 'sine' is 'cos', which cannot be called", id="slope"),
+    ],
+)
+def test_what_cannot_be_registered(register, arguments, message):
+    with pytest.raises(TopologyError, match=message):
+        register(*arguments)
+
+
+def test_a_replaced_function_takes_effect_in_compiled_programs(register):
+    register("to be replaced", lambda n: 2 * n)
+    topology = declare("u:1", "y:1:linear", "u>y", "y")
+    topology = lddn.Topology(topology.inputs, [lddn.Layer("y", 1, "to be replaced")], topology.connections, ["y"])
+    net = lddn.Network(topology, init="zeros").with_weights(b={"y": [1.0]})
+    before = lddn.predict(net, jnp.zeros((1, 1)))["y"]
+    register("to be replaced", lambda n: 3 * n, replace=True)
+    after = lddn.predict(net, jnp.zeros((1, 1)))["y"]
+    assert (before.item(), after.item()) == (2.0, 3.0)
