@@ -6,7 +6,7 @@ Measured values that are NaN are don't-cares.
 """
 
 import numpy as np
-from jaxtyping import ArrayLike
+from numpy.typing import ArrayLike
 
 from lddn_jax.errors import ShapeError
 

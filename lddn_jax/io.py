@@ -10,6 +10,7 @@ import json
 import os
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +68,15 @@ def load(path: str | Path) -> Network:
     """
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from None
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
             header = json.loads(bytes(file["header"]))
             leaves = [file[name] for name in sorted(file.files) if name != "header"]
-    except FileNotFoundError:
-        raise CheckpointError(f"there is no file {path}.") from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    # What zipfile, zlib and NumPy raise on damaged archives.
+    except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise CheckpointError(f"{path} is damaged or was not written by lddn.save ({error}).") from error
     return _network(path, header, leaves)
 

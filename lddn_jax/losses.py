@@ -168,7 +168,7 @@ class MeanAbsoluteError(AbstractLoss):
     """F = Σ w |e| / N (MATLAB's `mae`); the slope at e = 0 is 0."""
 
     def _error(self, e):
-        return jnp.abs(e)
+        return e * jnp.sign(e)  # JAX gives |e| a slope of 1 at 0
 
 
 class Huber(AbstractLoss):
@@ -186,7 +186,7 @@ class Huber(AbstractLoss):
             )
 
     def _error(self, e):
-        return optax.losses.huber_loss(e, jnp.zeros_like(e), self.delta)
+        return optax.losses.huber_loss(e, jnp.zeros_like(e), delta=self.delta)
 
 
 class CrossEntropy(AbstractLoss):

@@ -12,7 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, ArrayLike
+from jaxtyping import Array
 
 from lddn_jax import initializers, transfer
 from lddn_jax.errors import PrecisionError, ShapeError, TopologyError
@@ -99,9 +99,9 @@ class Network(eqx.Module):
 
     def with_weights(
         self,
-        IW: Mapping[tuple[str, str], ArrayLike] | None = None,
-        LW: Mapping[tuple[str, str], ArrayLike] | None = None,
-        b: Mapping[str, ArrayLike] | None = None,
+        IW: Mapping[tuple[str, str], Any] | None = None,
+        LW: Mapping[tuple[str, str], Any] | None = None,
+        b: Mapping[str, Any] | None = None,
     ) -> "Network":
         """Returns a network in which the given arrays stand in place of this network's.
 

@@ -76,7 +76,7 @@ _FUNCTIONS = {
         ),
         Transfer(
             "elu",
-            lambda n: _where(n > 0, n, n, jnp.expm1(jnp.minimum(n, 0))),
+            lambda n: _where(n > 0, n, n, jnp.expm1(_where(n > 0, n, 0, n))),
             lambda n, a: _where(n > 0, n, 1, a + 1),
         ),
         Transfer("softplus", jax.nn.softplus, lambda n, a: jax.nn.sigmoid(n)),
@@ -101,8 +101,8 @@ _FUNCTIONS = {
         ),
         Transfer(
             "tribas",
-            lambda n: _where(jnp.abs(n) < 1, n, 1 - jnp.abs(n), 0),
-            lambda n, a: _where(jnp.abs(n) < 1, n, -jnp.sign(n), 0),
+            lambda n: _where(jnp.abs(n) < 1, n, _where(n < 0, n, 1 + n, 1 - n), 0),
+            lambda n, a: _where(jnp.abs(n) < 1, n, _where(n < 0, n, 1, -1), 0),
             active=(-1.0, 1.0),
         ),
         Transfer(

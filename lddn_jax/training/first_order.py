@@ -77,5 +77,10 @@ class Optax(AbstractTrainer):
     def _update(self, net, state, problem):
         value, gradient = problem.value_and_grad(net)
         transformation = optax.with_extra_args_support(self.transformation)
-        updates, state = transformation.update(gradient, state, net, value=value, grad=gradient, value_fn=problem.value)
-        return optax.apply_updates(net, updates), state, {"loss": value, "gradient_norm": optax.tree.norm(gradient)}
+        # Optax relies on dtype promotion, so it gets the standard one even where the user has asked JAX for strictness.
+        with jax.numpy_dtype_promotion("standard"):
+            updates, state = transformation.update(
+                gradient, state, net, value=value, grad=gradient, value_fn=problem.value
+            )
+            net = optax.apply_updates(net, updates)
+        return net, state, {"loss": value, "gradient_norm": optax.tree.norm(gradient)}

@@ -1,0 +1,182 @@
+"""The command line as a user meets it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import lddn_jax as lddn
+from lddn_jax.__main__ import main
+
+QUICK = ["--epochs", "3", "--hidden", "3", "--window", "20"]
+
+
+@pytest.fixture
+def csv(tmp_path):
+    """A second-order linear system, 200 rows."""
+    u = np.random.default_rng(0).normal(size=200)
+    y = np.zeros(200)
+    for t in range(2, 200):
+        y[t] = 1.5 * y[t - 1] - 0.7 * y[t - 2] + 0.5 * u[t - 1]
+    path = tmp_path / "record.csv"
+    lddn.data.Table({"time": 0.1 * np.arange(200), "u": u, "y": y, "z": y**2}).to_csv(path)
+    return path
+
+
+def test_fit_leaves_everything_behind(csv, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["fit", str(csv), "--inputs", "u", "--targets", "y", "--out", str(out), *QUICK]) == 0
+    assert {p.name for p in out.iterdir()} == {
+        "network.npz",
+        "training.csv",
+        "response.png",
+        "training.png",
+        "results.json",
+    }
+    results = json.loads((out / "results.json").read_text())
+    table = lddn.data.read_csv(csv)
+    y = table["y"]
+    assert results["test"]["persistence"]["rmse"] == pytest.approx(np.sqrt(np.mean((y[160:] - y[159:-1]) ** 2)))
+    assert results["gradient_check"]["passed"] is True
+    assert results["gradient_check"]["worst"] < 1e-11
+    assert results["dtype"] == "float64"
+    assert results["parameters"] == lddn.load(out / "network.npz").parameter_count
+    assert set(results["seconds"]) == {"reading", "gradient_check", "training", "testing", "writing"}
+    assert results["test"].keys() == {"one_step", "closed_loop", "persistence", "samples"}
+    text = capsys.readouterr().out
+    for words in ("all methods agree", "one step ahead", "closed loop", "persistence", "results.json"):
+        assert words in text
+
+
+def test_the_scores_are_those_of_the_saved_network(csv, tmp_path):
+    """The one-step score, computed again from the files and the record alone."""
+    out = tmp_path / "out"
+    main(["fit", str(csv), "--inputs", "u", "--targets", "y", "--out", str(out), *QUICK])
+    results, net = json.loads((out / "results.json").read_text()), lddn.load(out / "network.npz")
+    table = lddn.data.read_csv(csv)
+    scale = {name: lddn.data.scaling.from_dict(results["scaling"][name]) for name in ("u", "y")}
+    u, y = (scale[name].apply(table.signal([name])) for name in ("u", "y"))
+    whole = lddn.predict(net, {"u": u, "measured_y": y})["y"]
+    error = table["y"][160:] - np.asarray(scale["y"].invert(whole))[160:, 0]
+    assert results["test"]["one_step"]["rmse"] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-10)
+    closed = lddn.close_loop(net, "y", "measured_y")
+    held = {"u": u[158:160], "y": y[158:160]}
+    free = np.asarray(scale["y"].invert(lddn.predict(closed, u[160:], held)["y"]))[:, 0]
+    expected = np.sqrt(np.mean((table["y"][160:] - free) ** 2))
+    assert results["test"]["closed_loop"]["rmse"] == pytest.approx(expected, rel=1e-10)
+
+
+def test_training_finds_the_system(csv, tmp_path):
+    main(["fit", str(csv), "--inputs", "u", "--targets", "y", "--out", str(tmp_path), "--epochs", "800", *QUICK[2:]])
+    test = json.loads((tmp_path / "results.json").read_text())["test"]
+    assert test["one_step"]["rmse"] < 0.05 * test["persistence"]["rmse"]
+    assert test["closed_loop"]["r2"] > 0.99
+
+
+def test_several_targets_and_no_inputs(csv, tmp_path):
+    assert main(["fit", str(csv), "--targets", "y,z", "--out", str(tmp_path / "out"), *QUICK]) == 0
+    test = json.loads((tmp_path / "out" / "results.json").read_text())["test"]
+    both = test["one_step"]["targets"]
+    assert test["one_step"]["rmse"] == pytest.approx(np.sqrt((both["y"]["rmse"] ** 2 + both["z"]["rmse"] ** 2) / 2))
+
+
+def test_the_seed_decides_everything_random(csv, tmp_path):
+    for k, seed in enumerate(("0", "0", "1")):
+        main(["fit", str(csv), "--inputs", "u", "--targets", "y", "--out", f"{tmp_path}/{k}", "--seed", seed, *QUICK])
+    scores = [json.loads((tmp_path / str(k) / "results.json").read_text())["test"]["one_step"] for k in range(3)]
+    assert scores[0] == scores[1] != scores[2]
+
+
+def test_maglev_runs_the_whole_story(tmp_path):
+    assert main(["maglev", "--steps", "300", "--out", str(tmp_path), *QUICK]) == 0
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert "simulation" in results["seconds"]
+    assert results["inputs"] == ["current"]
+    assert results["targets"] == ["position"]
+
+
+def test_check_reads_a_topology(tmp_path, capsys):
+    topology = lddn.models.narx({"u": 1}, {"y": 2}, hidden=2)
+    (tmp_path / "topology.json").write_text(json.dumps(topology.to_dict()))
+    assert main(["check", str(tmp_path / "topology.json"), "--steps", "5"]) == 0
+    assert "all methods agree (float64)" in capsys.readouterr().out
+
+
+def test_a_failed_check_is_exit_code_one(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(lddn.gradients.check.TOLERANCE, "float64", 1e-30)
+    (tmp_path / "topology.json").write_text(json.dumps(lddn.models.narx({"u": 1}, {"y": 2}, hidden=2).to_dict()))
+    assert main(["check", str(tmp_path / "topology.json"), "--steps", "5"]) == 1
+    assert "DISAGREE" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["fit", "absent.csv", "--targets", "y"], ["absent.csv"]),
+        (["fit", "{csv}", "--targets", "yy"], ["yy", "y"]),
+        (["fit", "{csv}", "--inputs", "y", "--targets", "y"], ["both an input and a target"]),
+        (["fit", "{csv}", "--inputs", "u", "--targets", "y", "--window", "500"], ["too short", "window"]),
+        (["fit", "{csv}", "--inputs", "u", "--targets", "y", "--feedback", "0,1"], ["feedback", "positive delays"]),
+        (["fit", "{csv}", "--inputs", "u", "--targets", "y", "--delays", "2,1"], ["(1, 2)"]),
+        (["fit", "{csv}", "--inputs", "u", "--targets", "y", "--init", "glorrot"], ["glorrot", "glorot"]),
+        (["fit", "{gap}", "--inputs", "u", "--targets", "y"], ["'u'", "row 3"]),
+        (["check", "absent.json"], ["absent.json"]),
+        (["check", "{csv}"], ["not JSON"]),
+        (["check", "{bad}"], ["zero-delay loop A -> B -> A"]),
+    ],
+    ids=lambda case: " ".join(case)[:40] if isinstance(case, list) else "",
+)
+def test_errors_are_one_clear_line(arguments, words, csv, tmp_path, capsys):
+    (tmp_path / "gap.csv").write_text("u,y\n1,1\n2,2\n,3\n4,4\n")
+    loop = {
+        "inputs": [],
+        "layers": [{"name": "A", "size": 1}, {"name": "B", "size": 1}],
+        "connections": [{"source": "A", "to": "B"}, {"source": "B", "to": "A"}],
+        "outputs": ["A"],
+    }
+    (tmp_path / "bad.json").write_text(json.dumps(loop))
+    places = {"csv": csv, "gap": tmp_path / "gap.csv", "bad": tmp_path / "bad.json"}
+    arguments = [a.format(**places) for a in arguments]
+    if arguments[0] == "fit":
+        arguments += ["--out", str(tmp_path / "out")]
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    for word in words:
+        assert word in captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "COMMAND"),
+        (["fit"], "file"),
+        (["fit", "x.csv", "--targets", "y", "--hidden", "0"], "'0' is not a positive whole number"),
+        (["fit", "x.csv", "--targets", "y", "--delays", "1;2"], "whole numbers such as 1,2"),
+        (["fit", "x.csv", "--targets", "y", "--learning-rate", "fast"], "positive number"),
+        (["maglev", "--stepz", "5"], "--stepz"),
+    ],
+    ids=lambda case: " ".join(case)[:40] if isinstance(case, list) else "",
+)
+def test_misspelt_options_are_exit_code_two(arguments, words, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+def test_no_traceback_from_a_shell(tmp_path):
+    run = subprocess.run(
+        [sys.executable, "-m", "lddn_jax", "check", str(tmp_path / "absent.json")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+    )
+    assert run.returncode == 2
+    assert "Traceback" not in run.stderr
+    assert run.stderr.startswith("error: ")
