@@ -18,6 +18,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array
 
@@ -235,7 +236,7 @@ def error_weights(weights: Any, outputs: Signals) -> dict[str, Array]:
             fits = False
         if not fits:
             raise ShapeError(f"error weights of {name!r} have shape {weight.shape}; they must broadcast to {shape}.")
-        if not isinstance(weight, jax.core.Tracer) and not bool((weight >= 0).all()):
+        if not isinstance(weight, jax.core.Tracer) and not (np.asarray(weight) >= 0).all():
             raise DataError(f"error weights of {name!r} are negative or NaN; write 0 for a don't-care.")
         weight = weight.reshape((1,) * (len(shape) - weight.ndim) + weight.shape)
         found[name] = jnp.broadcast_to(weight, shape)

@@ -232,7 +232,9 @@ def _tolerance(given, default: Mapping[str, float], dtype: str) -> float:
     if isinstance(given, Mapping):
         if dtype not in given:
             raise ValueError(f"there is no tolerance for {dtype}; known are {dict(given)}. Pass a number.")
-        return given[dtype]
+        given = given[dtype]
+    if not given > 0:
+        raise ValueError(f"tolerance {given!r} is not a positive number.")
     return float(given)
 
 
