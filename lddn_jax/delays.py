@@ -52,6 +52,12 @@ def as_state(topology: Topology, given: Mapping | None, batch: tuple[int, ...], 
 
     A state without batch axes serves every sequence of a batch.
 
+    Args:
+        topology: The topology.
+        given: By input and layer, `(*batch, longest delay, size)`, oldest value first; or None.
+        batch: Batch axes of the signals.
+        dtype: Of the arrays returned.
+
     Raises:
         ShapeError: If a source is missing or unknown, or a shape does not fit.
     """
@@ -145,9 +151,10 @@ def reaching_back(adjoint: Array, delays: Sequence[int], longest: int) -> Array:
     Returns:
         `(longest, *batch, len(delays) · size)`.
     """
-    first = resized(adjoint[:longest], longest, reverse=True)
+    near = adjoint[:longest]
     before = jnp.zeros((longest, *adjoint.shape[1:]), adjoint.dtype)
-    return taps(jnp.concatenate((before, first)), delays, longest, reverse=True)
+    after = jnp.zeros((longest - near.shape[0], *adjoint.shape[1:]), adjoint.dtype)
+    return taps(jnp.concatenate((before, near, after)), delays, longest, reverse=True)
 
 
 def cut(signal: Array, start: int, before: int, after: int) -> Array:

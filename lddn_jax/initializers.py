@@ -6,7 +6,11 @@ spread that suits a neuron depends on all that it sums. It is a function
     initializer(key, layer, shapes, dtype) -> (weights by source, bias)
 
 with `shapes[source] = (delay, to, from)`. Keys are derived from layer names, so the order of declaration
-changes nothing. Pass one by name, or a function of your own, as `Network(..., init=...)`.
+changes nothing. Pass one by name, or a function of your own, as `Network(..., init=...)`:
+
+    >>> def small(key, layer, shapes, dtype):
+    ...     weights, bias = glorot(key, layer, shapes, dtype)
+    ...     return {source: 0.1 * w for source, w in weights.items()}, bias
 """
 
 import difflib
@@ -24,7 +28,7 @@ from lddn_jax.topology import Layer
 
 Shapes = Mapping[str, tuple[int, int, int]]
 Drawn = tuple[dict[str, Array], Array]
-Initializer = Callable[[Array, Layer, Shapes, Any], Drawn]
+Initializer = Callable[[Any, Layer, Shapes, Any], Drawn]
 
 
 def zeros(key: Array | None, layer: Layer, shapes: Shapes, dtype: Any) -> Drawn:

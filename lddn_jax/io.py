@@ -55,7 +55,8 @@ def save(path: str | Path, net: Network) -> None:
     }
     buffer = io.BytesIO()
     text = np.frombuffer(json.dumps(header).encode(), np.uint8)
-    np.savez(buffer, header=text, **{f"{k:04d}": leaf for k, leaf in enumerate(leaves)})
+    arrays: dict[str, Any] = {f"{k:04d}": leaf for k, leaf in enumerate(leaves)}
+    np.savez(buffer, header=text, **arrays)
     write_atomically(path, buffer.getvalue())
 
 
@@ -91,7 +92,7 @@ def _network(path: Path, header: Any, leaves: list[np.ndarray]) -> Network:
         )
     if _digest(leaves) != header.get("sha256"):
         raise CheckpointError(f"{path} is damaged: its arrays differ from what was written (SHA-256).")
-    if header.get("dtype") == "float64" and not jax.config.jax_enable_x64:
+    if header.get("dtype") == "float64" and jax.numpy.result_type(float) != "float64":
         raise PrecisionError(
             f"{path} holds a float64 network while JAX is set to 32 bits. Put "
             'jax.config.update("jax_enable_x64", True) before loading it.'

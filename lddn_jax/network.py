@@ -319,7 +319,7 @@ def _float_dtype(dtype) -> Any:
     dtype = jnp.dtype(dtype)
     if not jnp.issubdtype(dtype, jnp.floating):
         raise PrecisionError(f"dtype={dtype.name} cannot hold weights; use jnp.float32 or jnp.float64.")
-    if dtype == jnp.float64 and not jax.config.jax_enable_x64:
+    if dtype == jnp.float64 and jnp.result_type(float) != jnp.float64:
         raise PrecisionError(
             "dtype=float64 was asked for while JAX is set to 32 bits. Put "
             'jax.config.update("jax_enable_x64", True) before the first array is made.'

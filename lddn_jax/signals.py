@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array
 
 from lddn_jax.errors import DataError, ShapeError
@@ -20,8 +21,17 @@ Signals = dict[str, Array]
 def by_name(kind: str, given: Any, names: Iterable[str]) -> dict[str, Any]:
     """Returns `given` as a dict with exactly `names`; a bare array is taken where there is one name.
 
+    Args:
+        kind: "input", "target" …: how an error calls what was given.
+        given: A dict by name, a bare array, or None for nothing.
+        names: The names needed.
+
     Raises:
         ShapeError: If names are missing or unknown, or a bare array meets several names.
+
+    Example:
+        >>> by_name("input", [[1.0], [2.0]], {"u"})
+        {'u': [[1.0], [2.0]]}
     """
     names = sorted(names)
     if given is None:
@@ -102,9 +112,14 @@ def real(what: str, value: Any) -> Any:
     return value
 
 
+def is_traced(array: Any) -> bool:
+    """Whether JAX is tracing this array, so that its values are not known."""
+    return isinstance(array, Tracer)
+
+
 def first_nan(signal: Any) -> tuple[int, ...] | None:
     """Index of the first NaN of a concrete array; None if there is none, or the array is being traced."""
-    if isinstance(signal, jax.core.Tracer):
+    if is_traced(signal):
         return None
     missing = np.isnan(np.asarray(signal))
     return tuple(int(k) for k in np.argwhere(missing)[0]) if missing.any() else None

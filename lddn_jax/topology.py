@@ -214,7 +214,11 @@ class Topology:
         return {(c.to, c.source): c.delays for c in sorted(self.connections, key=lambda c: (c.to, c.source))}
 
     def layer(self, name: str) -> Layer:
-        """Returns the layer of that name."""
+        """Returns the layer of that name.
+
+        Raises:
+            TopologyError: If there is none; the message lists all and the closest.
+        """
         for layer in self.layers:
             if layer.name == name:
                 return layer

@@ -128,11 +128,10 @@ def test_float32_stays_float32(name):
 def test_extreme_net_inputs_stay_finite(name, dtype):
     function, slope = functions(name)
     n = jnp.asarray([-1e3, 0.0, 1e3], dtype)
-    automatic = jax.jacfwd(function)(n)
+    automatic = jax.jacfwd(function)(n) if name == "softmax" else jax.jvp(function, (n,), (jnp.ones_like(n),))[1]
     found = {"value": function(n), "slope": slope(n), "automatic slope": automatic}
     assert {what: bool(jnp.isfinite(array).all()) for what, array in found.items()} == dict.fromkeys(found, True)
-    whole = slope(n) if name == "softmax" else jnp.diag(slope(n))
-    np.testing.assert_allclose(whole, automatic, rtol=1e-4 if dtype == jnp.float32 else 1e-11, atol=1e-30)
+    np.testing.assert_allclose(slope(n), automatic, rtol=1e-4 if dtype == jnp.float32 else 1e-11, atol=1e-30)
 
 
 def test_unknown_name():
@@ -189,10 +188,10 @@ def normalized_slope(n, a):
     return (delta - a[..., :, None] * a[..., None, :]) / scale
 
 
-@pytest.mark.parametrize("slope", [None, normalized_slope], ids=["automatic", "by hand"])
-def test_methods_agree_on_a_function_of_ones_own(register, slope):
-    register("normalized", normalized, slope, elementwise=False, replace=True)
-    topology = declare("u:1", "h:3:normalized y:1:linear", "u>h@0,1 h>h@1 h>y", "y")
+@pytest.mark.parametrize("name", ["normalized", "normalized_by_hand"])
+def test_methods_agree_on_a_function_of_ones_own(register, name):
+    register(name, normalized, normalized_slope if name.endswith("by_hand") else None, elementwise=False)
+    topology = declare("u:1", f"h:3:{name} y:1:linear", "u>h@0,1 h>h@1 h>y", "y")
     net = lddn.Network(topology, key=jax.random.key(0), init="uniform")
     rng = np.random.default_rng(4)
     data = lddn.Sequences(rng.normal(size=(2, 5, 1)), rng.normal(size=(2, 5, 1)))
@@ -203,13 +202,13 @@ def test_methods_agree_on_a_function_of_ones_own(register, slope):
 
 
 def test_a_name_that_is_taken_is_refused(register):
-    with pytest.raises(TopologyError, match="'tanh' is taken.*replace=True"):
+    with pytest.raises(TopologyError, match=r"'tanh' is taken.*replace=True"):
         register("tanh", jnp.sin)
 
 
 @pytest.mark.parametrize("replace", [False, True])
 def test_an_alias_is_not_replaced(register, replace):
-    with pytest.raises(TopologyError, match="'tansig' is taken.*alias"):
+    with pytest.raises(TopologyError, match=r"'tansig' is taken.*alias"):
         register("tansig", jnp.sin, replace=replace)
 
 

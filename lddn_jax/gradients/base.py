@@ -19,6 +19,7 @@ from jaxtyping import Array
 
 from lddn_jax.contraction import einsum
 from lddn_jax.delays import DelayState, state_sizes
+from lddn_jax.errors import ShapeError
 from lddn_jax.network import Network
 from lddn_jax.signals import Signals, as_signals
 from lddn_jax.simulate import prepare
@@ -79,7 +80,15 @@ class AbstractGradient(eqx.Module):
         cotangents = as_signals("cotangent", cotangents, sizes, net.dtype)
         if steps is None and not net.topology.inputs and cotangents:
             steps = next(iter(cotangents.values())).shape[-2]
-        return _pullback(self, net, *prepare(net, inputs, state, steps), cotangents)
+        inputs, state, steps = prepare(net, inputs, state, steps)
+        shape = (*_batch_shape(inputs, state), steps)
+        for name, cotangent in cotangents.items():
+            if cotangent.shape[:-1] != shape:
+                raise ShapeError(
+                    f"cotangent {name!r} has (*batch, time) = {cotangent.shape[:-1]}, but inputs and state have {shape}; "
+                    "give one for each step of each sequence."
+                )
+        return _pullback(self, net, inputs, state, steps, cotangents)
 
     def jacobian(
         self, net: Network, inputs, state: Mapping | None = None, *, steps: int | None = None

@@ -7,6 +7,7 @@ Two derivatives of a block (one connection's weights, a bias, a source's delay s
 with ε the machine epsilon, so the floor is 1e-12 in float64. Finite differences have a tolerance of their own.
 """
 
+import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -67,7 +68,7 @@ class GradientReport:
     Attributes:
         differences: The largest difference of each pair of methods.
         value: The loss.
-        seconds: Time of one compiled run, by method.
+        seconds: Time of a compiled run, by method: the median of five.
         stored_bytes: Peak of temporary arrays of the compiled program, by method; None where unknown.
         dtype: Of the network.
     """
@@ -171,14 +172,10 @@ def check_gradients(
     allowed_difference = _tolerance(finite_difference_tolerance, FINITE_DIFFERENCE_TOLERANCE, dtype)
     prepared = prepare_data(loss, net, data)
     *arrays, steps = prepared
-    blocks, seconds, stored, value = {}, {}, {}, None
+    blocks, seconds, stored, value = {}, {}, {}, jnp.nan
     for method in methods:
         compiled = _value_and_grad.lower(loss, net, *arrays, steps=steps, method=method).compile()
-        run = lambda compiled=compiled, method=method: compiled(loss, net, *arrays, method=method)  # noqa: E731
-        jax.block_until_ready(run())
-        start = time.perf_counter()
-        value, gradient, state = jax.block_until_ready(run())
-        seconds[method.name] = time.perf_counter() - start
+        (value, gradient, state), seconds[method.name] = _timed(compiled, loss, net, *arrays, method=method)
         stored[method.name] = _stored_bytes(compiled)
         blocks[method.name] = _blocks(gradient, state)
     floor = 4500 * float(jnp.finfo(net.dtype).eps)
@@ -190,6 +187,15 @@ def check_gradients(
                 _compare(net, blocks, first.name, second.name, floor, allowed if exact else allowed_difference)
             )
     return GradientReport(tuple(differences), float(value), seconds, stored, dtype)
+
+
+def _timed(compiled, *given, **named) -> tuple[Any, float]:
+    times = []
+    for _ in range(6):
+        start = time.perf_counter()
+        found = jax.block_until_ready(compiled(*given, **named))
+        times.append(time.perf_counter() - start)
+    return found, statistics.median(times[1:])
 
 
 def _blocks(gradient: Network, state) -> dict[tuple[str, Any], np.ndarray]:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from lddn_jax.contraction import einsum
 from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.base import AbstractForward
 from lddn_jax.simulate import run, time_last
@@ -73,11 +74,12 @@ class FiniteDifference(AbstractForward):
         def derivative(k):
             x = jnp.where(k < count, weights[jnp.minimum(k, count - 1)], 0) if count else jnp.zeros((), net.dtype)
             h = epsilon * jnp.maximum(jnp.abs(x), 1)
-            total = {name: jnp.zeros_like(a[name]) for name in layers}
-            for multiple, weight in _STENCILS[self.order]:
-                above, below = moved(k, multiple * h), moved(k, -multiple * h)
-                total = jax.tree.map(lambda s, p, m, w=weight: s + w * (p - m) / h, total, above, below)
-            return total
+            points, factors = (jnp.asarray(row, net.dtype) for row in zip(*_STENCILS[self.order], strict=True))
+            found = jax.vmap(moved, (None, 0))(k, h * jnp.concatenate((points, -points)))
+            # Pairs are subtracted by a product with ±1: XLA could contract a plain subtraction with the products
+            # that made its operands, and then what x cannot reach would not cancel to an exact zero.
+            pairs = jnp.concatenate((jnp.eye(points.size), -jnp.eye(points.size)), axis=1).astype(net.dtype)
+            return jax.tree.map(lambda f: einsum("s,s...->...", factors / h, einsum("sk,k...->s...", pairs, f)), found)
 
         rows = jax.lax.map(derivative, jnp.arange(total), batch_size=64)
         return a, {name: jnp.moveaxis(row, 0, -1) for name, row in rows.items()}
