@@ -23,6 +23,6 @@ def einsum(subscripts: str, *operands: Array) -> Array:
         >>> einsum("ij,j->i", jnp.eye(2), jnp.ones(2)).tolist()
         [1.0, 1.0]
     """
-    chosen = jax.config.jax_default_matmul_precision
+    chosen = getattr(jax.config, "jax_default_matmul_precision")  # noqa: B009  (JAX adds its options at run time)
     precision = jax.lax.Precision.HIGHEST if chosen is None else None
     return jnp.einsum(subscripts, *operands, precision=precision)

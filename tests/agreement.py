@@ -34,7 +34,9 @@ def blocks(gradient: lddn.Network, state: dict) -> dict[tuple, np.ndarray]:
 
 def assert_blocks_agree(found: dict, expected: dict, tolerance: float, what: str = "gradient") -> float:
     """Asserts each block in turn, and returns the largest relative difference."""
-    assert found.keys() == expected.keys(), f"{what}: {sorted(found.keys() ^ expected.keys(), key=str)} on one side only"
+    assert found.keys() == expected.keys(), (
+        f"{what}: {sorted(found.keys() ^ expected.keys(), key=str)} on one side only"
+    )
     whole = max((np.abs(block).max() for block in expected.values()), default=0.0)
     worst = 0.0
     for (kind, name), block in expected.items():

@@ -19,7 +19,8 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 PACKAGE = Path(__file__).parents[1] / "lddn_jax"
 MODULES = [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in PACKAGE.rglob("*.py")]
 jaxtyping.install_import_hook(
-    sorted(name for name in MODULES if name != "lddn_jax.topology" and not name.endswith("__init__")), "beartype.beartype"
+    sorted(name for name in MODULES if name != "lddn_jax.topology" and not name.endswith("__init__")),
+    "beartype.beartype",
 )
 
 hypothesis.settings.register_profile(
@@ -43,7 +44,7 @@ def pytest_addoption(parser):
 
 
 @pytest.fixture
-def topologies(request) -> int:
+def topologies_wanted(request) -> int:
     """How many random topologies were asked for."""
     return request.config.getoption("--topologies")
 

@@ -51,6 +51,7 @@ class Case:
         batch: Batch axes.
         steps: Number of time steps.
         idle: Whether a part of it can have no effect, of which a declaration warns.
+        at_rest: Whether its delay state is zero.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Case:
     batch: tuple[int, ...] = (2,)
     steps: int = 8
     idle: bool = False
+    at_rest: bool = False
 
     def __str__(self):
         return self.name
@@ -76,28 +78,30 @@ class Case:
         weights = {"IW": {}, "LW": {}, "b": {layer.name: 0.5 * draw(layer.size) for layer in t.layers if layer.bias}}
         for (to, source), delays in t.delays.items():
             fan_in = sum(len(d) * t.sizes[s] for (m, s), d in t.delays.items() if m == to)
-            block = draw(len(delays), t.sizes[to], t.sizes[source]) / np.sqrt(fan_in)
+            block = draw((len(delays), t.sizes[to], t.sizes[source])) / np.sqrt(fan_in)
             weights["IW" if source in t.input_names else "LW"][to, source] = block
         return weights
 
     @functools.cached_property
     def inputs(self) -> dict[str, np.ndarray]:
         draw = self._draw("inputs")
-        return {i.name: draw(*self.batch, self.steps, i.size) for i in self.topology.inputs}
+        return {i.name: draw((*self.batch, self.steps, i.size)) for i in self.topology.inputs}
 
     @functools.cached_property
     def state(self) -> dict[str, np.ndarray]:
-        draw, t = self._draw("state"), self.topology
+        draw, t = np.zeros if self.at_rest else self._draw("state"), self.topology
         longest = {}
         for (_, source), delays in t.delays.items():
             longest[source] = max(longest.get(source, 0), delays[-1])
-        return {name: draw(*self.batch, d, t.sizes[name]) for name, d in sorted(longest.items()) if d > 0}
+        return {name: draw((*self.batch, d, t.sizes[name])) for name, d in sorted(longest.items()) if d > 0}
 
     @functools.cached_property
     def cotangents(self) -> dict[str, np.ndarray]:
         """∂ᵉF/∂a of the outputs."""
         draw = self._draw("cotangents")
-        return {name: draw(*self.batch, self.steps, self.topology.sizes[name]) for name in sorted(self.topology.outputs)}
+        return {
+            name: draw((*self.batch, self.steps, self.topology.sizes[name])) for name in sorted(self.topology.outputs)
+        }
 
     @functools.cached_property
     def net(self) -> lddn.Network:
@@ -120,8 +124,7 @@ class Case:
         return self.topology, self.weights, self.inputs, self.state, self.steps
 
     def _draw(self, what: str) -> Callable[..., np.ndarray]:
-        random = np.random.default_rng(zlib.crc32(f"{self.name}: {what}".encode()))
-        return lambda *shape: random.standard_normal(shape)
+        return np.random.default_rng(zlib.crc32(f"{self.name}: {what}".encode())).standard_normal
 
 
 def awkward() -> lddn.Topology:

@@ -4,7 +4,8 @@ The simulation here is the equations read out loud, one `lax.scan` over time wit
 delay. It shares neither blocks nor chunks nor slopes with the rest of the package, so that an error there shows.
 """
 
-import equinox as eqx
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
@@ -41,7 +42,7 @@ class Autodiff(AbstractGradient):
 
 class _AutodiffLinearization(AbstractLinearization):
     a: Signals
-    pull: eqx.Module | object
+    pull: Any
 
     def pullback(self, cotangents):
         zeros = {name: jnp.zeros_like(a) for name, a in self.a.items()}

@@ -85,8 +85,8 @@ class AbstractGradient(eqx.Module):
         for name, cotangent in cotangents.items():
             if cotangent.shape[:-1] != shape:
                 raise ShapeError(
-                    f"cotangent {name!r} has (*batch, time) = {cotangent.shape[:-1]}, but inputs and state have {shape}; "
-                    "give one for each step of each sequence."
+                    f"cotangent {name!r} has (*batch, time) = {cotangent.shape[:-1]}, but inputs and state have "
+                    f"{shape}; give one for each step of each sequence."
                 )
         return _pullback(self, net, inputs, state, steps, cotangents)
 

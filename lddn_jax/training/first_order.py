@@ -1,5 +1,7 @@
 """First-order training: any optax transformation as a guest."""
 
+from typing import Any, cast
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -45,7 +47,7 @@ class Optax(AbstractTrainer):
 
     def init(self, net, problem):
         """Returns the transformation's state."""
-        return self.transformation.init(net)
+        return self.transformation.init(cast(Any, net))  # a Network is a pytree, whatever optax's annotations say
 
     def check(self, problem):
         """Raises a DataError if a mini-batch would be larger than the data."""
@@ -76,11 +78,11 @@ class Optax(AbstractTrainer):
 
     def _update(self, net, state, problem):
         value, gradient = problem.value_and_grad(net)
-        transformation = optax.with_extra_args_support(self.transformation)
+        transformation = cast(Any, optax.with_extra_args_support(self.transformation))
         # Optax relies on dtype promotion, so it gets the standard one even where the user has asked JAX for strictness.
         with jax.numpy_dtype_promotion("standard"):
             updates, state = transformation.update(
                 gradient, state, net, value=value, grad=gradient, value_fn=problem.value
             )
-            net = optax.apply_updates(net, updates)
+            net = eqx.apply_updates(net, updates)
         return net, state, {"loss": value, "gradient_norm": optax.tree.norm(gradient)}
