@@ -1,0 +1,56 @@
+"""How long do a value and its gradient take, by every method, and by what a user would write without this package?"""
+
+from benchmarks import harness
+
+if __name__ == "__main__":
+    parser = harness.arguments(__doc__)
+    parser.add_argument("--float64", action="store_true", help="double precision")
+    options = parser.parse_args()
+    harness.pin(options.cores)
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import lddn_jax as lddn
+from benchmarks import peers
+from benchmarks.networks import STANDARD
+
+
+def contenders(net, data) -> dict[str, peers.Peer]:
+    found = {method.name: peers.hand_written(net, data, method) for method in (lddn.BPTT(), lddn.Autodiff())}
+    return found | {"plain scan": peers.plain_scan(net, data)}
+
+
+def agree(found: dict[str, peers.Peer], tolerance: float) -> None:
+    """Equal work on both sides: every contender must give BPTT's value and gradient."""
+    value, gradient = found["BPTT"][1]()
+    whole = max(np.abs(block).max() for block in gradient.values())
+    for name, (_, result) in found.items():
+        other_value, other = result()
+        assert abs(other_value - value) <= tolerance * abs(value), (name, other_value, value)
+        for key, block in gradient.items():
+            assert np.abs(other[key] - block).max() <= tolerance * whole, (name, key)
+
+
+def main(options) -> None:
+    jax.config.update("jax_enable_x64", options.float64)
+    dtype, tolerance = (jnp.float64, 1e-9) if options.float64 else (jnp.float32, 2e-3)
+    rows = []
+    for case in STANDARD:
+        if options.only not in case.name:
+            continue
+        net, data = case.draw(dtype)
+        found = contenders(net, data)
+        agree(found, tolerance)
+        times = harness.compare({name: run for name, (run, _) in found.items()}, options.rounds)
+        rows.append({"case": case.name, "dtype": jnp.dtype(dtype).name, "seconds": times})
+        fastest = times["BPTT"]["median"]
+        shown = "  ".join(f"{name} {1e3 * t['median']:.3f} ms ({t['median'] / fastest:.2f})" for name, t in times.items())
+        print(f"{case.name:<36} {shown}", flush=True)
+    if options.name:
+        print(f"wrote {harness.write(options.name, __doc__, options.cores, rows)}")
+
+
+if __name__ == "__main__":
+    main(options)

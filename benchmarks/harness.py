@@ -1,0 +1,127 @@
+"""How everything here is measured.
+
+One pinned core, compilation apart from running, every contender warmed up, then rounds in which each contender runs for a few
+milliseconds in turn, so that a change of the machine's pace meets all alike. A time is the median over rounds; its spread is the
+distance between quartiles. Ratios are only ever formed within one process run.
+
+`pin()` must come before JAX or PyTorch is imported.
+"""
+
+import argparse
+import datetime
+import gc
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def pin(cores: int = 1) -> None:
+    """Keeps this process, and the threads it starts, on the last `cores` cores."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(cores)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-cores:])
+
+
+def arguments(question: str) -> argparse.ArgumentParser:
+    """A parser with what all benchmarks share."""
+    parser = argparse.ArgumentParser(description=question)
+    parser.add_argument("--rounds", type=int, default=15, help="rounds to take the median over (default 15)")
+    parser.add_argument("--only", default="", help="only cases whose name holds this text")
+    parser.add_argument("--name", default="", help="file in benchmarks/results to write, without .json")
+    parser.add_argument("--cores", type=int, default=1, help="cores to pin to (default 1)")
+    return parser
+
+
+def compare(contenders: Mapping[str, Callable[[], Any]], rounds: int, least: float = 0.02) -> dict[str, dict[str, float]]:
+    """Times contenders in turn.
+
+    Args:
+        contenders: Each runs once and waits for its own result.
+        rounds: Number of rounds.
+        least: Seconds that a contender runs in a round, at least.
+
+    Returns:
+        Seconds per run by name: `median`, `quartiles` (their distance), and `first`, the first call, which compiles.
+    """
+    counts, firsts = {}, {}
+    for name, run in contenders.items():
+        start = time.perf_counter()
+        run()
+        firsts[name] = time.perf_counter() - start
+        run()
+        start = time.perf_counter()
+        run()
+        counts[name] = max(1, round(least / (time.perf_counter() - start)))
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(rounds):
+            for name, run in contenders.items():
+                start = time.perf_counter()
+                for _ in range(counts[name]):
+                    run()
+                times[name].append((time.perf_counter() - start) / counts[name])
+    finally:
+        gc.enable()
+    return {
+        name: {
+            "median": statistics.median(values),
+            "quartiles": statistics.quantiles(values, n=4)[2] - statistics.quantiles(values, n=4)[0],
+            "first": firsts[name],
+        }
+        for name, values in times.items()
+    }
+
+
+def machine(cores: int) -> dict[str, Any]:
+    """What the numbers were seen on."""
+    import jax
+
+    versions = {"python": platform.python_version()}
+    for name in ("jax", "jaxlib", "numpy", "torch", "optax", "equinox"):
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = None
+    return {
+        "date": datetime.date.today().isoformat(),
+        "processor": _processor(),
+        "cores": cores,
+        "device": str(jax.devices()[0].device_kind),
+        "platform": jax.default_backend(),
+        "versions": versions,
+        "command": " ".join(["python -m", _module(), *sys.argv[1:]]),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+    }
+
+
+def write(name: str, question: str, cores: int, rows: list[dict[str, Any]]) -> Path:
+    """Writes results as JSON; `python -m benchmarks.table` makes tables of them."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps({"question": question, "machine": machine(cores), "rows": rows}, indent=1) + "\n")
+    return path
+
+
+def _module() -> str:
+    spec = sys.modules["__main__"].__spec__
+    return spec.name if spec else Path(sys.argv[0]).stem
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
