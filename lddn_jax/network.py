@@ -144,7 +144,8 @@ class Network(eqx.Module):
             >>> float(unravel(flat + 1).b["y"][0])
             1.0
         """
-        return ravel_pytree(self)
+        flat, unravel = ravel_pytree(self)
+        return flat.astype(self.dtype), unravel  # without any parameter, JAX would make it float32
 
     def parameter_names(self) -> list[str]:
         """Returns a readable name for every element of the flat vector, in its order."""

@@ -9,8 +9,9 @@ Simulation, its adjoint and its linearization are the same recursion with other 
 - RTRL: y = ∂a/∂x, node = multiply by ḟ, the drive is ∂ᵉn/∂x; one more axis for the parameters.
 
 So how blocks, chunks and delay lines are carried out is decided here, once. What comes from outside a block is
-contracted over all time before its loop; the loop's carry is one packed array, the delay line of all layers
-that are read through a delay inside the block.
+contracted over all time before its loop, unless it comes through a few taps only: then the loop does it in passing, and
+no array of all times is made. The loop's carry is one packed array, the delay line of all layers that are read through
+a delay inside the block.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,10 @@ from jaxtyping import Array
 from lddn_jax.contraction import einsum
 from lddn_jax.delays import extend, last, resized, taps, taps_before
 from lddn_jax.plan import Block, Pair
+
+# A product over so few elements is cheaper as a sum of multiplications: XLA fuses them with what stands before and
+# after, without a call of a matrix product and without an array in between.
+FEW = 4
 
 Values = dict[str, Array]
 Node = Callable[[str, Array, Any], Array]
@@ -55,6 +60,7 @@ def sweep(
     extras: Mapping[str, Any],
     before: Mapping[str, Array],
     steps: int,
+    batch: tuple[int, ...],
     reverse: bool = False,
 ) -> tuple[Values, Values]:
     """Runs the recursion over all blocks.
@@ -65,10 +71,12 @@ def sweep(
         weights: `(delay, to, from)` of each pair.
         node: `(layer, x, extra) -> y`, on arrays whose leading axis is time.
         known: Signals that are read but not computed, `(time, *batch, size)`.
-        drive: What adds to x of a layer from outside, `(time, *batch, size)`; every layer has one.
+        drive: What adds to x of each layer from outside: `(time, *batch, size)`, or with axes of length 1 in front of
+            the size if it is the same at all times and in all sequences, as a bias is.
         extras: What `node` needs of a layer beside x: arrays with a leading time axis, or None.
         before: Delay lines before the first step, by source; sources left out are zero there.
         steps: Number of time steps.
+        batch: Axes between time and size.
         reverse: Whether time runs from the last step to the first.
 
     Returns:
@@ -78,63 +86,68 @@ def sweep(
     y: Values = dict(known)
     lines: Values = {}
     for block in blocks:
-        into = dict(drive)
+        into = {name: drive[name] for name in block.layers}
+        narrow: dict[str, list[tuple[Array, Array]]] = {name: [] for name in block.layers}
         for to, source in block.incoming:
             if source not in lines:
                 longest = max(d[-1] for (_, s), d in delays.items() if s == source)
-                held = resized(before.get(source), longest, reverse)
-                if held is None:
-                    held = jnp.zeros((longest, *y[source].shape[1:]), y[source].dtype)
-                lines[source] = extend(held, y[source], reverse)
-            into[to] = into[to] + read(lines[source], weights[to, source], delays[to, source], steps, reverse)
-        block_x, block_y = _run(block, delays, weights, node, into, extras, before, steps, reverse)
+                lines[source] = extend(_held(before.get(source), longest, y[source], reverse), y[source], reverse)
+            if block.chunk is not None and len(delays[to, source]) * y[source].shape[-1] <= FEW:
+                column = taps(lines[source], delays[to, source], steps, reverse)
+                narrow[to].append((column, _side_by_side(weights[to, source])))
+            else:
+                into[to] = into[to] + read(lines[source], weights[to, source], delays[to, source], steps, reverse)
+        block_x, block_y = _run(block, delays, weights, node, into, narrow, extras, before, steps, batch, reverse)
         x |= block_x
         y |= block_y
     return x, {name: value for name, value in y.items() if name not in known}
 
 
-def _run(block, delays, weights, node, drive, extras, before, steps, reverse) -> tuple[Values, Values]:
-    drive = {name: drive[name] for name in block.layers}
+def _run(block, delays, weights, node, drive, narrow, extras, before, steps, batch, reverse) -> tuple[Values, Values]:
     extras = {name: extras.get(name) for name in block.layers}
-    instant = {(to, source): _matrix(weights, delays, (to, source), 0) for to, source in block.instant}
     if block.chunk is None:
         (name,) = block.layers
-        return drive, {name: node(name, drive[name], extras[name])}
+        x = jnp.broadcast_to(drive[name], (steps, *batch, drive[name].shape[-1]))
+        return {name: x}, {name: node(name, x, extras[name])}
 
+    sizes = {name: drive[name].shape[-1] for name in block.layers}
+    # What does not change is not scanned over.
+    steady = {name: d for name, d in drive.items() if d.shape[:-1] != (steps, *batch)}
+    varying = {name: d for name, d in drive.items() if name not in steady}
+    columns = {name: [column for column, _ in reads] for name, reads in narrow.items()}
+    instant = {(to, source): _matrix(weights, delays, (to, source), 0) for to, source in block.instant}
     receivers, senders, packed = _pack(block, delays, weights)
-    sizes = [drive[name].shape[-1] for name in receivers]
-    ends = [sum(sizes[: k + 1]) for k in range(len(sizes))]
+    ends = [sum(sizes[r] for r in receivers[: k + 1]) for k in range(len(receivers))]
 
     def advance(line, chunk):
-        chunk_drive, chunk_extras = chunk
-        count = chunk_drive[block.layers[0]].shape[0]
+        count, (chunk_drive, chunk_columns, chunk_extras) = chunk
         arriving = _product(taps_before(line, block.delays, count, reverse), packed)
-        arriving = {
-            name: arriving[..., end - size : end] for name, end, size in zip(receivers, ends, sizes, strict=True)
-        }
+        arriving = {name: arriving[..., end - sizes[name] : end] for name, end in zip(receivers, ends, strict=True)}
         x, y = {}, {}
         for name in block.layers:
-            x[name] = chunk_drive[name]
-            if name in arriving:
-                x[name] = x[name] + arriving[name]
-            for to, source in block.instant:
-                if to == name:
-                    x[name] = x[name] + _product(y[source], instant[to, source])
+            parts = [chunk_drive[name] if name in chunk_drive else steady[name]]
+            parts += [_product(c, matrix) for c, (_, matrix) in zip(chunk_columns[name], narrow[name], strict=True)]
+            parts += [arriving[name]] if name in arriving else []
+            parts += [_product(y[source], instant[to, source]) for to, source in block.instant if to == name]
+            x[name] = jnp.broadcast_to(sum(parts[1:], start=parts[0]), (count, *batch, sizes[name]))
             y[name] = node(name, x[name], chunk_extras[name])
         sent = [y[name] for name in senders]
         sent = sent[0] if len(sent) == 1 else jnp.concatenate(sent, axis=-1)
         line = last(extend(line, sent, reverse), block.longest_delay, reverse)
         return line, (x, y)
 
-    some = drive[block.layers[0]]
-    starts = []
-    for name in senders:
-        held = resized(before.get(name), block.longest_delay, reverse)
-        if held is None:
-            held = jnp.zeros((block.longest_delay, *some.shape[1:-1], drive[name].shape[-1]), some.dtype)
-        starts.append(held)
+    starts = [
+        _held(before.get(name), block.longest_delay, jnp.zeros((0, *batch, sizes[name]), packed.dtype), reverse)
+        for name in senders
+    ]
     line = starts[0] if len(starts) == 1 else jnp.concatenate(starts, axis=-1)
-    return _in_chunks(advance, line, (drive, extras), steps, block.chunk, reverse)
+    return _in_chunks(advance, line, (varying, columns, extras), steps, block.chunk, reverse)
+
+
+def _held(line: Array | None, count: int, like: Array, reverse: bool) -> Array:
+    """The delay line before the first step, `count` values long; zero where nothing is given."""
+    held = resized(line, count, reverse)
+    return jnp.zeros((count, *like.shape[1:]), like.dtype) if held is None else held
 
 
 def _in_chunks(advance, line, sequences, steps, chunk, reverse):
@@ -142,16 +155,18 @@ def _in_chunks(advance, line, sequences, steps, chunk, reverse):
     whole, rest = divmod(steps, chunk)
     cut = whole * chunk
     if whole <= 1 and rest == 0:
-        return advance(line, sequences)[1]
+        return advance(line, (steps, sequences))[1]
     parts = []
     head = (rest, steps) if reverse else (0, cut)
     if whole:
         chunks = jax.tree.map(lambda s: s[head[0] : head[1]].reshape(whole, chunk, *s.shape[1:]), sequences)
-        line, done = jax.lax.scan(advance, line, chunks, reverse=reverse)
+        line, done = jax.lax.scan(
+            lambda line, now: advance(line, (chunk, now)), line, chunks, length=whole, reverse=reverse
+        )
         parts.append(jax.tree.map(lambda s: s.reshape(cut, *s.shape[2:]), done))
     if rest:
         left = (0, rest) if reverse else (cut, steps)
-        parts.append(advance(line, jax.tree.map(lambda s: s[left[0] : left[1]], sequences))[1])
+        parts.append(advance(line, (rest, jax.tree.map(lambda s: s[left[0] : left[1]], sequences)))[1])
     if len(parts) == 1:
         return parts[0]
     return jax.tree.map(lambda a, b: extend(a, b, reverse), *parts)
@@ -189,4 +204,9 @@ def _side_by_side(weights: Array) -> Array:
 
 
 def _product(signal: Array, matrix: Array) -> Array:
+    """Returns signal · matrixᵀ."""
+    if signal.shape[-1] <= FEW:
+        shape = (1,) * (signal.ndim - 1) + (matrix.shape[0],)
+        terms = [signal[..., j : j + 1] * matrix[:, j].reshape(shape) for j in range(signal.shape[-1])]
+        return sum(terms[1:], start=terms[0])
     return einsum("...j,ij->...i", signal, matrix)

@@ -115,12 +115,12 @@ def run(net: Network, inputs: Signals, state: DelayState, steps: int) -> tuple[V
     topology = net.topology
     functions = {layer.name: transfer.get(layer.transfer).function for layer in topology.layers}
     batch = _batch(inputs, state)
-    drive = {}
-    for layer in topology.layers:
-        shape = (steps, *batch, layer.size)
-        bias = net.b.get(layer.name)
-        bias = jnp.zeros((), net.dtype) if bias is None else bias.reshape((1,) * (len(shape) - 1) + bias.shape)
-        drive[layer.name] = jnp.broadcast_to(bias, shape)
+    drive = {
+        layer.name: net.b.get(layer.name, jnp.zeros(layer.size, net.dtype)).reshape(
+            (1,) * (len(batch) + 1) + (layer.size,)
+        )
+        for layer in topology.layers
+    }
     return sweep(
         plan(topology).blocks,
         topology.delays,
@@ -131,6 +131,7 @@ def run(net: Network, inputs: Signals, state: DelayState, steps: int) -> tuple[V
         extras={},
         before=time_first(state),
         steps=steps,
+        batch=batch,
     )
 
 

@@ -43,10 +43,9 @@ def assert_blocks_agree(found: dict, expected: dict, tolerance: float, what: str
         assert found[kind, name].shape == block.shape, f"{what}: {kind}[{name!r}] has shape {found[kind, name].shape}"
         difference = np.abs(found[kind, name] - block).max()
         scale = max(np.abs(block).max(), 1e-12 * whole)
-        assert difference <= tolerance * scale, (
-            f"{what}: {kind}[{name!r}] differs by {difference / scale if scale else np.inf:.1e}, {tolerance:.0e} allowed"
-        )
-        worst = max(worst, difference / scale if scale else 0.0)
+        relative = difference / scale if scale > 0 else np.inf * difference if difference > 0 else 0.0
+        assert relative <= tolerance, f"{what}: {kind}[{name!r}] differs by {relative:.1e}, {tolerance:.0e} allowed"
+        worst = max(worst, relative)
     return worst
 
 

@@ -43,6 +43,13 @@ def pytest_addoption(parser):
     )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_programs_are_dropped_after_each_file():
+    # Each holds about a hundred memory maps, and Linux gives a process 65530 of them before it dies.
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def topologies_wanted(request) -> int:
     """How many random topologies were asked for."""
@@ -51,7 +58,7 @@ def topologies_wanted(request) -> int:
 
 @pytest.fixture
 def unchecked():
-    """Switches the run-time check of annotations off, for a test that hands in wrong types to read the package's error."""
+    """Switches the run-time check of annotations off, for tests that read the error about a wrong type."""
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)

@@ -4,8 +4,8 @@ A tame network hides mistakes: with one sequence, a zero state and one linear ou
 gradient change nothing. So every network here has random weights, inputs, delay states and cotangents, and each one an
 awkwardness more. To add one, write a line: every test that runs over `ZOO` meets it.
 
-The short notation: `"u:2"` is an input of two elements, `"h:3:tanh"` a layer of three neurons, with `!` after the transfer
-function a layer without bias, `"u>h@0,2"` a connection with delays 0 and 2, `"u>h"` one with delay 0.
+The short notation: `"u:2"` is an input of two elements, `"h:3:tanh"` a layer of three neurons, `"h:3:tanh!"` the same
+without a bias, `"u>h@0,2"` a connection with delays 0 and 2, `"u>h"` one with delay 0.
 """
 
 import functools
@@ -130,9 +130,9 @@ class Case:
 def awkward() -> lddn.Topology:
     """Every awkwardness that a mistake in backpropagation can hide from, in three layers of one size.
 
-    Two inputs; two outputs, one of them a nonlinear hidden layer; a layer that is neither tanh nor linear and has no bias;
-    gaps in the delays; delays 0 and 2 on one connection; a zero-delay skip; self-loops; names whose order is not the
-    order of simulation.
+    Two inputs; two outputs, one of them a nonlinear hidden layer; a layer that is neither tanh nor linear and has no
+    bias; gaps in the delays; delays 0 and 2 on one connection; a zero-delay skip; self-loops; names whose order is not
+    the order of simulation.
     """
     return declare(
         "u:2 v:2",
@@ -194,11 +194,16 @@ ZOO = [
     Case("registered", registered, steps=6),
     Case("matlab-names", lambda: declare("u:1", "h:3:tansig g:2:logsig y:1:purelin", "u>h@1 h>g g>y y>h@1", "y")),
     Case("multi-rate", lambda: declare("u:1", "q:2:tanh s:3:logistic", "u>q u>s@6 q>q@1 s>s@4 q>s@4 s>q@6", "s q")),
-    Case("idle-layers", lambda: declare("u:1", "x:2:tanh y:1:tanh z:2:tanh", "u>y u>x@2 x>x@1 y>x z>z@1 z>y@2", "y"), idle=True),
+    Case("idle-layers", lambda: declare("u:1", "x:2:tanh y:1:tanh z:2:tanh",
+                                        "u>y u>x@2 x>x@1 y>x z>z@1 z>y@2", "y"), idle=True),
+    # What reaches no output must have a finite difference of exactly zero, not one of rounding errors.
+    Case("idle-behind-a-loop", lambda: declare("u:3", "e:1:linear! f:5:radbas a:2:softplus b:3:logistic!",
+                                               "e>e@5 e>f@1,3,4 b>b@1", "b e"), steps=4, idle=True),
     Case("instant-web", lambda: declare("u:2", "d:2:tanh c:3:radbas b:2:tanh a:2:linear",
                                         "u>d d>c d>b@0,1 c>b c>a b>a d>a a>d@2 a>b@3", "a c")),
     Case("loops-in-series", lambda: declare("u:1", "z:2:tanh y:2:logistic x:1:linear",
                                             "u>z z>z@1,2 z>y@0,3 y>y@2 y>x@4 z>x x>x@1", "x z")),
+    Case("no-parameters", lambda: declare("", "y:2:logistic!", "", "y"), batch=(), steps=3),
     Case("single-neuron", lambda: declare("u:1", "y:1:tanh", "u>y y>y@1", "y")),
 ]  # fmt: skip
 BY_NAME = {case.name: case for case in ZOO}

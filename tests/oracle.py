@@ -1,6 +1,7 @@
 """The equations of a Layered Digital Dynamic Network as plain loops, letter for letter: the last word on what is right.
 
-    n^m(t) = Σ_{l ∈ L^f_m} Σ_{d ∈ DL_{m,l}} LW^{m,l}(d) a^l(t−d) + Σ_{l ∈ I_m} Σ_{d ∈ DI_{m,l}} IW^{m,l}(d) p^l(t−d) + b^m
+    n^m(t) = Σ_{l ∈ L^f_m} Σ_{d ∈ DL_{m,l}} LW^{m,l}(d) a^l(t−d)
+           + Σ_{l ∈ I_m} Σ_{d ∈ DI_{m,l}} IW^{m,l}(d) p^l(t−d) + b^m
     a^m(t) = f^m(n^m(t))
 
 It shares nothing with the package but the declaration of a topology, and is never optimized. Everything here also takes
@@ -8,8 +9,8 @@ complex numbers, so that the complex step
 
     ∂F/∂x = Im F(x + ih) / h,   h = 1e-30
 
-gives derivatives that are exact to rounding: nothing is subtracted. A function with kinks is continued from the piece that
-the real part lies in.
+gives derivatives that are exact to rounding: nothing is subtracted. A function with kinks is continued from the piece
+that the real part lies in.
 """
 
 import functools

@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
 from lddn_jax import transfer
@@ -31,7 +30,7 @@ class Autodiff(AbstractGradient):
 
     def derivatives(self, net: Network, inputs: Signals, state: DelayState, steps: int) -> dict[str, Array]:
         """Runs `jax.jacfwd`."""
-        flat, unravel = ravel_pytree(net)
+        flat, unravel = net.ravel()
 
         def outputs(flat):
             a = plain_scan(unravel(flat), inputs, state, steps)

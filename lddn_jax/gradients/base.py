@@ -184,7 +184,7 @@ class _ForwardLinearization(AbstractLinearization):
         per_sequence = jnp.zeros((*batch, flat.size + state_count(self.net)), flat.dtype)
         for name, jacobian in jacobians.items():
             per_sequence = per_sequence + einsum("...tip,...ti->...p", jacobian, cotangents[name])
-        gradient = per_sequence[..., : flat.size].reshape(-1, flat.size).sum(axis=0)
+        gradient = per_sequence[..., : flat.size].sum(axis=tuple(range(len(batch))))
         return unravel(gradient), split_state(self.net, per_sequence[..., flat.size :])
 
 

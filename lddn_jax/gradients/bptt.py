@@ -46,32 +46,39 @@ class BPTT(AbstractAdjoint):
     def linearize(self, net: Network, inputs: Signals, state: DelayState, steps: int) -> AbstractLinearization:
         """Simulates and keeps slopes and signals."""
         n, a = run(net, inputs, state, steps)
-        slopes = {name: transfer.get(net.topology.layer(name).transfer).slope(n[name], a[name]) for name in n}
-        return _BPTTLinearization(time_last(a), net, slopes, time_first(inputs) | a, time_first(state))
+        return _BPTTLinearization(time_last(a), net, n, time_first(inputs) | a, time_first(state))
 
 
 class _BPTTLinearization(AbstractLinearization):
     a: Signals
     net: Network
-    slopes: Values
+    n: Values
     signals: Values
     before: Values
 
     def pullback(self, cotangents: Signals) -> tuple[Network, DelayState]:
         topology = self.net.topology
         functions = {layer.name: transfer.get(layer.transfer) for layer in topology.layers}
-        outputs = time_first(self.a)
-        explicit = {name: jnp.zeros_like(a) for name, a in outputs.items()} | time_first(cotangents)
+        some = next(iter(self.n.values()))
+        nothing = {
+            layer.name: jnp.zeros((1,) * (some.ndim - 1) + (layer.size,), some.dtype) for layer in topology.layers
+        }
+
+        def node(name, a_bar, now):
+            n, a = now
+            return functions[name].times_slope(functions[name].slope(n, a), a_bar, transpose=True)
+
         _, n_bar = sweep(
             plan(topology).adjoint_blocks,
             {(source, to): delays for (to, source), delays in topology.delays.items() if (to, source) in self.net.LW},
             {(source, to): einsum("dij->dji", weights) for (to, source), weights in self.net.LW.items()},
-            lambda name, a_bar, slope: functions[name].times_slope(slope, a_bar, transpose=True),
+            node,
             known={},
-            drive=explicit,
-            extras=self.slopes,
+            drive=nothing | time_first(cotangents),
+            extras={name: (n, self.signals[name]) for name, n in self.n.items()},
             before={},
-            steps=next(iter(outputs.values())).shape[0],
+            steps=some.shape[0],
+            batch=some.shape[1:-1],
             reverse=True,
         )
         return gather(self.net, self.signals, self.before, n_bar)

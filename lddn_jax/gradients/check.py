@@ -208,7 +208,7 @@ def _blocks(gradient: Network, state) -> dict[tuple[str, Any], np.ndarray]:
 
 
 def _compare(net, blocks, first: str, second: str, floor: float, tolerance: float) -> Difference:
-    whole = float(max(np.max(np.abs(block), initial=0.0) for block in blocks[first].values()))
+    whole = float(max((np.max(np.abs(block), initial=0.0) for block in blocks[first].values()), default=0.0))
     worst = Difference((first, second), 0.0, "nowhere", None, tolerance)
     for (field, key), block in blocks[first].items():
         other = blocks[second][field, key]

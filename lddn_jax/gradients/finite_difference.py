@@ -9,7 +9,6 @@ Slow, approximate, and nobody's algebra: an error shared by every other method w
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 
 from lddn_jax.contraction import einsum
 from lddn_jax.errors import LDDNError
@@ -49,7 +48,7 @@ class FiniteDifference(AbstractForward):
         a = time_last(run(net, inputs, state, steps)[1])
         if not layers:
             return a, {}
-        weights, unravel = ravel_pytree(net)
+        weights, unravel = net.ravel()
         count = weights.size
         starts = jax.tree.leaves(state) if with_state else []
         total = count + sum(s.shape[-1] * s.shape[-2] for s in starts)

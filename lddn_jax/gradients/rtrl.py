@@ -64,6 +64,7 @@ class RTRL(AbstractForward):
             extras=slopes,
             before=before,
             steps=steps,
+            batch=next(iter(drive.values())).shape[1:-1],
         )
         turned = {name: jnp.swapaxes(derivatives[name], -1, -2) for name in layers}  # x last
         return time_last(a), {name: jnp.moveaxis(d, 0, -3) for name, d in turned.items()}
