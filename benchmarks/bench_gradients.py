@@ -45,8 +45,8 @@ def main(options) -> None:
         agree(found, tolerance)
         times = harness.compare({name: run for name, (run, _) in found.items()}, options.rounds)
         rows.append({"case": case.name, "dtype": jnp.dtype(dtype).name, "seconds": times})
-        fastest = times["BPTT"]["median"]
-        shown = "  ".join(f"{name} {1e3 * t['median']:.3f} ms ({t['median'] / fastest:.2f})" for name, t in times.items())
+        medians = {name: t["median"] for name, t in times.items()}
+        shown = "  ".join(f"{name} {1e3 * t:.3f} ms ({t / medians['BPTT']:.2f})" for name, t in medians.items())
         print(f"{case.name:<36} {shown}", flush=True)
     if options.name:
         print(f"wrote {harness.write(options.name, __doc__, options.cores, rows)}")

@@ -1,8 +1,9 @@
 """How everything here is measured.
 
-One pinned core, compilation apart from running, every contender warmed up, then rounds in which each contender runs for a few
-milliseconds in turn, so that a change of the machine's pace meets all alike. A time is the median over rounds; its spread is the
-distance between quartiles. Ratios are only ever formed within one process run.
+One pinned core, compilation apart from running, every contender warmed up, then rounds in which each contender
+runs for a few milliseconds in turn, so that a change of the machine's pace meets all alike. A time is the
+median over rounds; its spread is the distance between quartiles. Ratios are only ever formed within one process
+run.
 
 `pin()` must come before JAX or PyTorch is imported.
 """
@@ -42,7 +43,9 @@ def arguments(question: str) -> argparse.ArgumentParser:
     return parser
 
 
-def compare(contenders: Mapping[str, Callable[[], Any]], rounds: int, least: float = 0.02) -> dict[str, dict[str, float]]:
+def compare(
+    contenders: Mapping[str, Callable[[], Any]], rounds: int, least: float = 0.02
+) -> dict[str, dict[str, float]]:
     """Times contenders in turn.
 
     Args:

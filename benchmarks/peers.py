@@ -1,7 +1,7 @@
 """The peers: what a user without this package would write, or use, to get value and gradient of the same network.
 
-All take a network and data of the package and return a function without arguments that runs once and waits for its result,
-and a function that returns value and gradient by block, to show that the work is the same.
+All take a network and data of the package and return a function without arguments that runs once and waits for
+its result, and a function that returns value and gradient by block, to show that the work is the same.
 """
 
 from collections.abc import Callable

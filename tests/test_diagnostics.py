@@ -11,7 +11,9 @@ Y = np.array([1.0, 2.0, 4.0])
 
 def test_rmse_and_r2_by_hand():
     assert diagnostics.rmse(Y, Y + np.array([1, 2, 2])) == pytest.approx(np.sqrt(3))
-    assert diagnostics.r2(Y, Y + np.array([1, 2, 2])) == pytest.approx(1 - 9 / ((4 / 3) ** 2 + (1 / 3) ** 2 + (5 / 3) ** 2))
+    assert diagnostics.r2(Y, Y + np.array([1, 2, 2])) == pytest.approx(
+        1 - 9 / ((4 / 3) ** 2 + (1 / 3) ** 2 + (5 / 3) ** 2)
+    )
 
 
 def test_the_mean_explains_nothing():
