@@ -4,6 +4,7 @@ from benchmarks import harness
 
 if __name__ == "__main__":
     parser = harness.arguments(__doc__)
+    parser.add_argument("--peers", default="", help="of torch,numpy,methods: what to measure beside (default none)")
     parser.add_argument("--float64", action="store_true", help="double precision")
     options = parser.parse_args()
     harness.pin(options.cores)
@@ -17,9 +18,24 @@ from benchmarks import peers
 from benchmarks.networks import STANDARD
 
 
-def contenders(net, data) -> dict[str, peers.Peer]:
+def contenders(net, data, others: list[str]) -> dict[str, peers.Peer]:
+    """BPTT first: tables divide by it."""
     found = {method.name: peers.hand_written(net, data, method) for method in (lddn.BPTT(), lddn.Autodiff())}
-    return found | {"plain scan": peers.plain_scan(net, data)}
+    if "methods" in others:
+        found |= {m.name: peers.hand_written(net, data, m) for m in (lddn.SensitivityBPTT(), lddn.RTRL())}
+    found["plain scan"] = peers.plain_scan(net, data)
+    if "torch" in others:
+        from benchmarks import peers_torch
+
+        if peers_torch.is_elman(net.topology):
+            found["torch.nn.RNN"] = peers_torch.nn_rnn(net, data)
+        else:
+            found["torch step loop"] = peers_torch.step_loop(net, data)
+    if "numpy" in others:
+        from benchmarks import peers_numpy
+
+        found["NumPy step loop"] = peers_numpy.step_loop(net, data)
+    return found
 
 
 def agree(found: dict[str, peers.Peer], tolerance: float) -> None:
@@ -41,7 +57,7 @@ def main(options) -> None:
         if options.only not in case.name:
             continue
         net, data = case.draw(dtype)
-        found = contenders(net, data)
+        found = contenders(net, data, options.peers.split(","))
         agree(found, tolerance)
         times = harness.compare({name: run for name, (run, _) in found.items()}, options.rounds)
         rows.append({"case": case.name, "dtype": jnp.dtype(dtype).name, "seconds": times})
