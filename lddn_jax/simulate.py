@@ -114,7 +114,7 @@ def run(net: Network, inputs: Signals, state: DelayState, steps: int) -> tuple[V
     """Returns `(n, a)` by layer, time first: `(time, *batch, neurons)`; arguments as `prepare` returns them."""
     topology = net.topology
     functions = {layer.name: transfer.get(layer.transfer).function for layer in topology.layers}
-    batch = _batch(inputs, state)
+    batch = batch_axes(inputs, state)
     drive = {
         layer.name: net.b.get(layer.name, jnp.zeros(layer.size, net.dtype)).reshape(
             (1,) * (len(batch) + 1) + (layer.size,)
@@ -145,7 +145,8 @@ def time_last(values: Values) -> Signals:
     return {name: jnp.moveaxis(value, 0, -2) for name, value in values.items()}
 
 
-def _batch(inputs: Signals, state: DelayState) -> tuple[int, ...]:
+def batch_axes(inputs: Signals, state: DelayState) -> tuple[int, ...]:
+    """The batch axes of a simulation; none where there is neither an input nor a delay state to tell."""
     for signals in (inputs, state):
         for signal in signals.values():
             return signal.shape[:-2]

@@ -17,7 +17,7 @@ from lddn_jax.gradients.rtrl import RTRL
 from lddn_jax.losses import AbstractLoss, check_no_nan
 from lddn_jax.network import Network, assemble
 from lddn_jax.signals import Signals, as_signals
-from lddn_jax.simulate import prepare
+from lddn_jax.simulate import batch_axes, prepare
 from lddn_jax.topology import Topology
 
 
@@ -80,7 +80,7 @@ def prepare_data(loss: AbstractLoss, net: Network, data: Any) -> tuple[Signals, 
     targets = as_signals("target", data.targets, sizes, net.dtype)
     some = next(iter(targets.values()))
     inputs, state, steps = prepare(net, data.inputs, data.state, None if net.topology.inputs else some.shape[-2])
-    batch = next((s.shape[:-2] for signals in (inputs, state) for s in signals.values()), ())
+    batch = batch_axes(inputs, state)
     if some.shape[:-1] != (*batch, steps):
         raise ShapeError(
             f"targets have (*batch, time) = {some.shape[:-1]}, but inputs and state have {(*batch, steps)}; "

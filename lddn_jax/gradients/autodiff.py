@@ -17,7 +17,7 @@ from lddn_jax.gradients.base import AbstractGradient, AbstractLinearization
 from lddn_jax.network import Network
 from lddn_jax.plan import plan
 from lddn_jax.signals import Signals
-from lddn_jax.simulate import time_first, time_last
+from lddn_jax.simulate import batch_axes, time_first, time_last
 
 
 class Autodiff(AbstractGradient):
@@ -51,7 +51,7 @@ class _AutodiffLinearization(AbstractLinearization):
 def plain_scan(net: Network, inputs: Signals, state: DelayState, steps: int) -> Signals:
     """Returns every layer's output, `(*batch, time, neurons)`, by the definition."""
     topology = net.topology
-    shape = next((signal.shape[:-2] for signals in (inputs, state) for signal in signals.values()), ())
+    shape = batch_axes(inputs, state)
 
     def step(lines, now):
         values = dict(now)

@@ -22,7 +22,7 @@ from lddn_jax.delays import DelayState, state_sizes
 from lddn_jax.errors import ShapeError
 from lddn_jax.network import Network
 from lddn_jax.signals import Signals, as_signals
-from lddn_jax.simulate import prepare
+from lddn_jax.simulate import batch_axes, prepare
 
 
 class AbstractLinearization(eqx.Module):
@@ -81,7 +81,7 @@ class AbstractGradient(eqx.Module):
         if steps is None and not net.topology.inputs and cotangents:
             steps = next(iter(cotangents.values())).shape[-2]
         inputs, state, steps = prepare(net, inputs, state, steps)
-        shape = (*_batch_shape(inputs, state), steps)
+        shape = (*batch_axes(inputs, state), steps)
         for name, cotangent in cotangents.items():
             if cotangent.shape[:-1] != shape:
                 raise ShapeError(
@@ -132,7 +132,7 @@ class AbstractAdjoint(AbstractGradient):
 
             return {name: rows(name) for name in net.topology.outputs}
 
-        batch = _batch_shape(inputs, state)
+        batch = batch_axes(inputs, state)
         for _ in batch:
             one_sequence = jax.vmap(one_sequence)
         return one_sequence(inputs, state)
@@ -180,7 +180,7 @@ class _ForwardLinearization(AbstractLinearization):
             self.net, self.inputs, self.state, self.steps, tuple(sorted(cotangents)), with_state=True
         )
         flat, unravel = self.net.ravel()
-        batch = _batch_shape(self.inputs, self.state)
+        batch = batch_axes(self.inputs, self.state)
         per_sequence = jnp.zeros((*batch, flat.size + state_count(self.net)), flat.dtype)
         for name, jacobian in jacobians.items():
             per_sequence = per_sequence + einsum("...tip,...ti->...p", jacobian, cotangents[name])
@@ -200,10 +200,3 @@ def split_state(net: Network, flat: Array) -> DelayState:
         state[name] = flat[..., start : start + longest * size].reshape(*flat.shape[:-1], longest, size)
         start += longest * size
     return state
-
-
-def _batch_shape(inputs: Signals, state: DelayState) -> tuple[int, ...]:
-    for signals in (inputs, state):
-        for signal in signals.values():
-            return signal.shape[:-2]
-    return ()
