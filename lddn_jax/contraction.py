@@ -1,13 +1,28 @@
-"""The one helper that every matrix product of the package goes through.
+"""The helpers that every matrix product of the package goes through: precision, and the form that is fastest.
 
-On recent NVIDIA GPUs a float32 product runs in TF32 (10 bits of mantissa) unless more is asked for,
-which is too coarse for gradients that are compared with each other. So full precision is asked for,
-unless the user has chosen one with `jax.config.update("jax_default_matmul_precision", ...)`.
+**Precision.** On recent NVIDIA GPUs a float32 product runs in TF32 (10 bits of mantissa) unless more is asked for,
+which is too coarse for gradients that are compared with each other. So full precision is asked for, unless the user has
+chosen one with `jax.config.update("jax_default_matmul_precision", ...)`.
+
+**Form.** A call of a matrix product costs more than the product itself where only a few elements are summed. Written as
+a sum of multiplications it is fused with what stands before and after it, without an array in between. The constants
+below are where the one overtakes the other on a CPU; `benchmarks/README.md` has the measurements.
 """
+
+import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
+
+# A sum over so many elements, at most, is written out. In one lane the neurons lie next to each other, so that one
+# multiplication serves a vector of them, and writing out pays for longer.
+FEW = 24
+FEW_IN_ONE_LANE = 32
+WIDE = 64
+
+Product = Callable[[Array], Array]
 
 
 def einsum(subscripts: str, *operands: Array) -> Array:
@@ -26,3 +41,69 @@ def einsum(subscripts: str, *operands: Array) -> Array:
     chosen = getattr(jax.config, "jax_default_matmul_precision")  # noqa: B009  (JAX adds its options at run time)
     precision = jax.lax.Precision.HIGHEST if chosen is None else None
     return jnp.einsum(subscripts, *operands, precision=precision)
+
+
+def few(count: int, lanes: tuple[int, ...]) -> bool:
+    """Whether a sum over `count` elements is written out as multiplications and additions."""
+    return count <= (FEW_IN_ONE_LANE if math.prod(lanes) == 1 else FEW)
+
+
+def apart(lanes: tuple[int, ...]) -> bool:
+    """Whether sums and the transfer function after them belong into kernels of their own inside a loop.
+
+    In one kernel with a long sum, XLA:CPU does not vectorize a transfer function; with few lanes that costs less than
+    another kernel does, and one lane is compiled to a single kernel in any case.
+    """
+    return math.prod(lanes) == 1 or math.prod(lanes) >= WIDE
+
+
+def product(matrix: Array, lanes: tuple[int, ...]) -> Product:
+    """Returns the function y -> W y on signals `(time, from, *lanes)`, in the form that suits the number of lanes.
+
+    What is done to the matrix is done here, so that a loop has nothing to do but to call the function.
+
+    Args:
+        matrix: W, `(to, from)`.
+        lanes: Axes behind time and size of the signals to come.
+
+    Example:
+        >>> product(jnp.eye(2), lanes=(3,))(jnp.ones((5, 2, 3))).shape
+        (5, 2, 3)
+    """
+    to, from_ = matrix.shape
+    ones = (1,) * len(lanes)
+    if few(from_, lanes):
+        columns = einsum("ij->ji", matrix).reshape(from_, 1, to, *ones)
+        return lambda y: pairwise_sum([columns[j] * y[:, j : j + 1] for j in range(from_)])
+    if to == 1:
+        row = matrix.reshape(1, from_, *ones)
+        return lambda y: (row * y).sum(axis=1, keepdims=True)
+
+    def multiplied(y):
+        if y.shape[0] == 1:  # with an axis of one step, XLA would turn the signal round before it multiplies
+            return einsum("ij,j...->i...", matrix, y[0])[None]
+        return einsum("ij,tj...->ti...", matrix, y)
+
+    return multiplied
+
+
+def pairwise_sum(terms: list[Array]) -> Array:
+    """Adds neighbors, then neighbors of these: a chain of additions as short as can be."""
+    while len(terms) > 1:
+        rest = terms[-1:] if len(terms) % 2 else []
+        terms = [a + b for a, b in zip(terms[::2], terms[1::2], strict=False)] + rest
+    return terms[0]
+
+
+def correlation(left: Array, right: Array) -> Array:
+    """Returns Σ left_i right_j over time and lanes, `(left, right)`, of two signals `(time, size, lanes)`."""
+    steps, lanes = left.shape[0], left.shape[-1]
+    i, j = left.shape[1], right.shape[1]
+    if steps == 1:
+        return einsum("ib,jb->ij", left[0], right[0])
+    if lanes == 1:
+        return einsum("ti,tj->ij", left[..., 0], right[..., 0])
+    if i * j <= lanes * (i + j):  # a product for each step, then the sum of them, which is small beside the signals
+        return einsum("tib,tjb->tij", left, right).sum(axis=0)
+    rows, columns = (einsum("tib->tbi", x).reshape(steps * lanes, x.shape[1]) for x in (left, right))
+    return einsum("mi,mj->ij", rows, columns)

@@ -1,7 +1,7 @@
 """Tapped delay lines and delay states: the only file that computes t − d.
 
-Inside the package signals lie time first, `(time, *batch, size)`, so that reading a tap is a slice of the first axis.
-A tapped delay line over a whole sequence is the signal with the values before its first step put in
+Inside the package signals lie time first, `(time, size, *lanes)` (`layout.py`), so that reading a tap is a slice of the
+first axis. A tapped delay line over a whole sequence is the signal with the values before its first step put in
 front, read through one window per delay:
 
     line = [ a(−D) … a(−1) | a(0) … a(T−1) ]        a(t−d), t = 0…T−1:   line[D−d : D−d+T]
@@ -13,6 +13,7 @@ one everywhere below. Windows of an array are what XLA turns into plain reads; a
 import warnings
 from collections.abc import Mapping, Sequence
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
@@ -100,7 +101,7 @@ def last(line: Array, count: int, reverse: bool = False) -> Array:
 
 
 def taps(line: Array, delays: Sequence[int], steps: int, reverse: bool = False) -> Array:
-    """Reads an extended signal through all `delays`, side by side on the last axis.
+    """Reads an extended signal through all `delays`, one below the other on the axis of neurons.
 
     Args:
         line: What `extend` returns, for a signal of `steps` steps.
@@ -109,19 +110,19 @@ def taps(line: Array, delays: Sequence[int], steps: int, reverse: bool = False) 
         reverse: Whether to read t + d instead of t − d.
 
     Returns:
-        `(steps, *batch, len(delays) · size)`, delay-major: all elements of the first delay, then of the next.
+        `(steps, len(delays) · size, *lanes)`, delay-major: all elements of the first delay, then of the next.
     """
     held = line.shape[0] - steps
     starts = [d if reverse else held - d for d in delays]
     windows = [line[start : start + steps] for start in starts]
-    return windows[0] if len(windows) == 1 else jnp.concatenate(windows, axis=-1)
+    return windows[0] if len(windows) == 1 else jnp.concatenate(windows, axis=1)
 
 
 def taps_before(held: Array, delays: Sequence[int], steps: int, reverse: bool = False) -> Array:
     """As `taps`, for steps whose own values are not known yet: no delay may be shorter than `steps`."""
     starts = [d - steps if reverse else held.shape[0] - d for d in delays]
     windows = [held[start : start + steps] for start in starts]
-    return windows[0] if len(windows) == 1 else jnp.concatenate(windows, axis=-1)
+    return windows[0] if len(windows) == 1 else jnp.concatenate(windows, axis=1)
 
 
 def tap(line: Array, d: int) -> Array:
@@ -144,17 +145,35 @@ def reaching_back(adjoint: Array, delays: Sequence[int], longest: int) -> Array:
     """Reads n̄(τ + d) at τ = −D … −1, the times that a delay state holds; n̄ is zero before t = 0.
 
     Args:
-        adjoint: n̄, `(time, *batch, size)`.
+        adjoint: n̄, `(time, size, *lanes)`.
         delays: The delays d to read through.
         longest: D, the length of the state.
 
     Returns:
-        `(longest, *batch, len(delays) · size)`.
+        `(longest, len(delays) · size, *lanes)`.
     """
     near = adjoint[:longest]
     before = jnp.zeros((longest, *adjoint.shape[1:]), adjoint.dtype)
     after = jnp.zeros((longest - near.shape[0], *adjoint.shape[1:]), adjoint.dtype)
     return taps(jnp.concatenate((before, near, after)), delays, longest, reverse=True)
+
+
+def piece(signal: Array, start: int | Array, length: int) -> Array:
+    """Returns the steps from `start` on; `start` may be a traced number."""
+    if isinstance(start, int):
+        return signal[start : start + length]
+    return jax.lax.dynamic_slice_in_dim(signal, start, length)
+
+
+def state_before(held: Array, signal: Array, start: int | Array) -> Array:
+    """Returns the delay line before step `start` of a signal that began with the line `held`.
+
+    A traced `start` must not be smaller than the length of the line.
+    """
+    longest = held.shape[0]
+    if isinstance(start, int):
+        return last(extend(held, signal[:start]), longest)
+    return piece(signal, start - longest, longest)
 
 
 def cut(signal: Array, start: int, before: int, after: int) -> Array:

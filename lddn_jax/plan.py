@@ -23,6 +23,11 @@ from lddn_jax.topology import Topology
 
 Pair = tuple[str, str]  # (to, source)
 
+# Weight gradients are summed inside the backward loop of a CPU if n̄ of all steps takes more bytes than FITS, the
+# second-level cache of a core, and after every step from ENOUGH sequences on.
+FITS = 2**20
+ENOUGH = 16
+
 
 @dataclass(frozen=True)
 class Block:
@@ -71,6 +76,22 @@ class Block:
 
 
 @dataclass(frozen=True)
+class Segments:
+    """How a backward pass is cut in time.
+
+    Attributes:
+        length: Steps of a segment, after which weight gradients are summed.
+        reason: The decision in words.
+    """
+
+    length: int
+    reason: str
+
+    def __str__(self):
+        return self.reason
+
+
+@dataclass(frozen=True)
 class Plan:
     """What `plan` decided about a topology.
 
@@ -95,6 +116,43 @@ class Plan:
             for block in self.blocks
         }
         return tuple(block.transpose(outgoing[block]) for block in reversed(self.blocks))
+
+    def segments(self, steps: int, sequences: int = 1, itemsize: int = 4, platform: str = "cpu") -> Segments:
+        """Decides when weight gradients are summed: after the loop over all steps, or inside it.
+
+        Weight gradients are products of n̄ with delayed outputs, summed over time. After the loop they are one product
+        of a good shape. But where n̄ of all steps does not fit the cache of a core, it is written to memory and read
+        back for it; then the sum is taken while n̄ is still near, after each step if there are enough sequences to
+        fill a product, else after as many steps as fit.
+
+        Args:
+            steps: Number of time steps.
+            sequences: Number of sequences.
+            itemsize: Bytes of a number.
+            platform: "cpu", "gpu" or "tpu"; the limit is that of a CPU's cache, elsewhere there is none.
+
+        Example:
+            >>> from lddn_jax.topology import Connection, Input, Layer, Topology
+            >>> elman = Topology([Input("u", 1)], [Layer("h", 64)],
+            ...                  [Connection("u", "h"), Connection("h", "h", (1,))], ["h"])
+            >>> print(plan(elman).segments(steps=200, sequences=128))
+            weight gradients inside the backward loop, 1 step at a time: n̄ of all steps takes 6.2 MiB
+        """
+        step = itemsize * sequences * sum(layer.size for layer in self.topology.layers)
+        size = f"n̄ of all steps takes {steps * step / 2**20:.1f} MiB"
+        chunk = max((block.chunk for block in self.blocks if block.chunk is not None), default=None)
+        after = f"weight gradients after the backward loop: {size}"
+        if chunk is None:
+            return Segments(steps, "weight gradients in one product: there is no loop")
+        if platform != "cpu":
+            return Segments(steps, after)
+        if steps * step <= FITS:
+            return Segments(steps, after)
+        length = chunk if sequences >= ENOUGH else max(chunk, FITS // step)
+        if length >= steps:
+            return Segments(steps, after)
+        what = "1 step" if length == 1 else f"{length} steps"
+        return Segments(length, f"weight gradients inside the backward loop, {what} at a time: {size}")
 
     def __str__(self):
         lines = [f"{', '.join(block.layers)}: {block.reason}" for block in self.blocks]

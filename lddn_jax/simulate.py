@@ -5,19 +5,20 @@
 (De Jesús & Hagan 2007, eq. 1-2.) Nothing here knows of gradients.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from lddn_jax import transfer
+from lddn_jax import recursion, transfer
 from lddn_jax.delays import DelayState, as_state, extend, last
 from lddn_jax.errors import ShapeError
+from lddn_jax.layout import Values, from_lanes, to_lanes
 from lddn_jax.network import Network
 from lddn_jax.plan import plan
-from lddn_jax.recursion import Values, sweep
 from lddn_jax.signals import Signals, as_signals
 
 
@@ -103,46 +104,40 @@ def prepare(net: Network, inputs: Any, state: Mapping | None, steps: int | None)
 
 @jax.jit(static_argnames="steps")
 def _simulate(net: Network, inputs: Signals, state: DelayState, steps: int) -> Trajectory:
-    n, a = run(net, inputs, state, steps)
-    signals = time_first(inputs) | a
-    final = {name: last(extend(held, signals[name]), held.shape[0]) for name, held in time_first(state).items()}
-    n, a, final = time_last(n), time_last(a), time_last(final)
+    batch = batch_axes(inputs, state)
+    inputs, state = to_lanes(inputs), to_lanes(state)
+    n, a = run(net, inputs, state, steps, (math.prod(batch),))
+    n, a, final = (from_lanes(values, batch) for values in (n, a, final_state(inputs | a, state)))
     return Trajectory(n, a, {name: a[name] for name in net.topology.outputs}, final)
 
 
-def run(net: Network, inputs: Signals, state: DelayState, steps: int) -> tuple[Values, Values]:
-    """Returns `(n, a)` by layer, time first: `(time, *batch, neurons)`; arguments as `prepare` returns them."""
+def run(net: Network, inputs: Values, state: Values, steps: int, lanes: tuple[int, ...]) -> tuple[Values, Values]:
+    """Returns `(n, a)` by layer, `(time, neurons, *lanes)`; inputs and delay state are in the same layout."""
+    return prepared(net, lanes)(inputs, state, steps)
+
+
+def prepared(net: Network, lanes: tuple[int, ...]) -> Callable[[Values, Values, int], tuple[Values, Values]]:
+    """Returns `run` with all that depends on the network only done before: what a loop over segments calls."""
     topology = net.topology
-    functions = {layer.name: transfer.get(layer.transfer).function for layer in topology.layers}
-    batch = batch_axes(inputs, state)
+    functions = {layer.name: transfer.get(layer.transfer) for layer in topology.layers}
+    network = recursion.prepare(plan(topology).blocks, topology.delays, net.IW | net.LW, lanes)
     drive = {
-        layer.name: net.b.get(layer.name, jnp.zeros(layer.size, net.dtype)).reshape(
-            (1,) * (len(batch) + 1) + (layer.size,)
-        )
+        layer.name: net.b.get(layer.name, jnp.zeros(layer.size, net.dtype)).reshape(1, -1, *(1,) * len(lanes))
         for layer in topology.layers
     }
-    return sweep(
-        plan(topology).blocks,
-        topology.delays,
-        net.IW | net.LW,
-        lambda name, n, _: functions[name](n),
-        known=time_first(inputs),
-        drive=drive,
-        extras={},
-        before=time_first(state),
-        steps=steps,
-        batch=batch,
-    )
+
+    def node(name, n, _):
+        return functions[name].in_lanes(n)
+
+    def simulation(inputs, state, steps):
+        return network(node, known=inputs, drive=drive, extras={}, before=state, steps=steps)
+
+    return simulation
 
 
-def time_first(signals: Signals) -> Values:
-    """Moves time to the front: from the user's layout to the package's."""
-    return {name: jnp.moveaxis(signal, -2, 0) for name, signal in signals.items()}
-
-
-def time_last(values: Values) -> Signals:
-    """Moves time behind the batch axes: from the package's layout to the user's."""
-    return {name: jnp.moveaxis(value, 0, -2) for name, value in values.items()}
+def final_state(signals: Values, state: Values) -> Values:
+    """The delay state after the last step of a run that began with `state`."""
+    return {name: last(extend(held, signals[name]), held.shape[0]) for name, held in state.items()}
 
 
 def batch_axes(inputs: Signals, state: DelayState) -> tuple[int, ...]:

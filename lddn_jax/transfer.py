@@ -3,7 +3,7 @@
 A slope is a function of the net input n and of the output a, whichever makes it cheaper: tanh has
 ḟ = 1 − a², written as (1 − a)(1 + a), which keeps its digits where a is close to 1. For most functions it is
 one number for each neuron; softmax mixes its neurons, so its slope is the matrix ∂aᵢ/∂nⱼ. The methods never
-ask which: they multiply by a slope through `times_slope`.
+ask which: they go through `in_lanes`, `slope_in_lanes` and `times_slope`.
 
 At a kink the slope is that of the piece which the function itself takes there (relu: 0 at 0), so that
 hand-written and automatic derivatives agree at every point.
@@ -13,7 +13,7 @@ Names follow the field; MATLAB's names are aliases. Hagan et al., *Neural Networ
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ from jaxtyping import Array
 
 from lddn_jax.contraction import einsum
 from lddn_jax.errors import TopologyError
+from lddn_jax.layout import neurons_last, neurons_second
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Transfer:
         elementwise: Whether each output depends on its own net input only.
         active: The range of n in which the function responds; None if unbounded. Nguyen-Widrow
             initialization spreads neurons over it.
+        uniform: Whether function and slope are one formula for all neurons that is finite at 0, so that they may be
+            applied to arrays of any layout, and to neurons that only fill a vector. Not assumed of registered ones.
     """
 
     name: str
@@ -41,12 +44,35 @@ class Transfer:
     slope: Callable[[Array, Array], Array]
     elementwise: bool = True
     active: tuple[float, float] | None = None
+    uniform: bool = False
+
+    # The package's own layout is `(time, neurons, *lanes)`; functions and slopes have neurons on the last axis.
+
+    def in_lanes(self, n: Array) -> Array:
+        """Returns a = f(n), both `(time, neurons, *lanes)`."""
+        return self.function(n) if self.uniform else neurons_second(self.function(neurons_last(n)))
+
+    def slope_in_lanes(self, n: Array, a: Array) -> Array:
+        """Returns ḟ(n), `(time, neurons, *lanes)`, or `(time, *lanes, to, from)` when not elementwise."""
+        if self.uniform:
+            return self.slope(n, a)
+        slope = self.slope(neurons_last(n), neurons_last(a))
+        return neurons_second(slope) if self.elementwise else slope
 
     def times_slope(self, slope: Array, vector: Array, transpose: bool = False) -> Array:
-        """Returns slope · vector, or slopeᵀ · vector, on the last axis."""
+        """Returns slope · vector, or slopeᵀ · vector.
+
+        Args:
+            slope: What `slope_in_lanes` returns.
+            vector: `(time, neurons, *lanes)`, perhaps with more axes of lanes at the end than the slope has.
+            transpose: Whether the slope is transposed.
+        """
         if self.elementwise:
-            return slope * vector
-        return einsum("...ij,...i->...j" if transpose else "...ij,...j->...i", slope, vector)
+            return slope.reshape(*slope.shape, *(1,) * (vector.ndim - slope.ndim)) * vector
+        lanes = slope.ndim - 3
+        slope = jnp.expand_dims(slope, tuple(range(1 + lanes, vector.ndim - 1)))
+        vector = neurons_last(vector)
+        return neurons_second(einsum("...ij,...i->...j" if transpose else "...ij,...j->...i", slope, vector))
 
 
 def _where(condition, n, a, b):
@@ -63,7 +89,7 @@ def _softmax_slope(n, a):
 _LEAK = 0.01
 
 _FUNCTIONS = {
-    transfer.name: transfer
+    transfer.name: replace(transfer, uniform=transfer.elementwise)
     for transfer in (
         Transfer("linear", lambda n: n, lambda n, a: jnp.ones_like(n)),
         Transfer("tanh", jnp.tanh, lambda n, a: (1 - a) * (1 + a), active=(-2.0, 2.0)),

@@ -36,26 +36,27 @@ def delay_off_by_one(monkeypatch):
 def initial_states_ignored(monkeypatch):
     """Weight gradients read zeros before the first step."""
 
-    def from_zero(gathered, net, signals, before, n_bar):
-        _, state = gathered(net, signals, before, n_bar)
-        gradient, _ = gathered(net, signals, {name: jnp.zeros_like(held) for name, held in before.items()}, n_bar)
-        return gradient, state
+    def from_zero(summed, net, signals, before, n_bar):
+        return summed(net, signals, {name: jnp.zeros_like(held) for name, held in before.items()}, n_bar)
 
-    replace(monkeypatch, bptt, "gather", from_zero)
+    replace(monkeypatch, bptt, "parameter_gradient", from_zero)
 
 
 def layers_in_the_wrong_order(monkeypatch):
     """Backward, layers are visited in the order of simulation, so n̄(t) of the layers that they feed is still zero."""
 
-    def forwards(sweep, blocks, *args, known, drive, extras, **kwargs):
-        node = args[2]
+    def forwards(prepare, blocks, delays, weights, lanes):
         wrong = [dataclasses.replace(block, layers=block.layers[::-1], instant=()) for block in reversed(blocks)]
-        shape = (kwargs["steps"], *kwargs["batch"])
-        nothing_yet = {name: jnp.zeros((*shape, value.shape[-1])) for name, value in drive.items()}
-        a_bar, _ = sweep(wrong, *args, known=nothing_yet, drive=drive, extras=extras, **kwargs)
-        return a_bar, {name: node(name, value, extras[name]) for name, value in a_bar.items()}
+        recursion = prepare(wrong, delays, weights, lanes)
 
-    replace(monkeypatch, bptt, "sweep", forwards)
+        def run(node, *, known, drive, extras, steps, **rest):
+            nothing_yet = {name: jnp.zeros((steps, value.shape[1], *lanes)) for name, value in drive.items()}
+            a_bar, _ = recursion(node, known=nothing_yet, drive=drive, extras=extras, steps=steps, **rest)
+            return a_bar, {name: node(name, value, extras[name]) for name, value in a_bar.items()}
+
+        return run
+
+    replace(monkeypatch, bptt, "prepare", forwards)
 
 
 def only_the_first_output(monkeypatch):
@@ -80,12 +81,11 @@ def square_weight_not_transposed(monkeypatch):
 def batch_mean_for_batch_sum(monkeypatch):
     """Gradients are averaged over sequences."""
 
-    def mean(gathered, net, signals, before, n_bar):
-        gradient, state = gathered(net, signals, before, n_bar)
-        count = next(iter(n_bar.values())).shape[1]
-        return jax.tree.map(lambda g: g / count, gradient), state
+    def mean(summed, net, signals, before, n_bar):
+        sequences = next(iter(n_bar.values())).shape[-1]
+        return jax.tree.map(lambda g: g / sequences, summed(net, signals, before, n_bar))
 
-    replace(monkeypatch, bptt, "gather", mean)
+    replace(monkeypatch, bptt, "parameter_gradient", mean)
 
 
 def only_the_first_tap_sent_back(monkeypatch):
@@ -109,14 +109,16 @@ def output_slope_forgotten(monkeypatch):
     def linear(pullback, self, cotangents):
         outputs = self.net.topology.outputs
 
-        def without(sweep, blocks, delays, weights, node, **rest):
-            def forgetful(name, a_bar, now):
-                return a_bar if name in outputs else node(name, a_bar, now)
+        def without(prepare, *given):
+            recursion = prepare(*given)
 
-            return sweep(blocks, delays, weights, forgetful, **rest)
+            def run(node, **rest):
+                return recursion(lambda name, a, now: a if name in outputs else node(name, a, now), **rest)
+
+            return run
 
         with monkeypatch.context() as inner:
-            replace(inner, bptt, "sweep", without)
+            replace(inner, bptt, "prepare", without)
             return pullback(self, cotangents)
 
     replace(monkeypatch, bptt._BPTTLinearization, "pullback", linear)

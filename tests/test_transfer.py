@@ -97,17 +97,18 @@ def test_softmax_slope_under_any_batch(batch):
     np.testing.assert_allclose(slope(n).reshape(-1, 3, 3)[0], expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("lanes", [(5,), (2, 6)], ids=str)
 @pytest.mark.parametrize("transpose", [False, True])
-def test_times_slope(transpose):
+def test_times_slope(transpose, lanes):
     rng = np.random.default_rng(2)
-    vector, matrix = rng.normal(size=(4, 3)), rng.normal(size=(4, 3, 3))
+    vector, matrix = rng.normal(size=(4, 3, *lanes)), rng.normal(size=(4, lanes[0], 3, 3))
     tanh, mixing = transfer.get("tanh"), transfer.get("softmax")
-    expected = np.stack([(m.T if transpose else m) @ v for m, v in zip(matrix, vector, strict=True)])
+    expected = np.einsum("tbji,tjb...->tib..." if transpose else "tbij,tjb...->tib...", matrix, vector)
     found = mixing.times_slope(jnp.asarray(matrix), jnp.asarray(vector), transpose=transpose)
-    np.testing.assert_allclose(found, expected, rtol=1e-14)
-    diagonal = matrix[:, 0]
+    np.testing.assert_allclose(found, expected, rtol=1e-13)
+    diagonal = vector[..., 0] if len(lanes) > 1 else vector + 1
     found = tanh.times_slope(jnp.asarray(diagonal), jnp.asarray(vector), transpose=transpose)
-    np.testing.assert_allclose(found, diagonal * vector, rtol=1e-15)
+    np.testing.assert_allclose(found, (diagonal[..., None] if len(lanes) > 1 else diagonal) * vector, rtol=1e-15)
 
 
 @pytest.mark.parametrize(("alias", "name"), ALIASES.items())

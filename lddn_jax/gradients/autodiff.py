@@ -17,7 +17,7 @@ from lddn_jax.gradients.base import AbstractGradient, AbstractLinearization
 from lddn_jax.network import Network
 from lddn_jax.plan import plan
 from lddn_jax.signals import Signals
-from lddn_jax.simulate import batch_axes, time_first, time_last
+from lddn_jax.simulate import batch_axes
 
 
 class Autodiff(AbstractGradient):
@@ -69,4 +69,9 @@ def plain_scan(net: Network, inputs: Signals, state: DelayState, steps: int) -> 
         lines = {name: last(extend(line, values[name][None]), line.shape[0]) for name, line in lines.items()}
         return lines, {layer.name: values[layer.name] for layer in topology.layers}
 
-    return time_last(jax.lax.scan(step, time_first(state), time_first(inputs), length=steps)[1])
+    a = jax.lax.scan(step, _time_first(state), _time_first(inputs), length=steps)[1]
+    return {name: jnp.moveaxis(value, 0, -2) for name, value in a.items()}
+
+
+def _time_first(signals: Signals) -> Signals:
+    return {name: jnp.moveaxis(signal, -2, 0) for name, signal in signals.items()}

@@ -16,22 +16,52 @@ as transfer function. So they run through the same recursion as the simulation, 
 De Jesús & Hagan (2007), section III; the recursion in n̄ needs no sensitivities S^{u,m} of the static part.
 """
 
+import math
+
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 
 from lddn_jax import transfer
 from lddn_jax.contraction import einsum
 from lddn_jax.delays import DelayState
+from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.base import AbstractAdjoint, AbstractLinearization
-from lddn_jax.gradients.gather import gather
+from lddn_jax.gradients.gather import parameter_gradient, state_gradient
+from lddn_jax.gradients.segments import (
+    Adjoint,
+    Cut,
+    Kept,
+    SimulatedAgain,
+    adjoint_lines,
+    ahead,
+    backward,
+    checkpointed,
+    cut,
+    longest_held,
+    square_root,
+)
+from lddn_jax.layout import from_lanes, to_lanes
 from lddn_jax.network import Network
 from lddn_jax.plan import plan
-from lddn_jax.recursion import Values, sweep
+from lddn_jax.recursion import prepare
 from lddn_jax.signals import Signals
-from lddn_jax.simulate import run, time_first, time_last
+from lddn_jax.simulate import batch_axes, run
 
 
 class BPTT(AbstractAdjoint):
     """Hand-written backpropagation through time; see the module's equations.
+
+    Args:
+        checkpoint: How much of the forward pass is kept. None keeps all of it. A number k keeps the delay state at
+            every k-th step and simulates each segment of k steps once more on the way back; "sqrt" takes k = √T, with
+            which memory for layers grows with √T. The gradient is the same.
+        horizon: Truncates: time is cut into windows of so many steps, and n̄ is not passed from a window to the one
+            before. The gradient is another one, which `check_gradients` compares with the full one; it is meant for
+            first-order training on long records. None is the full gradient.
+
+    Raises:
+        LDDNError: If a number is not positive, or both are given and cut time at different steps.
 
     Example:
         >>> import jax.numpy as jnp, lddn_jax as lddn
@@ -43,42 +73,86 @@ class BPTT(AbstractAdjoint):
         2.0
     """
 
+    checkpoint: int | str | None = eqx.field(default=None, static=True)
+    horizon: int | None = eqx.field(default=None, static=True)
+
+    def __check_init__(self):
+        for what, given, word in (("checkpoint", self.checkpoint, "sqrt"), ("horizon", self.horizon, None)):
+            if given is None or (word and given == word):
+                continue
+            if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+                words = f' or "{word}"' if word else ""
+                raise LDDNError(f"BPTT({what}={given!r}): a positive number of steps{words} is needed, or None.")
+        if self.horizon is not None and self.checkpoint not in (None, self.horizon):
+            raise LDDNError(
+                f"BPTT(checkpoint={self.checkpoint!r}, horizon={self.horizon!r}): both cut time, and at different "
+                f"steps. Write BPTT(checkpoint={self.horizon}, horizon={self.horizon})."
+            )
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the gradient is an approximation."""
+        return self.horizon is not None
+
     def linearize(self, net: Network, inputs: Signals, state: DelayState, steps: int) -> AbstractLinearization:
-        """Simulates and keeps slopes and signals."""
-        n, a = run(net, inputs, state, steps)
-        return _BPTTLinearization(time_last(a), net, n, time_first(inputs) | a, time_first(state))
+        """Simulates and keeps slopes and signals, or only the delay states at checkpoints."""
+        batch = batch_axes(inputs, state)
+        inputs, state = to_lanes(inputs), to_lanes(state)
+        lanes = (math.prod(batch),)
+        length = square_root(steps) if self.checkpoint == "sqrt" else self.checkpoint
+        if length is not None and length < steps:
+            a, states = checkpointed(net, inputs, state, steps, length, lanes)
+            forward = SimulatedAgain(net, inputs, states, length, *lanes)
+            where = cut(steps, length, truncated=self.truncated)
+        else:
+            n, a = run(net, inputs, state, steps, lanes)
+            forward = Kept(n, inputs | a, state)
+            fitting = plan(net.topology).segments(steps, *lanes, net.dtype.itemsize, jax.default_backend())
+            length = self.horizon or fitting.length
+            where = cut(steps, length, longest_held(net), truncated=self.truncated, uneven=not self.truncated)
+        return _BPTTLinearization(from_lanes(a, batch), net, forward, where, batch)
 
 
 class _BPTTLinearization(AbstractLinearization):
     a: Signals
     net: Network
-    n: Values
-    signals: Values
-    before: Values
+    forward: Kept | SimulatedAgain
+    cut: Cut = eqx.field(static=True)
+    batch: tuple[int, ...] = eqx.field(static=True)
 
     def pullback(self, cotangents: Signals) -> tuple[Network, DelayState]:
-        topology = self.net.topology
-        functions = {layer.name: transfer.get(layer.transfer) for layer in topology.layers}
-        some = next(iter(self.n.values()))
-        nothing = {
-            layer.name: jnp.zeros((1,) * (some.ndim - 1) + (layer.size,), some.dtype) for layer in topology.layers
-        }
+        lanes = math.prod(self.batch)
+        adjoint, lines = _adjoint(self.net, lanes), adjoint_lines(self.net, lanes)
+        gradient, lines = backward(self.net, adjoint, self.forward.ready(), to_lanes(cotangents), lines, self.cut)
+        return gradient, from_lanes(state_gradient(self.net, lines), self.batch)
 
-        def node(name, a_bar, now):
-            n, a = now
-            return functions[name].times_slope(functions[name].slope(n, a), a_bar, transpose=True)
 
-        _, n_bar = sweep(
-            plan(topology).adjoint_blocks,
-            {(source, to): delays for (to, source), delays in topology.delays.items() if (to, source) in self.net.LW},
-            {(source, to): einsum("dij->dji", weights) for (to, source), weights in self.net.LW.items()},
+def _adjoint(net: Network, lanes: int) -> Adjoint:
+    """Returns the recursion over one segment, with all that depends on the network only done before."""
+    topology = net.topology
+    functions = {layer.name: transfer.get(layer.transfer) for layer in topology.layers}
+    nothing = {layer.name: jnp.zeros((1, layer.size, 1), net.dtype) for layer in topology.layers}
+    recursion = prepare(
+        plan(topology).adjoint_blocks,
+        {(source, to): delays for (to, source), delays in topology.delays.items() if (to, source) in net.LW},
+        {(source, to): einsum("dij->dji", weights) for (to, source), weights in net.LW.items()},
+        (lanes,),
+    )
+
+    def node(name, a_bar, now):
+        n, a = now
+        return functions[name].times_slope(functions[name].slope_in_lanes(n, a), a_bar, transpose=True)
+
+    def adjoint(n, signals, before, cotangents, future):
+        _, n_bar = recursion(
             node,
             known={},
-            drive=nothing | time_first(cotangents),
-            extras={name: (n, self.signals[name]) for name, n in self.n.items()},
-            before={},
-            steps=some.shape[0],
-            batch=some.shape[1:-1],
+            drive=nothing | cotangents,
+            extras={name: (n[name], signals[name]) for name in n},
+            before=future,
+            steps=next(iter(n.values())).shape[0],
             reverse=True,
         )
-        return gather(self.net, self.signals, self.before, n_bar)
+        return parameter_gradient(net, signals, before, n_bar), ahead(future, n_bar)
+
+    return adjoint

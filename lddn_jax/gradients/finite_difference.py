@@ -6,6 +6,8 @@
 Slow, approximate, and nobody's algebra: an error shared by every other method would still show here.
 """
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -13,7 +15,8 @@ import jax.numpy as jnp
 from lddn_jax.contraction import einsum
 from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.base import AbstractForward
-from lddn_jax.simulate import run, time_last
+from lddn_jax.layout import from_lanes, to_lanes
+from lddn_jax.simulate import batch_axes, run
 
 _DEFAULT_STEP = {2: 1 / 3, 4: 2 / 7}  # powers of the machine epsilon
 _STENCILS = {2: ((1, 0.5),), 4: ((1, 8 / 12), (2, -1 / 12))}
@@ -45,7 +48,12 @@ class FiniteDifference(AbstractForward):
 
     def sensitivities(self, net, inputs, state, steps, layers, with_state):
         """Simulates twice (or four times) for each parameter."""
-        a = time_last(run(net, inputs, state, steps)[1])
+        batch = batch_axes(inputs, state)
+
+        def outputs(net, state):
+            return from_lanes(run(net, to_lanes(inputs), to_lanes(state), steps, (math.prod(batch),))[1], batch)
+
+        a = outputs(net, state)
         if not layers:
             return a, {}
         weights, unravel = net.ravel()
@@ -67,7 +75,7 @@ class FiniteDifference(AbstractForward):
                 leaves.append(s + jnp.where(jnp.broadcast_to(here, s.shape), distance, 0))
                 place += size
             changed = jax.tree.unflatten(jax.tree.structure(state), leaves) if with_state else state
-            found = time_last(run(shifted, inputs, changed, steps)[1])
+            found = outputs(shifted, changed)
             return {name: found[name] for name in layers}
 
         def derivative(k):

@@ -9,24 +9,27 @@ with the explicit derivative ∂ᵉnᵢ^m(t)/∂LWᵢⱼ^{m,l}(d) = aⱼ^l(t−d
 value of the delay state is a^l(τ) at τ < 0, so its own derivative there is 1: these recursions start from the
 identity.
 
-This is the simulation once more, with one axis for x, so it runs through the same recursion. What it carries is
-of size neurons × parameters: cheap for Jacobians of small networks over long records, where BPTT would need one
-backward pass for each output element.
+This is the simulation once more, with one more axis of lanes for x, so it runs through the same recursion. What it
+carries is of size neurons × parameters: cheap for Jacobians of small networks over long records, where BPTT would need
+one backward pass for each output element.
 
 Williams & Zipser (1989); De Jesús & Hagan (2007), section III.
 """
 
-import jax
+import math
+
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from lddn_jax import transfer
+from lddn_jax.contraction import einsum
 from lddn_jax.delays import extend, state_sizes, taps
 from lddn_jax.gradients.base import AbstractForward, state_count
+from lddn_jax.layout import Values, from_lanes, to_lanes
 from lddn_jax.network import Network
 from lddn_jax.plan import plan
-from lddn_jax.recursion import Values, read, sweep
-from lddn_jax.simulate import run, time_first, time_last
+from lddn_jax.recursion import prepare, stacked
+from lddn_jax.simulate import batch_axes, run
 
 
 class RTRL(AbstractForward):
@@ -34,52 +37,45 @@ class RTRL(AbstractForward):
 
     def sensitivities(self, net, inputs, state, steps, layers, with_state):
         """Simulates, then runs the recursion once for all parameters."""
-        n, a = run(net, inputs, state, steps)
+        topology, batch = net.topology, batch_axes(inputs, state)
+        inputs, held = to_lanes(inputs), to_lanes(state)
+        sequences = math.prod(batch)
+        n, a = run(net, inputs, held, steps, (sequences,))
         if not layers:
-            return time_last(a), {}
-        topology = net.topology
+            return from_lanes(a, batch), {}
         functions = {layer.name: transfer.get(layer.transfer) for layer in topology.layers}
-        # One axis of size 1 before the neurons, to meet the axis of x.
-        slopes = {
-            name: jnp.expand_dims(f.slope(n[name], a[name]), -2 if f.elementwise else -3)
-            for name, f in functions.items()
-        }
-        before = _state_derivatives(net, state) if with_state else {}
+        slopes = {name: f.slope_in_lanes(n[name], a[name]) for name, f in functions.items()}
         extra = state_count(net) if with_state else 0
-        drive = _explicit(net, time_first(inputs) | a, time_first(state), extra)
+        before = _state_derivatives(net, sequences) if with_state else {}
+        lanes = (sequences, net.parameter_count + extra)
+        drive = _explicit(net, inputs | a, held, extra)
         for (to, source), delays in topology.delays.items():
             if source in before and source in topology.input_names:
-                held = before[source]
-                line = extend(held, jnp.zeros((steps, *held.shape[1:]), held.dtype))
-                drive[to] = drive[to] + read(line, net.IW[to, source], delays, steps)
-        plan_ = plan(topology)
-        blocks = [block.without(topology.input_names) for block in plan_.blocks]
-        _, derivatives = sweep(
-            blocks,
-            topology.delays,
-            net.LW,
+                line = extend(before[source], jnp.zeros((steps, *before[source].shape[1:]), net.dtype))
+                drive[to] = drive[to] + stacked(net.IW[to, source], lanes)(taps(line, delays, steps))
+        blocks = [block.without(topology.input_names) for block in plan(topology).blocks]
+        _, derivatives = prepare(blocks, topology.delays, net.LW, lanes)(
             lambda name, n_dot, slope: functions[name].times_slope(slope, n_dot),
             known={},
             drive=drive,
             extras=slopes,
             before=before,
             steps=steps,
-            batch=next(iter(drive.values())).shape[1:-1],
         )
-        turned = {name: jnp.swapaxes(derivatives[name], -1, -2) for name in layers}  # x last
-        return time_last(a), {name: jnp.moveaxis(d, 0, -3) for name, d in turned.items()}
+        last_axes = {name: jnp.moveaxis(derivatives[name], 2, 0) for name in layers}  # (lanes, time, neurons, x)
+        return from_lanes(a, batch), {name: d.reshape(*batch, *d.shape[1:]) for name, d in last_axes.items()}
 
 
 def _explicit(net: Network, signals: Values, before: Values, extra: int) -> Values:
-    """Returns ∂ᵉn^m(t)/∂x by layer, `(time, *batch, x, neurons)`; the last `extra` elements of x are of the state."""
+    """Returns ∂ᵉn^m(t)/∂x by layer, `(time, neurons, lanes, x)`; the last `extra` elements of x are of the state."""
     topology = net.topology
     places = _places(net)
     count = net.parameter_count + extra
     drive = {}
     for layer in topology.layers:
         some = signals[layer.name]
-        eye = jnp.eye(layer.size, dtype=some.dtype)
-        rows = jnp.zeros((*some.shape[:-1], count, layer.size), some.dtype)
+        steps, size, lanes = some.shape
+        eye = jnp.eye(size, dtype=some.dtype)
         pieces: list[tuple[int, Array]] = []
         for (to, source), delays in topology.delays.items():
             if to != layer.name:
@@ -87,16 +83,16 @@ def _explicit(net: Network, signals: Values, before: Values, extra: int) -> Valu
             line = extend(before.get(source), signals[source])
             start = places["IW" if source in topology.input_names else "LW", (to, source)]
             for d in delays:
-                value = taps(line, (d,), some.shape[0])
+                value = taps(line, (d,), steps)
                 # ∂nᵢ/∂W[i', j] = δ_{ii'} a_j, flat over (i', j)
-                one = value[..., None, :, None] * eye.reshape((1,) * (value.ndim - 1) + (layer.size, 1, layer.size))
-                pieces.append((start, one.reshape(*value.shape[:-1], -1, layer.size)))
-                start += value.shape[-1] * layer.size
+                one = einsum("ik,tjb->tibkj", eye, value).reshape(steps, size, lanes, -1)
+                pieces.append((start, one))
+                start += one.shape[-1]
         if layer.bias:
-            one = jnp.broadcast_to(eye.reshape((1,) * (some.ndim - 1) + eye.shape), (*some.shape[:-1], *eye.shape))
-            pieces.append((places["b", layer.name], one))
+            pieces.append((places["b", layer.name], jnp.broadcast_to(eye[None, :, None], (steps, size, lanes, size))))
+        rows = jnp.zeros((steps, size, lanes, count), some.dtype)
         for start, piece in pieces:
-            rows = rows.at[..., start : start + piece.shape[-2], :].set(piece)
+            rows = rows.at[..., start : start + piece.shape[-1]].set(piece)
         drive[layer.name] = rows
     return drive
 
@@ -111,16 +107,13 @@ def _places(net: Network) -> dict[tuple, int]:
     return places
 
 
-def _state_derivatives(net: Network, state) -> Values:
-    """Returns ∂a^l(τ)/∂x for τ < 0, `(longest delay, *batch, x, size)`: ones where x is that very element."""
+def _state_derivatives(net: Network, lanes: int) -> Values:
+    """Returns ∂a^l(τ)/∂x for τ < 0, `(longest delay, size, lanes, x)`: ones where x is that very element."""
     count, elements = net.parameter_count, state_count(net)
     found, start = {}, count
     for name, (longest, size) in sorted(state_sizes(net.topology).items()):
-        block = jnp.zeros((longest, count + elements, size), net.dtype)
         t, i = jnp.meshgrid(jnp.arange(longest), jnp.arange(size), indexing="ij")
-        block = block.at[t, start + t * size + i, i].set(1)
-        batch = jax.tree.leaves(state)[0].shape[:-2]
-        block = block.reshape(longest, *(1,) * len(batch), count + elements, size)
-        found[name] = jnp.broadcast_to(block, (longest, *batch, count + elements, size))
+        block = jnp.zeros((longest, size, count + elements), net.dtype).at[t, i, start + t * size + i].set(1)
+        found[name] = jnp.broadcast_to(block[:, :, None], (longest, size, lanes, count + elements))
         start += longest * size
     return found

@@ -34,6 +34,8 @@ inside S.
 Hagan, Demuth, Beale & De Jesús, *Neural Network Design*, 2nd ed., ch. 14; De Jesús & Hagan (2007), section III.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -43,11 +45,11 @@ from lddn_jax.contraction import einsum
 from lddn_jax.delays import DelayState, extend, last, taps_before
 from lddn_jax.gradients.base import AbstractAdjoint, AbstractLinearization
 from lddn_jax.gradients.gather import gather
+from lddn_jax.layout import Values, from_lanes, neurons_last, neurons_second, to_lanes
 from lddn_jax.network import Network
 from lddn_jax.plan import Pair, plan
-from lddn_jax.recursion import Values
 from lddn_jax.signals import Signals
-from lddn_jax.simulate import run, time_first, time_last
+from lddn_jax.simulate import batch_axes, run
 
 
 class SensitivityBPTT(AbstractAdjoint):
@@ -59,8 +61,10 @@ class SensitivityBPTT(AbstractAdjoint):
 
     def linearize(self, net: Network, inputs: Signals, state: DelayState, steps: int) -> AbstractLinearization:
         """Simulates and keeps net inputs and outputs."""
-        n, a = run(net, inputs, state, steps)
-        return _Sensitivities(time_last(a), net, n, time_first(inputs) | a, time_first(state))
+        batch = batch_axes(inputs, state)
+        inputs, state = to_lanes(inputs), to_lanes(state)
+        n, a = run(net, inputs, state, steps, (math.prod(batch),))
+        return _Sensitivities(from_lanes(a, batch), net, n, inputs | a, state)
 
 
 class _Sensitivities(AbstractLinearization):
@@ -72,17 +76,21 @@ class _Sensitivities(AbstractLinearization):
 
     def pullback(self, cotangents: Signals) -> tuple[Network, DelayState]:
         delayed = _delayed(self.net)
-        explicit = time_first(cotangents)
+        n, a, explicit = (
+            {name: neurons_last(value) for name, value in values.items()}
+            for values in (self.n, self.signals, to_lanes(cotangents))
+        )
         U = sorted({*explicit, *(source for _, source in delayed)})
         X = sorted({to for to, _ in delayed})  # inputs' layers need no recursion: nothing flows back into an input
-        S = static_sensitivities(self.net, U, self.n, self.signals)
-        phi = self._phi(explicit, U, X, S, delayed)
-        n_bar = {name: _through(S, U, name, phi, self.n[name]) for name in self.n}
-        return gather(self.net, self.signals, self.before, n_bar)
+        S = static_sensitivities(self.net, U, n, a)
+        phi = self._phi(explicit, a, U, X, S, delayed)
+        n_bar = {name: neurons_second(_through(S, U, name, phi, n[name])) for name in n}
+        gradient, state = gather(self.net, self.signals, self.before, n_bar)
+        return gradient, from_lanes(state, next(iter(self.a.values())).shape[:-2])
 
-    def _phi(self, explicit: Values, U: list[str], X: list[str], S: dict[Pair, Array], delayed) -> Values:
+    def _phi(self, explicit: Values, a: Values, U: list[str], X: list[str], S: dict[Pair, Array], delayed) -> Values:
         """Runs the recursion for φ^u from the last step to the first."""
-        explicit = {u: explicit.get(u, jnp.zeros_like(self.signals[u])) for u in U}
+        explicit = {u: explicit.get(u, jnp.zeros_like(a[u])) for u in U}
         if not delayed:
             return explicit
 
@@ -103,14 +111,14 @@ class _Sensitivities(AbstractLinearization):
 
         def nothing_after(x):
             longest = max(delays[-1] for (to, _), delays in delayed.items() if to == x)
-            return jnp.zeros((longest, *self.signals[x].shape[1:]), self.signals[x].dtype)
+            return jnp.zeros((longest, *a[x].shape[1:]), a[x].dtype)
 
         needed = {(u, x): value for (u, x), value in S.items() if x in X}
         return jax.lax.scan(step, {x: nothing_after(x) for x in X}, (explicit, needed), reverse=True)[1]
 
 
 def static_sensitivities(net: Network, U: list[str], n: Values, a: Values) -> dict[Pair, Array]:
-    """Returns S^{u,m}(t) where it is not zero, `(time, *batch, neurons of u, neurons of m)` by (u, m)."""
+    """Returns S^{u,m}(t) where it is not zero, `(time, lanes, neurons of u, neurons of m)` by (u, m)."""
     topology = net.topology
     functions = {layer.name: transfer.get(layer.transfer) for layer in topology.layers}
     slopes = {name: f.slope(n[name], a[name]) for name, f in functions.items()}
