@@ -3,6 +3,7 @@
 import argparse
 import importlib.metadata
 import json
+import os
 import platform
 import sys
 import time
@@ -14,6 +15,7 @@ from typing import Any
 import jax
 
 import lddn_jax as lddn
+from lddn_jax import xla
 from lddn_jax.data.tables import Table
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.identify import Identified, Settings, identify
@@ -33,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
-    # Gradients are compared to 1e-11 here. Only the command line changes JAX's configuration; the library never does.
+    # Only the command line changes the environment and JAX's configuration; the library never does.
+    xla.set_flag(os.environ)
+    # Gradients are compared to 1e-11 here.
     jax.config.update("jax_enable_x64", True)
     try:
         return options.run(options)

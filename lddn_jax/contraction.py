@@ -20,7 +20,8 @@ from jaxtyping import Array
 # multiplication serves a vector of them, and writing out pays for longer.
 FEW = 24
 FEW_IN_ONE_LANE = 32
-WIDE = 64
+WIDE = 64  # lanes from which a transfer function has a kernel of its own
+MANY = 32  # lanes from which a product of one step is worth calling
 
 Product = Callable[[Array], Array]
 
@@ -103,7 +104,11 @@ def correlation(left: Array, right: Array) -> Array:
         return einsum("ib,jb->ij", left[0], right[0])
     if lanes == 1:
         return einsum("ti,tj->ij", left[..., 0], right[..., 0])
-    if i * j <= lanes * (i + j):  # a product for each step, then the sum of them, which is small beside the signals
+    if lanes >= MANY and i * j <= lanes * (i + j):
+        # A product for each step, then the sum of them, which is small beside the signals.
         return einsum("tib,tjb->tij", left, right).sum(axis=0)
-    rows, columns = (einsum("tib->tbi", x).reshape(steps * lanes, x.shape[1]) for x in (left, right))
-    return einsum("mi,mj->ij", rows, columns)
+    # Long rows on the left: where one side is narrow, XLA:CPU contracts two leading axes slowly. The barriers keep it
+    # from turning the rows back.
+    rows = jax.lax.optimization_barrier(einsum("tib->itb", left).reshape(i, steps * lanes))
+    columns = jax.lax.optimization_barrier(einsum("tjb->tbj", right).reshape(steps * lanes, j))
+    return einsum("im,mj->ij", rows, columns)

@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from lddn_jax import xla
 from lddn_jax.contraction import Product, apart, einsum, few, product
 from lddn_jax.delays import extend, last, resized, taps, taps_before
 from lddn_jax.layout import Values
@@ -174,6 +175,8 @@ def prepare(
         weights: `(delay, to, from)` of each pair.
         lanes: Axes behind time and size.
     """
+    if any(block.chunk is not None for block in blocks):
+        xla.tell_once()
     return Recursion(
         blocks,
         delays,

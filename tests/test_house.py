@@ -18,6 +18,7 @@ FLOORS = {
     "errors.py": 0,
     "contraction.py": 0,
     "layout.py": 0,
+    "xla.py": 0,
     "topology.py": 0,
     "plan.py": 1,
     "transfer.py": 1,

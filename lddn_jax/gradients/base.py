@@ -50,6 +50,11 @@ class AbstractGradient(eqx.Module):
         """The method's name, as tables print it."""
         return repr(self).removesuffix("()")
 
+    @property
+    def truncated(self) -> bool:
+        """Whether the gradient is cut short on purpose, so that it need not agree with others."""
+        return False
+
     @abc.abstractmethod
     def linearize(self, net: Network, inputs: Signals, state: DelayState, steps: int) -> AbstractLinearization:
         """Simulates, and keeps what `pullback` needs; arguments as `lddn_jax.simulate.prepare` returns them."""

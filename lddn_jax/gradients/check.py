@@ -5,8 +5,15 @@ Two derivatives of a block (one connection's weights, a bias, a source's delay s
     max |g − g'| / max(largest |element| of the block, 4500 ε · largest |element| of the whole gradient)
 
 with ε the machine epsilon, so the floor is 1e-12 in float64. Finite differences have a tolerance of their own.
+
+A truncated gradient is not meant to agree. What is reported of it is how far it is off as a whole,
+
+    ‖g − g'‖ / ‖g‖        and        gᵀg' / (‖g‖ ‖g'‖)
+
+over all parameters, against the first method that is not truncated.
 """
 
+import math
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -55,6 +62,10 @@ class Difference:
         """Whether the difference is a number within tolerance."""
         return self.relative <= self.tolerance  # False for NaN
 
+    def other(self, method: str) -> str:
+        """The method that this one is compared with."""
+        return next((m for m in self.methods if m != method), method)
+
     @property
     def place(self) -> str:
         """The block and delay, in words."""
@@ -62,15 +73,39 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class Truncation:
+    """How far a truncated gradient is from the full one.
+
+    Attributes:
+        method: Its name.
+        against: The method that gave the full gradient.
+        relative: ‖g − g'‖ / ‖g‖ over all parameters.
+        cosine: Of the angle between both; 1 is the same direction.
+    """
+
+    method: str
+    against: str
+    relative: float
+    cosine: float
+
+    def __str__(self):
+        return (
+            f"{self.method} is truncated: {100 * self.relative:.3g} % from {self.against} in norm, "
+            f"cosine {self.cosine:.6f}"
+        )
+
+
+@dataclass(frozen=True)
 class GradientReport:
     """What `check_gradients` found; print it to read the table.
 
     Attributes:
-        differences: The largest difference of each pair of methods.
+        differences: The largest difference of each pair of methods, those that truncate left out.
         value: The loss.
         seconds: Time of a compiled run, by method: the median of five.
         stored_bytes: Peak of temporary arrays of the compiled program, by method; None where unknown.
         dtype: Of the network.
+        truncations: How far each truncated method is off.
     """
 
     differences: tuple[Difference, ...]
@@ -78,20 +113,21 @@ class GradientReport:
     seconds: Mapping[str, float]
     stored_bytes: Mapping[str, int | None]
     dtype: str
+    truncations: tuple[Truncation, ...] = ()
 
     @property
     def passed(self) -> bool:
-        """Whether all pairs agree within their tolerances."""
-        return all(d.passed for d in self.differences)
+        """Whether all pairs agree within their tolerances, and what is truncated is finite."""
+        return all(d.passed for d in self.differences) and all(math.isfinite(t.relative) for t in self.truncations)
 
     @property
     def worst(self) -> Difference:
         """The pair that comes nearest to its tolerance, or goes furthest beyond it."""
-        return max(self.differences, key=_severity)
+        return max(self.differences, key=_severity, default=_with_itself(next(iter(self.seconds))))
 
     def of(self, method: str) -> Difference:
         """The worst difference that a method is part of, finite differences counted only against themselves."""
-        others = [d for d in self.differences if method in d.methods]
+        others = [d for d in self.differences if method in d.methods] or [_with_itself(method)]
         exact = [d for d in others if d.tolerance == min(o.tolerance for o in others)]
         return max(exact, key=_severity)
 
@@ -108,35 +144,58 @@ class GradientReport:
                 name: {
                     "worst": self.of(name).relative,
                     "block": self.of(name).place,
-                    "against": next(m for m in self.of(name).methods if m != name),
+                    "against": self.of(name).other(name),
                     "tolerance": self.of(name).tolerance,
                     "seconds": self.seconds[name],
                     "stored_bytes": self.stored_bytes[name],
                 }
                 for name in self.seconds
+                if name not in self._truncated
+            },
+            "truncated": {
+                t.method: {
+                    "relative": t.relative,
+                    "cosine": t.cosine,
+                    "against": t.against,
+                    "seconds": self.seconds[t.method],
+                    "stored_bytes": self.stored_bytes[t.method],
+                }
+                for t in self.truncations
             },
         }
+
+    @property
+    def _truncated(self) -> dict[str, Truncation]:
+        return {t.method: t for t in self.truncations}
 
     def __str__(self):
         rows = [("method", "worst difference", "allowed", "against", "at", "ms", "stored")]
         for name in self.seconds:
-            worst = self.of(name)
             size = self.stored_bytes[name]
+            cost = f"{1e3 * self.seconds[name]:.2f}", "unknown" if size is None else f"{size / 1024:.0f} KiB"
+            if name in self._truncated:
+                off = self._truncated[name]
+                rows.append((name, f"{off.relative:.1e}", "truncated", off.against, "whole gradient, in norm", *cost))
+                continue
+            worst = self.of(name)
+            if worst == _with_itself(name):
+                rows.append((name, "-", "-", "-", "full gradient", *cost))
+                continue
             rows.append(
                 (
                     name,
                     f"{worst.relative:.1e}" + ("" if worst.passed else "  FAILS"),
                     f"{worst.tolerance:.0e}",
-                    next(m for m in worst.methods if m != name),
+                    worst.other(name),
                     worst.place,
-                    f"{1e3 * self.seconds[name]:.2f}",
-                    "unknown" if size is None else f"{size / 1024:.0f} KiB",
+                    *cost,
                 )
             )
         widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
         verdict = "all methods agree" if self.passed else f"methods DISAGREE, worst at {self.worst.place}"
-        return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:], f"{verdict} ({self.dtype})"])
+        off = [str(t) for t in self.truncations]
+        return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:], f"{verdict} ({self.dtype})", *off])
 
 
 def check_gradients(
@@ -153,7 +212,7 @@ def check_gradients(
         loss: From `lddn_jax.losses`.
         net: The network.
         data: `Sequences`; a few dozen steps are enough, and finite differences take time with long ones.
-        methods: At least two; all five by default.
+        methods: At least two that do not truncate, or one and truncated ones; all five by default.
         tolerance: Allowed relative difference of two exact methods: a number, or numbers by dtype name. By
             default 1e-11 in float64 and 1e-4 in float32.
         finite_difference_tolerance: The same where finite differences take part. By default 1e-6 and 3e-2.
@@ -163,10 +222,25 @@ def check_gradients(
 
     Raises:
         ShapeError: If names or shapes do not fit the topology.
-        ValueError: If fewer than two methods are given.
+        ValueError: If fewer than two methods are given, or all of them truncate.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, lddn_jax as lddn
+        >>> topology = lddn.Topology([lddn.Input("u", 1)], [lddn.Layer("y", 2)],
+        ...     [lddn.Connection("u", to="y"), lddn.Connection("y", to="y", delays=(1,))], ["y"])
+        >>> net = lddn.Network(topology, key=jax.random.key(0))
+        >>> data = lddn.Sequences(jnp.ones((30, 1)), jnp.ones((30, 2)))
+        >>> methods = (lddn.BPTT(), lddn.BPTT(checkpoint="sqrt"), lddn.BPTT(horizon=10))
+        >>> report = lddn.check_gradients(lddn.losses.MeanSquaredError(), net, data, methods)
+        >>> report.passed, report.truncations[0].method
+        (True, 'BPTT(horizon=10)')
     """
-    if len(methods) < 2:
-        raise ValueError(f"check_gradients compares methods; {len(methods)} was given, at least two are needed.")
+    exact = [method for method in methods if not method.truncated]
+    if len(methods) < 2 or not exact:
+        raise ValueError(
+            f"check_gradients compares methods; given were {[m.name for m in methods]}, needed are at least two, and "
+            "one of them the full gradient, such as lddn.BPTT()."
+        )
     dtype = jnp.dtype(net.dtype).name
     allowed = _tolerance(tolerance, TOLERANCE, dtype)
     allowed_difference = _tolerance(finite_difference_tolerance, FINITE_DIFFERENCE_TOLERANCE, dtype)
@@ -180,13 +254,25 @@ def check_gradients(
         blocks[method.name] = _blocks(gradient, state)
     floor = 4500 * float(jnp.finfo(net.dtype).eps)
     differences = []
-    for k, first in enumerate(methods):
-        for second in methods[k + 1 :]:
-            exact = not any(isinstance(m, FiniteDifference) for m in (first, second))
+    for k, first in enumerate(exact):
+        for second in exact[k + 1 :]:
+            approximate = any(isinstance(m, FiniteDifference) for m in (first, second))
             differences.append(
-                _compare(net, blocks, first.name, second.name, floor, allowed if exact else allowed_difference)
+                _compare(net, blocks, first.name, second.name, floor, allowed_difference if approximate else allowed)
             )
-    return GradientReport(tuple(differences), float(value), seconds, stored, dtype)
+    truncations = tuple(_truncation(blocks, exact[0].name, m.name) for m in methods if m.truncated)
+    return GradientReport(tuple(differences), float(value), seconds, stored, dtype, truncations)
+
+
+def _truncation(blocks, full: str, truncated: str) -> Truncation:
+    g, other = (
+        np.concatenate([block.ravel() for (field, _), block in blocks[name].items() if field != "state"]).astype(float)
+        for name in (full, truncated)
+    )
+    norms = np.linalg.norm(g), np.linalg.norm(other)
+    relative = float(np.linalg.norm(g - other) / norms[0]) if norms[0] > 0 else 0.0 if norms[1] == 0 else math.inf
+    cosine = float(g @ other / (norms[0] * norms[1])) if min(norms) > 0 else float(norms[0] == norms[1])
+    return Truncation(truncated, full, relative, cosine)
 
 
 def _timed(compiled, *given, **named) -> tuple[Any, float]:
@@ -226,6 +312,11 @@ def _compare(net, blocks, first: str, second: str, floor: float, tolerance: floa
             if np.isnan(relative):
                 break
     return worst
+
+
+def _with_itself(method: str) -> Difference:
+    """What there is to say of a method that nothing is compared with."""
+    return Difference((method, method), 0.0, "nowhere", None, math.inf)
 
 
 def _severity(difference: Difference) -> float:

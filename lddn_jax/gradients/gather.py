@@ -9,12 +9,14 @@ De Jesús & Hagan (2007), eq. 22-24.
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from lddn_jax.contraction import FEW, correlation, einsum
+from lddn_jax.contraction import correlation, einsum
 from lddn_jax.delays import extend, reaching_back, state_sizes, taps
 from lddn_jax.layout import Values
 from lddn_jax.network import Network, assemble
 from lddn_jax.plan import Pair
 from lddn_jax.topology import Topology
+
+NARROW = 4  # rows that are copied together for one product
 
 
 def gather(net: Network, signals: Values, before: Values, n_bar: Values) -> tuple[Network, Values]:
@@ -59,7 +61,7 @@ def _of_layer(topology: Topology, pairs: list[Pair], lines: Values, n_bar: Array
     def row_count(pair):
         return len(delays[pair]) * topology.sizes[pair[1]]
 
-    narrow = [pair for pair in pairs if row_count(pair) <= FEW]
+    narrow = [pair for pair in pairs if row_count(pair) <= NARROW]
     blocks = {  # one delay at a time: put together, wide taps would fill memory
         (to, source): jnp.stack([correlation(n_bar, taps(lines[source], (d,), steps)) for d in delays[to, source]])
         for to, source in pairs
