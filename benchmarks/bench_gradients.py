@@ -11,14 +11,13 @@ if __name__ == "__main__":
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 import lddn_jax as lddn
 from benchmarks import peers
 from benchmarks.networks import STANDARD
 
 
-def contenders(net, data, others: list[str]) -> dict[str, peers.Peer]:
+def contenders(net, data, others: list[str]) -> dict[str, peers.Peer | peers.Program]:
     """BPTT first: tables divide by it."""
     found = {method.name: peers.hand_written(net, data, method) for method in (lddn.BPTT(), lddn.Autodiff())}
     if "methods" in others:
@@ -38,17 +37,6 @@ def contenders(net, data, others: list[str]) -> dict[str, peers.Peer]:
     return found
 
 
-def agree(found: dict[str, peers.Peer], tolerance: float) -> None:
-    """Equal work on both sides: every contender must give BPTT's value and gradient."""
-    value, gradient = found["BPTT"][1]()
-    whole = max(np.abs(block).max() for block in gradient.values())
-    for name, (_, result) in found.items():
-        other_value, other = result()
-        assert abs(other_value - value) <= tolerance * abs(value), (name, other_value, value)
-        for key, block in gradient.items():
-            assert np.abs(other[key] - block).max() <= tolerance * whole, (name, key)
-
-
 def main(options) -> None:
     jax.config.update("jax_enable_x64", options.float64)
     dtype, tolerance = (jnp.float64, 1e-9) if options.float64 else (jnp.float32, 2e-3)
@@ -58,12 +46,10 @@ def main(options) -> None:
             continue
         net, data = case.draw(dtype)
         found = contenders(net, data, options.peers.split(","))
-        times = harness.compare({name: run for name, (run, _) in found.items()}, options.rounds)
-        agree(found, tolerance)  # after timing, so that the first call measured is the one that compiles
+        times = harness.compare({name: peer.run for name, peer in found.items()}, options.rounds)
+        peers.agree(found, tolerance)  # after timing, so that the first call measured is the one that compiles
         rows.append({"case": case.name, "dtype": jnp.dtype(dtype).name, "seconds": times})
-        medians = {name: t["median"] for name, t in times.items()}
-        shown = "  ".join(f"{name} {1e3 * t:.3f} ms ({t / medians['BPTT']:.2f})" for name, t in medians.items())
-        print(f"{case.name:<36} {shown}", flush=True)
+        print(harness.line(case.name, times), flush=True)
     if options.name:
         print(f"wrote {harness.write(options.name, __doc__, options.cores, rows)}")
 

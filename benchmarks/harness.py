@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
+CUDA = ("jax-cuda12-plugin", "jax-cuda13-plugin")  # whichever is installed
 
 
 def pin(cores: int = 1) -> None:
@@ -78,13 +79,16 @@ def compare(
     finally:
         gc.enable()
     return {
-        name: {
-            "median": statistics.median(values),
-            "quartiles": statistics.quantiles(values, n=4)[2] - statistics.quantiles(values, n=4)[0],
-            "first": firsts[name],
-        }
+        name: {"median": statistics.median(values), "quartiles": _spread(values), "first": firsts[name]}
         for name, values in times.items()
     }
+
+
+def line(case: str, times: Mapping[str, Mapping[str, float]]) -> str:
+    """A case's medians in one line, each with its ratio to the first."""
+    medians = {name: t["median"] for name, t in times.items()}
+    yardstick = next(iter(medians.values()))
+    return f"{case:<36} " + "  ".join(f"{name} {1e3 * t:.3f} ms ({t / yardstick:.2f})" for name, t in medians.items())
 
 
 def machine(cores: int) -> dict[str, Any]:
@@ -92,7 +96,7 @@ def machine(cores: int) -> dict[str, Any]:
     import jax
 
     versions = {"python": platform.python_version()}
-    for name in ("jax", "jaxlib", "numpy", "torch", "optax", "equinox"):
+    for name in ("jax", "jaxlib", *CUDA, "numpy", "torch", "optax", "equinox"):
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -103,18 +107,27 @@ def machine(cores: int) -> dict[str, Any]:
         "cores": cores,
         "device": str(jax.devices()[0].device_kind),
         "platform": jax.default_backend(),
+        "runtime": jax.devices()[0].client.platform_version,
         "versions": versions,
         "command": " ".join(["python -m", _module(), *sys.argv[1:]]),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
 
 
-def write(name: str, question: str, cores: int, rows: list[dict[str, Any]]) -> Path:
-    """Writes results as JSON; `python -m benchmarks.table` makes tables of them."""
+def write(name: str, question: str, cores: int, rows: list[dict[str, Any]], **more: Any) -> Path:
+    """Writes results, and what more there is to say, as JSON; `python -m benchmarks.table` makes tables of them."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps({"question": question, "machine": machine(cores), "rows": rows}, indent=1) + "\n")
+    content = {"question": question, "machine": machine(cores), "rows": rows} | more
+    path.write_text(json.dumps(content, indent=1) + "\n")
     return path
+
+
+def _spread(values: list[float]) -> float:
+    if len(values) < 2:
+        return 0.0
+    low, _, high = statistics.quantiles(values, n=4)
+    return high - low
 
 
 def _module() -> str:

@@ -1,6 +1,7 @@
 """The standard networks and sizes: a hidden tanh layer with delays, a linear output; and a network of ten layers."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import jax
 
@@ -39,15 +40,16 @@ class Case:
         return net, lddn.Sequences(inputs, targets, lddn.zero_state(self.topology, (self.batch,), dtype))
 
 
-def elman(neurons: int, delays: tuple[int, ...]) -> lddn.Topology:
-    """One input, a hidden tanh layer that feeds itself, a linear output."""
+def elman(neurons: int, delays: tuple[int, ...], layers: int = 1) -> lddn.Topology:
+    """One input, a hidden tanh layer that feeds itself, or several in series, a linear output."""
+    hidden = ["hidden", *(f"hidden_{k}" for k in range(2, layers + 1))]
     return lddn.Topology(
         [lddn.Input("u", 1)],
-        [lddn.Layer("hidden", neurons), lddn.Layer("y", 1, "linear")],
+        [*(lddn.Layer(name, neurons) for name in hidden), lddn.Layer("y", 1, "linear")],
         [
-            lddn.Connection("u", "hidden"),
-            lddn.Connection("hidden", "hidden", delays),
-            lddn.Connection("hidden", "y"),
+            *(lddn.Connection(a, b) for a, b in pairwise(["u", *hidden])),
+            *(lddn.Connection(name, name, delays) for name in hidden),
+            lddn.Connection(hidden[-1], "y"),
         ],
         ["y"],
     )

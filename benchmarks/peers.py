@@ -1,11 +1,12 @@
-"""The peers: what a user without this package would write, or use, to get value and gradient of the same network.
+"""The peers: what a user without this package would write, or use, to run and differentiate the same network.
 
-All take a network and data of the package and return a function without arguments that runs once and waits for
-its result, and a function that returns value and gradient by block, to show that the work is the same.
+Each is made from a network and data of the package. `run` runs once and waits for what it gives; `result` returns it
+as NumPy arrays in one structure for all, to show that the work is the same.
 """
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,34 +15,108 @@ import numpy as np
 import lddn_jax as lddn
 from lddn_jax.plan import plan
 
-Peer = tuple[Callable[[], Any], Callable[[], tuple[float, dict]]]
+
+class Peer(NamedTuple):
+    """What a benchmark needs of a contender.
+
+    Attributes:
+        run: Runs once and waits.
+        result: Value and gradient by block, or outputs by layer.
+    """
+
+    run: Callable[[], Any]
+    result: Callable[[], Any]
 
 
-def hand_written(net: lddn.Network, data: lddn.Sequences, method: lddn.AbstractGradient) -> Peer:
-    """A method of the package, compiled with the loss."""
+@dataclass(frozen=True)
+class Program:
+    """A peer that JAX compiles.
+
+    Attributes:
+        function: Jitted.
+        arguments: What it runs on; the network or its parameters first.
+        read: From what it returns to what all peers return.
+    """
+
+    function: Callable
+    arguments: tuple
+    read: Callable[[Any], Any]
+
+    def run(self) -> Any:
+        """Runs once and waits."""
+        return jax.block_until_ready(self.function(*self.arguments))
+
+    def result(self) -> Any:
+        """Value and gradient by block, or outputs by layer."""
+        return self.read(jax.tree.map(np.asarray, self.function(*self.arguments)))
+
+    def many(self, copies: int) -> "Program":
+        """The same for so many networks at once, side by side under `vmap`."""
+        first, *rest = self.arguments
+        nets = jax.tree.map(lambda w: jnp.broadcast_to(w, (copies, *w.shape)), first)
+        function = jax.jit(jax.vmap(self.function, (0, *(None for _ in rest))))
+        return Program(function, (nets, *rest), self.read)
+
+
+def difference(one: Any, other: Any) -> float:
+    """The largest difference between two structures of arrays, divided by the largest number of the first."""
+    pairs = list(zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True))
+    apart, largest = np.max([[np.abs(a - b).max(), np.abs(a).max()] for a, b in pairs], axis=0)  # a NaN stays
+    return float(apart / largest)
+
+
+def agree(found: dict[str, Peer | Program], tolerance: float) -> None:
+    """Equal work on both sides: every contender must give what the first gives."""
+    first, *others = found
+    expected = found[first].result()
+    for name in others:
+        for part, other in zip(expected, found[name].result(), strict=True):
+            assert difference(part, other) <= tolerance, (name, first, difference(part, other))
+
+
+def hand_written(net: lddn.Network, data: lddn.Sequences, method: lddn.AbstractGradient) -> Program:
+    """Value and gradient by a method of the package, compiled with the loss."""
     loss = lddn.losses.SumSquaredError()
-    run = jax.jit(lambda net, data: lddn.value_and_grad(loss, net, data, method))
 
-    def result():
-        value, gradient = run(net, data)
-        return float(value), {(f, k): np.asarray(a) for f in ("IW", "LW", "b") for k, a in getattr(gradient, f).items()}
+    def read(returned):
+        value, gradient = returned
+        return value, {(field, key): a for field in ("IW", "LW", "b") for key, a in getattr(gradient, field).items()}
 
-    return lambda: jax.block_until_ready(run(net, data)), result
+    return Program(jax.jit(lambda net, data: lddn.value_and_grad(loss, net, data, method)), (net, data), read)
 
 
-def plain_scan(net: lddn.Network, data: lddn.Sequences) -> Peer:
-    """One `lax.scan`, one einsum for each connection and delay, `jax.value_and_grad` over all of it."""
+def predict(net: lddn.Network, data: lddn.Sequences) -> Program:
+    """The package's forward pass, outputs only."""
+    return Program(jax.jit(lddn.predict), (net, data.inputs, data.state), lambda outputs: (outputs,))
+
+
+def plain_scan(net: lddn.Network, data: lddn.Sequences) -> Program:
+    """Value and gradient of one `lax.scan`: `jax.value_and_grad` over all of it."""
+    forward = _scan(net, data.batch[0])
+    targets = _time_first(data.targets)
+
+    def loss(parameters, inputs, targets):
+        outputs = forward(parameters, inputs)
+        return sum(jnp.sum((targets[name] - outputs[name]) ** 2) for name in outputs)
+
+    arguments = _parameters(net), _time_first(data.inputs), targets
+    return Program(jax.jit(jax.value_and_grad(loss)), arguments, lambda returned: returned)
+
+
+def plain_scan_forward(net: lddn.Network, data: lddn.Sequences) -> Program:
+    """The forward pass of the plain scan."""
+    arguments = _parameters(net), _time_first(data.inputs)
+    return Program(jax.jit(_scan(net, data.batch[0])), arguments, lambda outputs: (_time_first(outputs),))
+
+
+def _scan(net: lddn.Network, batch: int) -> Callable[[dict, dict], dict]:
+    """One `lax.scan`, one einsum for each connection and delay; signals are `(time, batch, size)`."""
     topology = net.topology
     order = plan(topology).simulation_order
     longest = plan(topology).longest_delays
     transfer = {layer.name: lddn.transfer.get(layer.transfer).function for layer in topology.layers}
-    parameters = {("IW", k): w for k, w in net.IW.items()} | {("LW", k): w for k, w in net.LW.items()}
-    parameters |= {("b", k): b for k, b in net.b.items()}
-    inputs = {name: jnp.swapaxes(signal, 0, 1) for name, signal in data.inputs.items()}
-    targets = {name: jnp.swapaxes(signal, 0, 1) for name, signal in data.targets.items()}
-    batch = data.batch[0]
 
-    def loss(parameters, inputs, targets):
+    def forward(parameters, inputs):
         def step(past, now):
             values = dict(now)
             for name in order:
@@ -60,13 +135,16 @@ def plain_scan(net: lddn.Network, data: lddn.Sequences) -> Peer:
             name: tuple(jnp.zeros((batch, topology.sizes[name]), net.dtype) for _ in range(d))
             for name, d in longest.items()
         }
-        outputs = jax.lax.scan(step, zeros, inputs)[1]
-        return sum(jnp.sum((targets[name] - outputs[name]) ** 2) for name in topology.outputs)
+        return jax.lax.scan(step, zeros, inputs)[1]
 
-    run = jax.jit(jax.value_and_grad(loss))
+    return forward
 
-    def result():
-        value, gradient = run(parameters, inputs, targets)
-        return float(value), {key: np.asarray(array) for key, array in gradient.items()}
 
-    return lambda: jax.block_until_ready(run(parameters, inputs, targets)), result
+def _parameters(net: lddn.Network) -> dict:
+    parameters = {("IW", key): w for key, w in net.IW.items()} | {("LW", key): w for key, w in net.LW.items()}
+    return parameters | {("b", key): b for key, b in net.b.items()}
+
+
+def _time_first(signals: dict) -> dict:
+    """From `(batch, time, size)` to `(time, batch, size)`, or back."""
+    return {name: signal.swapaxes(0, 1) for name, signal in signals.items()}

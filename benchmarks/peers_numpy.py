@@ -62,4 +62,4 @@ def step_loop(net: lddn.Network, data: lddn.Sequences) -> Peer:
         blocks = {("IW", k): gradient[k] for k in net.IW} | {("LW", k): gradient[k] for k in net.LW}
         return float(value), blocks | {("b", k): gradient[k] for k in net.b}
 
-    return run, result
+    return Peer(run, result)

@@ -49,7 +49,7 @@ def nn_rnn(net: lddn.Network, data: lddn.Sequences) -> Peer:
             (field, key): p.grad.numpy()[None] if field != "b" else p.grad.numpy() for (field, key), p in blocks.items()
         }
 
-    return run, result
+    return Peer(run, result)
 
 
 def step_loop(net: lddn.Network, data: lddn.Sequences) -> Peer:
@@ -92,7 +92,7 @@ def step_loop(net: lddn.Network, data: lddn.Sequences) -> Peer:
         value = run().item()
         return value, {key: parameter.grad.numpy() for key, parameter in p.items()}
 
-    return run, result
+    return Peer(run, result)
 
 
 def _tensor(array) -> torch.Tensor:

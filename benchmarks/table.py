@@ -1,5 +1,6 @@
 """Builds the tables of `benchmarks/README.md` from the JSON files in `benchmarks/results`; no number is typed by hand.
 
+What a row holds says which table it belongs to: `seconds` by contender to one of times, `bytes` to one of memory.
 `python -m benchmarks.table` rewrites what stands between the markers; `--check` only says whether it is up to date.
 """
 
@@ -15,44 +16,117 @@ README = Path(__file__).parent / "README.md"
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 
 
-def table(name: str, content: dict[str, Any]) -> str:
-    """One markdown section: the question, the machine, a row for each case, and geometric means of the ratios."""
+def section(name: str, content: dict[str, Any], figure: bool = False) -> str:
+    """One file in markdown: the question, the machine, the figure if there is one, and a table for each kind of number.
+
+    Args:
+        name: The heading; the figure is `results/name.png`.
+        content: As `harness.write` puts it down.
+        figure: Whether to link the figure.
+    """
     machine, rows = content["machine"], content["rows"]
     versions = ", ".join(f"{k} {v}" for k, v in machine["versions"].items() if v)
-    contenders = list(dict.fromkeys(c for row in rows for c in row["seconds"]))
-    yardstick, others = contenders[0], contenders[1:]
-    lines = [
+    parts = [
         f"### {name}",
-        "",
         content["question"],
-        "",
         f"{machine['date']}; {machine['processor']}, {machine['cores']} core(s) pinned; device {machine['device']}; "
         f"{versions}. `{machine['command']}`",
-        "",
-        "Milliseconds for one run, median (distance of quartiles); then the time of each peer divided by that of "
-        f"{yardstick}.",
-        "",
-        "| case | dtype | " + " | ".join([*contenders, *(f"{c} / {yardstick}" for c in others)]) + " |",
-        "|---" * (2 + len(contenders) + len(others)) + "|",
     ]
+    if figure:
+        parts.append(f"![{name}](results/{name}.png)")
+    if "crossover" in content:
+        parts.append(crossovers(content["crossover"]))
+    if any("difference" in row for row in rows):
+        parts.append(differences(rows, content["tolerance"]))
+    if any("bytes" in row for row in rows):
+        parts.append(memory(rows))
+    if any("seconds" in row for row in rows):
+        parts.append(times(rows))
+    return "\n\n".join(parts)
+
+
+def times(rows: list[dict[str, Any]]) -> str:
+    """A row for each case, and geometric means of the ratios to the first contender."""
+    contenders = _contenders(rows, "seconds")
+    yardstick, others = contenders[0], contenders[1:]
     ratios: dict[str, list[float]] = {c: [] for c in others}
+    lines = []
     for row in rows:
         seconds = row["seconds"]
         cells = [row["case"], row["dtype"]]
         for c in contenders:
             cells.append(f"{_ms(seconds[c]['median'])} ({_ms(seconds[c]['quartiles'])})" if c in seconds else "")
         for c in others:
-            if c in seconds:
+            if c in seconds and yardstick in seconds:
                 ratios[c].append(seconds[c]["median"] / seconds[yardstick]["median"])
                 cells.append(f"{ratios[c][-1]:.2f}")
             else:
                 cells.append("")
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append(cells)
     means = [f"{math.exp(sum(map(math.log, r)) / len(r)):.2f}" if r else "" for r in ratios.values()]
-    lines.append("| **geometric mean** | " + " | " * (1 + len(contenders)) + " | ".join(means) + " |")
+    lines.append(["**geometric mean**", *[""] * (1 + len(contenders)), *means])
     first = [f"{c} {sum(row['seconds'][c]['first'] for row in rows if c in row['seconds']):.1f} s" for c in contenders]
-    lines += ["", f"First calls of all cases together, which compile: {', '.join(first)}."]
-    return "\n".join(lines)
+    return "\n\n".join(
+        [
+            "Milliseconds for one run, median (distance of quartiles); then the time of each peer divided by that of "
+            f"{yardstick}.",
+            _grid(["case", "dtype", *contenders, *(f"{c} / {yardstick}" for c in others)], lines),
+            f"First calls of all cases together, which compile: {', '.join(first)}.",
+        ]
+    )
+
+
+def memory(rows: list[dict[str, Any]]) -> str:
+    """A row for each case; in a cell all that was measured of a contender."""
+    contenders = _contenders(rows, "bytes")
+    lines = []
+    for row in rows:
+        sizes = [row["bytes"].get(c, {}) for c in contenders]
+        cells = [" / ".join(f"{size / 2**20:.3g}" for size in measured.values()) for measured in sizes]
+        lines.append([row["case"], row["dtype"], *cells])
+    return "\n\n".join(
+        [
+            "MiB: temporaries of the compiled program / resident memory that a run adds / peak of the whole process.",
+            _grid(["case", "dtype", *contenders], lines),
+        ]
+    )
+
+
+def crossovers(found: list[dict[str, Any]]) -> str:
+    """From which size on the GPU is faster than the CPU, by contender."""
+    contenders = list(dict.fromkeys(c for line in found for c in line["from"]))
+    lines = []
+    for line in found:
+        sizes = [line["from"].get(c, math.nan) for c in contenders]
+        cells = ["never" if size is None else "" if math.isnan(size) else f"{size:.3g}" for size in sizes]
+        lines.append([line["family"], line["grows"], *cells])
+    return "\n\n".join(
+        [
+            "The GPU is faster than the CPU from this size on, interpolated between those measured.",
+            _grid(["network", "what grows", *contenders], lines),
+        ]
+    )
+
+
+def differences(rows: list[dict[str, Any]], tolerance: float) -> str:
+    """The largest relative difference from the gradient that the CPU computed, by contender."""
+    names = _contenders(rows, "difference")
+    worst = {
+        name: max((r["difference"][name] for r in rows if name in r["difference"]), key=lambda d: (math.isnan(d), d))
+        for name in names
+    }
+    listed = ", ".join(f"{name} {apart:.1e}" for name, apart in worst.items())
+    return f"Largest relative difference from the CPU's gradient (required {tolerance:g}, TF32 aside): {listed}."
+
+
+def _contenders(rows: list[dict[str, Any]], kind: str) -> list[str]:
+    return list(dict.fromkeys(c for row in rows for c in row[kind]))
+
+
+def _grid(head: list[str], lines: list[list[str]]) -> str:
+    return "\n".join(
+        ["| " + " | ".join(head) + " |", "|---" * len(head) + "|", *("| " + " | ".join(c) + " |" for c in lines)]
+    )
 
 
 def _ms(seconds: float) -> str:
@@ -64,7 +138,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing")
     options = parser.parse_args()
-    tables = [table(path.stem, json.loads(path.read_text())) for path in sorted(RESULTS.glob("*.json"))]
+    tables = [
+        section(path.stem, json.loads(path.read_text()), path.with_suffix(".png").exists())
+        for path in sorted(RESULTS.glob("*.json"))
+    ]
     text = README.read_text()
     before, rest = text.split(BEGIN)
     new = before + BEGIN + "\n\n" + "\n\n".join(tables) + "\n\n" + END + rest.split(END)[1]

@@ -20,6 +20,7 @@ from jaxtyping import Array
 # multiplication serves a vector of them, and writing out pays for longer.
 FEW = 24
 FEW_IN_ONE_LANE = 32
+NARROW = 8  # times as many lanes as rows from which on steps are multiplied one by one
 WIDE = 64  # lanes from which a transfer function has a kernel of its own
 MANY = 32  # lanes from which a product of one step is worth calling
 
@@ -83,6 +84,8 @@ def product(matrix: Array, lanes: tuple[int, ...]) -> Product:
     def multiplied(y):
         if y.shape[0] == 1:  # with an axis of one step, XLA would turn the signal round before it multiplies
             return einsum("ij,j...->i...", matrix, y[0])[None]
+        if NARROW * to <= math.prod(lanes):  # a product for each step, so that no signal is turned round
+            return einsum("tij,tj...->ti...", jnp.broadcast_to(matrix, (y.shape[0], to, from_)), y)
         return einsum("ij,tj...->ti...", matrix, y)
 
     return multiplied

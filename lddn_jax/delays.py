@@ -8,17 +8,20 @@ front, read through one window per delay:
 
 The adjoint reads the future instead: line = [ n̄(0) … n̄(T−1) | 0 … 0 ], n̄(t+d): line[d : d+T]. `reverse=True` means this
 one everywhere below. Windows of an array are what XLA turns into plain reads; a ring buffer is not.
+
+Inside a loop the line grows as the loop runs: `ShortLine` and `History` are two ways to carry it.
 """
 
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from lddn_jax.errors import ShapeError
-from lddn_jax.plan import plan
+from lddn_jax.plan import SHORT, plan
 from lddn_jax.signals import Signals, by_name, check_last_axes
 from lddn_jax.topology import Connection, Topology, TopologyWarning
 
@@ -114,20 +117,70 @@ def taps(line: Array, delays: Sequence[int], steps: int, reverse: bool = False) 
     """
     held = line.shape[0] - steps
     starts = [d if reverse else held - d for d in delays]
-    windows = [line[start : start + steps] for start in starts]
+    return _below([line[start : start + steps] for start in starts])
+
+
+class ShortLine:
+    """A delay line inside a loop that is built anew at every step, `(longest delay, size, *lanes)`.
+
+    As fast as anything while it is short, since building it costs as much as it is long.
+    """
+
+    kept = False
+
+    def __init__(self, held: Array, steps: int, reverse: bool):
+        """Starts from the values before the first step, for a loop over `steps` steps."""
+        self.start, self.longest, self.reverse = held, held.shape[0], reverse
+
+    def taps(self, line: Array, t: Any, delays: Sequence[int], steps: int) -> Array:
+        """Reads through all delays, for `steps` steps from t on; no delay may be shorter than that."""
+        starts = [d - steps if self.reverse else self.longest - d for d in delays]
+        return _below([line[start : start + steps] for start in starts])
+
+    def push(self, line: Array, t: Any, values: Array) -> Array:
+        """Returns the line after the steps from t on."""
+        return last(extend(line, values, self.reverse), self.longest, self.reverse)
+
+
+class History:
+    """A delay line inside a loop that is a window of one array of all times, written in place.
+
+    Its cost does not depend on the delays, and what it holds after the loop is the signal itself.
+    """
+
+    kept = True
+
+    def __init__(self, held: Array, steps: int, reverse: bool):
+        """Starts from the values before the first step, for a loop over `steps` steps."""
+        nothing = jnp.zeros((steps, *held.shape[1:]), held.dtype)
+        self.start, self.reverse = extend(held, nothing, reverse), reverse
+        self.first, self.steps = 0 if reverse else held.shape[0], steps
+
+    def taps(self, line: Array, t: Any, delays: Sequence[int], steps: int) -> Array:
+        """Reads through all delays, for `steps` steps from t on; no delay may be shorter than that."""
+        return _below([piece(line, self.first + (t + d if self.reverse else t - d), steps) for d in delays])
+
+    def push(self, line: Array, t: Any, values: Array) -> Array:
+        """Returns the line after the steps from t on."""
+        return jax.lax.dynamic_update_slice_in_dim(line, values, self.first + t, axis=0)
+
+    def signal(self, line: Array) -> Array:
+        """Returns the signal of all steps, after the loop."""
+        return line[self.first : self.first + self.steps]
+
+
+def line_inside(held: Array, steps: int, reverse: bool) -> ShortLine | History:
+    """Returns the kind of delay line that is faster for so many values."""
+    return (ShortLine if held.shape[0] <= SHORT else History)(held, steps, reverse)
+
+
+def _below(windows: list[Array]) -> Array:
     return windows[0] if len(windows) == 1 else jnp.concatenate(windows, axis=1)
 
 
-def taps_before(held: Array, delays: Sequence[int], steps: int, reverse: bool = False) -> Array:
-    """As `taps`, for steps whose own values are not known yet: no delay may be shorter than `steps`."""
-    starts = [d - steps if reverse else held.shape[0] - d for d in delays]
-    windows = [held[start : start + steps] for start in starts]
-    return windows[0] if len(windows) == 1 else jnp.concatenate(windows, axis=1)
-
-
-def tap(line: Array, d: int) -> Array:
-    """The single value d steps before the one that comes next: a(t−d) from `[… a(t−2), a(t−1)]`."""
-    return line[line.shape[0] - d]
+def tap(line: Array, d: int, reverse: bool = False) -> Array:
+    """The single value d steps before the one that comes next, a(t−d) from `[… a(t−2), a(t−1)]`; in reverse d after."""
+    return line[d - 1 if reverse else line.shape[0] - d]
 
 
 def resized(line: Array | None, count: int, reverse: bool = False) -> Array | None:

@@ -24,9 +24,13 @@ from lddn_jax.topology import Topology
 Pair = tuple[str, str]  # (to, source)
 
 # Weight gradients are summed inside the backward loop of a CPU if n̄ of all steps takes more bytes than FITS, the
-# second-level cache of a core, and after every step from ENOUGH sequences on.
+# second-level cache of a core; then in segments of NEAR bytes, or after every step if that is fewer than SEVERAL steps
+# and there are ENOUGH sequences to fill a product. Measured: benchmarks/README.md.
 FITS = 2**20
+NEAR = 2**17
+SEVERAL = 20
 ENOUGH = 16
+SHORT = 4  # delays up to which a delay line costs next to nothing
 
 
 @dataclass(frozen=True)
@@ -122,8 +126,8 @@ class Plan:
 
         Weight gradients are products of n̄ with delayed outputs, summed over time. After the loop they are one product
         of a good shape. But where n̄ of all steps does not fit the cache of a core, it is written to memory and read
-        back for it; then the sum is taken while n̄ is still near, after each step if there are enough sequences to
-        fill a product, else after as many steps as fit.
+        back for it; then the sum is taken while n̄ is still near: after as many steps as fill a part of the cache, or
+        after each one if only a few would.
 
         Args:
             steps: Number of time steps.
@@ -148,7 +152,12 @@ class Plan:
             return Segments(steps, after)
         if steps * step <= FITS:
             return Segments(steps, after)
-        length = chunk if sequences >= ENOUGH else max(chunk, FITS // step)
+        length = NEAR // step
+        if length < SEVERAL:
+            length = 1 if sequences >= ENOUGH else SEVERAL
+        # Each segment hands a delay line on to the next; a long one should not be the better part of the work.
+        longest = max(self.longest_delays.values(), default=0)
+        length = max(length, chunk, 4 * longest if longest > SHORT else 1)
         if length >= steps:
             return Segments(steps, after)
         what = "1 step" if length == 1 else f"{length} steps"

@@ -24,7 +24,7 @@ from jaxtyping import Array
 
 from lddn_jax import xla
 from lddn_jax.contraction import Product, apart, einsum, few, product
-from lddn_jax.delays import extend, last, resized, taps, taps_before
+from lddn_jax.delays import extend, line_inside, resized, taps
 from lddn_jax.layout import Values
 from lddn_jax.plan import Block, Pair
 
@@ -114,9 +114,15 @@ class Recursion:
         columns = {name: [column for column, _ in reads] for name, reads in narrow.items()}
         ends = [sum(sizes[r] for r in inside.receivers[: k + 1]) for k in range(len(inside.receivers))]
 
-        def advance(line, chunk):
-            length, (chunk_drive, chunk_columns, chunk_extras) = chunk
-            arriving = inside.product(taps_before(line, block.delays, length, reverse))
+        held = [
+            _held(before.get(name), block.longest_delay, jnp.zeros((0, sizes[name], *lanes), inside.dtype), reverse)
+            for name in inside.senders
+        ]
+        line = line_inside(held[0] if len(held) == 1 else jnp.concatenate(held, axis=1), steps, reverse)
+
+        def advance(carried, t, length, sequences):
+            chunk_drive, chunk_columns, chunk_extras = sequences
+            arriving = inside.product(line.taps(carried, t, block.delays, length))
             arriving = {
                 name: arriving[:, end - sizes[name] : end] for name, end in zip(inside.receivers, ends, strict=True)
             }
@@ -131,17 +137,20 @@ class Recursion:
                     x[name] = jax.lax.optimization_barrier(x[name])
                 y[name] = node(name, x[name], chunk_extras[name])
             sent = [y[name] for name in inside.senders]
-            sent = sent[0] if len(sent) == 1 else jnp.concatenate(sent, axis=1)
-            line = last(extend(line, sent, reverse), block.longest_delay, reverse)
-            return line, (x, y)
+            carried = line.push(carried, t, sent[0] if len(sent) == 1 else jnp.concatenate(sent, axis=1))
+            return carried, (
+                x,
+                {name: value for name, value in y.items() if not (line.kept and name in inside.senders)},
+            )
 
-        starts = [
-            _held(before.get(name), block.longest_delay, jnp.zeros((0, sizes[name], *lanes), inside.dtype), reverse)
-            for name in inside.senders
-        ]
-        line = starts[0] if len(starts) == 1 else jnp.concatenate(starts, axis=1)
         sequences = varying, columns, {name: extras.get(name) for name in block.layers}
-        return _in_chunks(advance, line, sequences, steps, block.chunk, reverse)
+        carried, (x, y) = _in_chunks(advance, line.start, sequences, steps, block.chunk, reverse)
+        if line.kept:
+            end, signal = 0, line.signal(carried)
+            for name in inside.senders:
+                end += sizes[name]
+                y[name] = signal[:, end - sizes[name] : end]
+        return x, y
 
 
 @dataclass(frozen=True)
@@ -200,26 +209,30 @@ def _held(line: Array | None, count: int, like: Array, reverse: bool) -> Array:
     return jnp.zeros((count, *like.shape[1:]), like.dtype) if held is None else held
 
 
-def _in_chunks(advance, line, sequences, steps, chunk, reverse):
+def _in_chunks(advance, carried, sequences, steps, chunk, reverse):
     """Scans whole chunks, then advances once more over the steps that are left (in reverse: both mirrored)."""
     whole, rest = divmod(steps, chunk)
     cut = whole * chunk
     if whole <= 1 and rest == 0:
-        return advance(line, (steps, sequences))[1]
+        return advance(carried, 0, steps, sequences)
     parts = []
-    head = (rest, steps) if reverse else (0, cut)
+    first, left = (rest, 0) if reverse else (0, cut)
     if whole:
-        chunks = jax.tree.map(lambda s: s[head[0] : head[1]].reshape(whole, chunk, *s.shape[1:]), sequences)
-        line, done = jax.lax.scan(
-            lambda line, now: advance(line, (chunk, now)), line, chunks, length=whole, reverse=reverse
+        chunks = jax.tree.map(lambda s: s[first : first + cut].reshape(whole, chunk, *s.shape[1:]), sequences)
+        carried, done = jax.lax.scan(
+            lambda carried, now: advance(carried, now[0], chunk, now[1]),
+            carried,
+            (jnp.arange(first, first + cut, chunk), chunks),
+            reverse=reverse,
         )
         parts.append(jax.tree.map(lambda s: s.reshape(cut, *s.shape[2:]), done))
     if rest:
-        left = (0, rest) if reverse else (cut, steps)
-        parts.append(advance(line, (rest, jax.tree.map(lambda s: s[left[0] : left[1]], sequences)))[1])
+        remaining = jax.tree.map(lambda s: s[left : left + rest], sequences)
+        carried, done = advance(carried, left, rest, remaining)
+        parts.append(done)
     if len(parts) == 1:
-        return parts[0]
-    return jax.tree.map(lambda a, b: extend(a, b, reverse), *parts)
+        return carried, parts[0]
+    return carried, jax.tree.map(lambda a, b: extend(a, b, reverse), *parts)
 
 
 def _pack(block: Block, delays, weights, lanes) -> Inside:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from lddn_jax import recursion, transfer
-from lddn_jax.delays import DelayState, as_state, extend, last
+from lddn_jax.delays import DelayState, as_state, extend, last, piece
 from lddn_jax.errors import ShapeError
 from lddn_jax.layout import Values, from_lanes, to_lanes
 from lddn_jax.network import Network
@@ -69,8 +69,11 @@ def simulate(net: Network, inputs: Any, state: Mapping | None = None, *, steps: 
 
 
 def predict(net: Network, inputs: Any, state: Mapping | None = None, *, steps: int | None = None) -> Signals:
-    """Returns the network's outputs, `(*batch, time, size)` by output layer; arguments are those of `simulate`."""
-    return simulate(net, inputs, state, steps=steps).outputs
+    """Returns the network's outputs, `(*batch, time, size)` by output layer; arguments are those of `simulate`.
+
+    Nothing else is kept, so memory grows with outputs only where signals of all times do not fit the cache.
+    """
+    return _predict(net, *prepare(net, inputs, state, steps))
 
 
 def prepare(net: Network, inputs: Any, state: Mapping | None, steps: int | None) -> tuple[Signals, DelayState, int]:
@@ -111,6 +114,18 @@ def _simulate(net: Network, inputs: Signals, state: DelayState, steps: int) -> T
     return Trajectory(n, a, {name: a[name] for name in net.topology.outputs}, final)
 
 
+@jax.jit(static_argnames="steps")
+def _predict(net: Network, inputs: Signals, state: DelayState, steps: int) -> Signals:
+    batch = batch_axes(inputs, state)
+    inputs, state, lanes = to_lanes(inputs), to_lanes(state), (math.prod(batch),)
+    length = plan(net.topology).segments(steps, *lanes, net.dtype.itemsize, jax.default_backend()).length
+    if length < steps:
+        a, _ = run_in_segments(net, inputs, state, steps, lanes, length)
+    else:
+        _, a = run(net, inputs, state, steps, lanes)
+    return from_lanes({name: a[name] for name in net.topology.outputs}, batch)
+
+
 def run(net: Network, inputs: Values, state: Values, steps: int, lanes: tuple[int, ...]) -> tuple[Values, Values]:
     """Returns `(n, a)` by layer, `(time, neurons, *lanes)`; inputs and delay state are in the same layout."""
     return prepared(net, lanes)(inputs, state, steps)
@@ -133,6 +148,42 @@ def prepared(net: Network, lanes: tuple[int, ...]) -> Callable[[Values, Values, 
         return network(node, known=inputs, drive=drive, extras={}, before=state, steps=steps)
 
     return simulation
+
+
+def run_in_segments(
+    net: Network, inputs: Values, state: Values, steps: int, lanes: tuple[int, ...], length: int
+) -> tuple[Values, Values]:
+    """Runs segment by segment, each from the delay state that the one before left.
+
+    Of what is computed only what the caller uses is kept for all times.
+
+    Args:
+        net: The network.
+        inputs: `(time, size, *lanes)`.
+        state: Delay state in the same layout.
+        steps: Number of time steps.
+        lanes: Axes behind time and size.
+        length: Steps of a segment; the last one may be shorter.
+
+    Returns:
+        Every layer's output, and the delay states at the beginnings of the segments, `(segments, delay, size, *lanes)`.
+    """
+    simulation = prepared(net, lanes)
+
+    def segment(state, start, length):
+        here = {name: piece(signal, start, length) for name, signal in inputs.items()}
+        _, a = simulation(here, state, length)
+        return final_state(here | a, state), (a, state)
+
+    whole, rest = divmod(steps, length)
+    starts = jnp.arange(0, whole * length, length)
+    state, (a, states) = jax.lax.scan(lambda state, start: segment(state, start, length), state, starts)
+    a = {name: value.reshape(whole * length, *value.shape[2:]) for name, value in a.items()}
+    if rest:
+        _, (tail, final) = segment(state, whole * length, rest)
+        a = {name: extend(a[name], tail[name]) for name in a}
+        states = {name: extend(states[name], final[name][None]) for name in states}
+    return a, states
 
 
 def final_state(signals: Values, state: Values) -> Values:

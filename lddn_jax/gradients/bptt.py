@@ -36,7 +36,6 @@ from lddn_jax.gradients.segments import (
     adjoint_lines,
     ahead,
     backward,
-    checkpointed,
     cut,
     longest_held,
     square_root,
@@ -46,7 +45,7 @@ from lddn_jax.network import Network
 from lddn_jax.plan import plan
 from lddn_jax.recursion import prepare
 from lddn_jax.signals import Signals
-from lddn_jax.simulate import batch_axes, run
+from lddn_jax.simulate import batch_axes, run, run_in_segments
 
 
 class BPTT(AbstractAdjoint):
@@ -101,7 +100,7 @@ class BPTT(AbstractAdjoint):
         lanes = (math.prod(batch),)
         length = square_root(steps) if self.checkpoint == "sqrt" else self.checkpoint
         if length is not None and length < steps:
-            a, states = checkpointed(net, inputs, state, steps, length, lanes)
+            a, states = run_in_segments(net, inputs, state, steps, lanes, length)
             forward = SimulatedAgain(net, inputs, states, length, *lanes)
             where = cut(steps, length, truncated=self.truncated)
         else:

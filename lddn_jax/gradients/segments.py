@@ -26,7 +26,7 @@ from jaxtyping import Array
 from lddn_jax.delays import extend, last, piece, state_before, state_sizes
 from lddn_jax.layout import Values
 from lddn_jax.network import Network
-from lddn_jax.simulate import final_state, prepared
+from lddn_jax.simulate import prepared
 
 # (start, length) -> net inputs, signals, and the delay state at the beginning
 Forward = Callable[[int | Array, int], tuple[Values, Values, Values]]
@@ -160,32 +160,6 @@ class SimulatedAgain(eqx.Module):
             return n, inputs | a, state
 
         return forward
-
-
-def checkpointed(
-    net: Network, inputs: Values, state: Values, steps: int, length: int, lanes: tuple[int, ...]
-) -> tuple[Values, Values]:
-    """Simulates segment by segment.
-
-    Returns:
-        Every layer's output, and the delay states at the beginnings of the segments, `(segments, delay, size, lanes)`.
-    """
-    simulation = prepared(net, lanes)
-
-    def segment(state, start, length):
-        here = {name: piece(signal, start, length) for name, signal in inputs.items()}
-        _, a = simulation(here, state, length)
-        return final_state(here | a, state), (a, state)
-
-    whole, rest = divmod(steps, length)
-    starts = jnp.arange(0, whole * length, length)
-    state, (a, states) = jax.lax.scan(lambda state, start: segment(state, start, length), state, starts)
-    a = {name: value.reshape(whole * length, *value.shape[2:]) for name, value in a.items()}
-    if rest:
-        _, (tail, final) = segment(state, whole * length, rest)
-        a = {name: extend(a[name], tail[name]) for name in a}
-        states = {name: extend(states[name], final[name][None]) for name in states}
-    return a, states
 
 
 def adjoint_lines(net: Network, lanes: int) -> Values:

@@ -42,7 +42,7 @@ from jaxtyping import Array
 
 from lddn_jax import transfer
 from lddn_jax.contraction import einsum
-from lddn_jax.delays import DelayState, extend, last, taps_before
+from lddn_jax.delays import DelayState, extend, last, tap
 from lddn_jax.gradients.base import AbstractAdjoint, AbstractLinearization
 from lddn_jax.gradients.gather import gather
 from lddn_jax.layout import Values, from_lanes, neurons_last, neurons_second, to_lanes
@@ -100,7 +100,7 @@ class _Sensitivities(AbstractLinearization):
             for (x, u), delays in delayed.items():
                 for d in delays:
                     weights = self.net.LW[x, u][self.net.topology.delays[x, u].index(d)]
-                    (ahead,) = taps_before(future[x], (d,), 1, reverse=True)
+                    ahead = tap(future[x], d, reverse=True)
                     phi[u] = phi[u] + einsum("ij,...i->...j", weights, ahead)
             n_bar = {x: _through(S_now, U, x, phi, future[x][0]) for x in X}
             future = {

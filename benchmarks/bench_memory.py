@@ -1,0 +1,163 @@
+"""How much memory do a value and its gradient need, and how does that grow with the number of steps?
+
+Two measures: the bytes that the compiled program asks for beside arguments and results (exact), and the most that a
+process has resident, in a fresh process for each point.
+"""
+
+from benchmarks import harness
+
+if __name__ == "__main__":
+    parser = harness.arguments(__doc__.split("\n")[0])
+    parser.add_argument("--steps", default="100,1000,10000,100000,1000000", help="numbers of steps")
+    parser.add_argument("--one", default="", help="measure this contender in this process, and print it as JSON")
+    parser.add_argument("--float64", action="store_true", help="with --one: double precision")
+    options = parser.parse_args()
+    harness.pin(options.cores)
+
+import contextlib
+import ctypes
+import gc
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+import lddn_jax as lddn
+from benchmarks import figures, peers
+from benchmarks.networks import Case, elman
+
+METHODS = {
+    "BPTT": lddn.BPTT(),
+    'checkpoint="sqrt"': lddn.BPTT(checkpoint="sqrt"),
+    "checkpoint=100": lddn.BPTT(checkpoint=100),
+    "horizon=100": lddn.BPTT(horizon=100),
+    "plain scan": None,
+}
+NETWORK = elman(10, (1,))  # one sequence of it
+
+
+def program(contender: str, steps: int, dtype) -> peers.Program:
+    """Value and gradient as a contender computes them."""
+    net, data = Case("", NETWORK, 1, steps).draw(dtype)
+    method = METHODS[contender]
+    return peers.hand_written(net, data, method) if method else peers.plain_scan(net, data)
+
+
+def one(contender: str, steps: int, dtype, rounds: int) -> dict[str, dict[str, float]]:
+    """Measures a contender in this process, which should be fresh.
+
+    Returns:
+        `bytes`: `temporaries` of the program, what the `run` added to the resident memory, and the peak of the whole
+        `process`, Python, JAX and compilation included. `seconds` as `harness.compare` has them.
+    """
+    program(contender, 10, dtype).run()  # loads what any run loads
+    made = program(contender, steps, dtype)
+    start = time.perf_counter()
+    compiled = made.function.lower(*made.arguments).compile()
+    compilation = time.perf_counter() - start
+
+    def run():
+        return jax.block_until_ready(compiled(*made.arguments))
+
+    run_added, process = resident(run)
+    seconds = harness.compare({contender: run}, rounds)[contender]
+    temporaries = compiled.memory_analysis().temp_size_in_bytes
+    return {
+        "bytes": {"temporaries": temporaries, "run": run_added, "process": process},
+        "seconds": seconds | {"first": compilation + seconds["first"]},
+    }
+
+
+def resident(run: Callable[[], Any]) -> tuple[int, int]:
+    """The most bytes that were resident during a run beyond those before it, and in the process's life so far."""
+    highest = _peak()
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # pages that glibc keeps for later would hide what a run takes
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    with contextlib.suppress(OSError):  # Linux lets the peak start anew from what is resident now
+        Path("/proc/self/clear_refs").write_text("5")
+    before = _peak()
+    run()
+    after = _peak()
+    return after - before, max(highest, after)
+
+
+def _peak() -> int:
+    """Peak resident memory; `ru_maxrss` only where there is no better, since on Linux it starts at the parent's."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return 1024 * int(re.search(r"VmHWM:\s*(\d+)", status)[1])
+
+
+def in_a_fresh_process(contender: str, steps: int, dtype: str, options) -> dict[str, dict[str, float]] | None:
+    """What `one` returns; None if the process failed, for want of memory perhaps."""
+    command = [sys.executable, "-m", "benchmarks.bench_memory", "--one", contender, "--steps", str(steps)]
+    command += ["--rounds", str(options.rounds), "--cores", str(options.cores)]
+    command += ["--float64"] if dtype == "float64" else []
+    environment = os.environ | {"MALLOC_ARENA_MAX": "1"}  # the one arena of glibc that `malloc_trim` empties
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, env=environment)
+    return json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
+
+
+def panels(rows: list[dict]) -> list[figures.Panel]:
+    """Temporaries and resident memory against steps, in single precision."""
+    rows = [row for row in rows if row["dtype"] == "float32"]
+
+    def curves(measure):
+        found: dict[str, list] = {contender: [] for contender in METHODS}
+        for row in rows:
+            for contender, sizes in row["bytes"].items():
+                if sizes[measure] > 0:  # a small run may fit into pages that are there
+                    found[contender].append((row["steps"], sizes[measure]))
+        return {contender: points for contender, points in found.items() if points}
+
+    guides = {1.0: "BPTT", 0.5: 'checkpoint="sqrt"'}
+    return [
+        figures.Panel("steps", "bytes", curves("temporaries"), "temporaries of the program", guides),
+        figures.Panel("steps", "bytes", curves("run"), "resident memory that a run adds", guides),
+    ]
+
+
+def main(options) -> None:
+    steps = [int(t) for t in options.steps.split(",")]
+    exact = {name: program(name, 1000, jnp.float32) for name, m in METHODS.items() if not (m and m.truncated)}
+    peers.agree(exact, tolerance=2e-3)
+    rows = []
+    for dtype, t in [("float32", t) for t in steps] + [("float64", max(steps))]:
+        row = {"case": f"{t:,} steps", "dtype": dtype, "steps": t, "bytes": {}, "seconds": {}}
+        for contender in METHODS:
+            if options.only not in contender:
+                continue
+            found = in_a_fresh_process(contender, t, dtype, options)
+            if found is None:
+                print(f"{row['case']:<18} {dtype} {contender:<18} failed", flush=True)
+                continue
+            for kind, numbers in found.items():
+                row[kind][contender] = numbers
+            mebibytes = "  ".join(f"{name} {size / 2**20:.4g}" for name, size in found["bytes"].items())
+            shown = f"MiB: {mebibytes}  {1e3 * found['seconds']['median']:.3f} ms"
+            print(f"{row['case']:<18} {dtype} {contender:<18} {shown}", flush=True)
+        rows.append(row)
+    if options.name:
+        path = harness.write(options.name, " ".join(__doc__.split()), options.cores, rows)
+        print("wrote", path, figures.draw(path.with_suffix(".png"), panels(rows)) or "but no figure: no matplotlib")
+
+
+if __name__ == "__main__":
+    if options.one:
+        jax.config.update("jax_enable_x64", options.float64)
+        dtype = jnp.float64 if options.float64 else jnp.float32
+        print(json.dumps(one(options.one, int(options.steps), dtype, options.rounds)))
+    else:
+        main(options)
