@@ -16,12 +16,22 @@ import lddn_jax as lddn
 from benchmarks import peers
 from benchmarks.networks import STANDARD
 
+LARGEST = 2**30  # bytes; a method that would store more is left out
+
+
+def stored(method: lddn.AbstractGradient, net: lddn.Network, data: lddn.Sequences) -> int:
+    """Bytes of what the method stores for all times: S^{u,m}, or ∂n/∂x."""
+    sizes = [layer.size for layer in net.topology.layers]
+    each = net.parameter_count * sum(sizes) if isinstance(method, lddn.RTRL) else sum(sizes) ** 2
+    return data.batch[0] * data.steps * each * jnp.dtype(net.dtype).itemsize
+
 
 def contenders(net, data, others: list[str]) -> dict[str, peers.Peer | peers.Program]:
     """BPTT first: tables divide by it."""
     found = {method.name: peers.hand_written(net, data, method) for method in (lddn.BPTT(), lddn.Autodiff())}
     if "methods" in others:
-        found |= {m.name: peers.hand_written(net, data, m) for m in (lddn.SensitivityBPTT(), lddn.RTRL())}
+        affordable = [m for m in (lddn.SensitivityBPTT(), lddn.RTRL()) if stored(m, net, data) <= LARGEST]
+        found |= {m.name: peers.hand_written(net, data, m) for m in affordable}
     found["plain scan"] = peers.plain_scan(net, data)
     if "torch" in others:
         from benchmarks import peers_torch
