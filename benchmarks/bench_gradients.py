@@ -44,6 +44,8 @@ def contenders(net, data, others: list[str]) -> dict[str, peers.Peer | peers.Pro
         from benchmarks import peers_numpy
 
         found["NumPy step loop"] = peers_numpy.step_loop(net, data)
+        if stored(lddn.SensitivityBPTT(), net, data) <= LARGEST:
+            found["NumPy textbook"] = peers_numpy.textbook_loop(net, data)
     return found
 
 

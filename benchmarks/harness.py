@@ -1,9 +1,9 @@
 """How everything here is measured.
 
 One pinned core, compilation apart from running, every contender warmed up, then rounds in which each contender
-runs for a few milliseconds in turn, so that a change of the machine's pace meets all alike. A time is the
-median over rounds; its spread is the distance between quartiles. Ratios are only ever formed within one process
-run.
+runs once untimed and then for a few milliseconds, in turn, so that a change of the machine's pace meets all
+alike. A time is the median over rounds; its spread is the distance between quartiles. Ratios are only ever
+formed within one process run.
 
 `pin()` must come before JAX or PyTorch is imported.
 """
@@ -72,6 +72,7 @@ def compare(
     try:
         for _ in range(rounds):
             for name, run in contenders.items():
+                run()  # what the contender before left of caches and of memory given back is not this one's fault
                 start = time.perf_counter()
                 for _ in range(counts[name]):
                     run()

@@ -74,14 +74,14 @@ def product(matrix: Array, lanes: tuple[int, ...]) -> Product:
     """
     to, from_ = matrix.shape
     ones = (1,) * len(lanes)
-    if few(from_, lanes):
-        columns = einsum("ij->ji", matrix).reshape(from_, 1, to, *ones)
-        return lambda y: pairwise_sum([columns[j] * y[:, j : j + 1] for j in range(from_)])
-    if to == 1:
-        row = matrix.reshape(1, from_, *ones)
-        return lambda y: (row * y).sum(axis=1, keepdims=True)
+    columns = einsum("ij->ji", matrix).reshape(from_, 1, to, *ones)
+    row = matrix.reshape(1, -1, *ones)
 
     def multiplied(y):
+        if to == 1 < from_ and y.shape[0] == 1 and math.prod(lanes) >= MANY:
+            return (row * y).sum(axis=1, keepdims=True)
+        if few(from_, lanes):
+            return pairwise_sum([columns[j] * y[:, j : j + 1] for j in range(from_)])
         if y.shape[0] == 1:  # with an axis of one step, XLA would turn the signal round before it multiplies
             return einsum("ij,j...->i...", matrix, y[0])[None]
         if NARROW * to <= math.prod(lanes):  # a product for each step, so that no signal is turned round

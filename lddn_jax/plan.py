@@ -23,10 +23,10 @@ from lddn_jax.topology import Topology
 
 Pair = tuple[str, str]  # (to, source)
 
-# Weight gradients are summed inside the backward loop of a CPU if n̄ of all steps takes more bytes than FITS, the
+# Weight gradients are summed inside the backward loop of a CPU if n̄ of all steps takes more bytes than FITS, about the
 # second-level cache of a core; then in segments of NEAR bytes, or after every step if that is fewer than SEVERAL steps
 # and there are ENOUGH sequences to fill a product. Measured: benchmarks/README.md.
-FITS = 2**20
+FITS = 5 * 2**18
 NEAR = 2**17
 SEVERAL = 20
 ENOUGH = 16

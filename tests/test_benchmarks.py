@@ -23,6 +23,7 @@ def test_the_peers_do_the_same_work(make):
         "BPTT": peers.hand_written(net, data, lddn.BPTT()),
         "plain scan": peers.plain_scan(net, data),
         "NumPy": peers_numpy.step_loop(net, data),
+        "NumPy textbook": peers_numpy.textbook_loop(net, data),
     }
     peers.agree(found, 1e-11)
     peers.agree({"predict": peers.predict(net, data), "plain scan": peers.plain_scan_forward(net, data)}, 1e-12)
