@@ -18,6 +18,7 @@ from lddn_jax.gradients.base import AbstractGradient
 from lddn_jax.gradients.bptt import BPTT
 from lddn_jax.gradients.check import GradientReport, check_gradients
 from lddn_jax.gradients.finite_difference import FiniteDifference
+from lddn_jax.gradients.gauss_newton import GaussNewton, gauss_newton
 from lddn_jax.gradients.rtrl import RTRL
 from lddn_jax.gradients.sensitivity import SensitivityBPTT
 from lddn_jax.identify import Identified, Settings, identify
@@ -29,6 +30,8 @@ from lddn_jax.topology import Connection, Input, Layer, Topology, TopologyWarnin
 from lddn_jax.training.base import AbstractTrainer
 from lddn_jax.training.first_order import Optax
 from lddn_jax.training.fit import Fitted, fit
+from lddn_jax.training.least_squares import LeastSquares, levenberg_marquardt
+from lddn_jax.training.levenberg_marquardt import LevenbergMarquardt
 
 __version__ = "0.1.0"
 
@@ -43,11 +46,14 @@ __all__ = [
     "DataError",
     "FiniteDifference",
     "Fitted",
+    "GaussNewton",
     "GradientReport",
     "Identified",
     "Input",
     "LDDNError",
     "Layer",
+    "LeastSquares",
+    "LevenbergMarquardt",
     "Network",
     "NumericalError",
     "Optax",
@@ -66,9 +72,11 @@ __all__ = [
     "diagnostics",
     "differentiable",
     "fit",
+    "gauss_newton",
     "identify",
     "initializers",
     "jacobian",
+    "levenberg_marquardt",
     "load",
     "losses",
     "models",

@@ -144,6 +144,23 @@ class AbstractLeastSquares(AbstractLoss):
         compared = self._compared(outputs, targets, weights)
         return {name: jnp.sqrt(weight) * (target - output) for name, output, target, weight, _ in compared}
 
+    def factors(self, targets: Signals, parameters: int) -> tuple[Array, Array]:
+        """Returns the factors of F = factor · Σ w e² + factor' · Σ x².
+
+        Args:
+            targets: By output layer; NaN where missing.
+            parameters: Number of weights and biases x.
+
+        Example:
+            >>> factor, decay = MeanSquaredError(regularization=0.5).factors({"y": jnp.ones((4, 1))}, parameters=2)
+            >>> float(factor), float(decay)
+            (0.125, 0.25)
+        """
+        one = jnp.ones((), jnp.result_type(*targets.values()))
+        known = sum(jnp.sum(~jnp.isnan(target)) for target in targets.values())
+        r = jnp.asarray(self.regularization, one.dtype)
+        return (1 - r) * self._scale(one, known), r * self._scale(one, parameters)
+
     def _error(self, e: Array) -> Array:
         return e * e
 

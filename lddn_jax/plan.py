@@ -121,6 +121,22 @@ class Plan:
         }
         return tuple(block.transpose(outgoing[block]) for block in reversed(self.blocks))
 
+    @functools.cached_property
+    def upstream(self) -> dict[str, frozenset[str]]:
+        """For each layer all layers whose outputs can reach it, through whatever delays, itself included."""
+        fed: dict[str, set[str]] = {name: set() for name in self.simulation_order}
+        for to, source in self.topology.delays:
+            if source in fed:
+                fed[to].add(source)
+        found: dict[str, frozenset[str]] = {}
+        for block in self.blocks:  # what lies before a block is known when its turn comes
+            reached = set(block.layers)
+            for name in block.layers:
+                for source in fed[name] - reached:
+                    reached |= found[source]
+            found |= dict.fromkeys(block.layers, frozenset(reached))
+        return found
+
     def segments(self, steps: int, sequences: int = 1, itemsize: int = 4, platform: str = "cpu") -> Segments:
         """Decides when weight gradients are summed: after the loop over all steps, or inside it.
 

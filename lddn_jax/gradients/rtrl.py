@@ -11,25 +11,36 @@ identity.
 
 This is the simulation once more, with one more axis of lanes for x, so it runs through the same recursion. What it
 carries is of size neurons × parameters: cheap for Jacobians of small networks over long records, where BPTT would need
-one backward pass for each output element.
+one backward pass for each output element. An explicit derivative has one number for each parameter, whichever neuron
+it belongs to, so it is kept as a row, and spread over the neurons inside the loop.
+
+Time is cut into segments that hand on their delay lines, so no more than a segment of all layers' derivatives exists
+at once; what is made of each segment is up to the caller.
 
 Williams & Zipser (1989); De Jesús & Hagan (2007), section III.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from lddn_jax import transfer
-from lddn_jax.contraction import einsum
-from lddn_jax.delays import extend, state_sizes, taps
-from lddn_jax.gradients.base import AbstractForward, state_count
+from lddn_jax.delays import extend, last, piece, state_sizes, taps
+from lddn_jax.gradients.base import AbstractForward
+from lddn_jax.gradients.columns import Columns
 from lddn_jax.layout import Values, from_lanes, to_lanes
 from lddn_jax.network import Network
-from lddn_jax.plan import plan
-from lddn_jax.recursion import prepare, stacked
-from lddn_jax.simulate import batch_axes, run
+from lddn_jax.plan import Block, plan
+from lddn_jax.recursion import prepare
+from lddn_jax.simulate import batch_axes, final_state, prepared, run
+
+NEAR = 2**19  # bytes of derivatives in a segment
+# (start, length, signals of the segment, derivatives of the segment by layer) -> what is kept of it
+Keep = Callable[[Any, int, Values, Values], Any]
 
 
 class RTRL(AbstractForward):
@@ -37,83 +48,161 @@ class RTRL(AbstractForward):
 
     def sensitivities(self, net, inputs, state, steps, layers, with_state):
         """Simulates, then runs the recursion once for all parameters."""
-        topology, batch = net.topology, batch_axes(inputs, state)
-        inputs, held = to_lanes(inputs), to_lanes(state)
-        sequences = math.prod(batch)
-        n, a = run(net, inputs, held, steps, (sequences,))
+        batch = batch_axes(inputs, state)
+        inputs, state = to_lanes(inputs), to_lanes(state)
         if not layers:
-            return from_lanes(a, batch), {}
-        functions = {layer.name: transfer.get(layer.transfer) for layer in topology.layers}
-        slopes = {name: f.slope_in_lanes(n[name], a[name]) for name, f in functions.items()}
-        extra = state_count(net) if with_state else 0
-        before = _state_derivatives(net, sequences) if with_state else {}
-        lanes = (sequences, net.parameter_count + extra)
-        drive = _explicit(net, inputs | a, held, extra)
-        for (to, source), delays in topology.delays.items():
-            if source in before and source in topology.input_names:
-                line = extend(before[source], jnp.zeros((steps, *before[source].shape[1:]), net.dtype))
-                drive[to] = drive[to] + stacked(net.IW[to, source], lanes)(taps(line, delays, steps))
-        blocks = [block.without(topology.input_names) for block in plan(topology).blocks]
-        _, derivatives = prepare(blocks, topology.delays, net.LW, lanes)(
-            lambda name, n_dot, slope: functions[name].times_slope(slope, n_dot),
-            known={},
-            drive=drive,
-            extras=slopes,
-            before=before,
-            steps=steps,
-        )
-        last_axes = {name: jnp.moveaxis(derivatives[name], 2, 0) for name in layers}  # (lanes, time, neurons, x)
+            return from_lanes(run(net, inputs, state, steps, (math.prod(batch),))[1], batch), {}
+        columns = Columns.reaching(net.topology, with_state)
+
+        def keep(start, length, signals, derivatives):
+            return (
+                {layer.name: signals[layer.name] for layer in net.topology.layers},
+                {name: columns.all(name, derivatives[name]) for name in layers},
+            )
+
+        a, found = forward(net, columns, inputs, state, steps, keep)
+        last_axes = {name: jnp.moveaxis(d, 2, 0) for name, d in found.items()}  # (lanes, time, neurons, x)
         return from_lanes(a, batch), {name: d.reshape(*batch, *d.shape[1:]) for name, d in last_axes.items()}
 
 
-def _explicit(net: Network, signals: Values, before: Values, extra: int) -> Values:
-    """Returns ∂ᵉn^m(t)/∂x by layer, `(time, neurons, lanes, x)`; the last `extra` elements of x are of the state."""
-    topology = net.topology
-    places = _places(net)
-    count = net.parameter_count + extra
-    drive = {}
-    for layer in topology.layers:
-        some = signals[layer.name]
-        steps, size, lanes = some.shape
-        eye = jnp.eye(size, dtype=some.dtype)
-        pieces: list[tuple[int, Array]] = []
-        for (to, source), delays in topology.delays.items():
-            if to != layer.name:
-                continue
-            line = extend(before.get(source), signals[source])
-            start = places["IW" if source in topology.input_names else "LW", (to, source)]
-            for d in delays:
-                value = taps(line, (d,), steps)
-                # ∂nᵢ/∂W[i', j] = δ_{ii'} a_j, flat over (i', j)
-                one = einsum("ik,tjb->tibkj", eye, value).reshape(steps, size, lanes, -1)
-                pieces.append((start, one))
-                start += one.shape[-1]
-        if layer.bias:
-            pieces.append((places["b", layer.name], jnp.broadcast_to(eye[None, :, None], (steps, size, lanes, size))))
-        rows = jnp.zeros((steps, size, lanes, count), some.dtype)
-        for start, piece in pieces:
-            rows = rows.at[..., start : start + piece.shape[-1]].set(piece)
-        drive[layer.name] = rows
-    return drive
+def forward(
+    net: Network, columns: Columns, inputs: Values, state: Values, steps: int, keep: Keep, carry: Any = None
+) -> Any:
+    """Simulates and differentiates segment by segment.
+
+    Args:
+        net: The network.
+        columns: The elements x.
+        inputs: `(time, size, lanes)`.
+        state: Delay state in the same layout.
+        steps: Number of time steps.
+        keep: What to keep of a segment: arrays with a leading time axis, which are joined. With `carry`, it is called
+            with the carry in front, and returns the new one alone.
+        carry: The first value of what is handed on from segment to segment.
+
+    Returns:
+        What `keep` returned, joined over time; with `carry`, the last one.
+    """
+    lanes = next(iter((inputs | state).values())).shape[-1] if inputs or state else 1
+    simulation, recursion = prepared(net, (lanes,)), _Recursion(net, columns, lanes)
+    summed = carry is not None
+
+    def segment(carried, start, length):
+        state, lines, total = carried
+        here = {name: piece(signal, start, length) for name, signal in inputs.items()}
+        n, a = simulation(here, state, length)
+        derivatives, lines = recursion(n, here | a, state, lines, length)
+        if summed:
+            total, kept = keep(total, start, length, here | a, derivatives), None
+        else:
+            kept = keep(start, length, here | a, derivatives)
+        return (final_state(here | a, state), lines, total), kept
+
+    carried = state, recursion.start(), carry
+    length = max(recursion.chunk, min(steps, NEAR // (lanes * bytes_of_a_step(net, columns))))
+    whole, rest = divmod(steps, length)
+    if whole == 1:
+        whole, length, rest = 0, steps, steps
+    parts = []
+    if whole:
+        starts = jnp.arange(0, whole * length, length)
+        carried, kept = jax.lax.scan(lambda carried, start: segment(carried, start, length), carried, starts)
+        parts.append(jax.tree.map(lambda x: x.reshape(whole * length, *x.shape[2:]), kept))
+    if rest:
+        carried, kept = segment(carried, steps - rest, rest)
+        parts.append(kept)
+    if summed:
+        return carried[2]
+    return parts[0] if len(parts) == 1 else jax.tree.map(extend, *parts)
 
 
-def _places(net: Network) -> dict[tuple, int]:
-    """Where each block of parameters begins in the flat vector."""
-    places, start = {}, 0
-    for field in ("IW", "LW", "b"):
-        for name, array in sorted(getattr(net, field).items()):
-            places[field, name] = start
-            start += array.size
-    return places
+def bytes_of_a_step(net: Network, columns: Columns) -> int:
+    """Bytes of one step's derivatives of one sequence."""
+    elements = sum(layer.size * columns.width(columns.of[layer.name]) for layer in net.topology.layers)
+    return max(1, elements * jnp.dtype(net.dtype).itemsize)
 
 
-def _state_derivatives(net: Network, lanes: int) -> Values:
-    """Returns ∂a^l(τ)/∂x for τ < 0, `(longest delay, size, lanes, x)`: ones where x is that very element."""
-    count, elements = net.parameter_count, state_count(net)
-    found, start = {}, count
-    for name, (longest, size) in sorted(state_sizes(net.topology).items()):
-        t, i = jnp.meshgrid(jnp.arange(longest), jnp.arange(size), indexing="ij")
-        block = jnp.zeros((longest, size, count + elements), net.dtype).at[t, i, start + t * size + i].set(1)
-        found[name] = jnp.broadcast_to(block[:, :, None], (longest, size, lanes, count + elements))
-        start += longest * size
-    return found
+class _Recursion:
+    """The recursion in ∂a/∂x, with all that depends on the network only done before."""
+
+    def __init__(self, net: Network, columns: Columns, lanes: int):
+        self.net, self.columns, self.lanes = net, columns, lanes
+        topology = net.topology
+        self.functions = {layer.name: transfer.get(layer.transfer) for layer in topology.layers}
+        self.blocks = []
+        for block in plan(topology).blocks:
+            if not any(columns.of[name] for name in topology.input_names):
+                block = block.without(topology.input_names)
+            width = columns.width(columns.of[block.layers[0]])
+            weights = net.IW | net.LW
+            self.blocks.append((block, prepare([block], topology.delays, weights, (lanes, width))))
+        self.chunk = max((block.chunk or 1 for block, _ in self.blocks), default=1)
+
+    def start(self) -> Values:
+        """∂a^l(τ)/∂x for τ < 0, `(longest delay, size, lanes, columns)`: ones where x is that very element."""
+        found = {}
+        for name, (longest, size) in state_sizes(self.net.topology).items():
+            pieces = [
+                jnp.eye(longest * size, dtype=self.net.dtype).reshape(longest, size, -1)
+                if key == ("state", name)
+                else jnp.zeros((longest, size, self.columns.widths[key]), self.net.dtype)
+                for key in self.columns.of[name]
+            ]
+            block = jnp.concatenate(pieces, axis=-1) if pieces else jnp.zeros((longest, size, 0), self.net.dtype)
+            found[name] = jnp.broadcast_to(block[:, :, None], (longest, size, self.lanes, block.shape[-1]))
+        return found
+
+    def __call__(self, n: Values, signals: Values, before: Values, lines: Values, steps: int) -> tuple[Values, Values]:
+        """Returns ∂a/∂x by layer, `(time, neurons, lanes, columns)`, and the delay lines after the last step."""
+        topology, columns = self.net.topology, self.columns
+        found = {
+            name: jnp.zeros((steps, topology.sizes[name], self.lanes, columns.width(columns.of[name])), self.net.dtype)
+            for name in topology.input_names
+        }
+        for block, recursion in self.blocks:
+            want = columns.of[block.layers[0]]
+            sources = {source for _, source in block.incoming}
+            row = self._explicit(block, signals, before, steps)
+            own = {
+                name: jnp.asarray(columns.own(topology, name), self.net.dtype)[None, :, None] for name in block.layers
+            }
+            slopes = {name: self.functions[name].slope_in_lanes(n[name], signals[name]) for name in block.layers}
+
+            def node(name, n_dot, extra, own=own):
+                slope, row = extra
+                return self.functions[name].times_slope(slope, n_dot + own[name] * row)
+
+            _, y = recursion(
+                node,
+                known={name: columns.moved(found[name], columns.of[name], want) for name in sources},
+                drive={name: jnp.zeros((1, topology.sizes[name], 1, 1), self.net.dtype) for name in block.layers},
+                extras={name: (slopes[name], row) for name in block.layers},
+                before={
+                    name: columns.moved(line, columns.of[name], want)
+                    for name, line in lines.items()
+                    if name in sources or name in block.layers
+                },
+                steps=steps,
+            )
+            found |= y
+        lines = {name: last(extend(line, found[name]), line.shape[0]) for name, line in lines.items()}
+        return found, lines
+
+    def _explicit(self, block: Block, signals: Values, before: Values, steps: int) -> Array:
+        """The values that ∂ᵉn/∂x of the block's layers consists of, `(time, 1, lanes, columns)`."""
+        topology = self.net.topology
+        pieces = []
+        for kind, where in self.columns.of[block.layers[0]]:
+            if kind in ("IW", "LW") and where[0] in block.layers:
+                to, source = where
+                line, delays = extend(before.get(source), signals[source]), topology.delays[where]
+                values = taps(line, delays, steps).reshape(steps, len(delays), 1, topology.sizes[source], self.lanes)
+                shape = (steps, len(delays), topology.sizes[to], topology.sizes[source], self.lanes)
+                pieces.append(jnp.broadcast_to(values, shape).reshape(steps, 1, -1, self.lanes))
+            else:
+                own_bias = kind == "b" and where in block.layers
+                fill = jnp.ones if own_bias else jnp.zeros
+                pieces.append(fill((steps, 1, self.columns.widths[kind, where], self.lanes), self.net.dtype))
+        if not pieces:
+            return jnp.zeros((steps, 1, self.lanes, 0), self.net.dtype)
+        return jnp.swapaxes(jnp.concatenate(pieces, axis=2), 2, 3)

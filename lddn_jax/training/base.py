@@ -8,7 +8,8 @@ once, in `fit`.
 import abc
 import dataclasses
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -19,6 +20,7 @@ from lddn_jax.delays import DelayState
 from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.api import differentiable, prepare_data
 from lddn_jax.gradients.base import AbstractGradient
+from lddn_jax.gradients.bptt import BPTT
 from lddn_jax.losses import AbstractLoss, error_weights
 from lddn_jax.network import Network
 from lddn_jax.signals import Signals
@@ -89,7 +91,17 @@ class Problem(eqx.Module):
 
 
 class AbstractTrainer(eqx.Module):
-    """A way to train: pass one to `fit`."""
+    """A way to train: pass one to `fit`.
+
+    Attributes:
+        default_gradient: The gradient method where `fit` is given none.
+        default_epochs: The number of steps where `fit` is given none.
+        restarts: Number of networks trained side by side; each of them, and its state, is one entry of a leading axis.
+    """
+
+    default_gradient: ClassVar[AbstractGradient] = BPTT()
+    default_epochs: ClassVar[int] = 100
+    restarts: eqx.AbstractVar[int]
 
     @abc.abstractmethod
     def init(self, net: Network, problem: Problem) -> Any:
@@ -109,8 +121,16 @@ class AbstractTrainer(eqx.Module):
             The new network, the new state, and info: scalars by name, among them `loss`, the loss of `net`.
         """
 
-    def check(self, problem: Problem) -> None:
-        """Raises an LDDNError if the trainer cannot work on this problem."""
+    def check(self, net: Network, problem: Problem) -> None:
+        """Raises an LDDNError if the trainer cannot work on this network and problem."""
+
+    def stop(self, info: Mapping[str, float]) -> str | None:
+        """Returns why a step with this info is the last one, or None."""
+        return None
+
+    def starts(self, net: Network, key: Array) -> Network:
+        """Returns the networks to start from, stacked, where there are restarts."""
+        raise LDDNError(f"{type(self).__name__} has no restarts")
 
 
 def check_positive(what: str, value: Any, kind: type = int) -> None:

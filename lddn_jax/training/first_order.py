@@ -1,6 +1,6 @@
 """First-order training: any optax transformation as a guest."""
 
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import equinox as eqx
 import jax
@@ -35,6 +35,7 @@ class Optax(AbstractTrainer):
 
     transformation: optax.GradientTransformation
     batch_size: int | None = eqx.field(default=None, static=True)
+    restarts: ClassVar[int] = 1
 
     def __check_init__(self):
         if not hasattr(self.transformation, "update"):
@@ -49,7 +50,7 @@ class Optax(AbstractTrainer):
         """Returns the transformation's state."""
         return self.transformation.init(cast(Any, net))  # a Network is a pytree, whatever optax's annotations say
 
-    def check(self, problem):
+    def check(self, net, problem):
         """Raises a DataError if a mini-batch would be larger than the data."""
         if self.batch_size is not None and self.batch_size > problem.sequences:
             raise DataError(

@@ -1,0 +1,104 @@
+"""The elements x that forward derivatives are taken of, and which of them can reach which layer.
+
+x is the flat parameters, in the order of `net.ravel()`, followed by the elements of a sequence's delay state when those
+are asked for. A parameter of layer k reaches layer m only if there is a path from k to m, through whatever delays; for
+all others ∂a^m/∂x = 0 at all times. So each layer carries the columns that can reach it, and no others: in a chain of
+recurrent layers about half of them, and none of a read-out layer's in the layers before it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from lddn_jax.delays import state_sizes
+from lddn_jax.plan import plan
+from lddn_jax.topology import Topology
+
+Key = tuple[str, Any]  # ("IW" or "LW", (to, source)), ("b", layer), ("state", source)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which elements of x each layer, and each input, can depend on.
+
+    Attributes:
+        widths: Number of elements of every block of parameters or delay state, in the order of x.
+        of: The blocks that can reach a layer or input, in that order.
+    """
+
+    widths: Mapping[Key, int]
+    of: Mapping[str, tuple[Key, ...]]
+
+    @classmethod
+    def reaching(cls, topology: Topology, with_state: bool) -> "Columns":
+        """Finds them by the paths of the topology."""
+        sizes, upstream = topology.sizes, plan(topology).upstream
+        widths: dict[Key, int] = {}
+        enters: dict[Key, frozenset[str]] = {}  # the layers on which a block acts at once
+        for kind in ("IW", "LW"):
+            for (to, source), delays in topology.delays.items():
+                if (source in topology.input_names) == (kind == "IW"):
+                    widths[kind, (to, source)] = len(delays) * sizes[to] * sizes[source]
+                    enters[kind, (to, source)] = frozenset([to])
+        for layer in sorted(topology.layers, key=lambda layer: layer.name):
+            if layer.bias:
+                widths["b", layer.name] = layer.size
+                enters["b", layer.name] = frozenset([layer.name])
+        of: dict[str, tuple[Key, ...]] = {}
+        if with_state:
+            for name, (longest, size) in sorted(state_sizes(topology).items()):
+                widths["state", name] = longest * size
+                readers = (to for (to, source), delays in topology.delays.items() if source == name and delays[-1] > 0)
+                # A value of the state is itself part of the line of its source.
+                enters["state", name] = frozenset([*readers, *({name} - topology.input_names)])
+        for name in topology.input_names:
+            of[name] = (("state", name),) if ("state", name) in widths else ()
+        for name, layers in upstream.items():
+            of[name] = tuple(key for key in widths if enters[key] & layers)
+        return cls(widths, of)
+
+    @property
+    def count(self) -> int:
+        """Number of elements of x."""
+        return sum(self.widths.values())
+
+    def width(self, keys: Sequence[Key]) -> int:
+        """Number of elements of some blocks."""
+        return sum(self.widths[key] for key in keys)
+
+    def moved(self, value: Array, have: Sequence[Key], want: Sequence[Key]) -> Array:
+        """Turns columns `have` on the last axis into columns `want`, zero where there was none."""
+        if tuple(have) == tuple(want):
+            return value
+        start, places = 0, {}
+        for key in have:
+            places[key] = value[..., start : start + self.widths[key]]
+            start += self.widths[key]
+        zeros = {
+            key: jnp.zeros((*value.shape[:-1], self.widths[key]), value.dtype) for key in want if key not in places
+        }
+        pieces = [(places | zeros)[key] for key in want]
+        return jnp.concatenate(pieces, axis=-1) if pieces else value[..., :0]
+
+    def all(self, name: str, value: Array) -> Array:
+        """Turns the columns of a layer into those of all of x."""
+        return self.moved(value, self.of[name], tuple(self.widths))
+
+    def own(self, topology: Topology, name: str) -> np.ndarray:
+        """Where ∂ᵉnᵢ^m/∂x is not zero: ones, `(neurons, columns)`, since each parameter acts on one neuron at once."""
+        size = topology.sizes[name]
+        pieces = []
+        for key in self.of[name]:
+            kind, where = key
+            piece = np.zeros((size, self.widths[key]))
+            if kind == "b" and where == name:
+                piece = np.eye(size)
+            elif kind in ("IW", "LW") and where[0] == name:
+                delays, from_ = len(topology.delays[where]), topology.sizes[where[1]]
+                piece = np.tile(np.repeat(np.eye(size), from_, axis=1), delays)
+            pieces.append(piece)
+        return np.concatenate(pieces, axis=1) if pieces else np.zeros((size, 0))

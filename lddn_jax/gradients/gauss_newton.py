@@ -1,0 +1,197 @@
+"""What Gauss-Newton methods need of a network: JᵀJ, Jᵀe and eᵀe, summed over the record without storing J.
+
+With residuals e = √w (target − output), one for each output element, step and sequence, and J = ∂e/∂x,
+
+    F = Σ e² ≈ eᵀe + 2 (Jᵀe)ᵀ Δx + Δxᵀ JᵀJ Δx
+
+J has a row for every residual, so for long records it is large while JᵀJ is of the size of the parameters squared. The
+forward recursion of `rtrl.py` hands over a segment of J at a time; its products are added up and it is forgotten. A
+missing target, or one with error weight zero, is a row of zeros.
+
+A product of J with itself squares its condition number. Where that matters, the triangular factor R of J = QR, and Qᵀe,
+are summed up instead: the factor of two blocks of rows is the factor of their stacked factors.
+
+Hagan & Menhaj (1994), IEEE Transactions on Neural Networks 5(6); Demmel et al. (2012), SIAM J. Sci. Comput. 34(1), for
+the factor by blocks.
+"""
+
+import logging
+import math
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from lddn_jax.contraction import einsum
+from lddn_jax.delays import piece
+from lddn_jax.errors import LDDNError
+from lddn_jax.gradients.api import prepare_data
+from lddn_jax.gradients.base import AbstractGradient
+from lddn_jax.gradients.columns import Columns
+from lddn_jax.gradients.rtrl import RTRL, bytes_of_a_step, forward
+from lddn_jax.layout import Values, to_lanes
+from lddn_jax.losses import AbstractLeastSquares, AbstractLoss
+from lddn_jax.network import Network
+from lddn_jax.simulate import batch_axes
+
+MEMORY = 2**30  # bytes that a stored Jacobian may take
+SEQUENCES = 2**24  # bytes that the derivatives of one step may take, before sequences are taken in groups
+_logger = logging.getLogger("lddn_jax")
+
+
+class GaussNewton(eqx.Module):
+    """The pieces of a Gauss-Newton step.
+
+    Attributes:
+        JTJ: JᵀJ, `(parameters, parameters)`.
+        JTe: Jᵀe, `(parameters,)`; the gradient of Σ e² is twice that.
+        eTe: Σ e².
+        R: Upper triangular factor of J, `(parameters, parameters)`; None unless asked for.
+        QTe: Qᵀe, `(parameters,)`; None unless asked for.
+    """
+
+    JTJ: Array
+    JTe: Array
+    eTe: Array
+    R: Array | None = None
+    QTe: Array | None = None
+
+
+def gauss_newton(
+    net: Network,
+    data: Any,
+    loss: AbstractLoss,
+    *,
+    method: AbstractGradient | None = None,
+    factor: bool = False,
+    memory: int = MEMORY,
+) -> GaussNewton:
+    """Returns JᵀJ, Jᵀe and eᵀe of a network's residuals.
+
+    Args:
+        net: The network; the order of parameters is that of `net.ravel()`.
+        data: `Sequences`.
+        loss: A loss of least squares, for its error weights, missing targets and weights of outputs. What it divides
+            by is left out, and so is its weight decay.
+        method: How to differentiate. `RTRL()`, also None, never stores J; any other method's Jacobian is stored whole.
+        factor: Whether to sum up R and Qᵀe too, for a solution that does not square the condition number.
+        memory: Bytes that a stored Jacobian may take.
+
+    Raises:
+        LDDNError: If the loss is no sum of squares, or a method would store more than `memory` bytes.
+        ShapeError: If names or shapes do not fit the topology.
+
+    Example:
+        >>> import jax.numpy as jnp, lddn_jax as lddn
+        >>> topology = lddn.Topology([lddn.Input("u", 1)], [lddn.Layer("y", 1, transfer="linear")],
+        ...                          [lddn.Connection("u", to="y")], ["y"])
+        >>> data = lddn.Sequences(jnp.array([[1.0], [2.0]]), jnp.array([[1.0], [1.0]]))
+        >>> found = lddn.gauss_newton(lddn.Network(topology, init="zeros"), data, lddn.losses.SumSquaredError())
+        >>> found.JTJ.tolist(), found.JTe.tolist(), float(found.eTe)
+        ([[5.0, 3.0], [3.0, 2.0]], [-3.0, -2.0], 2.0)
+
+    Hagan & Menhaj (1994), eq. 12-16.
+    """
+    if not isinstance(loss, AbstractLeastSquares):
+        raise LDDNError(
+            f"gauss_newton needs a loss that is a sum of squares; {type(loss).__name__} is none. Write "
+            "lddn.losses.SumSquaredError() or lddn.losses.MeanSquaredError()."
+        )
+    method = method or RTRL()
+    arguments = prepare_data(loss, net, data)
+    if not isinstance(method, RTRL):
+        check_memory(net, math.prod(batch_axes(*arguments[::2][:2])) * arguments[-1], memory, method)
+    return _gauss_newton(net, loss, *arguments[:-1], steps=arguments[-1], method=method, factor=factor)
+
+
+def check_memory(net: Network, steps: int, memory: int, method: AbstractGradient) -> int:
+    """Returns the bytes of a stored Jacobian; raises an LDDNError if they are too many."""
+    rows = steps * sum(net.topology.sizes[name] for name in net.topology.outputs)
+    size = rows * net.parameter_count * jnp.dtype(net.dtype).itemsize
+    if size > memory:
+        raise LDDNError(
+            f"the Jacobian has {rows} rows of {net.parameter_count} parameters and would take {size / 2**20:.0f} MiB; "
+            f"{method.name} stores all of it, and memory={memory} allows {memory / 2**20:.0f} MiB. Use "
+            "method=lddn.RTRL(), which stores none of it, or pass a larger memory."
+        )
+    return size
+
+
+@jax.jit(static_argnames=("steps", "factor"))
+def _gauss_newton(net, loss, inputs, targets, state, weights, steps, method, factor) -> GaussNewton:
+    return sums(net, loss, inputs, targets, state, weights, steps, method, factor)
+
+
+def sums(net, loss, inputs, targets, state, weights, steps, method, factor=False) -> GaussNewton:
+    """`gauss_newton` on prepared data, inside of a compiled program."""
+    outputs, count = net.topology.outputs, net.parameter_count
+    filled = {name: jnp.nan_to_num(target, nan=0.0) for name, target in targets.items()}
+    # √w, zero where a target is missing: the residual where output and target are 1 apart.
+    gaps = {name: jnp.where(jnp.isnan(target), target, 0) for name, target in targets.items()}
+    root = loss.residuals({name: jnp.full_like(target, -1) for name, target in targets.items()}, gaps, weights)
+    start = GaussNewton(
+        jnp.zeros((count, count), net.dtype),
+        jnp.zeros(count, net.dtype),
+        jnp.zeros((), net.dtype),
+        jnp.zeros((count, count), net.dtype) if factor else None,
+        jnp.zeros(count, net.dtype) if factor else None,
+    )
+    if not isinstance(method, RTRL):
+        a, rows = method.linearize(net, inputs, state, steps).a, method.derivatives(net, inputs, state, steps)
+        J = jnp.concatenate([(-root[name][..., None] * rows[name]).reshape(-1, count) for name in outputs])
+        return added(start, J, jnp.concatenate([(root[name] * (filled[name] - a[name])).ravel() for name in outputs]))
+
+    columns = Columns.reaching(net.topology, with_state=False)
+
+    def of_sequences(total, group):
+        inputs, state, filled, root = group
+
+        def keep(total, begin, length, signals, derivatives):
+            J, e = [], []
+            for name in outputs:
+                weight = piece(root[name], begin, length)
+                J.append(-weight[..., None] * columns.all(name, derivatives[name]))
+                e.append(weight * (piece(filled[name], begin, length) - signals[name]))
+            return added(total, jnp.concatenate(J, axis=1).reshape(-1, count), jnp.concatenate(e, axis=1).ravel())
+
+        return forward(net, columns, inputs, state, steps, keep, total)
+
+    lanes = math.prod(batch_axes(inputs, state))
+    size = max(1, SEQUENCES // bytes_of_a_step(net, columns))
+    everything = tuple(to_lanes(values) for values in (inputs, state, filled, root))
+    if size >= lanes:
+        return of_sequences(start, everything)
+    groups = -(-lanes // size)
+    return jax.lax.scan(lambda total, group: (of_sequences(total, group), None), start, _groups(everything, groups))[0]
+
+
+def _groups(everything: tuple[Values, ...], groups: int) -> tuple[Values, ...]:
+    """Cuts lanes into groups of one size, `(groups, time, size, lanes)`; what fills the last one up has weight zero."""
+    *values, root = everything
+
+    def cut(value):
+        lanes = value.shape[-1]
+        size = -(-lanes // groups)
+        filled = jnp.concatenate([value, value[..., : groups * size - lanes]], axis=-1)
+        return jnp.moveaxis(filled.reshape(*value.shape[:-1], groups, size), -2, 0)
+
+    def zero(value):
+        lanes = value.shape[-1]
+        missing = groups * -(-lanes // groups) - lanes
+        return jnp.concatenate([value, jnp.zeros((*value.shape[:-1], missing), value.dtype)], axis=-1)
+
+    fill = {name: zero(value) for name, value in root.items()}
+    return (*jax.tree.map(cut, tuple(values)), jax.tree.map(cut, fill))
+
+
+def added(total: GaussNewton, J: Array, e: Array) -> GaussNewton:
+    """Adds a block of rows of J, `(rows, parameters)`, and of residuals."""
+    R, QTe = total.R, total.QTe
+    if R is not None:
+        Q, R = jnp.linalg.qr(jnp.concatenate([R, J]))
+        QTe = einsum("mp,m->p", Q, jnp.concatenate([QTe, e]))
+    return GaussNewton(
+        total.JTJ + einsum("mp,mq->pq", J, J), total.JTe + einsum("mp,m->p", J, e), total.eTe + jnp.sum(e * e), R, QTe
+    )
