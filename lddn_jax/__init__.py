@@ -17,6 +17,7 @@ from lddn_jax.gradients.autodiff import Autodiff
 from lddn_jax.gradients.base import AbstractGradient
 from lddn_jax.gradients.bptt import BPTT
 from lddn_jax.gradients.check import GradientReport, check_gradients
+from lddn_jax.gradients.choice import choose_jacobian
 from lddn_jax.gradients.finite_difference import FiniteDifference
 from lddn_jax.gradients.gauss_newton import GaussNewton, gauss_newton
 from lddn_jax.gradients.rtrl import RTRL
@@ -28,6 +29,7 @@ from lddn_jax.plan import plan
 from lddn_jax.simulate import Trajectory, predict, simulate
 from lddn_jax.topology import Connection, Input, Layer, Topology, TopologyWarning
 from lddn_jax.training.base import AbstractTrainer
+from lddn_jax.training.closed_loop import ClosedLoop, fit_closed_loop
 from lddn_jax.training.first_order import Optax
 from lddn_jax.training.fit import Fitted, fit
 from lddn_jax.training.least_squares import LeastSquares, levenberg_marquardt
@@ -42,6 +44,7 @@ __all__ = [
     "AbstractTrainer",
     "Autodiff",
     "CheckpointError",
+    "ClosedLoop",
     "Connection",
     "DataError",
     "FiniteDifference",
@@ -67,11 +70,13 @@ __all__ = [
     "TopologyWarning",
     "Trajectory",
     "check_gradients",
+    "choose_jacobian",
     "close_loop",
     "data",
     "diagnostics",
     "differentiable",
     "fit",
+    "fit_closed_loop",
     "gauss_newton",
     "identify",
     "initializers",

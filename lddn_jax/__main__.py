@@ -91,7 +91,7 @@ def _identify(
 def _write(out: Path, found: Identified) -> list[str]:
     """Writes the network, the history and the figures; returns the names of the files."""
     lddn.save(out / "network.npz", found.net)
-    found.fitted.history.to_csv(out / "training.csv")
+    found.trained.history.to_csv(out / "training.csv")
     files = ["network.npz", "training.csv"]
     try:
         from matplotlib.figure import Figure
@@ -109,7 +109,9 @@ def _write(out: Path, found: Identified) -> list[str]:
     axes[0].set_title("Test part: measured and predicted")
     figure.savefig(out / "response.png", dpi=120)
     figure = Figure(figsize=(8, 4), layout="constrained")
-    lddn.plots.training_curve(found.fitted.history, best_epoch=found.fitted.best_epoch, ax=figure.subplots())
+    lddn.plots.training_curve(
+        found.trained.history, best_epoch=getattr(found.trained, "best_epoch", None), ax=figure.subplots()
+    )
     figure.savefig(out / "training.png", dpi=120)
     return [*files, "response.png", "training.png"]
 
@@ -188,16 +190,25 @@ def _parser() -> argparse.ArgumentParser:
             ("--delays", _delays, "delays of the inputs"),
             ("--feedback", _delays, "delays of the measured targets"),
             ("--init", str, "first weights"),
-            ("--epochs", _positive, "passes over the data"),
-            ("--batch-size", _positive, "windows in a mini-batch"),
-            ("--learning-rate", _rate, "of Adam at the start"),
-            ("--window", _positive, "steps of a training window"),
+            ("--epochs", _positive, "steps at each horizon (lm, 50), or passes over the data (adam, 6000)"),
+            ("--restarts", _positive, "lm: networks trained side by side"),
+            ("--horizons", _horizons, "lm: steps that windows run free, one after the other"),
+            ("--batch-size", _positive, "adam: windows in a mini-batch"),
+            ("--learning-rate", _rate, "adam: at the start"),
+            ("--window", _positive, "adam: steps of a training window"),
             ("--seed", int, "of everything random"),
         ):
             field = _FIELDS.get(flag, flag[2:].replace("-", "_"))
             value = getattr(default, field)
-            shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
-            command.add_argument(flag, dest=field, type=kind, default=value, help=f"{about} (default {shown})")
+            shown = ",".join("all" if v is None else str(v) for v in value) if isinstance(value, tuple) else value
+            about += "" if value is None else f" (default {shown})"
+            command.add_argument(flag, dest=field, type=kind, default=value, help=about)
+        command.add_argument(
+            "--trainer",
+            choices=("lm", "adam"),
+            default=default.trainer,
+            help="Levenberg-Marquardt over growing horizons, or Adam with the loop open (default %(default)s)",
+        )
         command.add_argument(
             "--no-linear-path",
             dest="linear_path",
@@ -234,6 +245,13 @@ def _delays(text: str) -> tuple[int, ...]:
         return tuple(int(d) for d in text.split(","))
 
     return _checked(text, convert, lambda delays: min(delays) >= 0, "whole numbers such as 1,2")
+
+
+def _horizons(text: str) -> tuple[int | None, ...]:
+    def convert(text):
+        return tuple(None if h.strip() == "all" else int(h) for h in text.split(","))
+
+    return _checked(text, convert, lambda found: all(h is None or h > 0 for h in found), "numbers such as 1,5,20,all")
 
 
 def _checked(text: str, convert: Any, fits: Any, needed: str) -> Any:

@@ -1,9 +1,13 @@
 """From a table to a judged NARX network: the recipe that the command line follows.
 
 The record is cut in time: the first part trains, the next validates, the last tests. Scaling is found on the
-training part alone. The network is trained with its loop open on windows whose delay states come from the
-record, then tested twice on the whole test part: one step ahead, and in a free run with its loop closed, which
-starts from measured values and never sees another. Persistence, y(t) = y(t−1), is what any model has to beat.
+training part alone. The network is trained, then tested twice on the whole test part: one step ahead, and in a free
+run with its loop closed, which starts from measured values and never sees another. Persistence, y(t) = y(t−1), is what
+any model has to beat.
+
+Two ways to train: `lm`, Levenberg-Marquardt on several networks at once, open loop first and then closed over growing
+horizons, the best free run on the validation part chosen; and `adam`, with the loop open on windows whose delay
+states come from the record.
 """
 
 import time
@@ -19,13 +23,15 @@ from lddn_jax import diagnostics, losses, models
 from lddn_jax.data.scaling import AbstractScaler, MinMax
 from lddn_jax.data.sequences import Sequences, windows
 from lddn_jax.data.tables import Table, uniform_sampling
-from lddn_jax.errors import DataError
+from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.gradients.check import GradientReport, check_gradients
 from lddn_jax.network import Network, close_loop
 from lddn_jax.plan import plan
 from lddn_jax.simulate import predict
+from lddn_jax.training.closed_loop import ClosedLoop, fit_closed_loop
 from lddn_jax.training.first_order import Optax
 from lddn_jax.training.fit import Fitted, fit
+from lddn_jax.training.levenberg_marquardt import LevenbergMarquardt
 
 
 @dataclass(frozen=True)
@@ -39,10 +45,14 @@ class Settings:
         linear_path: Whether the tapped delay lines also feed the outputs directly. The hidden layer saturates
             outside of the range it was trained in; a linear path goes on.
         init: Initializer.
-        epochs: Passes over the training windows.
-        batch_size: Windows in a mini-batch.
+        trainer: "lm" or "adam".
+        epochs: Steps of Levenberg-Marquardt at each horizon, or passes of Adam over the training windows; None: 50, or
+            6000.
+        restarts: Networks that Levenberg-Marquardt trains side by side.
+        horizons: Steps that windows run free, one horizon after the other; None for the whole record.
+        batch_size: Windows in a mini-batch of Adam.
         learning_rate: Of Adam at the start; it falls to zero along a cosine.
-        window: Time steps of a training window.
+        window: Time steps of a training window of Adam.
         train: Share of the record that trains.
         validation: Share of the record, after that, that validates.
         seed: Of the first weights and of the shuffling.
@@ -52,8 +62,11 @@ class Settings:
     input_delays: tuple[int, ...] = (1, 2)
     feedback_delays: tuple[int, ...] = (1, 2)
     linear_path: bool = True
-    init: str = "glorot"
-    epochs: int = 6000
+    init: str = "nguyen-widrow"
+    trainer: str = "lm"
+    epochs: int | None = None
+    restarts: int = 8
+    horizons: tuple[int | None, ...] = (1, 5, 20, 100, None)
     batch_size: int = 4
     learning_rate: float = 1e-2
     window: int = 100
@@ -69,7 +82,7 @@ class Identified:
     Attributes:
         net: The network with its loop open, in scaled units.
         scalers: By column; a feedback input shares its target's.
-        fitted: What training returned.
+        trained: What training returned.
         gradients: The check of all gradient methods on the closed loop.
         time: `(time,)` of the test part; `measured`, `one_step` and `closed_loop` by target belong to it.
         scores: "one_step", "closed_loop" and "persistence", each with `rmse` and `r2` in the record's units (None where
@@ -79,7 +92,7 @@ class Identified:
 
     net: Network
     scalers: dict[str, AbstractScaler]
-    fitted: Fitted
+    trained: Fitted | ClosedLoop
     gradients: GradientReport
     time: np.ndarray
     measured: dict[str, np.ndarray]
@@ -94,11 +107,7 @@ class Identified:
         return {
             "test": self.scores | {"samples": len(self.time)},
             "gradient_check": self.gradients.to_dict(),
-            "training": {
-                "stop_reason": self.fitted.stop_reason,
-                "epochs": len(self.fitted.history["loss"]),
-                "best_epoch": self.fitted.best_epoch,
-            },
+            "training": self._training(),
             "parameters": self.net.parameter_count,
             "topology": self.net.topology.to_dict(),
             "scaling": {name: scaler.to_dict() for name, scaler in self.scalers.items()},
@@ -107,6 +116,27 @@ class Identified:
             "dtype": str(np.dtype(self.net.dtype)),
             "seed": self.settings.seed,
         }
+
+    def _training(self) -> dict[str, Any]:
+        if isinstance(self.trained, Fitted):
+            return {
+                "stop_reason": self.trained.stop_reason,
+                "epochs": len(self.trained.history["loss"]),
+                "best_epoch": self.trained.best_epoch,
+            }
+        stages = [
+            {
+                "horizon": stage.horizon,
+                "stop_reason": stage.fitted.stop_reason,
+                "epochs": len(stage.fitted.history["loss"]),
+                "open_loop": stage.open_loop,
+                "closed_loop": None if stage.diverged_at is not None else stage.closed_loop,
+                "diverged_at": stage.diverged_at,
+                "seconds": stage.seconds,
+            }
+            for stage in self.trained.stages
+        ]
+        return {"stages": stages, "best_restart": self.trained.stages[-1].best_restart}
 
 
 def identify(
@@ -136,6 +166,8 @@ def identify(
         TopologyError: If settings describe no network.
     """
     settings = settings or Settings()
+    if settings.trainer not in _TRAINERS:
+        raise LDDNError(f"trainer={settings.trainer!r} is unknown; known are {sorted(_TRAINERS)}.")
     columns = _columns(table, inputs, targets)
     moment = _time(table, columns)
     first, second = _split(len(moment), settings)
@@ -171,30 +203,16 @@ def identify(
         gradients = check_gradients(loss, _closed(net, targets), part(0, held + 2 * 20, 20, _closed(net, targets)))
     say(str(gradients))
 
-    training, held_out = part(0, first, settings.window), part(first, second, second - first)
     with _Timer(seconds, "training"):
-        batch_size = min(settings.batch_size, training.batch[0])
-        updates = settings.epochs * -(-training.batch[0] // batch_size)
-        trainer = Optax(optax.adam(optax.cosine_decay_schedule(settings.learning_rate, updates)), batch_size)
-        say(f"training: Adam, {settings.epochs} epochs of {training.batch[0]} windows of {settings.window} steps")
-        fitted = fit(
-            net,
-            training,
-            loss,
-            trainer,
-            epochs=settings.epochs,
-            validation=held_out,
-            max_fail=settings.epochs,  # the learning rate falls to zero: the end is part of the recipe
-            key=shuffle,
-            progress=progress,
-        )
-    say(str(fitted))
+        train = _TRAINERS[settings.trainer]
+        opened, trained = train(net, part, (0, first, second), scaled, targets, settings, shuffle, say, progress)
+    say(str(trained))
 
     with _Timer(seconds, "testing"):
-        closed = _closed(fitted.net, targets)
+        closed = _closed(opened, targets)
         steps = len(moment) - second
         open_part, closed_part = part(second, len(moment), steps), part(second, len(moment), steps, closed)
-        one_step = _in_units(predict(fitted.net, open_part.inputs, open_part.state), scalers)
+        one_step = _in_units(predict(opened, open_part.inputs, open_part.state), scalers)
         free_run = _in_units(predict(closed, closed_part.inputs, closed_part.state, steps=steps), scalers)
         measured = {name: columns[name][second:, 0] for name in targets}
         before = {name: columns[name][second - 1 : -1, 0] for name in targets}
@@ -204,8 +222,63 @@ def identify(
             "persistence": _score(measured, before),
         }
     return Identified(
-        fitted.net, scalers, fitted, gradients, moment[second:], measured, one_step, free_run, scores, settings, seconds
+        opened, scalers, trained, gradients, moment[second:], measured, one_step, free_run, scores, settings, seconds
     )
+
+
+def _by_adam(net, part, limits, scaled, targets, settings, key, say, progress) -> tuple[Network, Fitted]:
+    start, first, second = limits
+    training, held_out = part(start, first, settings.window), part(first, second, second - first)
+    epochs = settings.epochs or 6000
+    batch_size = min(settings.batch_size, training.batch[0])
+    updates = epochs * -(-training.batch[0] // batch_size)
+    trainer = Optax(optax.adam(optax.cosine_decay_schedule(settings.learning_rate, updates)), batch_size)
+    say(f"training: Adam, {epochs} epochs of {training.batch[0]} windows of {settings.window} steps")
+    fitted = fit(
+        net,
+        training,
+        losses.MeanSquaredError(),
+        trainer,
+        epochs=epochs,
+        validation=held_out,
+        max_fail=epochs,  # the learning rate falls to zero: the end is part of the recipe
+        key=key,
+        progress=progress,
+    )
+    return fitted.net, fitted
+
+
+def _by_levenberg_marquardt(
+    net, part, limits, scaled, targets, settings, key, say, progress
+) -> tuple[Network, ClosedLoop]:
+    start, first, second = limits
+    held = max(plan(net.topology).longest_delays.values())
+    feedback = {models.measured_name(t): scaled[t] for t in targets}
+    known = {name: scaled[name] for name in net.topology.input_names if name in scaled} | feedback
+
+    def record(begin: int, end: int) -> Sequences:
+        rows = slice(max(begin - held, 0), end)
+        return Sequences({n: s[rows] for n, s in known.items()}, {t: scaled[t][rows] for t in targets})
+
+    horizons = [h for h in settings.horizons if h is None or h <= first - held]
+    epochs = settings.epochs or 50
+    several = "1 network" if settings.restarts == 1 else f"{settings.restarts} networks at once"
+    shown = ", ".join("all" if h is None else str(h) for h in horizons)
+    say(f"training: Levenberg-Marquardt, {several}, {epochs} steps at each horizon: {shown}")
+    found = fit_closed_loop(
+        net,
+        record(start, first),
+        LevenbergMarquardt(restarts=settings.restarts, init_of_restarts=settings.init),
+        horizons,
+        validation=record(first, second),
+        epochs=epochs,
+        key=key,
+        progress=progress,
+    )
+    return found.opened, found
+
+
+_TRAINERS = {"lm": _by_levenberg_marquardt, "adam": _by_adam}
 
 
 class _Timer:
@@ -261,9 +334,10 @@ def _split(count: int, settings: Settings) -> tuple[int, int]:
     first = int(settings.train * count)
     second = first + int(settings.validation * count)
     held = max(*settings.input_delays, *settings.feedback_delays, 0)
-    if first < held + settings.window or second == first:
+    window = settings.window if settings.trainer == "adam" else 1
+    if first < held + window or second == first:
         raise DataError(
-            f"a record of {count} rows is too short: its training part of {first} holds no window of {settings.window} "
+            f"a record of {count} rows is too short: its training part of {first} holds no window of {window} "
             f"steps after {held} rows for the delay state. Pass a shorter window, or bring a longer record."
         )
     return first, second

@@ -11,7 +11,8 @@ import pytest
 import lddn_jax as lddn
 from lddn_jax.__main__ import main
 
-QUICK = ["--epochs", "3", "--hidden", "3", "--window", "20"]
+QUICK = ["--epochs", "3", "--hidden", "3", "--restarts", "2", "--horizons", "1,5,all"]
+ADAM = ["--trainer", "adam", "--epochs", "3", "--hidden", "3", "--window", "20"]
 
 
 @pytest.fixture
@@ -43,6 +44,7 @@ def test_fit_leaves_everything_behind(csv, tmp_path, capsys):
     assert results["gradient_check"]["passed"] is True
     assert results["gradient_check"]["worst"] < 1e-11
     assert results["dtype"] == "float64"
+    assert [stage["horizon"] for stage in results["training"]["stages"]] == [1, 5, None]
     assert results["parameters"] == lddn.load(out / "network.npz").parameter_count
     assert set(results["seconds"]) == {"reading", "gradient_check", "training", "testing", "writing"}
     assert results["test"].keys() == {"one_step", "closed_loop", "persistence", "samples"}
@@ -69,15 +71,17 @@ def test_the_scores_are_those_of_the_saved_network(csv, tmp_path):
     assert results["test"]["closed_loop"]["rmse"] == pytest.approx(expected, rel=1e-10)
 
 
-def test_training_finds_the_system(csv, tmp_path):
-    main(["fit", str(csv), "--inputs", "u", "--targets", "y", "--out", str(tmp_path), "--epochs", "800", *QUICK[2:]])
+@pytest.mark.parametrize("options", [[*ADAM, "--epochs", "800"], [*QUICK, "--epochs", "20"]], ids=["adam", "lm"])
+def test_training_finds_the_system(options, csv, tmp_path):
+    main(["fit", str(csv), "--inputs", "u", "--targets", "y", "--out", str(tmp_path), *options])
     test = json.loads((tmp_path / "results.json").read_text())["test"]
     assert test["one_step"]["rmse"] < 0.05 * test["persistence"]["rmse"]
     assert test["closed_loop"]["r2"] > 0.99
 
 
-def test_several_targets_and_no_inputs(csv, tmp_path):
-    assert main(["fit", str(csv), "--targets", "y,z", "--out", str(tmp_path / "out"), *QUICK]) == 0
+@pytest.mark.parametrize("options", [ADAM, QUICK], ids=["adam", "lm"])
+def test_several_targets_and_no_inputs(options, csv, tmp_path):
+    assert main(["fit", str(csv), "--targets", "y,z", "--out", str(tmp_path / "out"), *options]) == 0
     test = json.loads((tmp_path / "out" / "results.json").read_text())["test"]
     both = test["one_step"]["targets"]
     assert test["one_step"]["rmse"] == pytest.approx(np.sqrt((both["y"]["rmse"] ** 2 + both["z"]["rmse"] ** 2) / 2))
@@ -118,7 +122,7 @@ def test_a_failed_check_is_exit_code_one(tmp_path, capsys, monkeypatch):
         (["fit", "absent.csv", "--targets", "y"], ["absent.csv"]),
         (["fit", "{csv}", "--targets", "yy"], ["yy", "y"]),
         (["fit", "{csv}", "--inputs", "y", "--targets", "y"], ["both an input and a target"]),
-        (["fit", "{csv}", "--inputs", "u", "--targets", "y", "--window", "500"], ["too short", "window"]),
+        (["fit", "{csv}", "--inputs", "u", "--targets", "y", "--trainer", "adam", "--window", "500"], ["too short"]),
         (["fit", "{csv}", "--inputs", "u", "--targets", "y", "--feedback", "0,1"], ["feedback", "positive delays"]),
         (["fit", "{csv}", "--inputs", "u", "--targets", "y", "--delays", "2,1"], ["(1, 2)"]),
         (["fit", "{csv}", "--inputs", "u", "--targets", "y", "--init", "glorrot"], ["glorrot", "glorot"]),
@@ -158,6 +162,8 @@ def test_errors_are_one_clear_line(arguments, words, csv, tmp_path, capsys):
         (["fit", "x.csv", "--targets", "y", "--hidden", "0"], "'0' is not a positive whole number"),
         (["fit", "x.csv", "--targets", "y", "--delays", "1;2"], "whole numbers such as 1,2"),
         (["fit", "x.csv", "--targets", "y", "--learning-rate", "fast"], "positive number"),
+        (["fit", "x.csv", "--targets", "y", "--horizons", "1,5,everything"], "numbers such as 1,5,20,all"),
+        (["fit", "x.csv", "--targets", "y", "--trainer", "sgd"], "'lm', 'adam'"),
         (["maglev", "--stepz", "5"], "--stepz"),
     ],
     ids=lambda case: " ".join(case)[:40] if isinstance(case, list) else "",

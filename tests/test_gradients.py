@@ -82,59 +82,6 @@ def by_autodiff(transfer):
     return blocks(*jax.grad(function, argnums=(0, 1))(net, lddn.zero_state(net.topology)))
 
 
-# --- Jacobians -------------------------------------------------------------------------------------------------------
-
-
-@functools.cache
-def expected_jacobian(case):
-    """By the oracle: (*batch, time, size, parameters) by output, in the order of the flat vector."""
-    found = {}
-    for name in case.topology.outputs:
-        by_block = oracle.gradient(lambda a, name=name: a[name], *case.arguments, wrt=("IW", "LW", "b"))
-        ordered = [by_block[key] for key in sorted(by_block)]  # IW, LW, b, each by name
-        signal = (*case.batch, case.steps, case.topology.sizes[name])
-        flat = np.concatenate([block.reshape(-1, *signal) for block in ordered])
-        found[name] = np.moveaxis(flat, 0, -1)
-    return found
-
-
-@BY_METHOD
-@PART
-def test_jacobian(name, method):
-    case = BY_NAME[name]
-    found = lddn.jacobian(case.net, case.data, METHODS[method])
-    expected = expected_jacobian(case)
-    assert found.keys() == expected.keys()
-    for output, jacobian in expected.items():
-        assert found[output].shape == jacobian.shape
-        distance = np.abs(found[output] - jacobian).max()
-        assert distance <= TOLERANCE[method] * np.abs(jacobian).max(), output
-
-
-@PART
-def test_the_jacobian_is_that_of_the_plain_scan(name):
-    case = BY_NAME[name]
-    inputs, state = case.signals
-    flat, unravel = case.net.ravel()
-    plain = jax.jit(jax.jacfwd(lambda flat: plain_scan(unravel(flat), inputs, state, case.steps)))(flat)
-    for output, jacobian in lddn.jacobian(case.net, case.data).items():
-        np.testing.assert_allclose(jacobian, plain[output], rtol=0, atol=1e-12 * np.abs(plain[output]).max())
-
-
-def test_a_column_of_the_jacobian_has_the_name_of_its_parameter():
-    case = BY_NAME["narx-closed"]
-    names = case.net.parameter_names()
-    column = names.index("LW['h', 'y'] delay 2 [3, 0]")
-    moved = case.weights["LW"]["h", "y"].copy()
-    moved[1, 3, 0] += 1e-6
-    inputs, state = case.signals
-    shifted = lddn.predict(case.net.with_weights(LW={("h", "y"): moved}), inputs, state)["y"]
-    slope = (shifted - lddn.predict(case.net, inputs, state)["y"]) / 1e-6
-    jacobian = lddn.jacobian(case.net, case.data)["y"]
-    assert jacobian.shape[-1] == len(names)
-    np.testing.assert_allclose(jacobian[..., column], slope, atol=1e-5)  # a one-sided difference
-
-
 # --- value_and_grad --------------------------------------------------------------------------------------------------
 
 
@@ -359,8 +306,8 @@ class Broken(lddn.AbstractGradient):
     def linearize(self, net, inputs, state, steps):
         return _Broken(lddn.BPTT().linearize(net, inputs, state, steps))
 
-    def derivatives(self, net, inputs, state, steps):
-        return lddn.BPTT().derivatives(net, inputs, state, steps)
+    def derivatives(self, net, inputs, state, steps, with_state=False):
+        return lddn.BPTT().derivatives(net, inputs, state, steps, with_state)
 
 
 class _Broken(eqx.Module):

@@ -1,6 +1,7 @@
 """The calls: a value with its gradient, a Jacobian, and a simulation that JAX can differentiate by a chosen method."""
 
 import functools
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,15 +11,18 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array
 
 from lddn_jax.delays import DelayState, inputs_as_state
-from lddn_jax.errors import ShapeError
+from lddn_jax.errors import LDDNError, ShapeError
 from lddn_jax.gradients.base import AbstractGradient, AbstractLinearization
 from lddn_jax.gradients.bptt import BPTT
+from lddn_jax.gradients.choice import choose_jacobian
 from lddn_jax.gradients.rtrl import RTRL
 from lddn_jax.losses import AbstractLoss, check_no_nan
 from lddn_jax.network import Network, assemble
 from lddn_jax.signals import Signals, as_signals
 from lddn_jax.simulate import batch_axes, prepare
 from lddn_jax.topology import Topology
+
+_logger = logging.getLogger("lddn_jax")
 
 
 def value_and_grad(
@@ -56,22 +60,54 @@ def value_and_grad(
     return value, gradient
 
 
-def jacobian(net: Network, data: Any, method: AbstractGradient | None = None) -> dict[str, Array]:
+def jacobian(
+    net: Network,
+    data: Any,
+    method: AbstractGradient | str | None = None,
+    *,
+    with_state: bool = False,
+    return_neglected: bool = False,
+) -> Any:
     """Returns ∂(outputs)/∂(flat parameters), `(*batch, time, size, parameters)` by output layer.
 
     Args:
         net: The network; the last axis has the order of `net.ravel()` and `net.parameter_names()`.
         data: `Sequences`; targets only tell the number of steps of a network without inputs.
-        method: How to differentiate; `RTRL()` if None.
+        method: How to differentiate; `RTRL()` if None. "auto" takes `RTRL()` or `BPTT()`, whichever costs fewer
+            operations, and logs which (logger "lddn_jax", level INFO); `lddn.choose_jacobian` tells beforehand.
+        with_state: Whether the delay state is differentiated too: the last axis goes on with its elements, sources in
+            the order of their names, each `(longest delay, size)` flattened.
+        return_neglected: Whether to return also, by output layer, a bound on the Euclidean norm of what each row
+            neglects, `(*batch, time, size)`: for `BPTT(window=...)`; zero for a method that neglects nothing.
 
     Raises:
         ShapeError: If names or shapes do not fit the topology.
+        LDDNError: If the method is unknown, or a bound is asked of a method that has none.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, lddn_jax as lddn
+        >>> topology = lddn.Topology([lddn.Input("u", 1)], [lddn.Layer("y", 1, transfer="linear", bias=False)],
+        ...     [lddn.Connection("u", to="y"), lddn.Connection("y", to="y", delays=(1,))], ["y"])
+        >>> net = lddn.Network(topology, init="zeros").with_weights(LW={("y", "y"): [[[0.5]]]})
+        >>> data = lddn.Sequences(jnp.ones((9, 1)), jnp.ones((9, 1)))
+        >>> full = lddn.jacobian(net, data)["y"][..., 0]  # ∂y/∂IW
+        >>> rows, neglected = lddn.jacobian(net, data, lddn.BPTT(window=2), return_neglected=True)
+        >>> bool(jnp.all(jnp.abs(full - rows["y"][..., 0]) <= neglected["y"])), float(neglected["y"][8, 0])
+        (True, 0.12109375)
     """
+    if isinstance(method, str) and method != "auto":
+        raise LDDNError(f'method={method!r} is unknown: write "auto", or an object such as lddn.RTRL() or lddn.BPTT().')
     steps = None
     if not net.topology.inputs and data.targets is not None:
         sizes = {name: net.topology.sizes[name] for name in net.topology.outputs}
         steps = next(iter(as_signals("target", data.targets, sizes, net.dtype).values())).shape[-2]
-    return (method or RTRL()).jacobian(net, data.inputs, data.state, steps=steps)
+    if isinstance(method, str):
+        choice = choose_jacobian(net.topology, prepare(net, data.inputs, data.state, steps)[-1])
+        _logger.info("jacobian by %s", choice)
+        method = choice.method
+    return (method or RTRL()).jacobian(
+        net, data.inputs, data.state, steps=steps, with_state=with_state, return_neglected=return_neglected
+    )
 
 
 def prepare_data(loss: AbstractLoss, net: Network, data: Any) -> tuple[Signals, Signals, DelayState, Any, int]:

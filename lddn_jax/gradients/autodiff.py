@@ -8,12 +8,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
 from lddn_jax import transfer
 from lddn_jax.contraction import einsum
 from lddn_jax.delays import DelayState, extend, last, tap
-from lddn_jax.gradients.base import AbstractGradient, AbstractLinearization
+from lddn_jax.gradients.base import AbstractGradient, AbstractLinearization, over_sequences
 from lddn_jax.network import Network
 from lddn_jax.plan import plan
 from lddn_jax.signals import Signals
@@ -28,15 +29,23 @@ class Autodiff(AbstractGradient):
         a, pull = jax.vjp(lambda net, state: plain_scan(net, inputs, state, steps), net, state)
         return _AutodiffLinearization(a, pull)
 
-    def derivatives(self, net: Network, inputs: Signals, state: DelayState, steps: int) -> dict[str, Array]:
+    def derivatives(
+        self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
+    ) -> dict[str, Array]:
         """Runs `jax.jacfwd`."""
         flat, unravel = net.ravel()
 
-        def outputs(flat):
-            a = plain_scan(unravel(flat), inputs, state, steps)
-            return {name: a[name] for name in net.topology.outputs}
+        def one_sequence(inputs, state):
+            start, to_state = ravel_pytree(state)
 
-        return jax.jacfwd(outputs)(flat)
+            def outputs(x):
+                moved = to_state(x[flat.size :]) if with_state else state
+                a = plain_scan(unravel(x[: flat.size]), inputs, moved, steps)
+                return {name: a[name] for name in net.topology.outputs}
+
+            return jax.jacfwd(outputs)(jnp.concatenate([flat, start]) if with_state and start.size else flat)
+
+        return over_sequences(one_sequence, inputs, state)
 
 
 class _AutodiffLinearization(AbstractLinearization):

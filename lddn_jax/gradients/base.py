@@ -10,7 +10,8 @@ derivatives along with the simulation. Either one gives the other:
 """
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -19,7 +20,7 @@ from jaxtyping import Array
 
 from lddn_jax.contraction import einsum
 from lddn_jax.delays import DelayState, state_sizes
-from lddn_jax.errors import ShapeError
+from lddn_jax.errors import LDDNError, ShapeError
 from lddn_jax.network import Network
 from lddn_jax.signals import Signals, as_signals
 from lddn_jax.simulate import batch_axes, prepare
@@ -60,8 +61,29 @@ class AbstractGradient(eqx.Module):
         """Simulates, and keeps what `pullback` needs; arguments as `lddn_jax.simulate.prepare` returns them."""
 
     @abc.abstractmethod
-    def derivatives(self, net: Network, inputs: Signals, state: DelayState, steps: int) -> dict[str, Array]:
-        """Returns ∂(outputs)/∂(flat parameters) by output layer; arguments as `prepare` returns them."""
+    def derivatives(
+        self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
+    ) -> dict[str, Array]:
+        """Returns ∂(outputs)/∂x by output layer; arguments as `prepare` returns them.
+
+        x is the flat parameters, followed by the elements of the sequence's own delay state if `with_state`.
+        """
+
+    def bounded_derivatives(
+        self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Returns the same, and a bound on the Euclidean norm of what each row neglects, `(*batch, time, size)`.
+
+        Raises:
+            LDDNError: If the method truncates without knowing what it neglects.
+        """
+        if self.truncated:
+            raise LDDNError(
+                f"{self.name} cannot say how much it neglects. Write lddn.BPTT(window=...), which can, or a method "
+                "that neglects nothing, such as lddn.RTRL()."
+            )
+        found = self.derivatives(net, inputs, state, steps, with_state)
+        return found, {name: jnp.zeros(jacobian.shape[:-1], net.dtype) for name, jacobian in found.items()}
 
     def pullback(
         self, net: Network, inputs, state: Mapping | None, cotangents, *, steps: int | None = None
@@ -96,13 +118,33 @@ class AbstractGradient(eqx.Module):
         return _pullback(self, net, inputs, state, steps, cotangents)
 
     def jacobian(
-        self, net: Network, inputs, state: Mapping | None = None, *, steps: int | None = None
-    ) -> dict[str, Array]:
+        self,
+        net: Network,
+        inputs,
+        state: Mapping | None = None,
+        *,
+        steps: int | None = None,
+        with_state: bool = False,
+        return_neglected: bool = False,
+    ) -> Any:
         """Returns ∂(outputs)/∂(flat parameters), `(*batch, time, size, parameters)` by output layer.
 
-        The order of the last axis is that of `net.ravel()`; other arguments are those of `simulate`.
+        Args:
+            net: The network; the order of the last axis is that of `net.ravel()`.
+            inputs: As for `simulate`.
+            state: As for `simulate`.
+            steps: As for `simulate`.
+            with_state: Whether the delay state is differentiated too: the last axis goes on with its elements, sources
+                in the order of their names, each `(longest delay, size)` flattened.
+            return_neglected: Whether to return also, by output layer, a bound on the Euclidean norm of what each row
+                neglects, `(*batch, time, size)`: zero for a method that neglects nothing.
+
+        Raises:
+            ShapeError: If a name or shape does not fit.
+            LDDNError: If the bound is asked of a method that has none.
         """
-        return _jacobian(self, net, *prepare(net, inputs, state, steps))
+        found = _jacobian(self, net, *prepare(net, inputs, state, steps), with_state, return_neglected)
+        return found if return_neglected else found[0]
 
 
 @jax.jit(static_argnames="steps")
@@ -110,16 +152,27 @@ def _pullback(method, net, inputs, state, steps, cotangents):
     return method.linearize(net, inputs, state, steps).pullback(cotangents)
 
 
-@jax.jit(static_argnames="steps")
-def _jacobian(method, net, inputs, state, steps):
-    return method.derivatives(net, inputs, state, steps)
+@jax.jit(static_argnames=("steps", "with_state", "bounded"))
+def _jacobian(method, net, inputs, state, steps, with_state, bounded):
+    if bounded:
+        return method.bounded_derivatives(net, inputs, state, steps, with_state)
+    return method.derivatives(net, inputs, state, steps, with_state), None
+
+
+def over_sequences(function: Callable[..., Any], inputs: Signals, state: DelayState) -> Any:
+    """Calls a function of one sequence's inputs and state for all of them."""
+    for _ in batch_axes(inputs, state):
+        function = jax.vmap(function)
+    return function(inputs, state)
 
 
 class AbstractAdjoint(AbstractGradient):
     """A method that is written as a pullback; its Jacobian takes one pullback for each output element."""
 
-    def derivatives(self, net: Network, inputs: Signals, state: DelayState, steps: int) -> dict[str, Array]:
-        """Returns ∂(outputs)/∂(flat parameters), one pullback for each output element and time step."""
+    def derivatives(
+        self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
+    ) -> dict[str, Array]:
+        """Returns ∂(outputs)/∂x, one pullback for each output element and time step."""
 
         def one_sequence(inputs, state):
             linearization = self.linearize(net, inputs, state, steps)
@@ -129,7 +182,9 @@ class AbstractAdjoint(AbstractGradient):
 
                 def row(k):
                     one = jnp.zeros(steps * size, net.dtype).at[k].set(1).reshape(steps, size)
-                    return linearization.pullback({name: one})[0].ravel()[0]
+                    gradient, before = linearization.pullback({name: one})
+                    pieces = [before[source].ravel() for source in sorted(before)] if with_state else []
+                    return jnp.concatenate([gradient.ravel()[0], *pieces])
 
                 # A few at a time: all at once would hold a whole backward pass for every output element.
                 found = jax.lax.map(row, jnp.arange(steps * size), batch_size=64)
@@ -137,10 +192,7 @@ class AbstractAdjoint(AbstractGradient):
 
             return {name: rows(name) for name in net.topology.outputs}
 
-        batch = batch_axes(inputs, state)
-        for _ in batch:
-            one_sequence = jax.vmap(one_sequence)
-        return one_sequence(inputs, state)
+        return over_sequences(one_sequence, inputs, state)
 
 
 class AbstractForward(AbstractGradient):
@@ -167,9 +219,11 @@ class AbstractForward(AbstractGradient):
         a, _ = self.sensitivities(net, inputs, state, steps, (), with_state=False)
         return _ForwardLinearization(a, self, net, inputs, state, steps)
 
-    def derivatives(self, net: Network, inputs: Signals, state: DelayState, steps: int) -> dict[str, Array]:
-        """Returns ∂(outputs)/∂(flat parameters) from one run of the method."""
-        return self.sensitivities(net, inputs, state, steps, net.topology.outputs, with_state=False)[1]
+    def derivatives(
+        self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
+    ) -> dict[str, Array]:
+        """Returns ∂(outputs)/∂x from one run of the method."""
+        return self.sensitivities(net, inputs, state, steps, net.topology.outputs, with_state)[1]
 
 
 class _ForwardLinearization(AbstractLinearization):

@@ -17,16 +17,18 @@ De Jesús & Hagan (2007), section III; the recursion in n̄ needs no sensitiviti
 """
 
 import math
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from lddn_jax import transfer
 from lddn_jax.contraction import einsum
 from lddn_jax.delays import DelayState
 from lddn_jax.errors import LDDNError
-from lddn_jax.gradients.base import AbstractAdjoint, AbstractLinearization
+from lddn_jax.gradients.base import AbstractAdjoint, AbstractLinearization, over_sequences
 from lddn_jax.gradients.gather import parameter_gradient, state_gradient
 from lddn_jax.gradients.segments import (
     Adjoint,
@@ -40,7 +42,8 @@ from lddn_jax.gradients.segments import (
     longest_held,
     square_root,
 )
-from lddn_jax.layout import from_lanes, to_lanes
+from lddn_jax.gradients.window import windowed
+from lddn_jax.layout import Values, from_lanes, to_lanes
 from lddn_jax.network import Network
 from lddn_jax.plan import plan
 from lddn_jax.recursion import prepare
@@ -58,9 +61,12 @@ class BPTT(AbstractAdjoint):
         horizon: Truncates: time is cut into windows of so many steps, and n̄ is not passed from a window to the one
             before. The gradient is another one, which `check_gradients` compares with the full one; it is meant for
             first-order training on long records. None is the full gradient.
+        window: For `jacobian`: how many lags each row goes back at least, all rows in parallel. What is neglected has a
+            known bound, `jacobian(..., return_neglected=True)`. None goes back to the first step. Gradients are always
+            full.
 
     Raises:
-        LDDNError: If a number is not positive, or both are given and cut time at different steps.
+        LDDNError: If a number is not positive, or two are given that contradict each other.
 
     Example:
         >>> import jax.numpy as jnp, lddn_jax as lddn
@@ -74,9 +80,14 @@ class BPTT(AbstractAdjoint):
 
     checkpoint: int | str | None = eqx.field(default=None, static=True)
     horizon: int | None = eqx.field(default=None, static=True)
+    window: int | None = eqx.field(default=None, static=True)
 
     def __check_init__(self):
-        for what, given, word in (("checkpoint", self.checkpoint, "sqrt"), ("horizon", self.horizon, None)):
+        for what, given, word in (
+            ("checkpoint", self.checkpoint, "sqrt"),
+            ("horizon", self.horizon, None),
+            ("window", self.window, None),
+        ):
             if given is None or (word and given == word):
                 continue
             if isinstance(given, bool) or not isinstance(given, int) or given < 1:
@@ -86,6 +97,11 @@ class BPTT(AbstractAdjoint):
             raise LDDNError(
                 f"BPTT(checkpoint={self.checkpoint!r}, horizon={self.horizon!r}): both cut time, and at different "
                 f"steps. Write BPTT(checkpoint={self.horizon}, horizon={self.horizon})."
+            )
+        if self.horizon is not None and self.window is not None:
+            raise LDDNError(
+                f"BPTT(horizon={self.horizon!r}, window={self.window!r}): horizon truncates gradients, window "
+                "Jacobians alone. Give one of them."
             )
 
     @property
@@ -111,6 +127,30 @@ class BPTT(AbstractAdjoint):
             where = cut(steps, length, longest_held(net), truncated=self.truncated, uneven=not self.truncated)
         return _BPTTLinearization(from_lanes(a, batch), net, forward, where, batch)
 
+    def derivatives(
+        self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
+    ) -> dict[str, Array]:
+        """Returns ∂(outputs)/∂x, one backward pass for each output element and time step."""
+        if self.window is None:
+            return super().derivatives(net, inputs, state, steps, with_state)
+        return self.bounded_derivatives(net, inputs, state, steps, with_state)[0]
+
+    def bounded_derivatives(
+        self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Returns the same, and a bound on the Euclidean norm of what each row neglects."""
+        window = self.window
+        if window is None:
+            return super().bounded_derivatives(net, inputs, state, steps, with_state)
+
+        def one_sequence(inputs, state):
+            inputs, state = to_lanes(inputs), to_lanes(state)
+            n, a = run(net, inputs, state, steps, (1,))
+            forward = Kept(n, inputs | a, state).ready()
+            return windowed(net, lambda lanes: _recursion(net, lanes), forward, steps, window, with_state)
+
+        return over_sequences(one_sequence, inputs, state)
+
 
 class _BPTTLinearization(AbstractLinearization):
     a: Signals
@@ -127,7 +167,18 @@ class _BPTTLinearization(AbstractLinearization):
 
 
 def _adjoint(net: Network, lanes: int) -> Adjoint:
-    """Returns the recursion over one segment, with all that depends on the network only done before."""
+    """Returns a segment's backward pass, with all that depends on the network only done before."""
+    recursion = _recursion(net, lanes)
+
+    def adjoint(n, signals, before, cotangents, future):
+        n_bar = recursion(n, signals, cotangents, future)
+        return parameter_gradient(net, signals, before, n_bar), ahead(future, n_bar)
+
+    return adjoint
+
+
+def _recursion(net: Network, lanes: int) -> Callable[[Values, Values, Values, Values], Values]:
+    """Returns the recursion in n̄ over one segment."""
     topology = net.topology
     functions = {layer.name: transfer.get(layer.transfer) for layer in topology.layers}
     nothing = {layer.name: jnp.zeros((1, layer.size, 1), net.dtype) for layer in topology.layers}
@@ -142,8 +193,8 @@ def _adjoint(net: Network, lanes: int) -> Adjoint:
         n, a = now
         return functions[name].times_slope(functions[name].slope_in_lanes(n, a), a_bar, transpose=True)
 
-    def adjoint(n, signals, before, cotangents, future):
-        _, n_bar = recursion(
+    def n_bar(n, signals, cotangents, future):
+        return recursion(
             node,
             known={},
             drive=nothing | cotangents,
@@ -151,7 +202,6 @@ def _adjoint(net: Network, lanes: int) -> Adjoint:
             before=future,
             steps=next(iter(n.values())).shape[0],
             reverse=True,
-        )
-        return parameter_gradient(net, signals, before, n_bar), ahead(future, n_bar)
+        )[1]
 
-    return adjoint
+    return n_bar

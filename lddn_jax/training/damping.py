@@ -27,6 +27,7 @@ from lddn_jax.contraction import einsum
 from lddn_jax.errors import LDDNError
 
 TRIALS = 100  # of one step; reached only where mu_max is out of reach
+SMALLEST = 1e-20  # of μ, so that it can rise again within a few trials
 
 
 class Normal(eqx.Module):
@@ -179,11 +180,10 @@ def damped_step(
         accepted = jnp.isfinite(there) & jnp.all(jnp.isfinite(step)) & (there < value)
         expected = jnp.sum(step * (trial.mu * D * D * step - normal.JTe))
         mu, nu = follow(settings, trial.mu, trial.nu, accepted, (value - there) / expected)
-        smallest = jnp.asarray(jnp.finfo(x.dtype).tiny, x.dtype) ** 0.5  # so that μ can rise again
         return Trial(
             jnp.where(accepted, x + step, x),
             jnp.where(accepted, there, value),
-            jnp.maximum(jnp.where(jnp.isfinite(mu), mu, jnp.asarray(jnp.inf, x.dtype)), smallest),
+            jnp.maximum(jnp.where(jnp.isfinite(mu), mu, jnp.asarray(jnp.inf, x.dtype)), SMALLEST),
             nu,
             trial.rejected + (~accepted).astype(trial.rejected.dtype),
             accepted,

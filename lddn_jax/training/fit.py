@@ -92,6 +92,7 @@ class Fitted:
         best_epoch: The number of steps after which `net` was reached.
         best_restart: Which of several networks it is; 0 where there is one.
         stop_reasons: Those of all of them.
+        restarts: All of their networks, stacked, to go on from: pass them to `fit`. None where there is one.
     """
 
     net: Network
@@ -101,6 +102,7 @@ class Fitted:
     best_epoch: int
     best_restart: int = 0
     stop_reasons: tuple[str, ...] = ()
+    restarts: Network | None = None
 
     def __str__(self):
         history = self.history.of(self.best_restart)
@@ -135,7 +137,7 @@ def fit(
     """Trains a network.
 
     Args:
-        net: Where to start.
+        net: Where to start. With restarts either one network, beside which others are drawn, or as many, stacked.
         data: `Sequences` to train on.
         loss: From `lddn_jax.losses`.
         trainer: For example `Optax(optax.adam(1e-3))`.
@@ -222,6 +224,7 @@ def fit(
         _logger.warning("training stopped after %d epochs: %s.", run.best[1], STOP_REASONS["non_finite"])
     history = History(_columns(rows, several))
     pick = (lambda leaf: leaf[best]) if several else (lambda leaf: leaf)
+    each = [jax.tree.map(lambda leaf, k=k: leaf[k], r.best[0]) for k, r in enumerate(runs)] if several else []
     return Fitted(
         jax.tree.map(pick, run.best[0]),
         jax.tree.map(pick, state),
@@ -230,6 +233,7 @@ def fit(
         run.best[1],
         best,
         tuple(r.reason for r in runs),
+        jax.tree.map(lambda *leaves: jnp.stack(leaves), *each) if several else None,
     )
 
 

@@ -152,7 +152,16 @@ class LevenbergMarquardt(AbstractTrainer):
         return "mu_max" if info["mu"] > self.mu_max else None
 
     def starts(self, net: Network, key: Array) -> Any:
-        """Returns `restarts` networks, stacked: the given one, and others with first weights of their own."""
+        """Returns `restarts` networks, stacked: the given one, and others with first weights of their own.
+
+        Raises:
+            LDDNError: If stacked networks are given, but not as many.
+        """
+        given = sum(leaf.size for leaf in jax.tree.leaves(net)) // max(net.parameter_count, 1)
+        if given != 1:
+            if given != self.restarts:
+                raise LDDNError(f"restarts={self.restarts}, but {given} networks are stacked; write restarts={given}.")
+            return net
         keys = jax.random.split(key, self.restarts - 1)
         others = [Network(net.topology, key=k, init=self.init_of_restarts, dtype=net.dtype) for k in keys]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), net, *others)

@@ -1,0 +1,278 @@
+"""From a network that is good one step ahead to one that runs free: training over longer and longer horizons.
+
+A NARX network trained with its loop open sees measured values only, and often explodes when it is fed its own: small
+errors, which training never showed it, add up. The cure is to train it closed, but a long free run of a bad network is
+a wild function of its weights. So the horizon grows: with horizon h the record is cut into windows of h steps, each
+starts from measured values and then runs free. h = 1 is training with the loop open; in the end one window is the
+whole record.
+
+Several networks can be trained side by side (`LevenbergMarquardt(restarts=R)`). All of them go through all horizons,
+and the one with the smallest free-run error is returned: on records that were held out, if there are any, since the
+error on those it was trained on says little about where a free run leads in new territory.
+
+Su, McAvoy & Werbos (1992), Ind. Eng. Chem. Res. 31(5); Hagan et al., *Neural Network Design*, 2nd ed., ch. 27.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array
+
+from lddn_jax.data.sequences import Sequences, windows
+from lddn_jax.errors import DataError, LDDNError
+from lddn_jax.gradients.base import AbstractGradient
+from lddn_jax.losses import AbstractLoss, MeanSquaredError
+from lddn_jax.network import Network, close_loop, open_loop
+from lddn_jax.plan import plan
+from lddn_jax.signals import Signals, as_signals
+from lddn_jax.simulate import predict
+from lddn_jax.training.base import AbstractTrainer
+from lddn_jax.training.fit import Fitted, History, fit
+
+_logger = logging.getLogger("lddn_jax")
+
+EXPLODED = 100.0  # times the range of the targets: a free run that far off has left what it models
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one horizon led to.
+
+    Attributes:
+        horizon: Steps that a window runs free; None for the whole record.
+        fitted: What training returned.
+        best_restart: Which of several networks has the smallest free-run error.
+        open_loop: RMSE one step ahead, of the best network so far.
+        closed_loop: RMSE of its free run; NaN if that diverged.
+        diverged_at: The first step of the free run that is not finite or far outside of the targets; None if there is
+            none.
+        seconds: Time that this horizon took.
+    """
+
+    horizon: int | None
+    fitted: Fitted
+    best_restart: int
+    open_loop: float
+    closed_loop: float
+    diverged_at: int | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ClosedLoop:
+    """What `fit_closed_loop` returned; print it to read the table.
+
+    Attributes:
+        net: The network with its loop closed.
+        stages: One for each horizon.
+        loops: Output by the input that carried its measured values.
+    """
+
+    net: Network
+    stages: tuple[Stage, ...]
+    loops: Mapping[str, str]
+
+    @property
+    def opened(self) -> Network:
+        """The same weights with the loop open, to predict one step ahead."""
+        net = self.net
+        for input, output in self.loops.items():
+            net = open_loop(net, output=output, input=input)
+        return net
+
+    @property
+    def history(self) -> History:
+        """The history of the returned network, all horizons joined: those of `Fitted.history`, and `horizon`.
+
+        `horizon` is NaN for the whole record.
+        """
+        restart = self.stages[-1].best_restart
+        parts = [stage.fitted.history.of(restart) for stage in self.stages]
+        columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0] if name != "seconds"}
+        horizons = [np.nan if stage.horizon is None else float(stage.horizon) for stage in self.stages]
+        columns["horizon"] = np.repeat(horizons, [len(part["loss"]) for part in parts])
+        before = np.cumsum([0.0, *(stage.seconds for stage in self.stages)])
+        seconds = [start + part["seconds"] for start, part in zip(before, parts, strict=False)]
+        return History(columns | {"seconds": np.concatenate(seconds)})
+
+    def __str__(self):
+        lines = [f"{'horizon':>8}{'epochs':>8}{'open loop':>13}{'closed loop':>14}{'seconds':>9}  stopped by"]
+        for s in self.stages:
+            closed = f"{s.closed_loop:14.6g}" if s.diverged_at is None else f"diverged@{s.diverged_at}".rjust(14)
+            horizon = "all" if s.horizon is None else s.horizon
+            epochs = len(s.fitted.history["loss"])
+            lines.append(f"{horizon:>8}{epochs:>8}{s.open_loop:13.6g}{closed}{s.seconds:9.1f}  {s.fitted.stop_reason}")
+        return "\n".join(lines)
+
+
+def fit_closed_loop(
+    net: Network,
+    data: Any,
+    trainer: AbstractTrainer,
+    horizons: Sequence[int | None] = (1, 2, 5, 20, None),
+    *,
+    loss: AbstractLoss | None = None,
+    loops: Mapping[str, str] | None = None,
+    validation: Any = None,
+    epochs: int | Sequence[int] = 50,
+    gradient: AbstractGradient | None = None,
+    key: Array | None = None,
+    progress: bool | None = None,
+) -> ClosedLoop:
+    """Trains a network open loop first, then closed over longer and longer horizons.
+
+    Args:
+        net: The network with its loop open.
+        data: `Sequences` of whole records, measured outputs among the inputs. Their first samples, as many as the
+            longest delay, fill the first delay state.
+        trainer: For example `LevenbergMarquardt(restarts=8)`.
+        horizons: Steps that windows run free, growing; None for the whole record.
+        loss: `MeanSquaredError()` if None.
+        loops: The output layer of each input that carries its measured values. By default inputs named
+            `measured_y` belong to output `y`, as `lddn_jax.models.narx` names them.
+        validation: Records that choose among restarts; the training records if None.
+        epochs: The largest number of steps of the trainer, for each horizon or one for all.
+        gradient: As in `fit`.
+        key: As in `fit`.
+        progress: As in `fit`.
+
+    Returns:
+        `ClosedLoop`: the network with its loop closed, and for each horizon the error one step ahead and in a free run
+        over the whole of the records. A free run that diverges is flagged with its first such step.
+
+    Raises:
+        LDDNError: If no input is the measurement of an output, or horizons make no sense.
+        DataError: If a record is too short, or a measured value is missing.
+
+    Example:
+        >>> import jax, lddn_jax as lddn, jax.numpy as jnp
+        >>> net = lddn.Network(lddn.models.narx({"u": 1}, {"y": 1}, hidden=2), key=jax.random.key(0))
+        >>> u = jax.random.normal(jax.random.key(1), (80, 1))
+        >>> y = jnp.concatenate([jnp.zeros_like(u[:1]), jnp.tanh(u[:-1])])
+        >>> data = lddn.Sequences({"u": u, "measured_y": y}, y)
+        >>> found = lddn.fit_closed_loop(net, data, lddn.LevenbergMarquardt(allow_float32=True), (1, None), epochs=5)
+        >>> [stage.horizon for stage in found.stages]
+        [1, None]
+
+    Su, McAvoy & Werbos (1992).
+    """
+    loops = _loops(net, loops)
+    horizons, counts = _horizons(horizons, epochs)
+    closed = net
+    for input, output in loops.items():
+        closed = close_loop(closed, output=output, input=input)
+    records = _records(net, loops, data, "data")
+    judged = records if validation is None else _records(net, loops, validation, "validation")
+    alone = _cut(closed, judged, 1), _cut(closed, judged, None)
+    loss = loss or MeanSquaredError()
+
+    stages: list[Stage] = []
+    best, nets = closed, closed
+    for horizon, count in zip(horizons, counts, strict=True):
+        _logger.info("fit_closed_loop: horizon %s", horizon)
+        fitted = fit(
+            nets,
+            _cut(closed, records, horizon),
+            loss,
+            trainer,
+            gradient=gradient,
+            epochs=count,
+            key=key,
+            progress=progress,
+        )
+        nets = fitted.restarts if fitted.restarts is not None else fitted.net
+        candidates = _unstacked(nets, trainer.restarts)
+        scores = [_errors(candidate, *alone) for candidate in candidates]
+        chosen = int(np.argmin([np.inf if diverged is not None else closed for _, closed, diverged in scores]))
+        best = candidates[chosen]
+        stages.append(Stage(horizon, fitted, chosen, *scores[chosen], float(fitted.history["seconds"][-1])))
+    return ClosedLoop(best, tuple(stages), loops)
+
+
+def diverged_at(predicted: Signals, targets: Signals) -> int | None:
+    """Returns the first step at which an output is not finite or far outside of the targets, in any sequence.
+
+    Args:
+        predicted: `(*batch, time, size)` by output layer.
+        targets: Likewise; NaN where missing.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> diverged_at({"y": jnp.array([[0.1], [2.0], [1e6]])}, {"y": jnp.array([[0.0], [1.0], [1.0]])})
+        2
+    """
+    first = []
+    for name, target in targets.items():
+        target, found = np.asarray(target), np.asarray(predicted[name])
+        low, high = np.nanmin(target), np.nanmax(target)
+        reach = EXPLODED * max(high - low, np.finfo(target.dtype).tiny)
+        gone = ~np.isfinite(found) | (np.abs(found - (low + high) / 2) > reach)
+        steps = np.flatnonzero(gone.any(axis=tuple(k for k in range(gone.ndim) if k != gone.ndim - 2)))
+        first += [int(steps[0])] if steps.size else []
+    return min(first, default=None)
+
+
+def _errors(net: Network, single: Sequences, whole: Sequences) -> tuple[float, float, int | None]:
+    """RMSE one step ahead and of the free run, and where that diverged."""
+
+    def rmse(data):
+        outputs = predict(net, data.inputs, data.state, steps=data.steps)
+        squares = [np.asarray(data.targets[name] - outputs[name]) ** 2 for name in data.targets]
+        with np.errstate(over="ignore"):
+            mean = np.nanmean(np.concatenate([s.ravel() for s in squares]))
+        return float(np.sqrt(mean)), outputs
+
+    one, (free, outputs) = rmse(single)[0], rmse(whole)
+    diverged = diverged_at(outputs, whole.targets)
+    return one, float("nan") if diverged is not None else free, diverged
+
+
+def _cut(closed: Network, records: tuple[Signals, Signals], length: int | None) -> Sequences:
+    inputs, targets = records
+    held = max(plan(closed.topology).longest_delays.values(), default=0)
+    steps = next(iter(targets.values())).shape[-2]
+    return windows(closed.topology, inputs, targets, length=max(steps - held, 0) if length is None else length)
+
+
+def _records(net: Network, loops: Mapping[str, str], data: Any, what: str) -> tuple[Signals, Signals]:
+    """Inputs without the measured ones, and targets, checked."""
+    sizes = net.topology.sizes
+    if data.targets is None:
+        raise DataError(f"fit_closed_loop: {what} has no targets.")
+    inputs = as_signals("input", data.inputs, {name: sizes[name] for name in net.topology.input_names}, net.dtype)
+    targets = as_signals("target", data.targets, {name: sizes[name] for name in net.topology.outputs}, net.dtype)
+    return {name: signal for name, signal in inputs.items() if name not in loops}, targets
+
+
+def _loops(net: Network, given: Mapping[str, str] | None) -> dict[str, str]:
+    topology = net.topology
+    if given is None:
+        given = {f"measured_{name}": name for name in topology.outputs if f"measured_{name}" in topology.input_names}
+    if not given:
+        raise LDDNError(
+            f"fit_closed_loop: none of the inputs {sorted(topology.input_names)} is the measurement of one of the "
+            f"outputs {list(topology.outputs)}. Say which is, for example "
+            f"loops={{'measured': {topology.outputs[0]!r}}}."
+        )
+    return dict(given)
+
+
+def _horizons(horizons: Sequence[int | None], epochs: int | Sequence[int]) -> tuple[list[int | None], list[int]]:
+    horizons = list(horizons)
+    counts = [epochs] * len(horizons) if isinstance(epochs, int) else list(epochs)
+    fit = all(h is None or (isinstance(h, int) and not isinstance(h, bool) and h > 0) for h in horizons)
+    if not horizons or not fit or len(counts) != len(horizons):
+        raise LDDNError(
+            f"fit_closed_loop: horizons={horizons!r} with epochs={epochs!r}; needed are positive numbers of steps, or "
+            "None for the whole record, and one number of epochs for all or one for each: "
+            "horizons=(1, 5, 20, None), epochs=50."
+        )
+    return horizons, counts
+
+
+def _unstacked(nets: Network, count: int) -> list[Network]:
+    return [nets] if count == 1 else [jax.tree.map(lambda leaf, k=k: leaf[k], nets) for k in range(count)]

@@ -1,0 +1,488 @@
+"""Gauss-Newton pieces, Levenberg-Marquardt, restarts, and training over growing horizons."""
+
+import dataclasses
+import importlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import scipy.optimize
+from networks import BY_NAME, declare
+
+import lddn_jax as lddn
+from lddn_jax import losses
+from lddn_jax.gradients.columns import Columns
+from lddn_jax.training import damping
+from lddn_jax.training.closed_loop import diverged_at
+from lddn_jax.training.fit import STOP_REASONS
+
+SSE, MSE = losses.SumSquaredError(), losses.MeanSquaredError()
+PART = pytest.mark.parametrize("name", ["awkward", "autonomous", "softmax-in-a-loop", "long-delays-in-a-ring"])
+
+
+def problem(seed: int = 0, steps: int = 60, share: float = 1.0) -> tuple[lddn.Network, lddn.Sequences]:
+    """A small closed NARX network, and data that another one of its kind has made; `share` of the way from that one."""
+    topology = declare("u:1", "h:3:tanh y:1:linear", "u>h@1 y>h@1,2 h>y", "y")
+    teacher, other = (lddn.Network(topology, key=jax.random.key(seed + k)) for k in (1, 2))
+    u = jax.random.normal(jax.random.key(seed), (steps, 1))
+    net = jax.tree.map(lambda a, b: (1 - share) * a + share * b, teacher, other)
+    return net, lddn.Sequences(u, lddn.predict(teacher, u))
+
+
+# --- JᵀJ, Jᵀe, eᵀe ---------------------------------------------------------------------------------------------------
+
+
+def dense(net, data, loss):
+    """The same by definition: the plain scan's Jacobian, residuals by the loss, one product."""
+    rows = lddn.jacobian(net, data, lddn.Autodiff())
+    outputs = lddn.predict(net, data.inputs, data.state, steps=data.steps)
+    residuals = loss.residuals(outputs, data.targets, data.weights)
+    one_more = loss.residuals({k: v + 1 for k, v in outputs.items()}, data.targets, data.weights)
+    root = {k: residuals[k] - one_more[k] for k in outputs}
+    J = np.concatenate([(-root[k][..., None] * rows[k]).reshape(-1, net.parameter_count) for k in outputs])
+    e = np.concatenate([np.ravel(residuals[k]) for k in outputs])
+    return J.T @ J, J.T @ e, e @ e
+
+
+def awkward_data(case):
+    """With error weights and a missing target."""
+    targets = {k: t.at[..., 2, 0].set(jnp.nan) for k, t in case.data.targets.items()}
+    weights = {k: jnp.linspace(0.5, 2, case.steps)[:, None] for k in case.topology.outputs}
+    return dataclasses.replace(case.data, targets=targets, weights=weights)
+
+
+@pytest.mark.parametrize("method", [None, lddn.BPTT(), lddn.Autodiff()], ids=["RTRL", "BPTT", "Autodiff"])
+@PART
+def test_streamed_is_dense(name, method):
+    case = BY_NAME[name]
+    data, loss = (
+        awkward_data(case),
+        losses.SumSquaredError(missing="mask", output_weights={case.topology.outputs[0]: 3}),
+    )
+    found = lddn.gauss_newton(case.net, data, loss, method=method, factor=True)
+    for part, expected in zip((found.JTJ, found.JTe, found.eTe), dense(case.net, data, loss), strict=True):
+        np.testing.assert_allclose(part, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+    np.testing.assert_allclose(found.R.T @ found.R, found.JTJ, rtol=0, atol=1e-12 * np.abs(found.JTJ).max())
+    np.testing.assert_allclose(found.R.T @ found.QTe, found.JTe, rtol=0, atol=1e-12 * np.abs(found.JTe).max())
+
+
+@pytest.fixture
+def in_small_pieces(monkeypatch):
+    """Segments of a step or chunk, and a sequence at a time."""
+    monkeypatch.setattr(importlib.import_module("lddn_jax.gradients.rtrl"), "NEAR", 1)
+    monkeypatch.setattr(importlib.import_module("lddn_jax.gradients.gauss_newton"), "SEQUENCES", 1)
+    jax.clear_caches()
+    yield
+    jax.clear_caches()
+
+
+@PART
+def test_streamed_in_small_pieces_is_dense(name, in_small_pieces):
+    case = BY_NAME[name]
+    found = lddn.gauss_newton(case.net, case.data, SSE)
+    for part, expected in zip((found.JTJ, found.JTe, found.eTe), dense(case.net, case.data, SSE), strict=True):
+        np.testing.assert_allclose(part, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+
+
+def test_groups_of_sequences_that_do_not_fill_up(monkeypatch):
+    module = importlib.import_module("lddn_jax.gradients.gauss_newton")
+    net, data = problem()
+    u = jax.random.normal(jax.random.key(5), (5, 12, 1))
+    data = lddn.Sequences(u, {"y": jnp.cos(u)})
+    columns = Columns.reaching(net.topology, with_state=False)
+    monkeypatch.setattr(module, "SEQUENCES", 2 * module.bytes_of_a_step(net, columns))  # 2 + 2 + 1
+    jax.clear_caches()
+    found = lddn.gauss_newton(net, data, SSE)
+    jax.clear_caches()
+    for part, expected in zip((found.JTJ, found.JTe, found.eTe), dense(net, data, SSE), strict=True):
+        np.testing.assert_allclose(part, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+
+
+def test_the_gradient_is_twice_the_product_of_jacobian_and_residuals():
+    case = BY_NAME["awkward"]
+    value, gradient = lddn.value_and_grad(SSE, case.net, case.data)
+    found = lddn.gauss_newton(case.net, case.data, SSE)
+    np.testing.assert_allclose(2 * found.JTe, gradient.ravel()[0], rtol=1e-10)
+    np.testing.assert_allclose(found.eTe, value, rtol=1e-13)
+
+
+def test_memory_does_not_grow_with_time():
+    """Temporaries of JᵀJ for 20,000 steps of 120 parameters; the Jacobian alone would take 19 MB."""
+    topology = declare("u:1", "h:20:tanh y:1:linear", "u>h@1,2 y>h@1,2 h>y", "y")
+    net, u = lddn.Network(topology, init="zeros"), jnp.zeros((20_000, 1))
+    module = importlib.import_module("lddn_jax.gradients.gauss_newton")
+    arguments = module.prepare_data(SSE, net, lddn.Sequences(u, u))
+    lowered = module._gauss_newton.lower(
+        net, SSE, *arguments[:-1], steps=arguments[-1], method=lddn.RTRL(), factor=False
+    )
+    assert lowered.compile().memory_analysis().temp_size_in_bytes < 5e6
+
+
+def test_a_jacobian_that_would_not_fit_is_refused_before_it_is_made():
+    net, data = problem()
+    with pytest.raises(lddn.LDDNError, match=r"60 rows of 16 parameters.*lddn.RTRL\(\)"):
+        lddn.gauss_newton(net, data, SSE, method=lddn.BPTT(), memory=1000)
+    assert lddn.gauss_newton(net, data, SSE, memory=1000).JTJ.shape == (16, 16)
+
+
+def test_gauss_newton_needs_squares():
+    net, data = problem()
+    with pytest.raises(lddn.LDDNError, match="Huber is none"):
+        lddn.gauss_newton(net, data, losses.Huber())
+
+
+@pytest.mark.parametrize("with_state", [False, True])
+def test_columns_are_those_that_can_reach_a_layer(with_state):
+    topology = declare("u:1", "a:2:tanh b:2:tanh y:1:linear", "u>a@1 a>a@1 a>b b>b@2 b>y", "y")
+    columns = Columns.reaching(topology, with_state)
+    assert {key[1] for key in columns.of["a"] if key[0] != "state"} == {("a", "u"), ("a", "a"), "a"}
+    assert ("LW", ("y", "b")) in columns.of["y"]
+    assert ("LW", ("y", "b")) not in columns.of["b"]
+    assert ("b", "b") not in columns.of["a"]
+    assert (("state", "b") in columns.of["a"]) is False
+    assert (("state", "u") in columns.of["b"]) is with_state
+    net = lddn.Network(topology, init="zeros")
+    assert columns.count == net.parameter_count + with_state * (1 + 2 + 4)
+
+
+# --- one damped step -------------------------------------------------------------------------------------------------
+
+
+def normal_equations(seed=0):
+    J, e = np.random.default_rng(seed).standard_normal((9, 4)), np.random.default_rng(seed + 1).standard_normal(9)
+    Q, R = np.linalg.qr(J)
+    return J, e, damping.Normal(*(jnp.asarray(x) for x in (J.T @ J, J.T @ e, R, Q.T @ e)))
+
+
+@pytest.mark.parametrize("solver", damping.SOLVERS)
+def test_a_step_solves_the_damped_system(solver):
+    J, e, normal = normal_equations()
+    D = np.array([1.0, 2.0, 0.5, 1.0])
+    found = damping.SOLVERS[solver](normal, jnp.asarray(0.3), jnp.asarray(D))
+    np.testing.assert_allclose(found, -np.linalg.solve(J.T @ J + 0.3 * np.diag(D**2), J.T @ e), rtol=1e-12)
+
+
+@pytest.mark.parametrize("solver", damping.SOLVERS)
+def test_decay_adds_residuals(solver):
+    J, e, normal = normal_equations()
+    x = np.array([1.0, -2.0, 0.5, 3.0])
+    found = damping.SOLVERS[solver](normal.with_decay(jnp.asarray(x), jnp.asarray(0.2)), jnp.asarray(1e-3), jnp.ones(4))
+    expected = -np.linalg.solve(J.T @ J + 0.201 * np.eye(4), J.T @ e + 0.2 * x)
+    np.testing.assert_allclose(found, expected, rtol=1e-11)
+
+
+@pytest.mark.parametrize("schedule", damping.SCHEDULES)
+def test_failures_raise_the_damping_until_a_step_helps(schedule):
+    """F is not finite beyond a wall that the first steps cross."""
+    J, e, normal = normal_equations()
+    free = -np.linalg.solve(J.T @ J, J.T @ e)
+
+    def value_of(x):
+        inside = jnp.sum(x * x) < 0.01 * free @ free
+        return jnp.where(inside, jnp.sum((jnp.asarray(e) + jnp.asarray(J) @ x) ** 2), jnp.nan)
+
+    settings = lddn.LevenbergMarquardt(damping=schedule).settings
+    start = jnp.zeros(4)
+    trial = damping.damped_step(settings, normal, start, value_of(start), value_of, jnp.asarray(1e-3), jnp.asarray(2.0))
+    assert trial.accepted
+    assert int(trial.rejected) > 2
+    assert float(trial.value) < float(value_of(start))
+    assert np.isfinite(trial.x).all()
+
+
+def test_where_no_step_helps_the_damping_ends_beyond_its_limit():
+    _, _, normal = normal_equations()
+    settings, x = lddn.LevenbergMarquardt(mu_max=1e3).settings, jnp.ones(4)
+    trial = damping.damped_step(
+        settings, normal, x, jnp.asarray(1.0), lambda x: jnp.asarray(2.0), jnp.asarray(1e-3), jnp.asarray(2.0)
+    )
+    assert not trial.accepted
+    assert float(trial.mu) > 1e3
+    np.testing.assert_array_equal(trial.x, x)
+    assert float(trial.value) == 1.0
+
+
+# --- training --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"solver": "qr"}, {"damping": "nielsen"}, {"restarts": 3}], ids=lambda s: str(s) if s else "plain"
+)
+def test_it_finds_the_network_that_made_the_data(settings):
+    net, data = problem(seed=3, share=0.3)
+    fitted = lddn.fit(net, data, MSE, lddn.LevenbergMarquardt(**settings), epochs=200)
+    losses_ = fitted.history.of(fitted.best_restart)["loss"]
+    assert np.all(np.diff(losses_) < 0)
+    assert losses_[-1] < 1e-12 * losses_[0]
+    assert {"loss", "gradient_norm", "mu", "rejected", "seconds"} <= set(fitted.history)
+
+
+def minimum_by_scipy(net, data):
+    flat, unravel = net.ravel()
+    residuals = jax.jit(lambda x: (data.targets - lddn.predict(unravel(x), data.inputs)["y"]).ravel())
+    jacobian = jax.jit(jax.jacrev(lambda x: (data.targets - plain(unravel(x), data)).ravel()))
+    found = scipy.optimize.least_squares(
+        residuals, np.asarray(flat), jac=jacobian, method="lm", xtol=1e-15, ftol=1e-15, gtol=1e-15
+    )
+    return 2 * found.cost
+
+
+def plain(net, data):
+    from lddn_jax.gradients.autodiff import plain_scan
+
+    return plain_scan(net, {"u": data.inputs}, lddn.zero_state(net.topology), data.steps)["y"]
+
+
+@pytest.mark.parametrize(
+    "connections", ["u>h@1 y>h@1,2 h>y", "u>h h>h@1 h>y", "u>h@0,2 h>y@1 u>y"], ids=["NARX", "Elman", "distributed"]
+)
+def test_the_same_optimum_as_scipy(connections):
+    """With noise, so that the minimum is not zero."""
+    topology = declare("u:1", "h:2:tanh y:1:linear", connections, "y")
+    teacher, net = (lddn.Network(topology, key=jax.random.key(k)) for k in (1, 2))
+    u = jax.random.normal(jax.random.key(0), (80, 1))
+    y = lddn.predict(teacher, u)["y"] + 0.05 * jax.random.normal(jax.random.key(9), (80, 1))
+    data = lddn.Sequences(u, y)
+    start = jax.tree.map(lambda a, b: 0.8 * a + 0.2 * b, teacher, net)  # both go to the same of many minima
+    fitted = lddn.fit(start, data, SSE, lddn.LevenbergMarquardt(min_grad=1e-11), epochs=500)
+    assert fitted.history["loss"][-1] == pytest.approx(minimum_by_scipy(start, data), rel=1e-8)
+
+
+def test_weight_decay_is_part_of_what_is_minimized():
+    net, data = problem(seed=3, share=0.3)
+    loss = losses.MeanSquaredError(regularization=1e-2)
+    fitted = lddn.fit(net, data, loss, lddn.LevenbergMarquardt(min_grad=1e-10), epochs=300)
+    value, gradient = lddn.value_and_grad(loss, fitted.net, data)
+    assert fitted.stop_reason in ("min_grad", "mu_max")
+    assert float(optax.tree.norm(gradient)) < 1e-8
+    assert fitted.history["loss"][-1] == pytest.approx(float(value), rel=1e-10)
+
+
+def test_the_recorded_gradient_is_that_of_the_loss():
+    net, data = problem()
+    loss = losses.MeanSquaredError(regularization=0.2)
+    fitted = lddn.fit(net, data, loss, lddn.LevenbergMarquardt(), epochs=1)
+    value, gradient = lddn.value_and_grad(loss, net, data)
+    assert fitted.history["loss"][0] == pytest.approx(float(value), rel=1e-12)
+    assert fitted.history["gradient_norm"][0] == pytest.approx(float(optax.tree.norm(gradient)), rel=1e-10)
+
+
+STOPS = {
+    "epochs": ({}, {"epochs": 2}),
+    "goal": ({}, {"goal": 1e-2}),
+    "min_grad": ({"min_grad": 1e-2}, {}),
+    "mu_max": ({"mu": 0.5, "mu_max": 0.6, "min_grad": 0.0}, {}),
+    "max_fail": ({}, {"max_fail": 1}),
+}
+
+
+@pytest.mark.parametrize("reason", STOPS)
+def test_it_says_why_it_stopped(reason):
+    net, data = problem(seed=3)
+    settings, arguments = STOPS[reason]
+    if reason == "max_fail":
+        arguments = arguments | {"validation": dataclasses.replace(data, targets={"y": -data.targets["y"]})}
+    fitted = lddn.fit(net, data, MSE, lddn.LevenbergMarquardt(**settings), **arguments)
+    assert fitted.stop_reason == reason
+    assert STOP_REASONS[reason] in str(fitted)
+
+
+def test_a_record_that_explodes_is_not_finite_and_says_so(caplog):
+    net, data = problem()
+    wild = net.with_weights(LW={("y", "h"): 1e200 * net.LW["y", "h"]})
+    fitted = lddn.fit(wild, data, SSE, lddn.LevenbergMarquardt())
+    assert fitted.stop_reason == "non_finite"
+    assert "last network with a finite loss" in caplog.text
+
+
+def test_restarts_keep_all_histories_and_return_the_best():
+    net, data = problem(seed=3)
+    trainer = lddn.LevenbergMarquardt(restarts=3)
+    fitted = lddn.fit(net, data, MSE, trainer, epochs=8, key=jax.random.key(7))
+    assert fitted.history["loss"].shape == (8, 3)
+    assert fitted.history["seconds"].shape == (8,)
+    assert len(fitted.stop_reasons) == 3
+    nets = [jax.tree.map(lambda leaf, k=k: leaf[k], fitted.restarts) for k in range(3)]
+    values = [float(lddn.value_and_grad(MSE, n, data)[0]) for n in nets]
+    assert fitted.best_restart == int(np.argmin(values))
+    assert float(lddn.value_and_grad(MSE, fitted.net, data)[0]) == min(values)
+
+
+def test_a_restart_is_what_it_would_be_alone():
+    net, data = problem(seed=3)
+    several = lddn.fit(net, data, MSE, lddn.LevenbergMarquardt(restarts=3), epochs=6)
+    alone = lddn.fit(net, data, MSE, lddn.LevenbergMarquardt(), epochs=6)
+    np.testing.assert_allclose(several.history["loss"][:, 0], alone.history["loss"], rtol=1e-9)
+    first = jax.tree.map(lambda leaf: leaf[0], several.restarts)
+    np.testing.assert_allclose(first.ravel()[0], alone.net.ravel()[0], rtol=1e-6)
+
+
+def test_restarts_go_on_from_where_they_were():
+    net, data = problem(seed=3)
+    trainer = lddn.LevenbergMarquardt(restarts=2)
+    first = lddn.fit(net, data, MSE, trainer, epochs=4)
+    second = lddn.fit(first.restarts, data, MSE, trainer, epochs=1)
+    after = [
+        float(lddn.value_and_grad(MSE, jax.tree.map(lambda x, k=k: x[k], first.restarts), data)[0]) for k in (0, 1)
+    ]
+    np.testing.assert_allclose(second.history["loss"][0], after, rtol=1e-12)
+    with pytest.raises(lddn.LDDNError, match="restarts=2"):
+        lddn.fit(first.restarts, data, MSE, lddn.LevenbergMarquardt(restarts=5), epochs=1)
+
+
+def test_a_history_of_restarts_as_a_table(tmp_path):
+    net, data = problem()
+    fitted = lddn.fit(net, data, MSE, lddn.LevenbergMarquardt(restarts=2), epochs=2)
+    fitted.history.to_csv(tmp_path / "history.csv")
+    assert "loss_0,loss_1" in (tmp_path / "history.csv").read_text().splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"mu": 0.0}, "mu=0.0 must be a number, positive"),
+        ({"mu_dec": 1.0}, "between 0 and 1"),
+        ({"mu_inc": 1.0}, "larger than 1"),
+        ({"mu_max": 1e-5}, "larger than mu=0.001"),
+        ({"min_grad": -1.0}, "min_grad"),
+        ({"solver": "svd"}, r"\['cholesky', 'qr'\]"),
+        ({"damping": "fast"}, r"\['nielsen', 'textbook'\]"),
+        ({"restarts": 0}, "restarts=0"),
+    ],
+    ids=str,
+)
+def test_senseless_settings(settings, words):
+    with pytest.raises(lddn.LDDNError, match=words):
+        lddn.LevenbergMarquardt(**settings)
+
+
+def test_float32_is_refused_with_the_fix():
+    net, data = problem()
+    single = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), net)
+    with pytest.raises(lddn.PrecisionError, match=r'jax_enable_x64", True\).*allow_float32=True'):
+        lddn.fit(single, data, MSE, lddn.LevenbergMarquardt())
+    fitted = lddn.fit(single, data, MSE, lddn.LevenbergMarquardt(allow_float32=True), epochs=3)
+    assert fitted.net.dtype == jnp.float32
+
+
+def test_a_loss_without_squares_is_refused():
+    net, data = problem()
+    with pytest.raises(lddn.LDDNError, match="MeanAbsoluteError is none"):
+        lddn.fit(net, data, losses.MeanAbsoluteError(), lddn.LevenbergMarquardt())
+
+
+# --- the generic core ------------------------------------------------------------------------------------------------
+
+
+def rosenbrock(x):
+    return jnp.stack([10 * (x[1] - x[0] ** 2), 1 - x[0]])
+
+
+@pytest.mark.parametrize("schedule", damping.SCHEDULES)
+@pytest.mark.parametrize("solver", damping.SOLVERS)
+@pytest.mark.parametrize("scaled", [False, True])
+def test_rosenbrock(solver, schedule, scaled):
+    start = jnp.array([-1.2, 1.0])
+    found = lddn.levenberg_marquardt(rosenbrock, start, solver=solver, damping=schedule, scaled=scaled)
+    np.testing.assert_allclose(found.parameters, [1, 1], rtol=1e-10)
+    assert found.stop_reason != "max_steps"
+
+
+def test_parameters_of_any_structure_and_very_different_size():
+    """y = a exp(b t), with a and b fourteen orders of magnitude apart."""
+    t = jnp.linspace(0, 1, 20)
+    target = 3e-7 * jnp.exp(2e7 * 1e-7 * t)
+
+    def residuals(p):
+        return {"left": (p["a"] * jnp.exp(p["b"] * 1e-7 * t) - target)[:10] * 1e7, "right": jnp.zeros(1)}
+
+    found = lddn.levenberg_marquardt(residuals, {"a": jnp.asarray(1e-7), "b": jnp.asarray(1e7)})
+    np.testing.assert_allclose([found.parameters["a"], found.parameters["b"]], [3e-7, 2e7], rtol=1e-8)
+
+
+def test_it_stops_at_its_limits():
+    assert lddn.levenberg_marquardt(rosenbrock, jnp.array([-1.2, 1.0]), max_steps=2).stop_reason == "max_steps"
+    assert lddn.levenberg_marquardt(rosenbrock, jnp.array([-1.2, 1.0]), goal=3.0).stop_reason == "goal"
+    broken = lddn.levenberg_marquardt(lambda x: jnp.log(x), jnp.array([-1.0]))
+    assert broken.stop_reason == "non_finite"
+    assert float(broken.parameters[0]) == -1.0
+    with pytest.raises(lddn.LDDNError, match="floating-point"):
+        lddn.levenberg_marquardt(rosenbrock, jnp.array([1, 2]))
+
+
+# --- growing horizons ------------------------------------------------------------------------------------------------
+
+
+def record(steps=200):
+    """A nonlinear system of second order and its measured past."""
+    rng = np.random.default_rng(0)
+    u, y = rng.uniform(-1, 1, (steps, 1)), np.zeros((steps, 1))
+    for t in range(2, steps):
+        y[t] = 1.4 * y[t - 1] - 0.6 * y[t - 2] + 0.3 * np.tanh(2 * u[t - 1]) + 0.02 * y[t - 1] ** 2
+    return lddn.Sequences({"u": u, "measured_y": y}, {"y": y})
+
+
+def test_fit_closed_loop():
+    net = lddn.Network(lddn.models.narx({"u": 1}, {"y": 1}, hidden=3, linear_path=True), key=jax.random.key(0))
+    data = record()
+    found = lddn.fit_closed_loop(net, data, lddn.LevenbergMarquardt(restarts=2), (1, 10, None), epochs=10)
+    assert [stage.horizon for stage in found.stages] == [1, 10, None]
+    last = found.stages[-1]
+    free = lddn.predict(found.net, {"u": data.inputs["u"][2:]}, {"u": data.inputs["u"][:2], "y": data.targets["y"][:2]})
+    assert last.closed_loop == pytest.approx(float(jnp.sqrt(jnp.mean((data.targets["y"][2:] - free["y"]) ** 2))))
+    one = lddn.predict(found.opened, data.inputs)["y"][2:]
+    assert last.open_loop == pytest.approx(float(jnp.sqrt(jnp.mean((data.targets["y"][2:] - one) ** 2))), rel=1e-6)
+    assert last.closed_loop < 0.05 * float(jnp.std(data.targets["y"]))
+    assert last.diverged_at is None
+    assert (
+        len(found.history["loss"])
+        == len(found.history["horizon"])
+        == sum(len(s.fitted.history.of(last.best_restart)["loss"]) for s in found.stages)
+    )
+    assert "all" in str(found)
+
+
+def test_an_optax_trainer_over_horizons():
+    net = lddn.Network(lddn.models.narx({"u": 1}, {"y": 1}, hidden=2, linear_path=True), key=jax.random.key(0))
+    found = lddn.fit_closed_loop(net, record(60), lddn.Optax(optax.adam(1e-2)), (1, 5), epochs=(30, 20))
+    assert [len(stage.fitted.history["loss"]) for stage in found.stages] == [30, 20]
+    assert found.stages[0].fitted.history["loss"][-1] < found.stages[0].fitted.history["loss"][0]
+
+
+@pytest.mark.parametrize(
+    ("predicted", "expected"),
+    [([0.1, 0.9, 0.5], None), ([0.1, 500.0, np.nan], 1), ([0.1, 0.2, np.inf], 2), ([np.nan, 0.0, 0.0], 0)],
+    ids=["stays", "far off", "infinite", "at once"],
+)
+def test_diverged_at(predicted, expected):
+    targets = {"y": jnp.asarray([[0.0], [1.0], [jnp.nan]])}
+    assert diverged_at({"y": jnp.asarray(predicted)[:, None]}, targets) == expected
+
+
+def test_a_free_run_that_explodes_is_flagged():
+    net = lddn.Network(lddn.models.narx({"u": 1}, {"y": 1}, hidden=2, linear_path=True), key=jax.random.key(0))
+    unstable = net.with_weights(IW={("y", "measured_y"): jnp.asarray([[[3.0]], [[0.0]]])})
+    trainer = lddn.Optax(optax.sgd(1e-30))
+    stage = lddn.fit_closed_loop(unstable, record(60), trainer, (1,), epochs=1).stages[0]
+    assert stage.diverged_at is not None
+    assert np.isnan(stage.closed_loop)
+    assert np.isfinite(stage.open_loop)
+    assert f"diverged@{stage.diverged_at}" in str(lddn.ClosedLoop(net, (stage,), {}))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"horizons": ()}, "horizons"),
+        ({"horizons": (0,)}, "positive numbers"),
+        ({"horizons": (1, 2), "epochs": (5,)}, "one for each"),
+        ({"loops": {}}, "loops={'measured': 'y'}"),
+    ],
+    ids=str,
+)
+def test_senseless_horizons(arguments, words):
+    net = lddn.Network(lddn.models.narx({"u": 1}, {"y": 1}, hidden=2), key=jax.random.key(0))
+    with pytest.raises(lddn.LDDNError, match=words):
+        lddn.fit_closed_loop(net, record(60), lddn.LevenbergMarquardt(), **arguments)
