@@ -9,10 +9,11 @@ import numpy as np
 import oracle
 import pytest
 from agreement import METHODS, TOLERANCE
-from networks import BY_NAME, Case, declare
+from networks import BY_NAME, ZOO, Case, declare
 
 import lddn_jax as lddn
 from lddn_jax.gradients.autodiff import plain_scan
+from lddn_jax.gradients.reduced import carried
 
 PART = pytest.mark.parametrize("name", ["awkward", "autonomous", "softmax-in-a-loop", "long-delays-in-a-ring"])
 WITH_STATE = pytest.mark.parametrize("with_state", [False, True], ids=["parameters", "parameters-and-state"])
@@ -202,3 +203,44 @@ def test_an_unknown_method_is_named():
     case = BY_NAME["narx-closed"]
     with pytest.raises(lddn.LDDNError, match="method='rtrl' is unknown"):
         lddn.jacobian(case.net, case.data, "rtrl")
+
+
+# --- few layers carried ----------------------------------------------------------------------------------------------
+
+REDUCED = [case for case in ZOO if carried(case.topology, case.topology.outputs) is not None]
+
+
+def test_a_closed_narx_carries_its_output_alone():
+    assert carried(BY_NAME["narx-closed"].topology, ("y",)) == ("y",)
+
+
+def test_an_elman_network_carries_everything():
+    assert carried(BY_NAME["elman"].topology, ("y",)) is None
+
+
+@pytest.mark.parametrize("case", REDUCED, ids=str)
+def test_eliminated_layers_leave_the_jacobian_as_it_is(case):
+    count = case.net.parameter_count
+    whole = lddn.jacobian(case.net, case.data, with_state=True)  # with the state, no layer is eliminated
+    assert_close(lddn.jacobian(case.net, case.data), {name: rows[..., :count] for name, rows in whole.items()}, 1e-13)
+
+
+ELIMINATING = {
+    "two outputs, one read back at delay 0": (
+        "u:2",
+        "a:6:tanh b:6:logistic y:1:linear z:2:tanh!",
+        "u>a@0,2 y>a@1,3 z>b@2 a>b b>y b>z y>z",
+        "y z",
+    ),
+    "softmax on the static path": ("u:1", "a:4:softmax b:5:tanh y:1:linear", "u>a y>a@1 a>b b>y y>y@2", "y"),
+    "no loop": ("u:2", "a:7:tanh b:5:tanh y:2:linear", "u>a@0,1 a>b u>b a>y b>y", "y"),
+    "a loop after a loop": ("u:1", "a:5:tanh x:1:tanh b:5:tanh y:1:linear", "u>a x>a@1 a>x x>b@0,2 y>b@1,2 b>y", "y"),
+}
+
+
+@pytest.mark.parametrize("name", ELIMINATING)
+def test_elimination_on_static_paths_of_every_kind(name):
+    case = Case(name, functools.partial(declare, *ELIMINATING[name]), batch=(3,), steps=9)
+    assert carried(case.topology, case.topology.outputs)
+    expected = {output: rows[..., : case.net.parameter_count] for output, rows in expected_jacobian(case).items()}
+    assert_close(lddn.jacobian(case.net, case.data), expected, 1e-11)

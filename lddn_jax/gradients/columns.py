@@ -62,6 +62,11 @@ class Columns:
         return cls(widths, of)
 
     @property
+    def with_state(self) -> bool:
+        """Whether a delay state is among them."""
+        return any(kind == "state" for kind, _ in self.widths)
+
+    @property
     def count(self) -> int:
         """Number of elements of x."""
         return sum(self.widths.values())

@@ -35,6 +35,7 @@ from lddn_jax.layout import Values, to_lanes
 from lddn_jax.losses import AbstractLeastSquares, AbstractLoss
 from lddn_jax.network import Network
 from lddn_jax.simulate import batch_axes
+from lddn_jax.xla import one_at_a_time
 
 MEMORY = 2**30  # bytes that a stored Jacobian may take
 SEQUENCES = 2**24  # bytes that the derivatives of one step may take, before sequences are taken in groups
@@ -125,7 +126,15 @@ def _gauss_newton(net, loss, inputs, targets, state, weights, steps, method, fac
 
 
 def sums(net, loss, inputs, targets, state, weights, steps, method, factor=False) -> GaussNewton:
-    """`gauss_newton` on prepared data, inside of a compiled program."""
+    """`gauss_newton` on prepared data, inside of a compiled program; under `vmap` on a CPU one network at a time."""
+
+    def one(net, loss, inputs, targets, state, weights):
+        return _sums(net, loss, inputs, targets, state, weights, steps, method, factor)
+
+    return one_at_a_time(one)(net, loss, inputs, targets, state, weights)
+
+
+def _sums(net, loss, inputs, targets, state, weights, steps, method, factor) -> GaussNewton:
     outputs, count = net.topology.outputs, net.parameter_count
     filled = {name: jnp.nan_to_num(target, nan=0.0) for name, target in targets.items()}
     # √w, zero where a target is missing: the residual where output and target are 1 apart.
@@ -156,10 +165,10 @@ def sums(net, loss, inputs, targets, state, weights, steps, method, factor=False
                 e.append(weight * (piece(filled[name], begin, length) - signals[name]))
             return added(total, jnp.concatenate(J, axis=1).reshape(-1, count), jnp.concatenate(e, axis=1).ravel())
 
-        return forward(net, columns, inputs, state, steps, keep, total)
+        return forward(net, columns, inputs, state, steps, outputs, keep, total)
 
     lanes = math.prod(batch_axes(inputs, state))
-    size = max(1, SEQUENCES // bytes_of_a_step(net, columns))
+    size = max(1, SEQUENCES // bytes_of_a_step(net, columns, outputs))
     everything = tuple(to_lanes(values) for values in (inputs, state, filled, root))
     if size >= lanes:
         return of_sequences(start, everything)

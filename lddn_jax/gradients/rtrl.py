@@ -21,7 +21,7 @@ Williams & Zipser (1989); De Jesús & Hagan (2007), section III.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -32,6 +32,7 @@ from lddn_jax import transfer
 from lddn_jax.delays import extend, last, piece, state_sizes, taps
 from lddn_jax.gradients.base import AbstractForward
 from lddn_jax.gradients.columns import Columns
+from lddn_jax.gradients.reduced import Reduced, carried
 from lddn_jax.layout import Values, from_lanes, to_lanes
 from lddn_jax.network import Network
 from lddn_jax.plan import Block, plan
@@ -60,13 +61,20 @@ class RTRL(AbstractForward):
                 {name: columns.all(name, derivatives[name]) for name in layers},
             )
 
-        a, found = forward(net, columns, inputs, state, steps, keep)
+        a, found = forward(net, columns, inputs, state, steps, layers, keep)
         last_axes = {name: jnp.moveaxis(d, 2, 0) for name, d in found.items()}  # (lanes, time, neurons, x)
         return from_lanes(a, batch), {name: d.reshape(*batch, *d.shape[1:]) for name, d in last_axes.items()}
 
 
 def forward(
-    net: Network, columns: Columns, inputs: Values, state: Values, steps: int, keep: Keep, carry: Any = None
+    net: Network,
+    columns: Columns,
+    inputs: Values,
+    state: Values,
+    steps: int,
+    layers: Sequence[str],
+    keep: Keep,
+    carry: Any = None,
 ) -> Any:
     """Simulates and differentiates segment by segment.
 
@@ -76,6 +84,7 @@ def forward(
         inputs: `(time, size, lanes)`.
         state: Delay state in the same layout.
         steps: Number of time steps.
+        layers: Whose derivatives are asked for; there may be others too.
         keep: What to keep of a segment: arrays with a leading time axis, which are joined. With `carry`, it is called
             with the carry in front, and returns the new one alone.
         carry: The first value of what is handed on from segment to segment.
@@ -84,7 +93,7 @@ def forward(
         What `keep` returned, joined over time; with `carry`, the last one.
     """
     lanes = next(iter((inputs | state).values())).shape[-1] if inputs or state else 1
-    simulation, recursion = prepared(net, (lanes,)), _Recursion(net, columns, lanes)
+    simulation, recursion = prepared(net, (lanes,)), _recursion(net, columns, lanes, layers)
     summed = carry is not None
 
     def segment(carried, start, length):
@@ -99,7 +108,7 @@ def forward(
         return (final_state(here | a, state), lines, total), kept
 
     carried = state, recursion.start(), carry
-    length = max(recursion.chunk, min(steps, NEAR // (lanes * bytes_of_a_step(net, columns))))
+    length = max(recursion.chunk, min(steps, NEAR // (lanes * recursion.bytes_of_a_step())))
     whole, rest = divmod(steps, length)
     if whole == 1:
         whole, length, rest = 0, steps, steps
@@ -116,10 +125,15 @@ def forward(
     return parts[0] if len(parts) == 1 else jax.tree.map(extend, *parts)
 
 
-def bytes_of_a_step(net: Network, columns: Columns) -> int:
+def _recursion(net: Network, columns: Columns, lanes: int, layers: Sequence[str]) -> Any:
+    """The recursion of all layers, or of few of them where that is shorter."""
+    few = None if columns.with_state else carried(net.topology, tuple(layers))
+    return _Recursion(net, columns, lanes) if few is None else Reduced(net, columns, lanes, few)
+
+
+def bytes_of_a_step(net: Network, columns: Columns, layers: Sequence[str]) -> int:
     """Bytes of one step's derivatives of one sequence."""
-    elements = sum(layer.size * columns.width(columns.of[layer.name]) for layer in net.topology.layers)
-    return max(1, elements * jnp.dtype(net.dtype).itemsize)
+    return _recursion(net, columns, 1, layers).bytes_of_a_step()
 
 
 class _Recursion:
@@ -137,6 +151,12 @@ class _Recursion:
             weights = net.IW | net.LW
             self.blocks.append((block, prepare([block], topology.delays, weights, (lanes, width))))
         self.chunk = max((block.chunk or 1 for block, _ in self.blocks), default=1)
+
+    def bytes_of_a_step(self) -> int:
+        """Bytes of one step's derivatives of one sequence."""
+        columns = self.columns
+        elements = sum(layer.size * columns.width(columns.of[layer.name]) for layer in self.net.topology.layers)
+        return max(1, elements * jnp.dtype(self.net.dtype).itemsize)
 
     def start(self) -> Values:
         """∂a^l(τ)/∂x for τ < 0, `(longest delay, size, lanes, columns)`: ones where x is that very element."""

@@ -46,13 +46,13 @@ class Normal(eqx.Module):
     QTe: Array | None = None
 
     def with_decay(self, x: Array, decay: Array) -> "Normal":
-        """Returns the same with residuals √decay · x added."""
-        one = jnp.eye(x.size, dtype=x.dtype)
+        """Returns the same with residuals √decay · x added; `decay` is one number, or `(parameters,)`."""
+        decay = jnp.broadcast_to(decay, x.shape)
         R, QTe = self.R, self.QTe
         if R is not None:
-            Q, R = jnp.linalg.qr(jnp.concatenate([R, jnp.sqrt(decay) * one]))
+            Q, R = jnp.linalg.qr(jnp.concatenate([R, jnp.diag(jnp.sqrt(decay))]))
             QTe = einsum("mp,m->p", Q, jnp.concatenate([QTe, jnp.sqrt(decay) * x]))
-        return Normal(self.JTJ + decay * one, self.JTe + decay * x, R, QTe)
+        return Normal(self.JTJ + jnp.diag(decay), self.JTe + decay * x, R, QTe)
 
 
 def by_cholesky(normal: Normal, mu: Array, D: Array) -> Array:

@@ -19,6 +19,7 @@ from lddn_jax.gradients.base import AbstractGradient
 from lddn_jax.losses import AbstractLoss
 from lddn_jax.network import Network
 from lddn_jax.training.base import AbstractTrainer, Problem, check_positive
+from lddn_jax.xla import in_groups
 
 _logger = logging.getLogger("lddn_jax")
 
@@ -26,6 +27,7 @@ STOP_REASONS = {
     "epochs": "all epochs were run",
     "goal": "the loss reached the goal",
     "min_grad": "the gradient is smaller than min_grad",
+    "settled": "alpha, beta, gamma and the evidence have settled",
     "mu_max": "the damping exceeded mu_max: no step makes the loss smaller",
     "max_fail": "the validation loss did not improve for max_fail epochs",
     "non_finite": "the loss left the finite numbers; the last network with a finite loss is returned",
@@ -197,7 +199,7 @@ def fit(
         while taken < epochs and any(run.reason is None for run in runs):
             active = np.array([run.reason is None for run in runs])
             new, new_state, info = _step(
-                trainer, net, state, problem, jax.random.fold_in(key, taken), active if several else None
+                trainer, net, state, problem, key, np.uint32(taken), active if several else None
             )
             info = {"loss": info["loss"]} | info  # first
             row = {name: np.where(active, _rows(value), np.nan) for name, value in info.items()}
@@ -218,7 +220,10 @@ def fit(
     values = _rows(_value(problem, net, several))
     for run, value in zip(runs, values, strict=True):
         run.finish(net, taken, float(value))
-    best = int(np.argmin([run.score for run in runs])) if several else 0
+    scores = np.array([run.score for run in runs])
+    if several and held_out is None:
+        scores = trainer.rank(state, scores)
+    best = int(np.argmin(scores)) if several else 0
     run = runs[best]
     if run.reason == "non_finite":
         _logger.warning("training stopped after %d epochs: %s.", run.best[1], STOP_REASONS["non_finite"])
@@ -307,11 +312,12 @@ def _init(trainer: AbstractTrainer, net: Network, problem: Problem, several: boo
 
 
 @eqx.filter_jit
-def _step(trainer: AbstractTrainer, net: Network, state: Any, problem: Problem, key: Array, active: Any):
+def _step(trainer: AbstractTrainer, net: Network, state: Any, problem: Problem, key: Array, taken: Any, active: Any):
+    key = jax.random.fold_in(key, taken)
     if active is None:
         return trainer.step(net, state, problem, key)
     keys = jax.random.split(key, trainer.restarts)
-    new, new_state, info = jax.vmap(lambda net, state, key: trainer.step(net, state, problem, key))(net, state, keys)
+    new, new_state, info = in_groups(lambda one: trainer.step(one[0], one[1], problem, one[2]), (net, state, keys))
 
     def kept(new, old):
         return jnp.where(active.reshape(-1, *(1,) * (new.ndim - 1)), new, old)

@@ -11,6 +11,7 @@ Hagan & Menhaj (1994), IEEE Transactions on Neural Networks 5(6); Hagan et al., 
 ch. 12.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -23,9 +24,12 @@ from lddn_jax.gradients.gauss_newton import MEMORY, check_memory, sums
 from lddn_jax.gradients.rtrl import RTRL
 from lddn_jax.losses import AbstractLeastSquares
 from lddn_jax.network import Network
+from lddn_jax.plan import plan
 from lddn_jax.simulate import predict
-from lddn_jax.training.base import AbstractTrainer, check_positive
+from lddn_jax.topology import Topology
+from lddn_jax.training.base import AbstractTrainer, Problem, check_positive
 from lddn_jax.training.damping import Damping, Normal, damped_step
+from lddn_jax.xla import one_at_a_time
 
 
 class State(eqx.Module):
@@ -100,19 +104,7 @@ class LevenbergMarquardt(AbstractTrainer):
 
     def check(self, net, problem):
         """Raises an LDDNError if the loss is no sum of squares, and a PrecisionError for a float32 network."""
-        if not isinstance(problem.loss, AbstractLeastSquares):
-            raise LDDNError(
-                f"Levenberg-Marquardt needs a loss that is a sum of squares; {type(problem.loss).__name__} is none. "
-                "Write lddn.losses.MeanSquaredError(), or train with lddn.Optax(...)."
-            )
-        if net.dtype != jnp.float64 and not self.allow_float32:
-            raise PrecisionError(
-                f"Levenberg-Marquardt on a {jnp.dtype(net.dtype).name} network: JᵀJ squares the condition number, and "
-                'few digits are left. Put jax.config.update("jax_enable_x64", True) before the first array is made, or '
-                "write lddn.LevenbergMarquardt(allow_float32=True)."
-            )
-        if not isinstance(problem.gradient, RTRL):
-            check_memory(net, problem.sequences * problem.steps, self.memory, problem.gradient)
+        check_least_squares("Levenberg-Marquardt", self, net, problem)
 
     def init(self, net, problem):
         """Returns μ and ν."""
@@ -131,12 +123,8 @@ class LevenbergMarquardt(AbstractTrainer):
             normal = normal.with_decay(x, decay / factor)
         value = found.eTe + decay / factor * jnp.sum(x * x)
 
-        def value_of(x):
-            there = unravel(x)
-            outputs = predict(there, p.inputs, p.state, steps=p.steps)
-            return loss.value(there, outputs, p.targets, p.weights) / factor
-
-        trial = damped_step(settings, normal, x, value, value_of, state.mu, state.nu)
+        loss_of = loss_of_network(problem, net.topology)
+        trial = damped_step(settings, normal, x, value, lambda x: loss_of(unravel(x)) / factor, state.mu, state.nu)
         info = {
             "loss": factor * value,
             "gradient_norm": 2 * factor * jnp.sqrt(jnp.sum(normal.JTe**2)),
@@ -157,11 +145,46 @@ class LevenbergMarquardt(AbstractTrainer):
         Raises:
             LDDNError: If stacked networks are given, but not as many.
         """
-        given = sum(leaf.size for leaf in jax.tree.leaves(net)) // max(net.parameter_count, 1)
-        if given != 1:
-            if given != self.restarts:
-                raise LDDNError(f"restarts={self.restarts}, but {given} networks are stacked; write restarts={given}.")
-            return net
-        keys = jax.random.split(key, self.restarts - 1)
-        others = [Network(net.topology, key=k, init=self.init_of_restarts, dtype=net.dtype) for k in keys]
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), net, *others)
+        return drawn_beside(net, self.restarts, self.init_of_restarts, key)
+
+
+def check_least_squares(what: str, trainer: Any, net: Network, problem: Problem) -> None:
+    """Raises an error unless a trainer that works on JᵀJ can work on this network and problem."""
+    if not isinstance(problem.loss, AbstractLeastSquares):
+        raise LDDNError(
+            f"{what} needs a loss that is a sum of squares; {type(problem.loss).__name__} is none. "
+            "Write lddn.losses.MeanSquaredError(), or train with lddn.Optax(...)."
+        )
+    if net.dtype != jnp.float64 and not trainer.allow_float32:
+        raise PrecisionError(
+            f"{what} on a {jnp.dtype(net.dtype).name} network: JᵀJ squares the condition number, and "
+            'few digits are left. Put jax.config.update("jax_enable_x64", True) before the first array is made, or '
+            f"write lddn.{type(trainer).__name__}(allow_float32=True)."
+        )
+    if not isinstance(problem.gradient, RTRL):
+        check_memory(net, problem.sequences * problem.steps, trainer.memory, problem.gradient)
+
+
+def loss_of_network(problem: Problem, topology: Topology) -> Callable[[Network], Array]:
+    """Returns the loss as a function of the network, in the form that suits many networks side by side."""
+
+    def value_at(net, p):
+        outputs = predict(net, p.inputs, p.state, steps=p.steps)
+        return p.loss.value(net, outputs, p.targets, p.weights)
+
+    # A loop over time is as long for many networks as for one; without a loop, one network fits the cache.
+    looped = any(block.chunk is not None for block in plan(topology).blocks)
+    value_of = value_at if looped else one_at_a_time(value_at)
+    return lambda net: value_of(net, problem)
+
+
+def drawn_beside(net: Network, restarts: int, init: Any, key: Array) -> Any:
+    """Returns `restarts` networks, stacked; arguments and errors are those of `LevenbergMarquardt.starts`."""
+    given = sum(leaf.size for leaf in jax.tree.leaves(net)) // max(net.parameter_count, 1)
+    if given != 1:
+        if given != restarts:
+            raise LDDNError(f"restarts={restarts}, but {given} networks are stacked; write restarts={given}.")
+        return net
+    keys = jax.random.split(key, restarts - 1)
+    others = [Network(net.topology, key=k, init=init, dtype=net.dtype) for k in keys]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), net, *others)
