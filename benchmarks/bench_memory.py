@@ -25,6 +25,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,22 +46,27 @@ METHODS = {
 NETWORK = elman(10, (1,))  # one sequence of it
 
 
-def program(contender: str, steps: int, dtype) -> peers.Program:
+def program(contender: str, dtype, steps: int) -> peers.Program:
     """Value and gradient as a contender computes them."""
     net, data = Case("", NETWORK, 1, steps).draw(dtype)
     method = METHODS[contender]
     return peers.hand_written(net, data, method) if method else peers.plain_scan(net, data)
 
 
-def one(contender: str, steps: int, dtype, rounds: int) -> dict[str, dict[str, float]]:
-    """Measures a contender in this process, which should be fresh.
+def measured(make: Callable[[int], peers.Program], steps: int, rounds: int) -> dict[str, dict[str, float]]:
+    """Measures a program in this process, which should be fresh.
+
+    Args:
+        make: From a number of steps to the program.
+        steps: How many.
+        rounds: Of the timing.
 
     Returns:
         `bytes`: `temporaries` of the program, what the `run` added to the resident memory, and the peak of the whole
         `process`, Python, JAX and compilation included. `seconds` as `harness.compare` has them.
     """
-    program(contender, 10, dtype).run()  # loads what any run loads
-    made = program(contender, steps, dtype)
+    make(10).run()  # loads what any run loads
+    made = make(steps)
     start = time.perf_counter()
     compiled = made.function.lower(*made.arguments).compile()
     compilation = time.perf_counter() - start
@@ -69,7 +75,7 @@ def one(contender: str, steps: int, dtype, rounds: int) -> dict[str, dict[str, f
         return jax.block_until_ready(compiled(*made.arguments))
 
     run_added, process = resident(run)
-    seconds = harness.compare({contender: run}, rounds)[contender]
+    seconds = harness.compare({"run": run}, rounds)["run"]
     temporaries = compiled.memory_analysis().temp_size_in_bytes
     return {
         "bytes": {"temporaries": temporaries, "run": run_added, "process": process},
@@ -100,14 +106,18 @@ def _peak() -> int:
     return 1024 * int(re.search(r"VmHWM:\s*(\d+)", status)[1])
 
 
-def in_a_fresh_process(contender: str, steps: int, dtype: str, options) -> dict[str, dict[str, float]] | None:
-    """What `one` returns; None if the process failed, for want of memory perhaps."""
-    command = [sys.executable, "-m", "benchmarks.bench_memory", "--one", contender, "--steps", str(steps)]
-    command += ["--rounds", str(options.rounds), "--cores", str(options.cores)]
-    command += ["--float64"] if dtype == "float64" else []
+def in_a_fresh_process(module: str, *arguments: str) -> dict[str, dict[str, float]] | None:
+    """What `measured` returns, printed by a benchmark; None if it failed, for want of memory perhaps."""
+    command = [sys.executable, "-m", module, *arguments]
     environment = os.environ | {"MALLOC_ARENA_MAX": "1"}  # the one arena of glibc that `malloc_trim` empties
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, env=environment)
     return json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
+
+
+def mebibytes(found: dict[str, dict[str, float]]) -> str:
+    """All that was measured of a contender, in one line."""
+    sizes = "  ".join(f"{name} {size / 2**20:.4g}" for name, size in found["bytes"].items())
+    return f"MiB: {sizes}  {1e3 * found['seconds']['median']:.3f} ms"
 
 
 def panels(rows: list[dict]) -> list[figures.Panel]:
@@ -131,7 +141,7 @@ def panels(rows: list[dict]) -> list[figures.Panel]:
 
 def main(options) -> None:
     steps = [int(t) for t in options.steps.split(",")]
-    exact = {name: program(name, 1000, jnp.float32) for name, m in METHODS.items() if not (m and m.truncated)}
+    exact = {name: program(name, jnp.float32, 1000) for name, m in METHODS.items() if not (m and m.truncated)}
     peers.agree(exact, tolerance=2e-3)
     rows = []
     for dtype, t in [("float32", t) for t in steps] + [("float64", max(steps))]:
@@ -139,15 +149,15 @@ def main(options) -> None:
         for contender in METHODS:
             if options.only not in contender:
                 continue
-            found = in_a_fresh_process(contender, t, dtype, options)
+            arguments = ["--one", contender, "--steps", str(t), "--rounds", str(options.rounds)]
+            arguments += ["--cores", str(options.cores), *["--float64"] * (dtype == "float64")]
+            found = in_a_fresh_process("benchmarks.bench_memory", *arguments)
             if found is None:
                 print(f"{row['case']:<18} {dtype} {contender:<18} failed", flush=True)
                 continue
             for kind, numbers in found.items():
                 row[kind][contender] = numbers
-            mebibytes = "  ".join(f"{name} {size / 2**20:.4g}" for name, size in found["bytes"].items())
-            shown = f"MiB: {mebibytes}  {1e3 * found['seconds']['median']:.3f} ms"
-            print(f"{row['case']:<18} {dtype} {contender:<18} {shown}", flush=True)
+            print(f"{row['case']:<18} {dtype} {contender:<18} {mebibytes(found)}", flush=True)
         rows.append(row)
     if options.name:
         path = harness.write(options.name, " ".join(__doc__.split()), options.cores, rows)
@@ -158,6 +168,6 @@ if __name__ == "__main__":
     if options.one:
         jax.config.update("jax_enable_x64", options.float64)
         dtype = jnp.float64 if options.float64 else jnp.float32
-        print(json.dumps(one(options.one, int(options.steps), dtype, options.rounds)))
+        print(json.dumps(measured(partial(program, options.one, dtype), int(options.steps), options.rounds)))
     else:
         main(options)

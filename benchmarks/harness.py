@@ -24,6 +24,7 @@ from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
 CUDA = ("jax-cuda12-plugin", "jax-cuda13-plugin")  # whichever is installed
+PEERS = ("pyrenn", "optimistix", "scipy")
 
 
 def pin(cores: int = 1) -> None:
@@ -85,6 +86,11 @@ def compare(
     }
 
 
+def shared(times: Mapping[str, float], count: float) -> dict[str, float]:
+    """The time of one of `count` equal parts of a run; the first call, which compiles, stays whole."""
+    return {name: value if name == "first" else value / count for name, value in times.items()}
+
+
 def line(case: str, times: Mapping[str, Mapping[str, float]]) -> str:
     """A case's medians in one line, each with its ratio to the first."""
     medians = {name: t["median"] for name, t in times.items()}
@@ -97,7 +103,7 @@ def machine(cores: int) -> dict[str, Any]:
     import jax
 
     versions = {"python": platform.python_version()}
-    for name in ("jax", "jaxlib", *CUDA, "numpy", "torch", "optax", "equinox"):
+    for name in ("jax", "jaxlib", *CUDA, "numpy", "torch", "optax", "equinox", *PEERS):
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

@@ -109,6 +109,58 @@ def plain_scan_forward(net: lddn.Network, data: lddn.Sequences) -> Program:
     return Program(jax.jit(_scan(net, data.batch[0])), arguments, lambda outputs: (_time_first(outputs),))
 
 
+def jacobian(net: lddn.Network, data: lddn.Sequences, method: lddn.AbstractGradient) -> Program:
+    """∂(outputs)/∂(flat parameters) by a method of the package."""
+    return Program(jax.jit(lambda net, data: lddn.jacobian(net, data, method)), (net, data), lambda J: (J,))
+
+
+def plain_scan_jacobian(net: lddn.Network, data: lddn.Sequences, transform: Callable = jax.jacfwd) -> Program:
+    """The same of the plain scan, by `jax.jacfwd` or `jax.jacrev`."""
+    return Program(jax.jit(transform(flat_scan(net, data))), (net.ravel()[0], data.inputs), lambda J: (J,))
+
+
+def gauss_newton(net: lddn.Network, data: lddn.Sequences) -> Program:
+    """JᵀJ, Jᵀe and eᵀe, summed over the record as the package does it."""
+    loss = lddn.losses.SumSquaredError()
+    function = jax.jit(lambda net, data: lddn.gauss_newton(net, data, loss))
+    return Program(function, (net, data), lambda found: (found.JTJ, found.JTe, found.eTe))
+
+
+def dense_gauss_newton(net: lddn.Network, data: lddn.Sequences) -> Program:
+    """The same of the package's Jacobian, stored whole."""
+
+    def function(net, data):
+        return _products(lddn.jacobian(net, data), lddn.predict(net, data.inputs, data.state), data.targets)
+
+    return Program(jax.jit(function), (net, data), lambda found: found)
+
+
+def plain_scan_gauss_newton(net: lddn.Network, data: lddn.Sequences) -> Program:
+    """The same of the Jacobian of the plain scan by `jax.jacfwd`."""
+    outputs = flat_scan(net, data)
+
+    def function(flat, inputs, targets):
+        def twice(flat):
+            found = outputs(flat, inputs)
+            return found, found
+
+        return _products(*jax.jacfwd(twice, has_aux=True)(flat), targets)
+
+    return Program(jax.jit(function), (net.ravel()[0], data.inputs, data.targets), lambda found: found)
+
+
+def flat_scan(net: lddn.Network, data: lddn.Sequences) -> Callable[[Any, dict], dict]:
+    """The plain scan as a function of the flat parameters and the inputs; signals are `(batch, time, size)`."""
+    forward, unravel = _scan(net, data.batch[0]), net.ravel()[1]
+    return lambda flat, inputs: _time_first(forward(_parameters(unravel(flat)), _time_first(inputs)))
+
+
+def _products(jacobian: dict, outputs: dict, targets: dict) -> tuple:
+    J = -jnp.concatenate([jacobian[name].reshape(-1, jacobian[name].shape[-1]) for name in targets])
+    e = jnp.concatenate([(targets[name] - outputs[name]).ravel() for name in targets])
+    return J.T @ J, J.T @ e, e @ e
+
+
 def _scan(net: lddn.Network, batch: int) -> Callable[[dict, dict], dict]:
     """One `lax.scan`, one einsum for each connection and delay; signals are `(time, batch, size)`."""
     topology = net.topology

@@ -1,12 +1,14 @@
 """Builds the tables of `benchmarks/README.md` from the JSON files in `benchmarks/results`; no number is typed by hand.
 
-What a row holds says which table it belongs to: `seconds` by contender to one of times, `bytes` to one of memory.
+What a row holds says which table it belongs to: `seconds` by contender to one of times (of a run, or of what `each`
+says), `bytes` to one of memory, `reached` to one of training errors and the time it took to reach them.
 `python -m benchmarks.table` rewrites what stands between the markers; `--check` only says whether it is up to date.
 """
 
 import argparse
 import json
 import math
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -38,15 +40,21 @@ def section(name: str, content: dict[str, Any], figure: bool = False) -> str:
         parts.append(crossovers(content["crossover"]))
     if any("difference" in row for row in rows):
         parts.append(differences(rows, content["tolerance"]))
-    if any("bytes" in row for row in rows):
-        parts.append(memory(rows))
-    if any("seconds" in row for row in rows):
-        parts.append(times(rows))
+    if found := [row for row in rows if "bytes" in row]:
+        parts.append(memory(found))
+        parts += [limits(found, content["limits"])] if "limits" in content else []
+    if found := [row for row in rows if "reached" in row]:
+        parts.append(reached(found))
+    timed = [row for row in rows if "seconds" in row]
+    for each in dict.fromkeys(row.get("each", "one run") for row in timed):
+        parts.append(times([row for row in timed if row.get("each", "one run") == each], each))
+    if found := [row for row in rows if "trials" in row]:
+        parts.append(trials(found))
     return "\n\n".join(parts)
 
 
-def times(rows: list[dict[str, Any]]) -> str:
-    """A row for each case, and geometric means of the ratios to the first contender."""
+def times(rows: list[dict[str, Any]], each: str = "one run") -> str:
+    """A row for each case, and geometric means of the ratios to the first contender; `each` is what was timed."""
     contenders = _contenders(rows, "seconds")
     yardstick, others = contenders[0], contenders[1:]
     ratios: dict[str, list[float]] = {c: [] for c in others}
@@ -68,7 +76,7 @@ def times(rows: list[dict[str, Any]]) -> str:
     first = [f"{c} {sum(row['seconds'][c]['first'] for row in rows if c in row['seconds']):.1f} s" for c in contenders]
     return "\n\n".join(
         [
-            "Milliseconds for one run, median (distance of quartiles); then the time of each peer divided by that of "
+            f"Milliseconds for {each}, median (distance of quartiles); then the time of each peer divided by that of "
             f"{yardstick}.",
             _grid(["case", "dtype", *contenders, *(f"{c} / {yardstick}" for c in others)], lines),
             f"First calls of all cases together, which compile: {', '.join(first)}.",
@@ -88,6 +96,46 @@ def memory(rows: list[dict[str, Any]]) -> str:
         [
             "MiB: temporaries of the compiled program / resident memory that a run adds / peak of the whole process.",
             _grid(["case", "dtype", *contenders], lines),
+        ]
+    )
+
+
+def limits(rows: list[dict[str, Any]], most: dict[str, float]) -> str:
+    """The largest process of each contender that has a limit, and the limit."""
+    sizes = {c: max((r["bytes"][c]["process"] for r in rows if c in r["bytes"]), default=math.nan) for c in most}
+    listed = ", ".join(f"{c} {sizes[c] / 2**20:.0f} MiB (required {most[c] / 2**20:.0f})" for c in most)
+    return f"Peak of the whole process: {listed}."
+
+
+def trials(rows: list[dict[str, Any]]) -> str:
+    """How many trials an iteration took, by case and contender."""
+    contenders = _contenders(rows, "trials")
+    lines = [
+        [row["case"], *(f"{row['trials'][c]:.2f}" if c in row["trials"] else "" for c in contenders)] for row in rows
+    ]
+    return "\n\n".join(["Steps tried in an iteration, mean.", _grid(["case", *contenders], lines)])
+
+
+def reached(rows: list[dict[str, Any]]) -> str:
+    """For each trainer and training error the seconds and updates it took, medians over the starts that got there."""
+    levels = list(dict.fromkeys(level for row in rows for level in row["reached"]))
+    lines = []
+    for row in rows:
+        cells = [row["case"], row["dtype"], f"{row['first'][0]:.1f} s", _ms(statistics.median(row["update"]))]
+        for level in levels:
+            runs = row["reached"][level]
+            there = [run for run in runs if "updates" in run]
+            took = [statistics.median(run[what] for run in there) for what in ("seconds", "updates") if there]
+            missed = [run["seconds"] for run in runs if "updates" not in run]
+            cell = f"{took[0]:.3g} s, {took[1]:g} updates" if there else f"not in {statistics.median(missed):.3g} s"
+            cells.append(cell + (f" ({len(there)} of {len(runs)} starts)" if there and missed else ""))
+        lines.append([*cells, f"{statistics.median(row['lowest']):.2g}"])
+    heads = [f"error {float(level):.0e}" for level in levels]
+    return "\n\n".join(
+        [
+            "Seconds of the first call, which compiles; milliseconds for one update; time and updates until the error "
+            "is reached, medians over the starts that reached it; the lowest error seen, median over starts.",
+            _grid(["trainer", "dtype", "first call", "ms an update", *heads, "lowest"], lines),
         ]
     )
 

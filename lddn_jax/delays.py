@@ -18,6 +18,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from lddn_jax.errors import ShapeError
@@ -229,9 +230,12 @@ def state_before(held: Array, signal: Array, start: int | Array) -> Array:
     return piece(signal, start - longest, longest)
 
 
-def cut(signal: Array, start: int, before: int, after: int) -> Array:
-    """Returns the `before` values up to `start` and the `after` values from it on, of `(*batch, time, size)`."""
-    return signal[..., start - before : start + after, :]
+def cut(signal: Array, starts: Sequence[int], before: int, after: int) -> Array:
+    """Returns the `before` values up to each start and the `after` values from it on.
+
+    From `(*batch, time, size)` to `(*batch, starts, before + after, size)`.
+    """
+    return signal[..., np.asarray(starts)[:, None] + np.arange(-before, after), :]
 
 
 def inputs_as_state(topology: Topology, inputs: Signals, state: DelayState) -> tuple[Topology, DelayState, Signals]:

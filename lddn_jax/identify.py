@@ -136,7 +136,8 @@ class Identified:
             }
             for stage in self.trained.stages
         ]
-        return {"stages": stages, "best_restart": self.trained.stages[-1].best_restart}
+        best = self.trained.best_stage
+        return {"stages": stages, "best_stage": best, "best_restart": self.trained.stages[best].best_restart}
 
 
 def identify(

@@ -8,7 +8,18 @@ import numpy as np
 import pytest
 
 import lddn_jax as lddn
-from benchmarks import bench_gpu, bench_gradients, bench_memory, bench_simulate, harness, peers, table
+from benchmarks import (
+    bench_gpu,
+    bench_gradients,
+    bench_jacobian,
+    bench_memory,
+    bench_simulate,
+    bench_training,
+    harness,
+    peers,
+    peers_least_squares,
+    table,
+)
 from benchmarks.networks import Case, closed_narx, elman, ten_layers
 
 RESULTS = sorted(table.RESULTS.glob("*.json"))
@@ -27,6 +38,102 @@ def test_the_peers_do_the_same_work(make):
     }
     peers.agree(found, 1e-11)
     peers.agree({"predict": peers.predict(net, data), "plain scan": peers.plain_scan_forward(net, data)}, 1e-12)
+
+
+@pytest.mark.parametrize("make", [lambda: elman(3, (1, 2)), lambda: closed_narx(3), lambda: elman(2, (1,), layers=3)])
+def test_the_jacobians_and_their_sums_are_the_same(make):
+    net, data = Case("", make(), 1, 7).draw(jnp.float64)
+    found = bench_jacobian.jacobians(net, data)
+    assert found.keys() >= {"RTRL", "BPTT", "jacrev of a plain scan"}
+    peers.agree(found, 1e-11)
+    peers.agree(bench_jacobian.sums(net, data), 1e-11)
+
+
+def test_backward_jacobians_are_for_short_records():
+    net, data = Case("", elman(2, (1,)), 1, bench_jacobian.SHORT + 1).draw(jnp.float64)
+    assert bench_jacobian.jacobians(net, data).keys() == {"RTRL", "Autodiff", "jacfwd of a plain scan"}
+
+
+def test_many_parameters_on_the_long_record():
+    assert lddn.Network(bench_jacobian.LONG, init="zeros").parameter_count == 121
+
+
+def a_chain():
+    return peers_least_squares.record(peers_least_squares.chain([1, 3, 2, 1], (1, 2), (1, 3)), 60)
+
+
+def test_levenberg_marquardt_is_that_of_scipy_at_the_start():
+    net, data = a_chain()
+    solvers = {
+        name: peers_least_squares.CONTENDERS[name](net, data, 4) for name in ("LevenbergMarquardt", "SciPy, RTRL")
+    }
+    paths = {name: solver.path(solver.run()) for name, solver in solvers.items()}
+    peers_least_squares.check(paths)
+    assert paths["LevenbergMarquardt"].iterations == 4 <= paths["LevenbergMarquardt"].trials
+    assert 1 <= paths["SciPy, RTRL"].iterations <= paths["SciPy, RTRL"].trials + 1
+
+
+def test_levenberg_marquardt_goes_the_way_of_pyrenn():
+    pytest.importorskip("pyrenn")
+    net, data = a_chain()
+    solvers = {name: peers_least_squares.CONTENDERS[name](net, data, 5) for name in ("LevenbergMarquardt", "pyrenn")}
+    paths = {name: solver.path(solver.run()) for name, solver in solvers.items()}
+    peers_least_squares.check(paths)
+    assert paths["pyrenn"].iterations == 6
+    assert paths["pyrenn"].trials == paths["LevenbergMarquardt"].trials
+    wrong = paths["pyrenn"]._replace(errors=1.001 * paths["pyrenn"].errors)
+    with pytest.raises(AssertionError, match="pyrenn"):
+        peers_least_squares.check(paths | {"pyrenn": wrong})
+
+
+@pytest.mark.parametrize("name", ["optimistix, QR", "optimistix, Cholesky"])
+def test_levenberg_marquardt_and_optimistix_share_a_start(name):
+    pytest.importorskip("optimistix")
+    net, data = a_chain()
+    solvers = {c: peers_least_squares.CONTENDERS[c](net, data, 4) for c in ("LevenbergMarquardt", name)}
+    paths = {c: solver.path(solver.run()) for c, solver in solvers.items()}
+    peers_least_squares.check(paths)
+    assert 1 <= paths[name].iterations <= paths[name].trials + 1
+
+
+def test_the_moments_at_which_errors_were_reached():
+    loss = np.array([[8.0, 9.0], [6.0, 4.0], [np.nan, 1.0]])
+    history = lddn.training.fit.History({"loss": loss, "seconds": [1.0, 2.0, 3.0]})
+    assert bench_training.moments(history, (8.5, 4.0, 1.5, 0.5)) == {
+        8.5: {"seconds": 0.0, "updates": 0},
+        4.0: {"seconds": 1.0, "updates": 1},
+        1.5: {"seconds": 2.0, "updates": 2},
+        0.5: {"seconds": 3.0},
+    }
+
+
+@pytest.mark.parametrize(("seconds", "goal", "updates"), [(0.0, 0.0, 1), (math.inf, math.inf, 2), (math.inf, 0.0, 4)])
+def test_a_watched_trainer_stops_on_time(seconds, goal, updates):
+    net, data = Case("", closed_narx(2), 1, 30).draw(jnp.float64)
+    watch = bench_training.Watch(goal)
+    trainer = bench_training.Watched(lddn.LevenbergMarquardt(restarts=2), watch)
+    watch.start(seconds)
+    loss = lddn.losses.SumSquaredError()
+    fitted = lddn.fit(net, data, loss, trainer, gradient=lddn.RTRL(), epochs=4, progress=False)
+    assert 1 <= len(fitted.history["loss"]) <= updates
+    plain = lddn.fit(net, data, loss, lddn.LevenbergMarquardt(restarts=2), epochs=1, progress=False)
+    np.testing.assert_allclose(fitted.history["loss"][0], plain.history["loss"][0], rtol=1e-12)
+
+
+def test_restarts_in_one_program_are_those_of_a_loop():
+    net, data = Case("", closed_narx(2), 1, 30).draw(jnp.float64)
+    together, alone = (peer.result() for peer in bench_training.together_and_alone(net, data, 3, 2).values())
+    assert together.shape == (2, 3)
+    np.testing.assert_allclose(together, alone, rtol=1e-8)  # rounding, after a step
+
+
+def test_the_record_of_the_plant_fills_its_range():
+    pytest.importorskip("diffrax")
+    topology, data = bench_training.plant(300)
+    assert lddn.Network(topology, init="zeros").parameter_count == 61
+    assert data.batch == (1,)
+    assert data.steps == 298
+    assert all(jnp.abs(signal).max() <= 1 for signal in (*data.inputs.values(), data.targets["position"]))
 
 
 def test_a_difference_is_noticed_and_so_is_a_nan():
@@ -75,6 +182,34 @@ def test_a_table_of_times_and_one_of_memory():
     assert "| **geometric mean** |" in text
     rows = [{"case": "small", "dtype": "float32", "bytes": {"BPTT": {"temporaries": 2**20, "run": 2**21}}}]
     assert "| small | float32 | 1 / 2 |" in table.memory(rows)
+
+
+def test_a_table_for_each_thing_that_was_timed_with_limits_and_trials():
+    seconds = {"median": 0.002, "quartiles": 0.0001, "first": 1.0}
+    timed = {"dtype": "float64", "seconds": {"ours": seconds}}
+    rows = [
+        {"case": "a", "each": "one Jacobian"} | timed,
+        {"case": "b", "each": "one iteration", "trials": {"ours": 1.5}} | timed,
+        {"case": "c", "bytes": {"ours": {"temporaries": 2**20, "run": 2**20, "process": 300 * 2**20}}} | timed,
+    ]
+    machine = {"date": "", "processor": "", "cores": 1, "device": "", "versions": {}, "command": ""}
+    text = table.section("x", {"question": "?", "machine": machine, "rows": rows, "limits": {"ours": 2**30}})
+    assert [text.count(f"Milliseconds for {each},") for each in ("one Jacobian", "one iteration", "one run")] == [1] * 3
+    assert "ours 300 MiB (required 1024)" in text
+    assert "| b | 1.50 |" in text
+
+
+def test_a_table_of_errors_reached():
+    there, missed = {"seconds": 0.5, "updates": 10}, {"seconds": 30.0}
+    row = {"case": "slow", "dtype": "float64", "update": [0.001, 0.003], "lowest": [1e-5, 3e-5], "first": [1.0]}
+    row["reached"] = {"0.0001": [there, there | {"seconds": 1.5, "updates": 30}], "1e-06": [missed, missed]}
+    row["reached"] |= {"1e-05": [there, missed]}
+    text = table.reached([row])
+    assert "| trainer | dtype | first call | ms an update | error 1e-04 | error 1e-06 | error 1e-05 | lowest |" in text
+    assert (
+        "| slow | float64 | 1.0 s | 2 | 1 s, 20 updates | not in 30 s | 0.5 s, 10 updates (1 of 2 starts) | 2e-05 |"
+        in text
+    )
 
 
 def test_comparing_times():

@@ -92,7 +92,9 @@ def test_groups_of_sequences_that_do_not_fill_up(monkeypatch):
     u = jax.random.normal(jax.random.key(5), (5, 12, 1))
     data = lddn.Sequences(u, {"y": jnp.cos(u)})
     columns = Columns.reaching(net.topology, with_state=False)
-    monkeypatch.setattr(module, "SEQUENCES", 2 * module.bytes_of_a_step(net, columns, net.topology.outputs))  # 2 + 2 + 1
+    monkeypatch.setattr(
+        module, "SEQUENCES", 2 * module.bytes_of_a_step(net, columns, net.topology.outputs)
+    )  # 2 + 2 + 1
     jax.clear_caches()
     found = lddn.gauss_newton(net, data, SSE)
     jax.clear_caches()

@@ -149,8 +149,8 @@ def windows(topology: Topology, inputs: Any, targets: Any, length: int = 100) ->
 
     def gathered(signal, before, after):
         """(*batch, time, size) -> (*batch · windows, before + after, size) around each start."""
-        pieces = jnp.stack([cut(signal, start, before, after) for start in starts], axis=len(batch))
-        return pieces.reshape(-1, before + after, signal.shape[-1])
+        pieces = cut(signal, starts, before, after)
+        return pieces.reshape(count * math.prod(batch), before + after, signal.shape[-1])
 
     state = {}
     for name, (held, size) in state_sizes(topology).items():

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from lddn_jax.delays import DelayState
@@ -127,6 +128,15 @@ class AbstractTrainer(eqx.Module):
     def stop(self, info: Mapping[str, float]) -> str | None:
         """Returns why a step with this info is the last one, or None."""
         return None
+
+    def rank(self, state: Any, scores: np.ndarray) -> np.ndarray:
+        """Returns what restarts are compared by, `(restarts,)`, the smaller the better: their losses.
+
+        Args:
+            state: Their last states, stacked.
+            scores: Their losses; infinite where a loss left the finite numbers.
+        """
+        return scores
 
     def starts(self, net: Network, key: Array) -> Network:
         """Returns the networks to start from, stacked, where there are restarts."""

@@ -45,8 +45,9 @@ class Stage:
     Attributes:
         horizon: Steps that a window runs free; None for the whole record.
         fitted: What training returned.
-        best_restart: Which of several networks has the smallest free-run error.
-        open_loop: RMSE one step ahead, of the best network so far.
+        net: The network with the smallest free-run error, its loop closed.
+        best_restart: Which of several networks that is.
+        open_loop: Its RMSE one step ahead.
         closed_loop: RMSE of its free run; NaN if that diverged.
         diverged_at: The first step of the free run that is not finite or far outside of the targets; None if there is
             none.
@@ -55,6 +56,7 @@ class Stage:
 
     horizon: int | None
     fitted: Fitted
+    net: Network
     best_restart: int
     open_loop: float
     closed_loop: float
@@ -67,14 +69,19 @@ class ClosedLoop:
     """What `fit_closed_loop` returned; print it to read the table.
 
     Attributes:
-        net: The network with its loop closed.
         stages: One for each horizon.
+        best_stage: Which of them that is.
         loops: Output by the input that carried its measured values.
     """
 
-    net: Network
     stages: tuple[Stage, ...]
+    best_stage: int
     loops: Mapping[str, str]
+
+    @property
+    def net(self) -> Network:
+        """The network with its loop closed: that of the stage with the smallest free-run error."""
+        return self.stages[self.best_stage].net
 
     @property
     def opened(self) -> Network:
@@ -86,16 +93,16 @@ class ClosedLoop:
 
     @property
     def history(self) -> History:
-        """The history of the returned network, all horizons joined: those of `Fitted.history`, and `horizon`.
+        """The history of the returned network, its horizons joined: that of `Fitted.history`, and `horizon`.
 
         `horizon` is NaN for the whole record.
         """
-        restart = self.stages[-1].best_restart
-        parts = [stage.fitted.history.of(restart) for stage in self.stages]
+        stages = self.stages[: self.best_stage + 1]
+        parts = [stage.fitted.history.of(stages[-1].best_restart) for stage in stages]
         columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0] if name != "seconds"}
-        horizons = [np.nan if stage.horizon is None else float(stage.horizon) for stage in self.stages]
+        horizons = [np.nan if stage.horizon is None else float(stage.horizon) for stage in stages]
         columns["horizon"] = np.repeat(horizons, [len(part["loss"]) for part in parts])
-        before = np.cumsum([0.0, *(stage.seconds for stage in self.stages)])
+        before = np.cumsum([0.0, *(stage.seconds for stage in stages)])
         seconds = [start + part["seconds"] for start, part in zip(before, parts, strict=False)]
         return History(columns | {"seconds": np.concatenate(seconds)})
 
@@ -105,7 +112,9 @@ class ClosedLoop:
             closed = f"{s.closed_loop:14.6g}" if s.diverged_at is None else f"diverged@{s.diverged_at}".rjust(14)
             horizon = "all" if s.horizon is None else s.horizon
             epochs = len(s.fitted.history["loss"])
-            lines.append(f"{horizon:>8}{epochs:>8}{s.open_loop:13.6g}{closed}{s.seconds:9.1f}  {s.fitted.stop_reason}")
+            mark = "  <- returned" if s is self.stages[self.best_stage] else ""
+            rest = f"{s.seconds:9.1f}  {s.fitted.stop_reason}{mark}"
+            lines.append(f"{horizon:>8}{epochs:>8}{s.open_loop:13.6g}{closed}{rest}")
         return "\n".join(lines)
 
 
@@ -141,8 +150,8 @@ def fit_closed_loop(
         progress: As in `fit`.
 
     Returns:
-        `ClosedLoop`: the network with its loop closed, and for each horizon the error one step ahead and in a free run
-        over the whole of the records. A free run that diverges is flagged with its first such step.
+        `ClosedLoop`: for each horizon a network with the error one step ahead and in a free run over the whole of the
+        records, and the best of these networks. A free run that diverges is flagged with its first such step.
 
     Raises:
         LDDNError: If no input is the measurement of an output, or horizons make no sense.
@@ -171,7 +180,7 @@ def fit_closed_loop(
     loss = loss or MeanSquaredError()
 
     stages: list[Stage] = []
-    best, nets = closed, closed
+    nets = closed
     for horizon, count in zip(horizons, counts, strict=True):
         _logger.info("fit_closed_loop: horizon %s", horizon)
         fitted = fit(
@@ -187,10 +196,11 @@ def fit_closed_loop(
         nets = fitted.restarts if fitted.restarts is not None else fitted.net
         candidates = _unstacked(nets, trainer.restarts)
         scores = [_errors(candidate, *alone) for candidate in candidates]
-        chosen = int(np.argmin([np.inf if diverged is not None else closed for _, closed, diverged in scores]))
-        best = candidates[chosen]
-        stages.append(Stage(horizon, fitted, chosen, *scores[chosen], float(fitted.history["seconds"][-1])))
-    return ClosedLoop(best, tuple(stages), loops)
+        chosen = _smallest([free for _, free, _ in scores])
+        seconds = float(fitted.history["seconds"][-1])
+        stages.append(Stage(horizon, fitted, candidates[chosen], chosen, *scores[chosen], seconds))
+    # The last one where errors are equal: with the longest horizon.
+    return ClosedLoop(tuple(stages), len(stages) - 1 - _smallest([s.closed_loop for s in reversed(stages)]), loops)
 
 
 def diverged_at(predicted: Signals, targets: Signals) -> int | None:
@@ -229,6 +239,11 @@ def _errors(net: Network, single: Sequences, whole: Sequences) -> tuple[float, f
     one, (free, outputs) = rmse(single)[0], rmse(whole)
     diverged = diverged_at(outputs, whole.targets)
     return one, float("nan") if diverged is not None else free, diverged
+
+
+def _smallest(errors: Sequence[float]) -> int:
+    """Where the smallest error is; NaN is that of a run that diverged."""
+    return int(np.argmin(np.nan_to_num(errors, nan=np.inf)))
 
 
 def _cut(closed: Network, records: tuple[Signals, Signals], length: int | None) -> Sequences:

@@ -48,7 +48,9 @@ class Optax(AbstractTrainer):
 
     def init(self, net, problem):
         """Returns the transformation's state."""
-        return self.transformation.init(cast(Any, net))  # a Network is a pytree, whatever optax's annotations say
+        state = self.transformation.init(cast(Any, net))  # a Network is a pytree, whatever optax's annotations say
+        # Weakly typed leaves would be strong ones after the first step, and the step would be compiled twice.
+        return jax.tree.map(lambda leaf: jax.lax.convert_element_type(leaf, jnp.asarray(leaf).dtype), state)
 
     def check(self, net, problem):
         """Raises a DataError if a mini-batch would be larger than the data."""

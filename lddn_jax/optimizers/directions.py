@@ -1,0 +1,134 @@
+"""What conjugate gradients and quasi-Newton methods share: a direction made from the last step, then a line search.
+
+    p_k = rule(g_k, s, y, g_{k−1}, p_{k−1}),    x_{k+1} = x_k + α_k p_k,    s = x_k − x_{k−1},    y = g_k − g_{k−1}
+
+A rule says only how p_k is made. Around it, the search starts anew from p = −g at the first step, where p does not
+descend, and after a line search that found nothing; and a line search that ends in a larger or non-finite loss is not
+believed.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array
+
+from lddn_jax.errors import LDDNError
+from lddn_jax.optimizers.golden_section import golden_section_search
+from lddn_jax.optimizers.vectors import Point, dot, on_vectors
+
+# Close to a minimum a loss is flat to its last digits, and a line search that decides by the slope there, as Hager and
+# Zhang's does (2006, eq. 27), still makes progress. So many units of rounding are not yet a larger loss.
+ROUNDING = 16
+
+
+class Past(NamedTuple):
+    """The last step, as a rule sees it; all vectors are `(parameters,)`.
+
+    Attributes:
+        s: x_k − x_{k−1}.
+        y: g_k − g_{k−1}.
+        gradient: g_{k−1}.
+        direction: p_{k−1}.
+        age: Steps since the search started from −g; at least 1 where the rule's answer is used.
+    """
+
+    s: Array
+    y: Array
+    gradient: Array
+    direction: Array
+    age: Array
+
+    def curved(self) -> Array:
+        """Whether s'y is positive and more than rounding, so that a secant equation can be trusted."""
+        floor = jnp.finfo(self.s.dtype).eps * jnp.sqrt(dot(self.s, self.s) * dot(self.y, self.y))
+        return dot(self.s, self.y) > floor
+
+
+class Rule(NamedTuple):
+    """How a direction is made.
+
+    Attributes:
+        init: From the parameters to what the rule remembers.
+        direction: From g_k, the past and the memory to p_k and the next memory.
+    """
+
+    init: Callable[[Array], Any]
+    direction: Callable[[Array, Past, Any], tuple[Array, Any]]
+
+
+class DirectionState(NamedTuple):
+    """State of a method that searches along directions, without its line search.
+
+    Attributes:
+        x: The parameters of the last update; likewise `gradient` and `direction`.
+        gradient: See above.
+        direction: See above.
+        age: Steps since the search started from −g.
+        memory: Of the rule.
+    """
+
+    x: Array
+    gradient: Array
+    direction: Array
+    age: Array
+    memory: Any
+
+
+def searched(rule: Rule, linesearch: Any = None) -> optax.GradientTransformationExtraArgs:
+    """Returns the method that follows a rule and searches along its directions.
+
+    Args:
+        rule: How a direction is made.
+        linesearch: A transformation that scales a direction; `golden_section_search()` if None.
+
+    Returns:
+        A transformation whose state is a `DirectionState` and that of the line search.
+
+    Raises:
+        LDDNError: If the line search is not a transformation.
+    """
+    linesearch = golden_section_search() if linesearch is None else linesearch
+    if not hasattr(linesearch, "update"):
+        raise LDDNError(
+            f"linesearch={linesearch!r} is not an optax transformation. Pass golden_section_search(), "
+            "optax.scale_by_zoom_linesearch(max_linesearch_steps=20), or None for the default."
+        )
+
+    def init(x):
+        nothing = jnp.zeros_like(x)
+        return DirectionState(x, nothing, nothing, jnp.zeros((), jnp.int32), rule.init(x))
+
+    def update(at: Point, state: DirectionState):
+        g, s = at.updates, at.x - state.x
+        p, memory = rule.direction(
+            g, Past(s, g - state.gradient, state.gradient, state.direction, state.age), state.memory
+        )
+        slope = dot(p, g)
+        follow = (state.age > 0) & jnp.any(s != 0) & (slope < 0) & jnp.isfinite(slope)
+        p = jnp.where(follow, p, -g)
+        p = jnp.where(jnp.all(jnp.isfinite(p)), p, 0)  # even a step of length 0 along NaN would be NaN
+        memory = jax.tree.map(lambda new, first: jnp.where(follow, new, first), memory, rule.init(at.x))
+        return p, DirectionState(at.x, g, p, jnp.where(follow, state.age + 1, 1), memory)
+
+    return optax.chain(on_vectors(init, update), guarded(linesearch))
+
+
+def guarded(linesearch: Any) -> optax.GradientTransformationExtraArgs:
+    """Returns a line search that takes no step where the given one ends in a larger loss, or one that is not finite."""
+    linesearch = optax.with_extra_args_support(linesearch)
+
+    def update(updates, state, params, *, value, grad, value_fn, **extra):
+        with jax.numpy_dtype_promotion("standard"):  # optax's line searches rely on it
+            step, state = linesearch.update(updates, state, params, value=value, grad=grad, value_fn=value_fn, **extra)
+            stored = optax.tree.get(state, "value")
+            reached = value_fn(optax.apply_updates(params, step), **extra) if stored is None else stored
+            slack = ROUNDING * float(jnp.finfo(jnp.asarray(reached).dtype).eps)
+            good = jnp.isfinite(reached) & (reached <= value + slack * jnp.abs(value))
+            if stored is not None:  # not finite: `optax.value_and_grad_from_state` evaluates anew
+                state = optax.tree.set(state, value=jnp.where(good, stored, jnp.inf))
+        return jax.tree.map(lambda leaf: jnp.where(good, leaf, 0), step), state
+
+    return optax.GradientTransformationExtraArgs(linesearch.init, cast(Any, update))

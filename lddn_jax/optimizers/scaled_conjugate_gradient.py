@@ -1,0 +1,124 @@
+"""Scaled conjugate gradients: the step length comes from a model of the curvature, not from a line search."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array
+
+from lddn_jax.optimizers.arguments import checked
+from lddn_jax.optimizers.vectors import Point, dot, on_vectors
+
+# What Δ counts as after a trial that is not finite, or worse than this: λ grows so that the next step along the same
+# direction is about a hundredth of this one. Without a bound, one huge loss would cost hundreds of steps of λ/4.
+WORST = -99.0
+
+
+class ScaledConjugateGradientState(NamedTuple):
+    """State of the method, in the letters of the paper.
+
+    Attributes:
+        direction: p_k.
+        residual: r_k = −∇F(w_k).
+        curvature: δ_k = p_k'(H + λ_k I) p_k, with the Hessian H made positive definite.
+        lambda_: λ_{k+1}.
+        lambda_bar: λ̄_{k+1}, the part of λ that `curvature` holds already.
+        comparison: Δ_k, the decrease of the loss by the decrease of its parabola.
+        success: Whether the last trial was taken; otherwise there was no step.
+        steps: How many steps were taken; a trial that was not taken is none.
+    """
+
+    direction: Array
+    residual: Array
+    curvature: Array
+    lambda_: Array
+    lambda_bar: Array
+    comparison: Array
+    success: Array
+    steps: Array
+
+
+def scaled_conjugate_gradient(sigma: float = 5e-5, lambda_: float = 5e-7) -> optax.GradientTransformationExtraArgs:
+    """Møller's scaled conjugate gradients (MATLAB's `trainscg`, with its defaults).
+
+        p_k = r_k + β_k p_{k−1},      β_k = (r_k'r_k − r_k'r_{k−1}) / p_{k−1}'r_{k−1},      r = −∇F(w)
+        δ_k = p_k'[∇F(w_k + σ_k p_k) − ∇F(w_k)] / σ_k + λ_k |p_k|²,     σ_k = σ / |p_k|
+        w_{k+1} = w_k + (μ_k / δ_k) p_k,     μ_k = p_k'r_k
+
+    λ is raised until δ is positive, lowered after steps that the parabola foretold well, and raised after those that it
+    did not; a trial with a larger or non-finite loss is not taken. An update costs one gradient for the curvature, none
+    after a trial that was not taken, and one loss for the trial. Every n steps, n the number of parameters, p = r.
+    So it is where p does not descend, which the paper leaves open.
+
+    Args:
+        sigma: σ, how far to go along p to see the curvature.
+        lambda_: The first λ.
+
+    Returns:
+        A transformation. Its `update` takes `value`, `grad` and `value_fn` as that of `optax.lbfgs` does.
+
+    Raises:
+        LDDNError: If a number is not finite or not positive.
+
+    Example:
+        On a parabola in one dimension, the first step is that of Newton.
+
+        >>> def loss(w):
+        ...     return 3 * (w - 2) ** 2
+        >>> scg, w = scaled_conjugate_gradient(), jnp.array(5.0)
+        >>> value, grad = jax.value_and_grad(loss)(w)
+        >>> step, state = scg.update(grad, scg.init(w), w, value=value, grad=grad, value_fn=loss)
+        >>> round(float(w + step), 3), bool(state.success)
+        (2.0, True)
+
+    Møller (1993), "A scaled conjugate gradient algorithm for fast supervised learning", Neural Networks 6(4). The
+    numbers in the code are the steps of its algorithm.
+    """
+    sigma = checked("scaled_conjugate_gradient", "sigma", sigma, 5e-5, above=0)
+    lambda_ = checked("scaled_conjugate_gradient", "lambda_", lambda_, 5e-7, above=0)
+
+    def init(x):  # 1
+        nothing, zero = jnp.zeros_like(x), jnp.zeros((), x.dtype)
+        first = jnp.asarray(lambda_, x.dtype)
+        return ScaledConjugateGradientState(
+            nothing, nothing, zero, first, zero, zero, jnp.asarray(True), jnp.zeros((), jnp.int32)
+        )
+
+    def update(at: Point, state: ScaledConjugateGradientState):
+        # 7, the part that waits for the gradient at the new point
+        r = -at.updates
+        beta = (dot(r, r) - dot(r, state.residual)) / dot(state.direction, state.residual)
+        p = r + jnp.where(state.steps % r.size == 0, 0, beta) * state.direction
+        p = jnp.where(dot(p, r) > 0, p, r)  # on a parabola it always descends
+        p = jnp.where(state.success, p, state.direction)
+        mu, pp = dot(p, r), dot(p, p)
+        pp = jnp.where(pp > 0, pp, 1)  # p = 0 at a stationary point
+
+        def second_order():  # 2
+            sigma_k = sigma / jnp.sqrt(pp)
+            slope = jax.grad(at.loss)(at.x + sigma_k * p) - at.gradient
+            delta = dot(p, slope) / sigma_k
+            return jnp.where(jnp.isfinite(delta), delta, pp)
+
+        lam, bar = state.lambda_, state.lambda_bar
+        delta = jax.lax.cond(state.success, second_order, lambda: state.curvature)
+        delta = delta + (lam - bar) * pp  # 3
+        indefinite = delta <= 0  # 4
+        raised = 2 * (lam - delta / pp)
+        delta, lam = jnp.where(indefinite, -delta + lam * pp, delta), jnp.where(indefinite, raised, lam)
+        alpha = mu / delta  # 5
+        trial = at.loss(at.x + alpha * p)
+        comparison = 2 * (at.value - trial) / (alpha * mu)  # 6, without μ², which underflows
+        comparison = jnp.where(jnp.isfinite(trial) & (comparison > WORST), comparison, WORST)
+        comparison = jnp.where(mu == 0, 1, comparison)  # nothing to gain, and nothing gained
+        success = comparison >= 0  # 7
+        bar = jnp.where(success, 0, lam)
+        shrunk = jnp.where(comparison >= 0.75, lam / 4, lam)
+        grown = shrunk + delta * (1 - comparison) / pp  # 8
+        lam = jnp.where(comparison < 0.25, grown, shrunk)
+        lam = jnp.maximum(lam, jnp.finfo(lam.dtype).eps * lambda_)  # where δ is 0, it could not rise from 0
+        step, steps = jnp.where(success, alpha * p, 0), jnp.where(success, state.steps + 1, state.steps)
+        return step, ScaledConjugateGradientState(p, r, delta, lam, bar, comparison, success, steps)
+
+    return on_vectors(init, update)
