@@ -24,7 +24,7 @@ from jaxtyping import Array
 
 from lddn_jax import xla
 from lddn_jax.contraction import Product, apart, einsum, few, product
-from lddn_jax.delays import extend, line_inside, resized, taps
+from lddn_jax.delays import History, extend, line_inside, resized, taps
 from lddn_jax.layout import Values
 from lddn_jax.plan import Block, Pair
 
@@ -145,7 +145,7 @@ class Recursion:
 
         sequences = varying, columns, {name: extras.get(name) for name in block.layers}
         carried, (x, y) = _in_chunks(advance, line.start, sequences, steps, block.chunk, reverse)
-        if line.kept:
+        if isinstance(line, History):
             end, signal = 0, line.signal(carried)
             for name in inside.senders:
                 end += sizes[name]

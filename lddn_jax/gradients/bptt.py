@@ -114,7 +114,7 @@ class BPTT(AbstractAdjoint):
         batch = batch_axes(inputs, state)
         inputs, state = to_lanes(inputs), to_lanes(state)
         lanes = (math.prod(batch),)
-        length = square_root(steps) if self.checkpoint == "sqrt" else self.checkpoint
+        length = self.checkpoint if isinstance(self.checkpoint, int | None) else square_root(steps)
         if length is not None and length < steps:
             a, states = run_in_segments(net, inputs, state, steps, lanes, length)
             forward = SimulatedAgain(net, inputs, states, length, *lanes)

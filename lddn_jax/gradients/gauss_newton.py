@@ -101,10 +101,10 @@ def gauss_newton(
             "lddn.losses.SumSquaredError() or lddn.losses.MeanSquaredError()."
         )
     method = method or RTRL()
-    arguments = prepare_data(loss, net, data)
+    inputs, targets, state, weights, steps = prepare_data(loss, net, data)
     if not isinstance(method, RTRL):
-        check_memory(net, math.prod(batch_axes(*arguments[::2][:2])) * arguments[-1], memory, method)
-    return _gauss_newton(net, loss, *arguments[:-1], steps=arguments[-1], method=method, factor=factor)
+        check_memory(net, math.prod(batch_axes(inputs, state)) * steps, memory, method)
+    return _gauss_newton(net, loss, inputs, targets, state, weights, steps=steps, method=method, factor=factor)
 
 
 def check_memory(net: Network, steps: int, memory: int, method: AbstractGradient) -> int:
@@ -198,7 +198,7 @@ def _groups(everything: tuple[Values, ...], groups: int) -> tuple[Values, ...]:
 def added(total: GaussNewton, J: Array, e: Array) -> GaussNewton:
     """Adds a block of rows of J, `(rows, parameters)`, and of residuals."""
     R, QTe = total.R, total.QTe
-    if R is not None:
+    if R is not None and QTe is not None:
         Q, R = jnp.linalg.qr(jnp.concatenate([R, J]))
         QTe = einsum("mp,m->p", Q, jnp.concatenate([QTe, e]))
     return GaussNewton(

@@ -40,8 +40,8 @@ from lddn_jax.recursion import prepare
 from lddn_jax.simulate import batch_axes, final_state, prepared, run
 
 NEAR = 2**19  # bytes of derivatives in a segment
-# (start, length, signals of the segment, derivatives of the segment by layer) -> what is kept of it
-Keep = Callable[[Any, int, Values, Values], Any]
+# ([carry,] start, length, signals of the segment, derivatives of the segment by layer) -> what is kept of it
+Keep = Callable[..., Any]
 
 
 class RTRL(AbstractForward):

@@ -79,11 +79,12 @@ def windowed(
         """Backward passes from `ends`, `(time, size, rows)` by layer."""
         steps, _, count = next(iter(ends.values())).shape
         n, signals, before = forward(start, steps)
-        wide = [
-            {name: jnp.broadcast_to(v, (*v.shape[:2], count)) for name, v in values.items()} for values in (n, signals)
-        ]
+
+        def wide(values):
+            return {name: jnp.broadcast_to(v, (*v.shape[:2], count)) for name, v in values.items()}
+
         future = adjoint_lines(net, count)
-        n_bar = adjoint(count)(*wide, ends, future)
+        n_bar = adjoint(count)(wide(n), wide(signals), ends, future)
 
         def summed(n_bar):
             return parameter_gradient(net, signals, before, n_bar).ravel()[0]
@@ -100,9 +101,8 @@ def windowed(
             return found.parameters
         return jnp.concatenate([found.parameters, *(found.state[name] for name in sorted(found.state))], axis=1)
 
-    outputs = net.topology.outputs
     begin = steps if whole else first + length
-    ends, count = _ends(net, begin, 0, None if whole else first, lines)
+    ends, count = _ends(net, begin, 0, first, lines)
     head = rows(0, ends)
     J, missing = x_of(head)[:count], jnp.zeros(count, net.dtype)
     found, bounds = [_by_output(net, J, begin)], [_by_output(net, missing, begin)]
@@ -132,10 +132,14 @@ def windowed(
         for values, blocks in ((found, J), (bounds, missing)):
             pieces = jax.vmap(lambda block: _by_output(net, block, length))(blocks)
             values.append({name: p.reshape(p.shape[0] * length, *p.shape[2:]) for name, p in pieces.items()})
-    return tuple({name: jnp.concatenate([p[name] for p in pieces]) for name in outputs} for pieces in (found, bounds))
+    return _joined(found), _joined(bounds)
 
 
-def _ends(net: Network, steps: int, begin: int, at: int | None, lines: tuple[str, ...]) -> tuple[Values, int]:
+def _joined(pieces: list[Values]) -> Values:
+    return {name: jnp.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+
+
+def _ends(net: Network, steps: int, begin: int, at: int, lines: tuple[str, ...]) -> tuple[Values, int]:
     """Ones where rows start: every output element from step `begin` on, then every element of the state at step `at`.
 
     Returns:

@@ -49,7 +49,7 @@ class Normal(eqx.Module):
         """Returns the same with residuals √decay · x added; `decay` is one number, or `(parameters,)`."""
         decay = jnp.broadcast_to(decay, x.shape)
         R, QTe = self.R, self.QTe
-        if R is not None:
+        if R is not None and QTe is not None:
             Q, R = jnp.linalg.qr(jnp.concatenate([R, jnp.diag(jnp.sqrt(decay))]))
             QTe = einsum("mp,m->p", Q, jnp.concatenate([QTe, jnp.sqrt(decay) * x]))
         return Normal(self.JTJ + jnp.diag(decay), self.JTe + decay * x, R, QTe)
@@ -63,6 +63,7 @@ def by_cholesky(normal: Normal, mu: Array, D: Array) -> Array:
 
 def by_qr(normal: Normal, mu: Array, D: Array) -> Array:
     """Solves the stacked system [J; √μ D] δ ≈ [−e; 0] by QR, without squaring its condition number."""
+    assert normal.R is not None and normal.QTe is not None  # noqa: PT018 - asked for by `needs_factor`
     Q, R = jnp.linalg.qr(jnp.concatenate([normal.R, jnp.diag(jnp.sqrt(mu) * D)]))
     right = einsum("mp,m->p", Q[: D.size], normal.QTe)
     return -jax.scipy.linalg.solve_triangular(R, right)

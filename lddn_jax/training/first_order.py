@@ -35,7 +35,7 @@ class Optax(AbstractTrainer):
 
     transformation: optax.GradientTransformation
     batch_size: int | None = eqx.field(default=None, static=True)
-    restarts: ClassVar[int] = 1
+    restarts: ClassVar[int] = 1  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __check_init__(self):
         if not hasattr(self.transformation, "update"):
@@ -72,8 +72,8 @@ class Optax(AbstractTrainer):
         real = (jnp.arange(batches * size) < count).reshape(batches, size)
 
         def one(carry, batch):
-            index, known = batch
-            net, state, info = self._update(*carry, problem.take(index, None if count % size == 0 else known))
+            (net, state), (index, known) = carry, batch
+            net, state, info = self._update(net, state, problem.take(index, None if count % size == 0 else known))
             return (net, state), info
 
         (net, state), infos = jax.lax.scan(one, (net, state), (filled, real))

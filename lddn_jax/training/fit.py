@@ -234,10 +234,10 @@ def fit(
         jax.tree.map(pick, run.best[0]),
         jax.tree.map(pick, state),
         history,
-        run.reason,
+        run.reason or "epochs",
         run.best[1],
         best,
-        tuple(r.reason for r in runs),
+        tuple(r.reason or "epochs" for r in runs),
         jax.tree.map(lambda *leaves: jnp.stack(leaves), *each) if several else None,
     )
 

@@ -11,8 +11,8 @@ Hagan & Menhaj (1994), IEEE Transactions on Neural Networks 5(6); Hagan et al., 
 ch. 12.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 import equinox as eqx
 import jax
@@ -112,7 +112,7 @@ class LevenbergMarquardt(AbstractTrainer):
 
     def step(self, net, state, problem, key):
         """Takes one step: as many trials of μ as it needs."""
-        settings, loss, p = self.settings, problem.loss, problem
+        settings, loss, p = self.settings, cast(AbstractLeastSquares, problem.loss), problem
         x, unravel = net.ravel()
         factor, decay = loss.factors(p.targets, net.parameter_count)
         found = sums(
@@ -133,7 +133,7 @@ class LevenbergMarquardt(AbstractTrainer):
         }
         return unravel(trial.x), State(trial.mu, trial.nu), info
 
-    def stop(self, info: dict[str, float]) -> str | None:
+    def stop(self, info: Mapping[str, float]) -> str | None:
         """Returns "min_grad" or "mu_max" where there is nothing left to gain."""
         if info["gradient_norm"] <= self.min_grad:
             return "min_grad"
