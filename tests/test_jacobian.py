@@ -9,7 +9,7 @@ import numpy as np
 import oracle
 import pytest
 from agreement import METHODS, TOLERANCE
-from networks import BY_NAME, ZOO, Case, declare
+from networks import BY_NAME, Case, declare
 
 import lddn_jax as lddn
 from lddn_jax.gradients.autodiff import plain_scan
@@ -207,7 +207,7 @@ def test_an_unknown_method_is_named():
 
 # --- few layers carried ----------------------------------------------------------------------------------------------
 
-REDUCED = [case for case in ZOO if carried(case.topology, case.topology.outputs) is not None]
+REDUCED = ["feed-forward", "narx-open", "jordan", "autonomous-constant", "smooth", "matlab-names", "idle-behind-a-loop"]
 
 
 def test_a_closed_narx_carries_its_output_alone():
@@ -218,8 +218,10 @@ def test_an_elman_network_carries_everything():
     assert carried(BY_NAME["elman"].topology, ("y",)) is None
 
 
-@pytest.mark.parametrize("case", REDUCED, ids=str)
-def test_eliminated_layers_leave_the_jacobian_as_it_is(case):
+@pytest.mark.parametrize("name", REDUCED)
+def test_eliminated_layers_leave_the_jacobian_as_it_is(name):
+    case = BY_NAME[name]
+    assert carried(case.topology, case.topology.outputs)
     count = case.net.parameter_count
     whole = lddn.jacobian(case.net, case.data, with_state=True)  # with the state, no layer is eliminated
     assert_close(lddn.jacobian(case.net, case.data), {name: rows[..., :count] for name, rows in whole.items()}, 1e-13)

@@ -489,7 +489,7 @@ def test_a_free_run_that_explodes_is_flagged():
     assert stage.diverged_at is not None
     assert np.isnan(stage.closed_loop)
     assert np.isfinite(stage.open_loop)
-    assert f"diverged@{stage.diverged_at}" in str(lddn.ClosedLoop(net, (stage,), {}))
+    assert f"diverged@{stage.diverged_at}" in str(lddn.ClosedLoop((stage,), 0, {}))
 
 
 @pytest.mark.parametrize(
