@@ -1,6 +1,6 @@
 """Layered Digital Dynamic Networks in JAX: arbitrary delay graphs, verified gradients, identification from data."""
 
-from lddn_jax import data, diagnostics, initializers, losses, models, plots, transfer
+from lddn_jax import data, diagnostics, initializers, losses, models, optimizers, plots, transfer
 from lddn_jax.data.sequences import Sequences, windows
 from lddn_jax.delays import zero_state
 from lddn_jax.errors import (
@@ -29,11 +29,17 @@ from lddn_jax.plan import plan
 from lddn_jax.simulate import Trajectory, predict, simulate
 from lddn_jax.topology import Connection, Input, Layer, Topology, TopologyWarning
 from lddn_jax.training.base import AbstractTrainer
-from lddn_jax.training.closed_loop import ClosedLoop, fit_closed_loop
+from lddn_jax.training.bayesian import BayesianRegularization
+from lddn_jax.training.closed_loop import ClosedLoop, diverged_at, fit_closed_loop
+from lddn_jax.training.comparison import Comparison, compare
+from lddn_jax.training.error_bars import Prediction
 from lddn_jax.training.first_order import Optax
 from lddn_jax.training.fit import Fitted, fit
 from lddn_jax.training.least_squares import LeastSquares, levenberg_marquardt
 from lddn_jax.training.levenberg_marquardt import LevenbergMarquardt
+from lddn_jax.training.posterior import Posterior, posterior
+from lddn_jax.training.pruning import Pruned, prune
+from lddn_jax.training.relevance import Relevance, relevance
 
 __version__ = "0.1.0"
 
@@ -43,8 +49,10 @@ __all__ = [
     "AbstractGradient",
     "AbstractTrainer",
     "Autodiff",
+    "BayesianRegularization",
     "CheckpointError",
     "ClosedLoop",
+    "Comparison",
     "Connection",
     "DataError",
     "FiniteDifference",
@@ -60,7 +68,11 @@ __all__ = [
     "Network",
     "NumericalError",
     "Optax",
+    "Posterior",
     "PrecisionError",
+    "Prediction",
+    "Pruned",
+    "Relevance",
     "SensitivityBPTT",
     "Sequences",
     "Settings",
@@ -72,9 +84,11 @@ __all__ = [
     "check_gradients",
     "choose_jacobian",
     "close_loop",
+    "compare",
     "data",
     "diagnostics",
     "differentiable",
+    "diverged_at",
     "fit",
     "fit_closed_loop",
     "gauss_newton",
@@ -86,9 +100,13 @@ __all__ = [
     "losses",
     "models",
     "open_loop",
+    "optimizers",
     "plan",
     "plots",
+    "posterior",
     "predict",
+    "prune",
+    "relevance",
     "save",
     "simulate",
     "transfer",

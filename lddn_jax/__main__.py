@@ -18,8 +18,9 @@ import lddn_jax as lddn
 from lddn_jax import xla
 from lddn_jax.data.tables import Table
 from lddn_jax.errors import DataError, LDDNError
-from lddn_jax.identify import Identified, Settings, identify
+from lddn_jax.identify import Identified, Regularized, Settings, identify
 from lddn_jax.io import write_atomically
+from lddn_jax.training.groups import LABELS
 
 _FIELDS = {"--delays": "input_delays", "--feedback": "feedback_delays"}
 
@@ -113,7 +114,30 @@ def _write(out: Path, found: Identified) -> list[str]:
         found.trained.history, best_epoch=getattr(found.trained, "best_epoch", None), ax=figure.subplots()
     )
     figure.savefig(out / "training.png", dpi=120)
-    return [*files, "response.png", "training.png"]
+    files += ["response.png", "training.png"]
+    trained = found.trained
+    return [*files, *_write_posterior(out, found, trained.posterior)] if isinstance(trained, Regularized) else files
+
+
+def _write_posterior(out: Path, found: Identified, posterior: lddn.Posterior) -> list[str]:
+    """Writes the posterior and its figures; returns the names of the files."""
+    from matplotlib.figure import Figure
+
+    lddn.save(out / "posterior.npz", posterior)
+    figure = Figure(figsize=(12, 4), layout="constrained")
+    lddn.plots.evidence(found.trained.history, axes=figure.subplots(1, 3))
+    figure.savefig(out / "evidence.png", dpi=120)
+    count = len(found.measured)
+    figure = Figure(figsize=(12, 4 * count), layout="constrained")
+    for row, name in zip(figure.subplots(count, 2, width_ratios=[3, 1], squeeze=False), found.measured, strict=True):
+        measured, mean, std = found.measured[name], found.closed_loop[name], found.std[name]
+        lddn.plots.bands(found.time, measured, mean, std, ylabel=name, ax=row[0])
+        lddn.plots.calibration(*lddn.diagnostics.calibration(measured, mean, std), ax=row[1])
+    figure.savefig(out / "bands.png", dpi=120)
+    figure = Figure(figsize=(10, 5), layout="constrained")
+    lddn.plots.relevance(lddn.relevance(posterior), ax=figure.subplots())
+    figure.savefig(out / "relevance.png", dpi=120)
+    return ["posterior.npz", "evidence.png", "bands.png", "relevance.png"]
 
 
 def _table_of_scores(found: Identified) -> str:
@@ -205,9 +229,16 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(flag, dest=field, type=kind, default=value, help=about)
         command.add_argument(
             "--trainer",
-            choices=("lm", "adam"),
+            choices=("lm", "br", "adam"),
             default=default.trainer,
-            help="Levenberg-Marquardt over growing horizons, or Adam with the loop open (default %(default)s)",
+            help="Levenberg-Marquardt over growing horizons, Bayesian regularization after it for error bars, or "
+            "Adam with the loop open (default %(default)s)",
+        )
+        command.add_argument(
+            "--groups",
+            choices=sorted(LABELS),
+            default=default.groups,
+            help="br: which weights share a prior strength (default %(default)s)",
         )
         command.add_argument(
             "--no-linear-path",

@@ -5,14 +5,15 @@ training part alone. The network is trained, then tested twice on the whole test
 run with its loop closed, which starts from measured values and never sees another. Persistence, y(t) = y(t−1), is what
 any model has to beat.
 
-Two ways to train: `lm`, Levenberg-Marquardt on several networks at once, open loop first and then closed over growing
-horizons, the best free run on the validation part chosen; and `adam`, with the loop open on windows whose delay
-states come from the record.
+Three ways to train: `lm`, Levenberg-Marquardt on several networks at once, open loop first and then closed over growing
+horizons, the best free run on the validation part chosen; `br`, which goes on from there with Bayesian regularization
+and so puts error bars on the free run; and `adam`, with the loop open on windows whose delay states come from the
+record.
 """
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import jax
@@ -25,13 +26,15 @@ from lddn_jax.data.sequences import Sequences, windows
 from lddn_jax.data.tables import Table, uniform_sampling
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.gradients.check import GradientReport, check_gradients
-from lddn_jax.network import Network, close_loop
+from lddn_jax.network import Network, close_loop, open_loop
 from lddn_jax.plan import plan
 from lddn_jax.simulate import predict
+from lddn_jax.training.bayesian import BayesianRegularization
 from lddn_jax.training.closed_loop import ClosedLoop, fit_closed_loop
 from lddn_jax.training.first_order import Optax
-from lddn_jax.training.fit import Fitted, fit
+from lddn_jax.training.fit import Fitted, History, fit
 from lddn_jax.training.levenberg_marquardt import LevenbergMarquardt
+from lddn_jax.training.posterior import Posterior, posterior
 
 
 @dataclass(frozen=True)
@@ -45,10 +48,11 @@ class Settings:
         linear_path: Whether the tapped delay lines also feed the outputs directly. The hidden layer saturates
             outside of the range it was trained in; a linear path goes on.
         init: Initializer.
-        trainer: "lm" or "adam".
-        epochs: Steps of Levenberg-Marquardt at each horizon, or passes of Adam over the training windows; None: 50, or
-            6000.
+        trainer: "lm", "br" or "adam".
+        epochs: Steps at each horizon, and of Bayesian regularization after them, or passes of Adam over the training
+            windows; None: 50, 100, or 6000.
         restarts: Networks that Levenberg-Marquardt trains side by side.
+        groups: Of Bayesian regularization: which weights share a prior; see `lddn_jax.BayesianRegularization`.
         horizons: Steps that windows run free, one horizon after the other; None for the whole record.
         batch_size: Windows in a mini-batch of Adam.
         learning_rate: Of Adam at the start; it falls to zero along a cosine.
@@ -66,6 +70,7 @@ class Settings:
     trainer: str = "lm"
     epochs: int | None = None
     restarts: int = 8
+    groups: str = "all"
     horizons: tuple[int | None, ...] = (1, 5, 20, 100, None)
     batch_size: int = 4
     learning_rate: float = 1e-2
@@ -73,6 +78,31 @@ class Settings:
     train: float = 0.6
     validation: float = 0.2
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class Regularized:
+    """Levenberg-Marquardt over growing horizons, and what Bayesian regularization made of its network.
+
+    Attributes:
+        before: What Levenberg-Marquardt returned.
+        horizon: Steps that the windows run free which the posterior is computed on.
+        fitted: What Bayesian regularization returned, its loop closed.
+        posterior: Of the closed loop, in scaled units.
+    """
+
+    before: ClosedLoop
+    horizon: int
+    fitted: Fitted
+    posterior: Posterior
+
+    @property
+    def history(self) -> History:
+        """That of Bayesian regularization."""
+        return self.fitted.history
+
+    def __str__(self):
+        return f"{self.before}\n\nhorizon {self.horizon}: {self.fitted}\n{self.posterior}"
 
 
 @dataclass(frozen=True)
@@ -88,11 +118,13 @@ class Identified:
         scores: "one_step", "closed_loop" and "persistence", each with `rmse` and `r2` in the record's units (None where
             the prediction left the finite numbers, with the first such step as `diverged_at`).
         seconds: By phase.
+        std: `(time,)` by target: the standard deviation of a measurement in the closed loop, in the record's units.
+            Empty unless trained by Bayesian regularization.
     """
 
     net: Network
     scalers: dict[str, AbstractScaler]
-    trained: Fitted | ClosedLoop
+    trained: "Fitted | ClosedLoop | Regularized"
     gradients: GradientReport
     time: np.ndarray
     measured: dict[str, np.ndarray]
@@ -101,6 +133,7 @@ class Identified:
     scores: dict[str, dict[str, Any]]
     settings: Settings
     seconds: dict[str, float] = field(default_factory=dict)
+    std: dict[str, np.ndarray] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns scores, gradient check, training and settings as plain values, ready for `json.dump`."""
@@ -118,6 +151,10 @@ class Identified:
         }
 
     def _training(self) -> dict[str, Any]:
+        if isinstance(self.trained, Regularized):
+            before = replace(self, trained=self.trained.before)._training()
+            after = replace(self, trained=self.trained.fitted)._training()
+            return before | after | {"posterior": self.trained.posterior.to_dict()}
         if isinstance(self.trained, Fitted):
             return {
                 "stop_reason": self.trained.stop_reason,
@@ -222,9 +259,17 @@ def identify(
             "closed_loop": _score(measured, free_run),
             "persistence": _score(measured, before),
         }
-    return Identified(
+    found = Identified(
         opened, scalers, trained, gradients, moment[second:], measured, one_step, free_run, scores, settings, seconds
     )
+    if not isinstance(trained, Regularized):
+        return found
+    with _Timer(seconds, "error_bars"):
+        bars = trained.posterior.predict(closed_part.inputs, closed_part.state, steps=steps)
+        std = {name: np.asarray(bars.std[name])[0, :, 0] * float(scalers[name].error_scale()[0]) for name in targets}
+        covered = [diagnostics.coverage(measured[name], free_run[name], std[name]) for name in targets]
+        scores["closed_loop"]["coverage"] = float(np.mean(covered))
+    return replace(found, std=std)
 
 
 def _by_adam(net, part, limits, scaled, targets, settings, key, say, progress) -> tuple[Network, Fitted]:
@@ -279,7 +324,26 @@ def _by_levenberg_marquardt(
     return found.opened, found
 
 
-_TRAINERS = {"lm": _by_levenberg_marquardt, "adam": _by_adam}
+def _by_bayesian_regularization(
+    net, part, limits, scaled, targets, settings, key, say, progress
+) -> tuple[Network, Regularized]:
+    """Starts where Levenberg-Marquardt ended: with a prior from the first step on, horizons end in a worse basin."""
+    _, before = _by_levenberg_marquardt(net, part, limits, scaled, targets, settings, key, say, progress)
+    start, first, _ = limits
+    held = max(plan(net.topology).longest_delays.values())
+    # The longest windows that start from measured values; the whole record is one that nearly does not.
+    horizon = max((h for h in settings.horizons if h is not None and h <= first - held), default=first - held)
+    data = part(start, first, horizon, before.net)
+    trainer, epochs = BayesianRegularization(groups=settings.groups), settings.epochs or 100
+    say(f"training: Bayesian regularization, {epochs} steps at horizon {horizon}")
+    fitted = fit(before.net, data, losses.MeanSquaredError(), trainer, epochs=epochs, key=key, progress=progress)
+    opened = fitted.net
+    for input, output in before.loops.items():
+        opened = open_loop(opened, output=output, input=input)
+    return opened, Regularized(before, horizon, fitted, posterior(fitted, data))
+
+
+_TRAINERS = {"lm": _by_levenberg_marquardt, "br": _by_bayesian_regularization, "adam": _by_adam}
 
 
 class _Timer:

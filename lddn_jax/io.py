@@ -1,7 +1,8 @@
-"""Keeping networks: an .npz of arrays with a JSON header, and no pickle.
+"""Keeping networks and posteriors: an .npz of arrays with a JSON header, and no pickle.
 
-The header holds the format, the topology, the dtype and a SHA-256 of the arrays. Files are written next to
-their destination and then put in its place in one step, so a file is either the old one or the whole new one.
+The header holds the format, the topology, the dtype and a SHA-256 of the arrays; that of a posterior its groups as
+well. Files are written next to their destination and then put in its place in one step, so a file is either the old one
+or the whole new one.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ import os
 import tempfile
 import zipfile
 import zlib
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +20,26 @@ import jax
 import numpy as np
 
 from lddn_jax.errors import CheckpointError, LDDNError, PrecisionError
+from lddn_jax.losses import SumSquaredError
 from lddn_jax.network import Network
 from lddn_jax.topology import Topology
+from lddn_jax.training.evidence import Counts, Strengths
+from lddn_jax.training.groups import Groups
+from lddn_jax.training.posterior import Posterior
 
 FORMAT, VERSION = "lddn_jax network", 1
+FORMAT_OF_POSTERIORS = "lddn_jax posterior"
 
 
-def save(path: str | Path, net: Network) -> None:
-    """Writes a network to a file, whole or not at all.
+def save(path: str | Path, net: Network | Posterior) -> None:
+    """Writes a network or a posterior to a file, whole or not at all.
 
     Args:
         path: Where; by convention it ends in `.npz`.
-        net: The network.
+        net: The network; or a posterior, whose data is left out.
 
     Raises:
-        CheckpointError: If `net` is not a network, or the folder does not exist.
+        CheckpointError: If `net` is neither, or the folder does not exist.
 
     Example:
         >>> import tempfile, jax, lddn_jax as lddn
@@ -43,11 +50,10 @@ def save(path: str | Path, net: Network) -> None:
         ...     lddn.load(f"{folder}/net.npz").topology == topology
         True
     """
-    if not isinstance(net, Network):
-        raise CheckpointError(f"save writes networks; {type(net).__name__} was given. Write save(path, fitted.net)?")
-    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(net)]
-    header = {
-        "format": FORMAT,
+    kept, header = (net, {"format": FORMAT}) if isinstance(net, Network) else _of_posterior(net)
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(kept)]
+    net = kept if isinstance(kept, Network) else kept[0]
+    header |= {
         "version": VERSION,
         "topology": net.topology.to_dict(),
         "dtype": str(np.dtype(net.dtype)),
@@ -60,8 +66,10 @@ def save(path: str | Path, net: Network) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def load(path: str | Path) -> Network:
-    """Reads a network that `save` wrote, in the dtype it was written in.
+def load(path: str | Path) -> Any:
+    """Reads a network or a posterior that `save` wrote, in the dtype it was written in.
+
+    A posterior comes back without its data, and with the sum of squares that its loss is a multiple of.
 
     Raises:
         CheckpointError: If the file is missing, damaged, or of another kind.
@@ -79,11 +87,26 @@ def load(path: str | Path) -> Network:
     # What zipfile, zlib and NumPy raise on damaged archives.
     except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise CheckpointError(f"{path} is damaged or was not written by lddn.save ({error}).") from error
-    return _network(path, header, leaves)
+    return _read(path, header, leaves)
 
 
-def _network(path: Path, header: Any, leaves: list[np.ndarray]) -> Network:
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
+def _of_posterior(given: Any) -> tuple[tuple, dict[str, Any]]:
+    """A posterior's arrays, the network first, and what its header holds."""
+    if not isinstance(given, Posterior):
+        raise CheckpointError(
+            f"save writes networks and posteriors; {type(given).__name__} was given. Write save(path, fitted.net)?"
+        )
+    header = {
+        "format": FORMAT_OF_POSTERIORS,
+        "groups": asdict(given.groups),
+        "loss": {"missing": given.loss.missing, "output_weights": dict(given.loss.output_weights)},
+    }
+    numbers = (given.strengths, given.gamma, given.log_evidence, given.E_D, given.E_W, given.counts, given.root)
+    return (given.net, numbers), header
+
+
+def _read(path: Path, header: Any, leaves: list[np.ndarray]) -> Any:
+    if not isinstance(header, dict) or header.get("format") not in (FORMAT, FORMAT_OF_POSTERIORS):
         raise CheckpointError(f"{path} is not a network written by lddn.save.")
     if header.get("version") != VERSION:
         raise CheckpointError(
@@ -101,11 +124,36 @@ def _network(path: Path, header: Any, leaves: list[np.ndarray]) -> Network:
         structure = Network(Topology.from_dict(header["topology"]), init="zeros", dtype=header["dtype"])
     except (LDDNError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} holds a topology that cannot be used here: {error}") from error
-    expected = [leaf.shape for leaf in jax.tree.leaves(structure)]
+    count = len(jax.tree.leaves(structure))
+    groups = _groups(path, header) if header["format"] == FORMAT_OF_POSTERIORS else None
+    numbers = () if groups is None else _numbers(structure.parameter_count, len(groups.labels))
+    expected = [leaf.shape for leaf in jax.tree.leaves((structure, numbers))]
     if [leaf.shape for leaf in leaves] != expected:
         raise CheckpointError(f"{path} is damaged: its arrays do not fit its topology.")
     arrays = [jax.numpy.asarray(leaf) for leaf in leaves]
-    return jax.tree.unflatten(jax.tree.structure(structure), arrays)
+    net = jax.tree.unflatten(jax.tree.structure(structure), arrays[:count])
+    if groups is None:
+        return net
+    strengths, gamma, log_evidence, E_D, E_W, counts, root = jax.tree.unflatten(
+        jax.tree.structure(numbers), arrays[count:]
+    )
+    loss = SumSquaredError(**header["loss"])
+    return Posterior(net, strengths, gamma, log_evidence, E_D, E_W, counts, root, loss, None, groups)
+
+
+def _numbers(parameters: int, groups: int) -> tuple:
+    """Arrays of the shapes of those of a posterior."""
+    one, each, root = (jax.numpy.zeros(shape) for shape in ((), groups, (parameters, parameters)))
+    return Strengths(each, one), each, one, one, each, Counts(one, one, one), root
+
+
+def _groups(path: Path, header: dict[str, Any]) -> Groups:
+    try:
+        known = header["groups"]
+        taps = tuple((to, source, delay) for to, source, delay in known["taps"])
+        return Groups(tuple(known["labels"]), taps, tuple(known["of_taps"]), tuple(known["members"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged: its groups of parameters cannot be read ({error}).") from error
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:

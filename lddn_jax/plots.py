@@ -74,16 +74,119 @@ def training_curve(history: Mapping[str, ArrayLike], *, best_epoch: int | None =
     return ax
 
 
+def evidence(history: Mapping[str, ArrayLike], *, axes: Any = None) -> Any:
+    """Draws γ, α, β, E_D, E_W and the log evidence of Bayesian regularization against epochs.
+
+    Args:
+        history: `Fitted.history`, of one network; of several, `fitted.history.of(fitted.best_restart)`.
+        axes: Three matplotlib axes; None for new ones, side by side.
+
+    Returns:
+        The axes.
+    """
+    axes = _several(3) if axes is None else axes
+    for name, color in zip(("E_D", "E_W", "beta"), _cycle(), strict=False):
+        axes[1].plot(np.asarray(history[name]), color=color, linewidth=1.1, label=name)
+    # One α, or one of each group.
+    for name in (name for name in history if name.partition(":")[0] == "alpha"):
+        label = "alpha" if name == "alpha" else None
+        axes[1].plot(np.asarray(history[name]), color=_COLORS[3], linewidth=0.8, label=label)
+    axes[0].plot(np.asarray(history["gamma"]), color=_COLORS[0], linewidth=1.1)
+    axes[2].plot(np.asarray(history["log_evidence"]), color=_COLORS[0], linewidth=1.1)
+    axes[1].set(yscale="log")
+    axes[1].legend(frameon=False)
+    for ax, label in zip(axes, ("effective parameters γ", "", "log evidence"), strict=True):
+        ax.set(xlabel="epoch", ylabel=label)
+        ax.margins(x=0)
+    return axes
+
+
+def bands(
+    time: ArrayLike,
+    measured: ArrayLike,
+    mean: ArrayLike,
+    std: ArrayLike,
+    *,
+    ylabel: str = "",
+    k: float = 2.0,
+    ax: Any = None,
+) -> Any:
+    """Draws a measured signal, and a prediction of it with the band mean ± k σ.
+
+    Args:
+        time: `(time,)`.
+        measured: `(time,)`.
+        mean: `(time,)`.
+        std: σ, `(time,)`.
+        ylabel: Name and unit of the signal.
+        k: Half the width of the band, in σ.
+        ax: Matplotlib axes; None for new ones.
+
+    Returns:
+        The axes.
+    """
+    ax = _axes(ax)
+    time, mean, std = (np.asarray(value, float) for value in (time, mean, std))
+    ax.fill_between(time, mean - k * std, mean + k * std, color=_COLORS[0], alpha=0.25, linewidth=0, label=f"±{k:g}σ")
+    ax.plot(time, mean, color=_COLORS[0], linewidth=1.1, label="predicted")
+    ax.plot(time, np.asarray(measured), color="black", linewidth=0.9, label="measured")
+    ax.set(xlabel="time", ylabel=ylabel)
+    ax.legend(loc="upper right", ncols=3, frameon=False)
+    ax.set_ymargin(0.18)  # room for the legend
+    ax.margins(x=0)
+    return ax
+
+
+def relevance(table: Any, *, ax: Any = None) -> Any:
+    """Draws for each delay of each connection how large its weights may be, and how many of them the data determine.
+
+    Args:
+        table: From `lddn_jax.relevance`.
+        ax: Matplotlib axes; None for new ones.
+
+    Returns:
+        The axes.
+    """
+    ax = _axes(ax)
+    rows = sorted(table, key=lambda row: (row.to, row.source or "", -1 if row.delay is None else row.delay))
+    places = np.arange(len(rows))
+    ax.bar(places - 0.2, [row.scale for row in rows], width=0.4, color=_COLORS[0], label="prior scale 1/√(2α)")
+    ax.bar(places + 0.2, [row.determined for row in rows], width=0.4, color=_COLORS[1], label="determined γ/P")
+    ax.set_xticks(places, [row.name for row in rows], rotation=60, ha="right")
+    ax.legend(frameon=False)
+    return ax
+
+
+def calibration(nominal: ArrayLike, observed: ArrayLike, *, ax: Any = None) -> Any:
+    """Draws which share of measurements intervals hold against the share that they should hold.
+
+    Args:
+        nominal: From `lddn_jax.diagnostics.calibration`, as `observed`.
+        observed: Likewise.
+        ax: Matplotlib axes; None for new ones.
+
+    Returns:
+        The axes.
+    """
+    ax = _axes(ax)
+    ax.plot([0, 1], [0, 1], color="black", linewidth=0.8)
+    ax.plot(np.asarray(nominal), np.asarray(observed), color=_COLORS[0], marker="o", markersize=3, linewidth=1.1)
+    ax.set(xlabel="nominal coverage", ylabel="observed coverage", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    return ax
+
+
 def _cycle():
     while True:
         yield from _COLORS
 
 
 def _axes(ax: Any) -> Any:
-    if ax is not None:
-        return ax
+    return _several(1) if ax is None else ax
+
+
+def _several(count: int) -> Any:
     try:
         import matplotlib.pyplot as plt
     except ImportError:
         raise LDDNError("figures need matplotlib: pip install 'lddn_jax[plot]'.") from None
-    return plt.subplots(figsize=(9, 3.5), layout="constrained")[1]
+    return plt.subplots(1, count, figsize=(9, 3.5), layout="constrained")[1]

@@ -4,6 +4,9 @@ import os
 from pathlib import Path
 
 os.environ["MPLBACKEND"] = "Agg"  # before anything imports matplotlib
+# Eigenvalues come from LAPACK, whose threads wait for each other a hundred times longer than they compute where several
+# processes share few cores. This must stand before the first import of NumPy, SciPy or JAX.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import hypothesis
 import jax

@@ -53,6 +53,19 @@ def test_fit_leaves_everything_behind(csv, tmp_path, capsys):
         assert words in text
 
 
+def test_bayesian_regularization_leaves_error_bars_behind(csv, tmp_path, capsys):
+    out = tmp_path / "out"
+    options = [*QUICK, "--trainer", "br", "--groups", "delay"]
+    assert main(["fit", str(csv), "--inputs", "u", "--targets", "y", "--out", str(out), *options]) == 0
+    assert {"posterior.npz", "evidence.png", "bands.png", "relevance.png"} <= {p.name for p in out.iterdir()}
+    results, found = json.loads((out / "results.json").read_text()), lddn.load(out / "posterior.npz")
+    assert results["training"]["posterior"] == found.to_dict()
+    assert 0 <= results["test"]["closed_loop"]["coverage"] <= 1
+    assert "u -> hidden delay 2" in found.groups.labels
+    assert found.net.topology == lddn.close_loop(lddn.load(out / "network.npz"), "y", "measured_y").topology
+    assert "Bayesian regularization, 3 steps at horizon 5" in capsys.readouterr().out
+
+
 def test_the_scores_are_those_of_the_saved_network(csv, tmp_path):
     """The one-step score, computed again from the files and the record alone."""
     out = tmp_path / "out"
@@ -163,7 +176,7 @@ def test_errors_are_one_clear_line(arguments, words, csv, tmp_path, capsys):
         (["fit", "x.csv", "--targets", "y", "--delays", "1;2"], "whole numbers such as 1,2"),
         (["fit", "x.csv", "--targets", "y", "--learning-rate", "fast"], "positive number"),
         (["fit", "x.csv", "--targets", "y", "--horizons", "1,5,everything"], "numbers such as 1,5,20,all"),
-        (["fit", "x.csv", "--targets", "y", "--trainer", "sgd"], "'lm', 'adam'"),
+        (["fit", "x.csv", "--targets", "y", "--trainer", "sgd"], "'lm', 'br', 'adam'"),
         (["maglev", "--stepz", "5"], "--stepz"),
     ],
     ids=lambda case: " ".join(case)[:40] if isinstance(case, list) else "",

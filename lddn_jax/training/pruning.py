@@ -1,0 +1,143 @@
+"""Smaller networks: delays of which the data determine next to nothing are left out.
+
+A tap whose share γ/P of determined weights is small has weights that its prior alone holds near zero. Without it the
+outputs hardly change, and what is left has fewer delays to explain.
+
+MacKay (1994), *Bayesian methods for backpropagation networks*.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from lddn_jax.data.sequences import Sequences
+from lddn_jax.delays import last, state_sizes
+from lddn_jax.errors import LDDNError
+from lddn_jax.layout import from_lanes, to_lanes
+from lddn_jax.network import Network, assemble
+from lddn_jax.simulate import predict
+from lddn_jax.topology import Connection, Topology
+from lddn_jax.training.groups import Tap
+from lddn_jax.training.posterior import Posterior
+from lddn_jax.training.relevance import relevance
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What `prune` returned.
+
+    Attributes:
+        net: The smaller network, with the weights that stay.
+        removed: The taps that were taken out.
+        change: Root mean square of the change of the outputs, by output layer and in their units.
+    """
+
+    net: Network
+    removed: tuple[Tap, ...]
+    change: Mapping[str, float]
+
+    def data(self, data: Sequences) -> Sequences:
+        """Returns the same records for the smaller network: without inputs and delays that it does not have."""
+        return _fitting(self.net.topology, data)
+
+
+def prune(net: Network, posterior: Posterior, threshold: float = 0.1, *, data: Sequences | None = None) -> Pruned:
+    """Takes out delays of which the data determine next to nothing.
+
+    A connection without delays goes, and so does a layer or input that reaches no output any more. Biases stay. Refit
+    the smaller network, as the weights that stay have not been trained without the others:
+    `lddn.fit(pruned.net, pruned.data(data), loss, trainer)`.
+
+    Args:
+        net: The network, of the posterior's topology; usually `posterior.net`.
+        posterior: From `lddn_jax.posterior`.
+        threshold: γ/P below which a tap is taken out.
+        data: `Sequences` on which the change of the outputs is measured; the posterior's if None.
+
+    Returns:
+        `Pruned`: the network, what was removed, and by how much its outputs change.
+
+    Raises:
+        LDDNError: If the topologies differ, the threshold is not between 0 and 1, or there is no data.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, lddn_jax as lddn
+        >>> topology = lddn.Topology([lddn.Input("u", 1)], [lddn.Layer("y", 1, transfer="linear", bias=False)],
+        ...                          [lddn.Connection("u", to="y", delays=(0, 1, 2))], ["y"])
+        >>> u, noise = jax.random.normal(jax.random.key(0), (2, 200, 1))
+        >>> data = lddn.Sequences(u, 2 * u + 0.1 * noise)
+        >>> trainer = lddn.BayesianRegularization(groups="delay", allow_float32=True)
+        >>> net = lddn.Network(topology, key=jax.random.key(1))
+        >>> fitted = lddn.fit(net, data, lddn.losses.SumSquaredError(), trainer, epochs=30)
+        >>> lddn.prune(fitted.net, lddn.posterior(fitted, data), 0.5).net.topology.delays
+        {('y', 'u'): (0,)}
+
+    MacKay (1994).
+    """
+    data = posterior.data if data is None else data
+    if net.topology != posterior.net.topology:
+        raise LDDNError(
+            "prune: the network and the posterior are of different topologies; write prune(posterior.net, ...)."
+        )
+    if not 0 <= threshold <= 1:
+        raise LDDNError(f"threshold={threshold!r} is a share γ/P, between 0 (prune nothing) and 1.")
+    if data is None:
+        raise LDDNError("prune: a posterior whose loop was closed or opened holds no data; pass data=sequences.")
+    topology = net.topology
+    weak = {row.tap for row in relevance(posterior) if row.source is not None and row.determined < threshold}
+    smaller = _without(topology, weak)
+    kept = {(to, source, d) for (to, source), delays in smaller.delays.items() for d in delays}
+    weights = {}
+    for (to, source), delays in smaller.delays.items():
+        places = np.array([topology.delays[to, source].index(d) for d in delays], int)
+        weights[to, source] = (net.IW | net.LW)[to, source][places]
+    inputs = smaller.input_names
+    after = assemble(
+        smaller,
+        {pair: w for pair, w in weights.items() if pair[1] in inputs},
+        {pair: w for pair, w in weights.items() if pair[1] not in inputs},
+        {layer.name: net.b[layer.name] for layer in smaller.layers if layer.bias},
+    )
+    removed = tuple((to, s, d) for to, s, d in posterior.groups.taps if s is not None and (to, s, d) not in kept)
+    less = _fitting(smaller, data)
+    old = predict(net, data.inputs, data.state, steps=None if topology.inputs else data.steps)
+    new = predict(after, less.inputs, less.state, steps=None if smaller.inputs else data.steps)
+    change = {name: float(jnp.sqrt(jnp.mean((old[name] - new[name]) ** 2))) for name in topology.outputs}
+    return Pruned(after, removed, change)
+
+
+def _without(topology: Topology, weak: set[Tap]) -> Topology:
+    """The topology without some taps, and without what reaches no output then."""
+    connections = []
+    for c in topology.connections:
+        delays = tuple(d for d in c.delays if (c.to, c.source, d) not in weak)
+        connections += [Connection(c.source, c.to, delays)] if delays else []
+    useful, found = set(topology.outputs), 0
+    while len(useful) > found:
+        found = len(useful)
+        useful |= {c.source for c in connections if c.to in useful}
+    layers = [layer for layer in topology.layers if layer.name in useful]
+    inputs = [i for i in topology.inputs if i.name in useful]
+    return Topology(inputs, layers, [c for c in connections if c.to in useful], topology.outputs)
+
+
+def _fitting(topology: Topology, data: Sequences) -> Sequences:
+    inputs = data.inputs
+    if isinstance(inputs, Mapping):
+        inputs = {name: signal for name, signal in inputs.items() if name in topology.input_names}
+    elif not topology.inputs:
+        inputs = {}
+    state = data.state
+    if state is not None:
+        held = {name: size[0] for name, size in state_sizes(topology).items()}
+        state = {name: _cut(line, held[name]) for name, line in state.items() if held.get(name)}
+    return Sequences(inputs, data.targets, state, data.weights, data.dropped)
+
+
+def _cut(line: Any, count: int) -> Any:
+    """The newest values of a delay state `(*batch, delay, size)`."""
+    line = jnp.asarray(line)
+    return from_lanes({"": last(to_lanes({"": line})[""], count)}, line.shape[:-2])[""]
