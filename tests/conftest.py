@@ -40,9 +40,9 @@ def pytest_addoption(parser):
     parser.addoption(
         "--topologies",
         type=int,
-        default=25,
+        default=16,
         metavar="N",
-        help="how many random topologies all gradient methods are compared on (each one compiles; default 25)",
+        help="how many random topologies all gradient methods are compared on (each one compiles; default 16)",
     )
 
 
