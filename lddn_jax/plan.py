@@ -121,6 +121,11 @@ class Plan:
         }
         return tuple(block.transpose(outgoing[block]) for block in reversed(self.blocks))
 
+    @property
+    def loops(self) -> bool:
+        """Whether any block recurs, so that running it takes a loop over time."""
+        return any(block.chunk is not None for block in self.blocks)
+
     @functools.cached_property
     def upstream(self) -> dict[str, frozenset[str]]:
         """For each layer all layers whose outputs can reach it, through whatever delays, itself included."""

@@ -65,3 +65,19 @@ def unchecked():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(scope="session")
+def one_step():
+    """See `bayesian_records.one_step`."""
+    from bayesian_records import one_step
+
+    return one_step()
+
+
+@pytest.fixture(scope="session")
+def delays_found():
+    """See `bayesian_records.delays_found`."""
+    from bayesian_records import delays_found
+
+    return delays_found()

@@ -59,6 +59,20 @@ class GaussNewton(eqx.Module):
     R: Array | None = None
     QTe: Array | None = None
 
+    def with_decay(self, x: Array, decay: Array) -> "GaussNewton":
+        """Returns the same with residuals √decay · x added.
+
+        Args:
+            x: Parameters, `(parameters,)`.
+            decay: One number, or `(parameters,)`.
+        """
+        decay = jnp.broadcast_to(decay, x.shape)
+        R, QTe = self.R, self.QTe
+        if R is not None and QTe is not None:
+            R, QTe = _more_rows(R, QTe, jnp.diag(jnp.sqrt(decay)), jnp.sqrt(decay) * x)
+        eTe = self.eTe + jnp.sum(decay * x * x)
+        return GaussNewton(self.JTJ + jnp.diag(decay), self.JTe + decay * x, eTe, R, QTe)
+
 
 def gauss_newton(
     net: Network,
@@ -199,8 +213,13 @@ def added(total: GaussNewton, J: Array, e: Array) -> GaussNewton:
     """Adds a block of rows of J, `(rows, parameters)`, and of residuals."""
     R, QTe = total.R, total.QTe
     if R is not None and QTe is not None:
-        Q, R = jnp.linalg.qr(jnp.concatenate([R, J]))
-        QTe = einsum("mp,m->p", Q, jnp.concatenate([QTe, e]))
+        R, QTe = _more_rows(R, QTe, J, e)
     return GaussNewton(
         total.JTJ + einsum("mp,mq->pq", J, J), total.JTe + einsum("mp,m->p", J, e), total.eTe + jnp.sum(e * e), R, QTe
     )
+
+
+def _more_rows(R: Array, QTe: Array, J: Array, e: Array) -> tuple[Array, Array]:
+    """Returns the triangular factor and Qᵀe of all rows, those of R and those of J."""
+    Q, R = jnp.linalg.qr(jnp.concatenate([R, J]))
+    return R, einsum("mp,m->p", Q, jnp.concatenate([QTe, e]))

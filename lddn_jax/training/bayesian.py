@@ -26,15 +26,13 @@ import numpy as np
 from jaxtyping import Array
 
 from lddn_jax.errors import LDDNError
-from lddn_jax.gradients.gauss_newton import MEMORY, GaussNewton, sums
-from lddn_jax.gradients.rtrl import RTRL
+from lddn_jax.gradients.gauss_newton import GaussNewton
 from lddn_jax.losses import AbstractLeastSquares
-from lddn_jax.network import Network
-from lddn_jax.training.base import AbstractTrainer, Problem, check_positive
-from lddn_jax.training.damping import Damping, Normal, damped_step
+from lddn_jax.training.base import Problem
+from lddn_jax.training.damped import AbstractDamped, loss_of_network
+from lddn_jax.training.damping import damped_step
 from lddn_jax.training.evidence import Counts, Floors, Spectrum, Strengths, re_estimate
 from lddn_jax.training.groups import Groups
-from lddn_jax.training.levenberg_marquardt import check_least_squares, drawn_beside, loss_of_network
 
 _logger = logging.getLogger("lddn_jax")
 
@@ -79,18 +77,14 @@ class State(eqx.Module):
         return self.strengths.beta
 
 
-class BayesianRegularization(AbstractTrainer):
+class BayesianRegularization(AbstractDamped):
     """Trains by Levenberg-Marquardt steps on β E_D + Σ α_c E_c, with α and β by evidence (`trainbr`; its defaults).
 
     Scale inputs and targets to about unit size before (`lddn.data.MinMax`, `lddn.data.Standard`): one prior for all
     weights means something only then.
 
     Args:
-        mu: Damping at the start.
-        mu_dec: Its factor after a step that made F smaller.
-        mu_inc: Its factor after a trial that did not.
-        mu_max: Damping at which training stops ("mu_max").
-        min_grad: Norm of the gradient of F at which training stops ("min_grad").
+        mu, mu_dec, mu_inc, mu_max, min_grad: As in `LevenbergMarquardt`, the gradient being that of F.
         groups: Which parameters share an α: "all", "layer", "connection", "delay", "source", or a function of
             (to, source, delay) that names the group; see `lddn_jax.training.groups.Groups.of`.
         update: "every_step" (Foresee & Hagan), or "inner_converged" (MacKay): α and β are re-estimated once another
@@ -102,11 +96,8 @@ class BayesianRegularization(AbstractTrainer):
             data ask for ends in a good optimum more often; 0.01 keeps the nonlinear parts of one whose data have next
             to no noise. Where in doubt, compare the evidence.
         solver: "cholesky"; or "qr", slower, which takes steps and γ from the triangular factor of J.
-        damping: "textbook" or "nielsen".
         restarts: Number of networks that are trained side by side; the one of largest evidence is returned.
-        init_of_restarts: How the others are drawn; see `Network`.
-        allow_float32: Whether a float32 network may be trained.
-        memory: Bytes that a Jacobian may take, if it has to be stored.
+        damping, init_of_restarts, allow_float32, memory: As in `LevenbergMarquardt`.
 
     Raises:
         LDDNError: If a number or a name makes no sense; in `fit`, if the loss has weight decay of its own.
@@ -134,45 +125,24 @@ class BayesianRegularization(AbstractTrainer):
     """
 
     mu: float = eqx.field(default=5e-3, static=True)
-    mu_dec: float = eqx.field(default=0.1, static=True)
-    mu_inc: float = eqx.field(default=10.0, static=True)
-    mu_max: float = eqx.field(default=1e10, static=True)
-    min_grad: float = eqx.field(default=1e-7, static=True)
     groups: Any = eqx.field(default="all", static=True)
     update: str = eqx.field(default="every_step", static=True)
     tolerance: float = eqx.field(default=1e-6, static=True)
     inner_tolerance: float = eqx.field(default=1e-3, static=True)
     start: float = eqx.field(default=1.0, static=True)
-    solver: str = eqx.field(default="cholesky", static=True)
-    damping: str = eqx.field(default="textbook", static=True)
-    restarts: int = eqx.field(default=1, static=True)
-    init_of_restarts: Any = eqx.field(default="nguyen-widrow", static=True)
-    allow_float32: bool = eqx.field(default=False, static=True)
-    memory: int = eqx.field(default=MEMORY, static=True)
-
-    default_gradient = RTRL()
-    default_epochs = 1000
 
     def __check_init__(self):
-        check_positive("restarts", self.restarts)
-        check_positive("memory", self.memory)
         if not self.start > 0:
             raise LDDNError(f"start={self.start!r}, a multiple of the first α, must be positive.")
-        for name in ("min_grad", "tolerance", "inner_tolerance"):
+        for name in ("tolerance", "inner_tolerance"):
             if not getattr(self, name) >= 0:
                 raise LDDNError(f"{name}={getattr(self, name)!r} must not be negative.")
         if self.update not in ("every_step", "inner_converged"):
             raise LDDNError(f'update={self.update!r}; write update="every_step" or update="inner_converged".')
-        _ = self.settings
-
-    @property
-    def settings(self) -> Damping:
-        """How steps are damped."""
-        return Damping(self.mu, self.mu_dec, self.mu_inc, self.mu_max, self.solver, self.damping)
 
     def check(self, net, problem):
         """Raises an LDDNError for an unfit loss or dtype; warns of signals far from unit scale."""
-        check_least_squares("Bayesian regularization", self, net, problem)
+        self.check_squares(net, problem)
         if problem.loss.regularization:
             raise LDDNError(
                 f"the loss has regularization={problem.loss.regularization}, and Bayesian regularization finds its "
@@ -200,7 +170,7 @@ class BayesianRegularization(AbstractTrainer):
         and more often ends in a worse optimum.
         """
         groups = Groups.of(net.topology, self.groups)
-        found, counts = self._sums(net, problem), self._counts(problem)
+        found, counts = self.sums(net, problem), self._counts(problem)
         x = net.ravel()[0]
         E_W, sizes = groups.sum(x * x), jnp.asarray(groups.sizes, x.dtype)
         # With γ = 0, β is what all residuals suggest. Without first weights to go by, α is that of weights near 1.
@@ -225,18 +195,17 @@ class BayesianRegularization(AbstractTrainer):
         factor = cast(AbstractLeastSquares, problem.loss).factors(problem.targets, x.size)[0]
         decay = groups.spread(old.alpha) / old.beta
         before = state.found
-        normal = Normal(before.JTJ, before.JTe, before.R, before.QTe).with_decay(x, decay)
-        value = before.eTe + jnp.sum(decay * x * x)
-        loss_of = loss_of_network(problem, net.topology)
+        normal = before.with_decay(x, decay)
+        loss_of = loss_of_network(problem, net)
 
         def value_of(x):
             return loss_of(unravel(x)) / factor + jnp.sum(decay * x * x)
 
         # Where F cannot tell two points apart any more, the step of the quadratic model is the better one.
-        slack = ROUNDING * jnp.finfo(x.dtype).eps * value
-        trial = damped_step(self.settings, normal, x, value + slack, value_of, state.mu, state.nu)
+        slack = ROUNDING * jnp.finfo(x.dtype).eps * normal.eTe
+        trial = damped_step(self.settings, normal, x, normal.eTe + slack, value_of, state.mu, state.nu)
         there = unravel(trial.x)
-        found, counts = self._sums(there, problem), self._counts(problem)
+        found, counts = self.sums(there, problem), self._counts(problem)
 
         spectrum = Spectrum.of(found, old, groups)
         gamma, E_W = spectrum.gamma(groups), groups.sum(trial.x * trial.x)
@@ -273,22 +242,12 @@ class BayesianRegularization(AbstractTrainer):
         """Returns "settled", "min_grad" or "mu_max" where there is nothing left to gain."""
         if info["settled"] >= CALM:
             return "settled"
-        if info["gradient_norm"] <= self.min_grad:
-            return "min_grad"
-        return "mu_max" if info["mu"] > self.mu_max else None
-
-    def starts(self, net, key):
-        """Returns `restarts` networks, stacked; see `LevenbergMarquardt.starts`."""
-        return drawn_beside(net, self.restarts, self.init_of_restarts, key)
+        return self.exhausted(info)
 
     def rank(self, state: State, scores: np.ndarray) -> np.ndarray:
         """Compares restarts by their evidence."""
         evidence = np.nan_to_num(np.asarray(state.log_evidence, float), nan=-np.inf)
         return np.where(np.isfinite(scores), -evidence, np.inf)
-
-    def _sums(self, net: Network, p: Problem) -> GaussNewton:
-        factor = self.settings.needs_factor
-        return sums(net, p.loss, p.inputs, p.targets, p.state, p.weights, p.steps, p.gradient, factor=factor)
 
     def _counts(self, problem: Problem) -> Counts:
         return Counts.of(cast(AbstractLeastSquares, problem.loss), problem.targets, problem.weights)

@@ -25,43 +25,19 @@ from jaxtyping import Array
 
 from lddn_jax.contraction import einsum
 from lddn_jax.errors import LDDNError
+from lddn_jax.gradients.gauss_newton import GaussNewton
 
 TRIALS = 100  # of one step; reached only where mu_max is out of reach
 SMALLEST = 1e-20  # of μ, so that it can rise again within a few trials
 
 
-class Normal(eqx.Module):
-    """What a step is computed from.
-
-    Attributes:
-        JTJ: `(parameters, parameters)`.
-        JTe: `(parameters,)`.
-        R: Triangular factor of J; None where only JᵀJ is known.
-        QTe: Qᵀe, likewise.
-    """
-
-    JTJ: Array
-    JTe: Array
-    R: Array | None = None
-    QTe: Array | None = None
-
-    def with_decay(self, x: Array, decay: Array) -> "Normal":
-        """Returns the same with residuals √decay · x added; `decay` is one number, or `(parameters,)`."""
-        decay = jnp.broadcast_to(decay, x.shape)
-        R, QTe = self.R, self.QTe
-        if R is not None and QTe is not None:
-            Q, R = jnp.linalg.qr(jnp.concatenate([R, jnp.diag(jnp.sqrt(decay))]))
-            QTe = einsum("mp,m->p", Q, jnp.concatenate([QTe, jnp.sqrt(decay) * x]))
-        return Normal(self.JTJ + jnp.diag(decay), self.JTe + decay * x, R, QTe)
-
-
-def by_cholesky(normal: Normal, mu: Array, D: Array) -> Array:
+def by_cholesky(normal: GaussNewton, mu: Array, D: Array) -> Array:
     """Solves by the Cholesky factor of JᵀJ + μ D²; not finite where that is not positive definite."""
     factor = jax.scipy.linalg.cho_factor(normal.JTJ + jnp.diag(mu * D * D), lower=True)
     return -jax.scipy.linalg.cho_solve(factor, normal.JTe)
 
 
-def by_qr(normal: Normal, mu: Array, D: Array) -> Array:
+def by_qr(normal: GaussNewton, mu: Array, D: Array) -> Array:
     """Solves the stacked system [J; √μ D] δ ≈ [−e; 0] by QR, without squaring its condition number."""
     assert normal.R is not None and normal.QTe is not None  # noqa: PT018 - asked for by `needs_factor`
     Q, R = jnp.linalg.qr(jnp.concatenate([normal.R, jnp.diag(jnp.sqrt(mu) * D)]))
@@ -80,7 +56,7 @@ def nielsen(settings: "Damping", mu: Array, nu: Array, accepted: Array, gain: Ar
     return jnp.where(accepted, mu * down, mu * nu), jnp.where(accepted, jnp.full_like(nu, 2), 2 * nu)
 
 
-SOLVERS: dict[str, Callable[[Normal, Array, Array], Array]] = {"cholesky": by_cholesky, "qr": by_qr}
+SOLVERS: dict[str, Callable[[GaussNewton, Array, Array], Array]] = {"cholesky": by_cholesky, "qr": by_qr}
 SCHEDULES: dict[str, Callable[..., tuple[Array, Array]]] = {"textbook": textbook, "nielsen": nielsen}
 
 
@@ -149,7 +125,7 @@ class Trial(eqx.Module):
 
 def damped_step(
     settings: Damping,
-    normal: Normal,
+    normal: GaussNewton,
     x: Array,
     value: Array,
     value_of: Callable[[Array], Array],

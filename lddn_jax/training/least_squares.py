@@ -18,8 +18,9 @@ from jaxtyping import Array
 
 from lddn_jax.contraction import einsum
 from lddn_jax.errors import LDDNError
+from lddn_jax.gradients.gauss_newton import GaussNewton
 from lddn_jax.training.base import check_positive
-from lddn_jax.training.damping import Damping, Normal, damped_step
+from lddn_jax.training.damping import Damping, damped_step
 
 REASONS = ("max_steps", "goal", "min_grad", "mu_max", "small_step", "small_gain", "non_finite")
 
@@ -139,7 +140,7 @@ def _minimize(residual_fn, parameters, settings, min_grad, goal, tolerance, max_
             QTr = einsum("mp,m->p", Q[: r.size], r)
         else:
             R = QTr = None
-        return r, J, Normal(einsum("mp,mq->pq", J, J), einsum("mp,m->p", J, r), R, QTr)
+        return r, J, GaussNewton(einsum("mp,mq->pq", J, J), einsum("mp,m->p", J, r), jnp.sum(r * r), R, QTr)
 
     def step(state: _State) -> _State:
         r, J, normal = linear(state.x)

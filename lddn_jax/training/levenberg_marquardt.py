@@ -11,25 +11,16 @@ Hagan & Menhaj (1994), IEEE Transactions on Neural Networks 5(6); Hagan et al., 
 ch. 12.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import cast
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from lddn_jax.errors import LDDNError, PrecisionError
-from lddn_jax.gradients.gauss_newton import MEMORY, check_memory, sums
-from lddn_jax.gradients.rtrl import RTRL
 from lddn_jax.losses import AbstractLeastSquares
-from lddn_jax.network import Network
-from lddn_jax.plan import plan
-from lddn_jax.simulate import predict
-from lddn_jax.topology import Topology
-from lddn_jax.training.base import AbstractTrainer, Problem, check_positive
-from lddn_jax.training.damping import Damping, Normal, damped_step
-from lddn_jax.xla import one_at_a_time
+from lddn_jax.training.damped import AbstractDamped, loss_of_network
+from lddn_jax.training.damping import damped_step
 
 
 class State(eqx.Module):
@@ -39,7 +30,7 @@ class State(eqx.Module):
     nu: Array
 
 
-class LevenbergMarquardt(AbstractTrainer):
+class LevenbergMarquardt(AbstractDamped):
     """Trains by Levenberg-Marquardt steps (MATLAB's `trainlm`, whose defaults these are).
 
     Args:
@@ -75,36 +66,9 @@ class LevenbergMarquardt(AbstractTrainer):
         True
     """
 
-    mu: float = eqx.field(default=1e-3, static=True)
-    mu_dec: float = eqx.field(default=0.1, static=True)
-    mu_inc: float = eqx.field(default=10.0, static=True)
-    mu_max: float = eqx.field(default=1e10, static=True)
-    min_grad: float = eqx.field(default=1e-7, static=True)
-    solver: str = eqx.field(default="cholesky", static=True)
-    damping: str = eqx.field(default="textbook", static=True)
-    restarts: int = eqx.field(default=1, static=True)
-    init_of_restarts: Any = eqx.field(default="nguyen-widrow", static=True)
-    allow_float32: bool = eqx.field(default=False, static=True)
-    memory: int = eqx.field(default=MEMORY, static=True)
-
-    default_gradient = RTRL()
-    default_epochs = 1000
-
-    def __check_init__(self):
-        check_positive("restarts", self.restarts)
-        check_positive("memory", self.memory)
-        if not self.min_grad >= 0:
-            raise LDDNError(f"min_grad={self.min_grad!r} must not be negative.")
-        _ = self.settings
-
-    @property
-    def settings(self) -> Damping:
-        """How steps are damped."""
-        return Damping(self.mu, self.mu_dec, self.mu_inc, self.mu_max, self.solver, self.damping)
-
     def check(self, net, problem):
         """Raises an LDDNError if the loss is no sum of squares, and a PrecisionError for a float32 network."""
-        check_least_squares("Levenberg-Marquardt", self, net, problem)
+        self.check_squares(net, problem)
 
     def init(self, net, problem):
         """Returns μ and ν."""
@@ -112,21 +76,20 @@ class LevenbergMarquardt(AbstractTrainer):
 
     def step(self, net, state, problem, key):
         """Takes one step: as many trials of μ as it needs."""
-        settings, loss, p = self.settings, cast(AbstractLeastSquares, problem.loss), problem
+        loss = cast(AbstractLeastSquares, problem.loss)
         x, unravel = net.ravel()
-        factor, decay = loss.factors(p.targets, net.parameter_count)
-        found = sums(
-            net, loss, p.inputs, p.targets, p.state, p.weights, p.steps, p.gradient, factor=settings.needs_factor
-        )
-        normal = Normal(found.JTJ, found.JTe, found.R, found.QTe)
+        factor, decay = loss.factors(problem.targets, x.size)
+        normal = self.sums(net, problem)
         if loss.regularization:
             normal = normal.with_decay(x, decay / factor)
-        value = found.eTe + decay / factor * jnp.sum(x * x)
+        loss_of = loss_of_network(problem, net)
 
-        loss_of = loss_of_network(problem, net.topology)
-        trial = damped_step(settings, normal, x, value, lambda x: loss_of(unravel(x)) / factor, state.mu, state.nu)
+        def value_of(x):
+            return loss_of(unravel(x)) / factor
+
+        trial = damped_step(self.settings, normal, x, normal.eTe, value_of, state.mu, state.nu)
         info = {
-            "loss": factor * value,
+            "loss": factor * normal.eTe,
             "gradient_norm": 2 * factor * jnp.sqrt(jnp.sum(normal.JTe**2)),
             "mu": trial.mu,
             "rejected": trial.rejected,
@@ -135,56 +98,4 @@ class LevenbergMarquardt(AbstractTrainer):
 
     def stop(self, info: Mapping[str, float]) -> str | None:
         """Returns "min_grad" or "mu_max" where there is nothing left to gain."""
-        if info["gradient_norm"] <= self.min_grad:
-            return "min_grad"
-        return "mu_max" if info["mu"] > self.mu_max else None
-
-    def starts(self, net: Network, key: Array) -> Any:
-        """Returns `restarts` networks, stacked: the given one, and others with first weights of their own.
-
-        Raises:
-            LDDNError: If stacked networks are given, but not as many.
-        """
-        return drawn_beside(net, self.restarts, self.init_of_restarts, key)
-
-
-def check_least_squares(what: str, trainer: Any, net: Network, problem: Problem) -> None:
-    """Raises an error unless a trainer that works on JᵀJ can work on this network and problem."""
-    if not isinstance(problem.loss, AbstractLeastSquares):
-        raise LDDNError(
-            f"{what} needs a loss that is a sum of squares; {type(problem.loss).__name__} is none. "
-            "Write lddn.losses.MeanSquaredError(), or train with lddn.Optax(...)."
-        )
-    if net.dtype != jnp.float64 and not trainer.allow_float32:
-        raise PrecisionError(
-            f"{what} on a {jnp.dtype(net.dtype).name} network: JᵀJ squares the condition number, and "
-            'few digits are left. Put jax.config.update("jax_enable_x64", True) before the first array is made, or '
-            f"write lddn.{type(trainer).__name__}(allow_float32=True)."
-        )
-    if not isinstance(problem.gradient, RTRL):
-        check_memory(net, problem.sequences * problem.steps, trainer.memory, problem.gradient)
-
-
-def loss_of_network(problem: Problem, topology: Topology) -> Callable[[Network], Array]:
-    """Returns the loss as a function of the network, in the form that suits many networks side by side."""
-
-    def value_at(net, p):
-        outputs = predict(net, p.inputs, p.state, steps=p.steps)
-        return p.loss.value(net, outputs, p.targets, p.weights)
-
-    # A loop over time is as long for many networks as for one; without a loop, one network fits the cache.
-    looped = any(block.chunk is not None for block in plan(topology).blocks)
-    value_of = value_at if looped else one_at_a_time(value_at)
-    return lambda net: value_of(net, problem)
-
-
-def drawn_beside(net: Network, restarts: int, init: Any, key: Array) -> Any:
-    """Returns `restarts` networks, stacked; arguments and errors are those of `LevenbergMarquardt.starts`."""
-    given = sum(leaf.size for leaf in jax.tree.leaves(net)) // max(net.parameter_count, 1)
-    if given != 1:
-        if given != restarts:
-            raise LDDNError(f"restarts={restarts}, but {given} networks are stacked; write restarts={given}.")
-        return net
-    keys = jax.random.split(key, restarts - 1)
-    others = [Network(net.topology, key=k, init=init, dtype=net.dtype) for k in keys]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), net, *others)
+        return self.exhausted(info)

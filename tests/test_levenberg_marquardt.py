@@ -1,7 +1,6 @@
-"""Gauss-Newton pieces, Levenberg-Marquardt, restarts, and training over growing horizons."""
+"""Levenberg-Marquardt: one damped step, training with restarts, and the generic core."""
 
 import dataclasses
-import importlib
 
 import jax
 import jax.numpy as jnp
@@ -9,153 +8,22 @@ import numpy as np
 import optax
 import pytest
 import scipy.optimize
-from networks import BY_NAME, declare
+from least_squares_records import MSE, SSE, problem
+from networks import declare
 
 import lddn_jax as lddn
 from lddn_jax import losses
-from lddn_jax.gradients.columns import Columns
+from lddn_jax.gradients.gauss_newton import GaussNewton
 from lddn_jax.training import damping
-from lddn_jax.training.closed_loop import diverged_at
 from lddn_jax.training.fit import STOP_REASONS
 
-SSE, MSE = losses.SumSquaredError(), losses.MeanSquaredError()
-PART = pytest.mark.parametrize("name", ["awkward", "autonomous", "softmax-in-a-loop", "long-delays-in-a-ring"])
-
-
-def problem(seed: int = 0, steps: int = 60, share: float = 1.0) -> tuple[lddn.Network, lddn.Sequences]:
-    """A small closed NARX network, and data that another one of its kind has made; `share` of the way from that one."""
-    topology = declare("u:1", "h:3:tanh y:1:linear", "u>h@1 y>h@1,2 h>y", "y")
-    teacher, other = (lddn.Network(topology, key=jax.random.key(seed + k)) for k in (1, 2))
-    u = jax.random.normal(jax.random.key(seed), (steps, 1))
-    net = jax.tree.map(lambda a, b: (1 - share) * a + share * b, teacher, other)
-    return net, lddn.Sequences(u, lddn.predict(teacher, u))
-
-
-# --- JᵀJ, Jᵀe, eᵀe ---------------------------------------------------------------------------------------------------
-
-
-def dense(net, data, loss):
-    """The same by definition: the plain scan's Jacobian, residuals by the loss, one product."""
-    rows = lddn.jacobian(net, data, lddn.Autodiff())
-    outputs = lddn.predict(net, data.inputs, data.state, steps=data.steps)
-    residuals = loss.residuals(outputs, data.targets, data.weights)
-    one_more = loss.residuals({k: v + 1 for k, v in outputs.items()}, data.targets, data.weights)
-    root = {k: residuals[k] - one_more[k] for k in outputs}
-    J = np.concatenate([(-root[k][..., None] * rows[k]).reshape(-1, net.parameter_count) for k in outputs])
-    e = np.concatenate([np.ravel(residuals[k]) for k in outputs])
-    return J.T @ J, J.T @ e, e @ e
-
-
-def awkward_data(case):
-    """With error weights and a missing target."""
-    targets = {k: t.at[..., 2, 0].set(jnp.nan) for k, t in case.data.targets.items()}
-    weights = {k: jnp.linspace(0.5, 2, case.steps)[:, None] for k in case.topology.outputs}
-    return dataclasses.replace(case.data, targets=targets, weights=weights)
-
-
-@pytest.mark.parametrize("method", [None, lddn.BPTT(), lddn.Autodiff()], ids=["RTRL", "BPTT", "Autodiff"])
-@PART
-def test_streamed_is_dense(name, method):
-    case = BY_NAME[name]
-    data, loss = (
-        awkward_data(case),
-        losses.SumSquaredError(missing="mask", output_weights={case.topology.outputs[0]: 3}),
-    )
-    found = lddn.gauss_newton(case.net, data, loss, method=method, factor=True)
-    for part, expected in zip((found.JTJ, found.JTe, found.eTe), dense(case.net, data, loss), strict=True):
-        np.testing.assert_allclose(part, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
-    np.testing.assert_allclose(found.R.T @ found.R, found.JTJ, rtol=0, atol=1e-12 * np.abs(found.JTJ).max())
-    np.testing.assert_allclose(found.R.T @ found.QTe, found.JTe, rtol=0, atol=1e-12 * np.abs(found.JTe).max())
-
-
-@pytest.fixture
-def in_small_pieces(monkeypatch):
-    """Segments of a step or chunk, and a sequence at a time."""
-    monkeypatch.setattr(importlib.import_module("lddn_jax.gradients.rtrl"), "NEAR", 1)
-    monkeypatch.setattr(importlib.import_module("lddn_jax.gradients.gauss_newton"), "SEQUENCES", 1)
-    jax.clear_caches()
-    yield
-    jax.clear_caches()
-
-
-@PART
-def test_streamed_in_small_pieces_is_dense(name, in_small_pieces):
-    case = BY_NAME[name]
-    found = lddn.gauss_newton(case.net, case.data, SSE)
-    for part, expected in zip((found.JTJ, found.JTe, found.eTe), dense(case.net, case.data, SSE), strict=True):
-        np.testing.assert_allclose(part, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
-
-
-def test_groups_of_sequences_that_do_not_fill_up(monkeypatch):
-    module = importlib.import_module("lddn_jax.gradients.gauss_newton")
-    net, data = problem()
-    u = jax.random.normal(jax.random.key(5), (5, 12, 1))
-    data = lddn.Sequences(u, {"y": jnp.cos(u)})
-    columns = Columns.reaching(net.topology, with_state=False)
-    monkeypatch.setattr(
-        module, "SEQUENCES", 2 * module.bytes_of_a_step(net, columns, net.topology.outputs)
-    )  # 2 + 2 + 1
-    jax.clear_caches()
-    found = lddn.gauss_newton(net, data, SSE)
-    jax.clear_caches()
-    for part, expected in zip((found.JTJ, found.JTe, found.eTe), dense(net, data, SSE), strict=True):
-        np.testing.assert_allclose(part, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
-
-
-def test_the_gradient_is_twice_the_product_of_jacobian_and_residuals():
-    case = BY_NAME["awkward"]
-    value, gradient = lddn.value_and_grad(SSE, case.net, case.data)
-    found = lddn.gauss_newton(case.net, case.data, SSE)
-    np.testing.assert_allclose(2 * found.JTe, gradient.ravel()[0], rtol=1e-10)
-    np.testing.assert_allclose(found.eTe, value, rtol=1e-13)
-
-
-def test_memory_does_not_grow_with_time():
-    """Temporaries of JᵀJ for 20,000 steps of 120 parameters; the Jacobian alone would take 19 MB."""
-    topology = declare("u:1", "h:20:tanh y:1:linear", "u>h@1,2 y>h@1,2 h>y", "y")
-    net, u = lddn.Network(topology, init="zeros"), jnp.zeros((20_000, 1))
-    module = importlib.import_module("lddn_jax.gradients.gauss_newton")
-    arguments = module.prepare_data(SSE, net, lddn.Sequences(u, u))
-    lowered = module._gauss_newton.lower(
-        net, SSE, *arguments[:-1], steps=arguments[-1], method=lddn.RTRL(), factor=False
-    )
-    assert lowered.compile().memory_analysis().temp_size_in_bytes < 5e6
-
-
-def test_a_jacobian_that_would_not_fit_is_refused_before_it_is_made():
-    net, data = problem()
-    with pytest.raises(lddn.LDDNError, match=r"60 rows of 16 parameters.*lddn.RTRL\(\)"):
-        lddn.gauss_newton(net, data, SSE, method=lddn.BPTT(), memory=1000)
-    assert lddn.gauss_newton(net, data, SSE, memory=1000).JTJ.shape == (16, 16)
-
-
-def test_gauss_newton_needs_squares():
-    net, data = problem()
-    with pytest.raises(lddn.LDDNError, match="Huber is none"):
-        lddn.gauss_newton(net, data, losses.Huber())
-
-
-@pytest.mark.parametrize("with_state", [False, True])
-def test_columns_are_those_that_can_reach_a_layer(with_state):
-    topology = declare("u:1", "a:2:tanh b:2:tanh y:1:linear", "u>a@1 a>a@1 a>b b>b@2 b>y", "y")
-    columns = Columns.reaching(topology, with_state)
-    assert {key[1] for key in columns.of["a"] if key[0] != "state"} == {("a", "u"), ("a", "a"), "a"}
-    assert ("LW", ("y", "b")) in columns.of["y"]
-    assert ("LW", ("y", "b")) not in columns.of["b"]
-    assert ("b", "b") not in columns.of["a"]
-    assert (("state", "b") in columns.of["a"]) is False
-    assert (("state", "u") in columns.of["b"]) is with_state
-    net = lddn.Network(topology, init="zeros")
-    assert columns.count == net.parameter_count + with_state * (1 + 2 + 4)
-
-
-# --- one damped step -------------------------------------------------------------------------------------------------
+# --- one damped step --------------------------------------------------------------------------------------------------
 
 
 def normal_equations(seed=0):
     J, e = np.random.default_rng(seed).standard_normal((9, 4)), np.random.default_rng(seed + 1).standard_normal(9)
     Q, R = np.linalg.qr(J)
-    return J, e, damping.Normal(*(jnp.asarray(x) for x in (J.T @ J, J.T @ e, R, Q.T @ e)))
+    return J, e, GaussNewton(*(jnp.asarray(x) for x in (J.T @ J, J.T @ e, e @ e, R, Q.T @ e)))
 
 
 @pytest.mark.parametrize("solver", damping.SOLVERS)
@@ -206,7 +74,7 @@ def test_where_no_step_helps_the_damping_ends_beyond_its_limit():
     assert float(trial.value) == 1.0
 
 
-# --- training --------------------------------------------------------------------------------------------------------
+# --- training ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -393,7 +261,7 @@ def test_a_loss_without_squares_is_refused():
         lddn.fit(net, data, losses.MeanAbsoluteError(), lddn.LevenbergMarquardt())
 
 
-# --- the generic core ------------------------------------------------------------------------------------------------
+# --- the generic core -------------------------------------------------------------------------------------------------
 
 
 def rosenbrock(x):
@@ -430,79 +298,3 @@ def test_it_stops_at_its_limits():
     assert float(broken.parameters[0]) == -1.0
     with pytest.raises(lddn.LDDNError, match="floating-point"):
         lddn.levenberg_marquardt(rosenbrock, jnp.array([1, 2]))
-
-
-# --- growing horizons ------------------------------------------------------------------------------------------------
-
-
-def record(steps=200):
-    """A nonlinear system of second order and its measured past."""
-    rng = np.random.default_rng(0)
-    u, y = rng.uniform(-1, 1, (steps, 1)), np.zeros((steps, 1))
-    for t in range(2, steps):
-        y[t] = 1.4 * y[t - 1] - 0.6 * y[t - 2] + 0.3 * np.tanh(2 * u[t - 1]) + 0.02 * y[t - 1] ** 2
-    return lddn.Sequences({"u": u, "measured_y": y}, {"y": y})
-
-
-def test_fit_closed_loop():
-    net = lddn.Network(lddn.models.narx({"u": 1}, {"y": 1}, hidden=3, linear_path=True), key=jax.random.key(0))
-    data = record()
-    found = lddn.fit_closed_loop(net, data, lddn.LevenbergMarquardt(restarts=2), (1, 10, None), epochs=10)
-    assert [stage.horizon for stage in found.stages] == [1, 10, None]
-    last = found.stages[-1]
-    free = lddn.predict(found.net, {"u": data.inputs["u"][2:]}, {"u": data.inputs["u"][:2], "y": data.targets["y"][:2]})
-    assert last.closed_loop == pytest.approx(float(jnp.sqrt(jnp.mean((data.targets["y"][2:] - free["y"]) ** 2))))
-    one = lddn.predict(found.opened, data.inputs)["y"][2:]
-    assert last.open_loop == pytest.approx(float(jnp.sqrt(jnp.mean((data.targets["y"][2:] - one) ** 2))), rel=1e-6)
-    assert last.closed_loop < 0.05 * float(jnp.std(data.targets["y"]))
-    assert last.diverged_at is None
-    assert (
-        len(found.history["loss"])
-        == len(found.history["horizon"])
-        == sum(len(s.fitted.history.of(last.best_restart)["loss"]) for s in found.stages)
-    )
-    assert "all" in str(found)
-
-
-def test_an_optax_trainer_over_horizons():
-    net = lddn.Network(lddn.models.narx({"u": 1}, {"y": 1}, hidden=2, linear_path=True), key=jax.random.key(0))
-    found = lddn.fit_closed_loop(net, record(60), lddn.Optax(optax.adam(1e-2)), (1, 5), epochs=(30, 20))
-    assert [len(stage.fitted.history["loss"]) for stage in found.stages] == [30, 20]
-    assert found.stages[0].fitted.history["loss"][-1] < found.stages[0].fitted.history["loss"][0]
-
-
-@pytest.mark.parametrize(
-    ("predicted", "expected"),
-    [([0.1, 0.9, 0.5], None), ([0.1, 500.0, np.nan], 1), ([0.1, 0.2, np.inf], 2), ([np.nan, 0.0, 0.0], 0)],
-    ids=["stays", "far off", "infinite", "at once"],
-)
-def test_diverged_at(predicted, expected):
-    targets = {"y": jnp.asarray([[0.0], [1.0], [jnp.nan]])}
-    assert diverged_at({"y": jnp.asarray(predicted)[:, None]}, targets) == expected
-
-
-def test_a_free_run_that_explodes_is_flagged():
-    net = lddn.Network(lddn.models.narx({"u": 1}, {"y": 1}, hidden=2, linear_path=True), key=jax.random.key(0))
-    unstable = net.with_weights(IW={("y", "measured_y"): jnp.asarray([[[3.0]], [[0.0]]])})
-    trainer = lddn.Optax(optax.sgd(1e-30))
-    stage = lddn.fit_closed_loop(unstable, record(60), trainer, (1,), epochs=1).stages[0]
-    assert stage.diverged_at is not None
-    assert np.isnan(stage.closed_loop)
-    assert np.isfinite(stage.open_loop)
-    assert f"diverged@{stage.diverged_at}" in str(lddn.ClosedLoop((stage,), 0, {}))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ({"horizons": ()}, "horizons"),
-        ({"horizons": (0,)}, "positive numbers"),
-        ({"horizons": (1, 2), "epochs": (5,)}, "one for each"),
-        ({"loops": {}}, "loops={'measured': 'y'}"),
-    ],
-    ids=str,
-)
-def test_senseless_horizons(arguments, words):
-    net = lddn.Network(lddn.models.narx({"u": 1}, {"y": 1}, hidden=2), key=jax.random.key(0))
-    with pytest.raises(lddn.LDDNError, match=words):
-        lddn.fit_closed_loop(net, record(60), lddn.LevenbergMarquardt(), **arguments)
