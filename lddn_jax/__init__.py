@@ -22,10 +22,11 @@ from lddn_jax.gradients.finite_difference import FiniteDifference
 from lddn_jax.gradients.gauss_newton import GaussNewton, gauss_newton
 from lddn_jax.gradients.rtrl import RTRL
 from lddn_jax.gradients.sensitivity import SensitivityBPTT
-from lddn_jax.identify import Identified, Settings, identify
+from lddn_jax.identify import Identified, identify
 from lddn_jax.io import load, save
 from lddn_jax.network import Network, close_loop, open_loop
 from lddn_jax.plan import plan
+from lddn_jax.recipes import Settings
 from lddn_jax.simulate import Trajectory, predict, simulate
 from lddn_jax.topology import Connection, Input, Layer, Topology, TopologyWarning
 from lddn_jax.training.base import AbstractTrainer

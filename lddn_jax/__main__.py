@@ -18,8 +18,9 @@ import lddn_jax as lddn
 from lddn_jax import xla
 from lddn_jax.data.tables import Table
 from lddn_jax.errors import DataError, LDDNError
-from lddn_jax.identify import Identified, Regularized, Settings, identify
+from lddn_jax.identify import Identified, identify
 from lddn_jax.io import write_atomically
+from lddn_jax.recipes import TRAINERS, Regularized, Settings
 from lddn_jax.training.groups import LABELS
 
 _FIELDS = {"--delays": "input_delays", "--feedback": "feedback_delays"}
@@ -111,7 +112,9 @@ def _write(out: Path, found: Identified) -> list[str]:
     figure.savefig(out / "response.png", dpi=120)
     figure = Figure(figsize=(8, 4), layout="constrained")
     lddn.plots.training_curve(
-        found.trained.history, best_epoch=getattr(found.trained, "best_epoch", None), ax=figure.subplots()
+        found.trained.history,
+        best_epoch=found.trained.best_epoch if isinstance(found.trained, lddn.Fitted) else None,
+        ax=figure.subplots(),
     )
     figure.savefig(out / "training.png", dpi=120)
     files += ["response.png", "training.png"]
@@ -214,9 +217,9 @@ def _parser() -> argparse.ArgumentParser:
             ("--delays", _delays, "delays of the inputs"),
             ("--feedback", _delays, "delays of the measured targets"),
             ("--init", str, "first weights"),
-            ("--epochs", _positive, "steps at each horizon (lm, 50), or passes over the data (adam, 6000)"),
-            ("--restarts", _positive, "lm: networks trained side by side"),
-            ("--horizons", _horizons, "lm: steps that windows run free, one after the other"),
+            ("--epochs", _positive, "lm, br: steps at each horizon (50); adam: passes over the data (6000)"),
+            ("--restarts", _positive, "lm, br: networks trained side by side by Levenberg-Marquardt"),
+            ("--horizons", _horizons, "lm, br: steps that windows run free, one after the other"),
             ("--batch-size", _positive, "adam: windows in a mini-batch"),
             ("--learning-rate", _rate, "adam: at the start"),
             ("--window", _positive, "adam: steps of a training window"),
@@ -229,7 +232,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(flag, dest=field, type=kind, default=value, help=about)
         command.add_argument(
             "--trainer",
-            choices=("lm", "br", "adam"),
+            choices=tuple(TRAINERS),
             default=default.trainer,
             help="Levenberg-Marquardt over growing horizons, Bayesian regularization after it for error bars, or "
             "Adam with the loop open (default %(default)s)",

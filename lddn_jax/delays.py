@@ -230,6 +230,11 @@ def state_before(held: Array, signal: Array, start: int | Array) -> Array:
     return piece(signal, start - longest, longest)
 
 
+def held_at(t: int, longest: int) -> range:
+    """The steps whose values a delay line holds before step t, oldest first."""
+    return range(t - longest, t)
+
+
 def cut(signal: Array, starts: Sequence[int], before: int, after: int) -> Array:
     """Returns the `before` values up to each start and the `after` values from it on.
 

@@ -52,7 +52,7 @@ def training_curve(history: Mapping[str, ArrayLike], *, best_epoch: int | None =
     """Draws training and validation loss against epochs, on a logarithmic axis.
 
     Args:
-        history: `Fitted.history`.
+        history: `Fitted.history`, or `ClosedLoop.history`, whose horizons are marked: each has losses of its own.
         best_epoch: `Fitted.best_epoch`, marked by a line; None for no mark.
         ax: Matplotlib axes; None for new ones.
 
@@ -69,8 +69,9 @@ def training_curve(history: Mapping[str, ArrayLike], *, best_epoch: int | None =
     if best_epoch is not None:
         ax.axvline(best_epoch, color="black", linewidth=0.8, linestyle=":", label=f"best network (epoch {best_epoch})")
     ax.set(xlabel="epoch", ylabel="loss", yscale="log")
-    ax.legend(frameon=False)
     ax.margins(x=0)
+    _mark_horizons(ax, history)
+    ax.legend(frameon=False)
     return ax
 
 
@@ -98,6 +99,7 @@ def evidence(history: Mapping[str, ArrayLike], *, axes: Any = None) -> Any:
     for ax, label in zip(axes, ("effective parameters γ", "", "log evidence"), strict=True):
         ax.set(xlabel="epoch", ylabel=label)
         ax.margins(x=0)
+        _mark_horizons(ax, history)
     return axes
 
 
@@ -178,6 +180,21 @@ def calibration(nominal: ArrayLike, observed: ArrayLike, *, ax: Any = None) -> A
 def _cycle():
     while True:
         yield from _COLORS
+
+
+def _mark_horizons(ax: Any, history: Mapping[str, ArrayLike]) -> None:
+    """Draws a line where a new horizon begins, and names each below the top of the axes."""
+    if "horizon" not in history:
+        return
+    horizon = np.nan_to_num(np.asarray(history["horizon"], float), nan=0)  # 0 is the whole record
+    starts = [0, *(np.flatnonzero(np.diff(horizon)) + 1)]
+    for start in starts:
+        name = "all steps" if horizon[start] == 0 else f"{horizon[start]:.0f} step{'s' if horizon[start] > 1 else ''}"
+        if start:
+            ax.axvline(start, color="black", linewidth=0.6, alpha=0.4)
+        ax.annotate(
+            name, (start, 1), (3, -3), xycoords=("data", "axes fraction"), textcoords="offset points", va="top", size=8
+        )
 
 
 def _axes(ax: Any) -> Any:

@@ -12,6 +12,7 @@ Only an empty cell or the word NaN is read as a missing value, NaN.
 
 import csv
 import dataclasses
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -109,6 +110,27 @@ class Table:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(self.names)
             writer.writerows(zip(*(column.tolist() for column in self.columns.values()), strict=True))
+
+
+def csv_of(rows: Sequence[Mapping[str, Any]], path: str | PathLike[str] | None = None) -> str:
+    """Returns rows as comma-separated text with a header, and writes it to a file if one is named.
+
+    Args:
+        rows: All with the same columns.
+        path: Where to write it.
+
+    Example:
+        >>> print(csv_of([{"neurons": 3, "rmse": 0.5}]).strip())
+        neurons,rmse
+        3,0.5
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    if path is not None:
+        Path(path).write_text(text.getvalue(), encoding="utf-8", newline="")
+    return text.getvalue()
 
 
 def read_csv(

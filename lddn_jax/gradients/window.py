@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from lddn_jax.delays import state_sizes
+from lddn_jax.delays import held_at, state_sizes
 from lddn_jax.gradients.gather import parameter_gradient, state_gradient
 from lddn_jax.gradients.segments import Forward, adjoint_lines, ahead, longest_held
 from lddn_jax.layout import Values
@@ -69,11 +69,8 @@ def windowed(
     first = held + max(steps - held, 0) % length
     blocks = (steps - first) // length
     whole = blocks <= 1  # then every row goes back to the first step
-    lines = (
-        ()
-        if whole
-        else tuple(sorted(name for name in state_sizes(net.topology) if name not in net.topology.input_names))
-    )
+    held_layers = sorted(name for name in state_sizes(net.topology) if name not in net.topology.input_names)
+    lines = () if whole else tuple(held_layers)
 
     def rows(start, ends: Values) -> Rows:
         """Backward passes from `ends`, `(time, size, rows)` by layer."""
@@ -152,7 +149,7 @@ def _ends(net: Network, steps: int, begin: int, at: int, lines: tuple[str, ...])
     count = len(elements)
     for name in lines:
         longest, size = state_sizes(topology)[name]
-        elements += [(name, at - longest + d, i) for d in range(longest) for i in range(size)]
+        elements += [(name, t, i) for t in held_at(at, longest) for i in range(size)]
     ends = {name: np.zeros((steps, topology.sizes[name], len(elements))) for name in {name for name, _, _ in elements}}
     for row, (name, t, i) in enumerate(elements):
         ends[name][t, i, row] = 1

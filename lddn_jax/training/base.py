@@ -24,7 +24,8 @@ from lddn_jax.gradients.base import AbstractGradient
 from lddn_jax.gradients.bptt import BPTT
 from lddn_jax.losses import AbstractLoss, error_weights
 from lddn_jax.network import Network
-from lddn_jax.signals import Signals
+from lddn_jax.signals import Signals, as_signals
+from lddn_jax.simulate import predict
 
 
 class Problem(eqx.Module):
@@ -141,6 +142,21 @@ class AbstractTrainer(eqx.Module):
     def starts(self, net: Network, key: Array) -> Network:
         """Returns the networks to start from, stacked, where there are restarts."""
         raise LDDNError(f"{type(self).__name__} has no restarts")
+
+
+def rmse(net: Network, data: Any) -> tuple[float, Signals]:
+    """Returns the root mean squared error over all outputs, sequences and steps, and the outputs.
+
+    Args:
+        net: The network.
+        data: `Sequences`; targets that are NaN are don't-cares.
+    """
+    outputs = predict(net, data.inputs, data.state, steps=data.steps)
+    sizes = {name: net.topology.sizes[name] for name in net.topology.outputs}
+    targets = as_signals("target", data.targets, sizes, net.dtype)
+    with np.errstate(over="ignore"):  # of a free run that explodes
+        squares = [np.square(np.asarray(target - outputs[name])).ravel() for name, target in targets.items()]
+        return float(np.sqrt(np.nanmean(np.concatenate(squares)))), outputs
 
 
 def check_positive(what: str, value: Any, kind: type = int) -> None:

@@ -29,8 +29,7 @@ from lddn_jax.losses import AbstractLoss, MeanSquaredError
 from lddn_jax.network import Network, close_loop, open_loop
 from lddn_jax.plan import plan
 from lddn_jax.signals import Signals, as_signals
-from lddn_jax.simulate import predict
-from lddn_jax.training.base import AbstractTrainer
+from lddn_jax.training.base import AbstractTrainer, rmse
 from lddn_jax.training.fit import Fitted, History, fit
 
 _logger = logging.getLogger("lddn_jax")
@@ -63,6 +62,18 @@ class Stage:
     diverged_at: int | None
     seconds: float
 
+    def to_dict(self) -> dict[str, Any]:
+        """Returns its numbers as plain values, ready for `json.dump`."""
+        return {
+            "horizon": self.horizon,
+            "stop_reason": self.fitted.stop_reason,
+            "epochs": len(self.fitted.history["loss"]),
+            "open_loop": self.open_loop,
+            "closed_loop": None if self.diverged_at is not None else self.closed_loop,
+            "diverged_at": self.diverged_at,
+            "seconds": self.seconds,
+        }
+
 
 @dataclass(frozen=True)
 class ClosedLoop:
@@ -86,10 +97,7 @@ class ClosedLoop:
     @property
     def opened(self) -> Network:
         """The same weights with the loop open, to predict one step ahead."""
-        net = self.net
-        for input, output in self.loops.items():
-            net = open_loop(net, output=output, input=input)
-        return net
+        return opened_at(self.net, self.loops)
 
     @property
     def history(self) -> History:
@@ -105,6 +113,15 @@ class ClosedLoop:
         before = np.cumsum([0.0, *(stage.seconds for stage in stages)])
         seconds = [start + part["seconds"] for start, part in zip(before, parts, strict=False)]
         return History(columns | {"seconds": np.concatenate(seconds)})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns its stages as plain values, ready for `json.dump`."""
+        stages = [stage.to_dict() for stage in self.stages]
+        return {
+            "stages": stages,
+            "best_stage": self.best_stage,
+            "best_restart": self.stages[self.best_stage].best_restart,
+        }
 
     def __str__(self):
         lines = [f"{'horizon':>8}{'epochs':>8}{'open loop':>13}{'closed loop':>14}{'seconds':>9}  stopped by"]
@@ -171,12 +188,10 @@ def fit_closed_loop(
     """
     loops = _loops(net, loops)
     horizons, counts = _horizons(horizons, epochs)
-    closed = net
-    for input, output in loops.items():
-        closed = close_loop(closed, output=output, input=input)
+    closed = closed_over(net, loops)
     records = _records(net, loops, data, "data")
     judged = records if validation is None else _records(net, loops, validation, "validation")
-    alone = _cut(closed, judged, 1), _cut(closed, judged, None)
+    single, whole = _cut(closed, judged, 1), _cut(closed, judged, None)
     loss = loss or MeanSquaredError()
 
     stages: list[Stage] = []
@@ -195,12 +210,12 @@ def fit_closed_loop(
         )
         nets = fitted.restarts if fitted.restarts is not None else fitted.net
         candidates = _unstacked(nets, trainer.restarts)
-        scores = [_errors(candidate, *alone) for candidate in candidates]
-        chosen = _smallest([free for _, free, _ in scores])
-        seconds = float(fitted.history["seconds"][-1])
-        stages.append(Stage(horizon, fitted, candidates[chosen], chosen, *scores[chosen], seconds))
+        runs = [free_run(candidate, whole) for candidate in candidates]
+        chosen = smallest([error for error, _ in runs])
+        ahead, seconds = rmse(candidates[chosen], single)[0], float(fitted.history["seconds"][-1])
+        stages.append(Stage(horizon, fitted, candidates[chosen], chosen, ahead, *runs[chosen], seconds))
     # The last one where errors are equal: with the longest horizon.
-    return ClosedLoop(tuple(stages), len(stages) - 1 - _smallest([s.closed_loop for s in reversed(stages)]), loops)
+    return ClosedLoop(tuple(stages), len(stages) - 1 - smallest([s.closed_loop for s in reversed(stages)]), loops)
 
 
 def diverged_at(predicted: Signals, targets: Signals) -> int | None:
@@ -226,22 +241,33 @@ def diverged_at(predicted: Signals, targets: Signals) -> int | None:
     return min(first, default=None)
 
 
-def _errors(net: Network, single: Sequences, whole: Sequences) -> tuple[float, float, int | None]:
-    """RMSE one step ahead and of the free run, and where that diverged."""
+def closed_over(net: Network, loops: Mapping[str, str]) -> Network:
+    """Returns the network with several loops closed: the output of each input that carries its measured values."""
+    for input, output in loops.items():
+        net = close_loop(net, output=output, input=input)
+    return net
 
-    def rmse(data):
-        outputs = predict(net, data.inputs, data.state, steps=data.steps)
-        squares = [np.asarray(data.targets[name] - outputs[name]) ** 2 for name in data.targets]
-        with np.errstate(over="ignore"):
-            mean = np.nanmean(np.concatenate([s.ravel() for s in squares]))
-        return float(np.sqrt(mean)), outputs
 
-    one, (free, outputs) = rmse(single)[0], rmse(whole)
+def opened_at(net: Network, loops: Mapping[str, str]) -> Network:
+    """Returns the network with several loops opened; see `closed_over`."""
+    for input, output in loops.items():
+        net = open_loop(net, output=output, input=input)
+    return net
+
+
+def free_run(net: Network, whole: Sequences) -> tuple[float, int | None]:
+    """Returns the RMSE of a free run, NaN if it diverged, and the step where it did.
+
+    Args:
+        net: The network with its loop closed.
+        whole: Records in one piece each.
+    """
+    error, outputs = rmse(net, whole)
     diverged = diverged_at(outputs, whole.targets)
-    return one, float("nan") if diverged is not None else free, diverged
+    return float("nan") if diverged is not None else error, diverged
 
 
-def _smallest(errors: Sequence[float]) -> int:
+def smallest(errors: Sequence[float]) -> int:
     """Where the smallest error is; NaN is that of a run that diverged."""
     return int(np.argmin(np.nan_to_num(errors, nan=np.inf)))
 

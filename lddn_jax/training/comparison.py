@@ -10,8 +10,6 @@ that was reached. Counting them all would add log h! + h log 2 for an odd transf
 MacKay (1992), Neural Computation 4(3) 448-472, section 3.
 """
 
-import csv
-import io
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,12 +22,13 @@ import numpy as np
 from jaxtyping import Array
 
 from lddn_jax.data.sequences import Sequences
+from lddn_jax.data.tables import csv_of
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.gradients.base import AbstractGradient
 from lddn_jax.losses import AbstractLeastSquares, MeanSquaredError
 from lddn_jax.network import Network
 from lddn_jax.topology import Topology
-from lddn_jax.training.base import Problem
+from lddn_jax.training.base import rmse
 from lddn_jax.training.bayesian import BayesianRegularization
 from lddn_jax.training.fit import Fitted, fit
 from lddn_jax.training.posterior import Posterior, posterior
@@ -99,13 +98,7 @@ class Comparison:
 
     def to_csv(self, path: str | Path | None = None) -> str:
         """Returns the table as CSV with a header, and writes it to a file if one is named."""
-        text, rows = io.StringIO(), self.to_dict()
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        if path is not None:
-            Path(path).write_text(text.getvalue(), encoding="utf-8")
-        return text.getvalue()
+        return csv_of(self.to_dict(), path)
 
     def __str__(self):
         best, rows = self.best.name, self.to_dict()
@@ -183,8 +176,8 @@ def compare(
         fitted = fit(net, records[name], loss, trainer, gradient=gradient, epochs=epochs, key=key, progress=progress)
         seconds = time.perf_counter() - start
         found = posterior(fitted, records[name], loss=loss, method=gradient)
-        train_rmse = _rmse(loss, fitted.net, records[name])
-        held_out_rmse = None if test is None else _rmse(loss, fitted.net, test)
+        train_rmse = rmse(fitted.net, records[name])[0]
+        held_out_rmse = None if test is None else rmse(fitted.net, test)[0]
         candidates.append(Candidate(name, fitted, found, train_rmse, held_out_rmse, seconds))
     return Comparison(tuple(candidates))
 
@@ -201,11 +194,6 @@ def _check_same_targets(records: Mapping[str, Sequences]) -> None:
                 f"compare: {name!r} would be judged on {other} residuals and {first!r} on {count}; evidence is "
                 "compared on the same targets only. Let all records begin after the longest delay of any candidate."
             )
-
-
-def _rmse(loss: AbstractLeastSquares, net: Network, data: Sequences) -> float:
-    problem = Problem.of(MeanSquaredError(missing=loss.missing), net, data, BayesianRegularization.default_gradient)
-    return float(np.sqrt(problem.value(net)))
 
 
 def _describe(topology: Topology) -> str:

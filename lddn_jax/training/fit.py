@@ -106,6 +106,11 @@ class Fitted:
     stop_reasons: tuple[str, ...] = ()
     restarts: Network | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Returns how it went as plain values, ready for `json.dump`."""
+        epochs = len(self.history["loss"])
+        return {"stop_reason": self.stop_reason, "epochs": epochs, "best_epoch": self.best_epoch}
+
     def __str__(self):
         history = self.history.of(self.best_restart)
         losses = history["loss"]
@@ -308,7 +313,7 @@ def _columns(rows: list[dict[str, np.ndarray]], several: bool) -> dict[str, Any]
 
 @eqx.filter_jit
 def _init(trainer: AbstractTrainer, net: Network, problem: Problem, several: bool):
-    return jax.vmap(lambda net: trainer.init(net, problem))(net) if several else trainer.init(net, problem)
+    return in_groups(lambda net: trainer.init(net, problem), net) if several else trainer.init(net, problem)
 
 
 @eqx.filter_jit
@@ -327,7 +332,7 @@ def _step(trainer: AbstractTrainer, net: Network, state: Any, problem: Problem, 
 
 @eqx.filter_jit
 def _value(problem: Problem, net: Network, several: bool) -> Array:
-    return jax.vmap(problem.value)(net) if several else problem.value(net)
+    return in_groups(problem.value, net) if several else problem.value(net)
 
 
 class _Progress:

@@ -8,15 +8,13 @@ MacKay (1994), *Bayesian methods for backpropagation networks*.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from lddn_jax.data.sequences import Sequences
-from lddn_jax.delays import last, state_sizes
+from lddn_jax.delays import cut, state_sizes
 from lddn_jax.errors import LDDNError
-from lddn_jax.layout import from_lanes, to_lanes
 from lddn_jax.network import Network, assemble
 from lddn_jax.simulate import predict
 from lddn_jax.topology import Connection, Topology
@@ -133,11 +131,10 @@ def _fitting(topology: Topology, data: Sequences) -> Sequences:
     state = data.state
     if state is not None:
         held = {name: size[0] for name, size in state_sizes(topology).items()}
-        state = {name: _cut(line, held[name]) for name, line in state.items() if held.get(name)}
+        # The newest values of each line that is still read.
+        state = {
+            name: cut(line, [line.shape[-2]], held[name], 0)[..., 0, :, :]
+            for name, line in state.items()
+            if name in held
+        }
     return Sequences(inputs, data.targets, state, data.weights, data.dropped)
-
-
-def _cut(line: Any, count: int) -> Any:
-    """The newest values of a delay state `(*batch, delay, size)`."""
-    line = jnp.asarray(line)
-    return from_lanes({"": last(to_lanes({"": line})[""], count)}, line.shape[:-2])[""]

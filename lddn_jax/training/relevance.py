@@ -11,13 +11,13 @@ MacKay (1994), *Bayesian methods for backpropagation networks*; Neal (1996), *Ba
 section 1.2.4 (automatic relevance determination).
 """
 
-import csv
-import io
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lddn_jax.data.tables import csv_of
 from lddn_jax.training.groups import Tap
 from lddn_jax.training.posterior import Posterior
 
@@ -75,13 +75,9 @@ class Relevance:
         """Returns rows of plain values, ready for `json.dump`."""
         return [asdict(row) for row in self.rows]
 
-    def to_csv(self) -> str:
-        """Returns the table as CSV, with a header."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(asdict(self.rows[0])) if self.rows else [], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.to_dict())
-        return text.getvalue()
+    def to_csv(self, path: str | Path | None = None) -> str:
+        """Returns the table as CSV with a header, and writes it to a file if one is named."""
+        return csv_of(self.to_dict(), path)
 
     def __str__(self):
         width = max([len(row.name) for row in self.rows], default=0)
