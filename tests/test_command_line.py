@@ -63,7 +63,7 @@ def test_bayesian_regularization_leaves_error_bars_behind(csv, tmp_path, capsys)
     assert 0 <= results["test"]["closed_loop"]["coverage"] <= 1
     assert "u -> hidden delay 2" in found.groups.labels
     assert found.net.topology == lddn.close_loop(lddn.load(out / "network.npz"), "y", "measured_y").topology
-    assert "Bayesian regularization, 3 steps at horizon 5" in capsys.readouterr().out
+    assert "training: Bayesian regularization, 1 network, 3 steps at each horizon: 1, 5" in capsys.readouterr().out
 
 
 def test_the_scores_are_those_of_the_saved_network(csv, tmp_path):

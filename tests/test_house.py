@@ -33,9 +33,9 @@ FLOORS = {
     "data/": 5,
     "optimizers/": 5,
     "training/": 5,
-    "diagnostics.py": 6,
+    "diagnostics/": 6,
     "models.py": 6,
-    "plots.py": 7,
+    "plots/": 7,
     "report.py": 7,
     "io.py": 7,
     "identify.py": 7,
@@ -137,7 +137,7 @@ def test_init_computes_nothing():
     assert all(isinstance(node, allowed) for node in tree("__init__.py").body)
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if file not in ("__main__.py", "plots.py")])
+@pytest.mark.parametrize("file", [file for file in FILES if file not in ("__main__.py",)])
 def test_the_library_prints_nothing(file):
     assert list(calls(file, "print")) == []
 

@@ -1,0 +1,82 @@
+"""A measured signal and what was predicted of it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from lddn_jax.plots.axes import COLORS, axes_or_new, colors
+
+
+def response(
+    time: ArrayLike, measured: ArrayLike, predictions: Mapping[str, ArrayLike], *, ylabel: str = "", ax: Any = None
+) -> Any:
+    """Draws a measured signal and predictions of it.
+
+    Args:
+        time: `(time,)`.
+        measured: `(time,)`.
+        predictions: `(time,)` each, by the name that the legend shows.
+        ylabel: Name and unit of the signal.
+        ax: Matplotlib axes; None for new ones.
+
+    Returns:
+        The axes.
+    """
+    ax = axes_or_new(ax)
+    ax.plot(time, np.asarray(measured), color="black", linewidth=1.6, label="measured")
+    for (name, prediction), color in zip(predictions.items(), colors(), strict=False):
+        ax.plot(time, np.asarray(prediction), color=color, linewidth=1.1, label=name)
+    ax.set(xlabel="time", ylabel=ylabel)
+    ax.legend(loc="upper right", ncols=1 + len(predictions), frameon=False)
+    ax.set_ymargin(0.18)  # room for the legend
+    ax.margins(x=0)
+    return ax
+
+
+def errors(time: ArrayLike, measured: ArrayLike, predictions: Mapping[str, ArrayLike], *, ax: Any = None) -> Any:
+    """Draws measured − predicted for each prediction; arguments are those of `response`."""
+    ax = axes_or_new(ax)
+    ax.axhline(0, color="black", linewidth=0.8)
+    for (name, prediction), color in zip(predictions.items(), colors(), strict=False):
+        ax.plot(time, np.asarray(measured) - np.asarray(prediction), color=color, linewidth=1.0, label=name)
+    ax.set(xlabel="time", ylabel="error")
+    ax.margins(x=0)
+    return ax
+
+
+def bands(
+    time: ArrayLike,
+    measured: ArrayLike,
+    mean: ArrayLike,
+    std: ArrayLike,
+    *,
+    ylabel: str = "",
+    k: float = 2.0,
+    ax: Any = None,
+) -> Any:
+    """Draws a measured signal, and a prediction of it with the band mean ± k σ.
+
+    Args:
+        time: `(time,)`.
+        measured: `(time,)`.
+        mean: `(time,)`.
+        std: σ, `(time,)`.
+        ylabel: Name and unit of the signal.
+        k: Half the width of the band, in σ.
+        ax: Matplotlib axes; None for new ones.
+
+    Returns:
+        The axes.
+    """
+    ax = axes_or_new(ax)
+    time, mean, std = (np.asarray(value, float) for value in (time, mean, std))
+    ax.fill_between(time, mean - k * std, mean + k * std, color=COLORS[0], alpha=0.25, linewidth=0, label=f"±{k:g}σ")
+    ax.plot(time, mean, color=COLORS[0], linewidth=1.1, label="predicted")
+    ax.plot(time, np.asarray(measured), color="black", linewidth=0.9, label="measured")
+    ax.set(xlabel="time", ylabel=ylabel)
+    ax.legend(loc="upper right", ncols=3, frameon=False)
+    ax.set_ymargin(0.18)  # room for the legend
+    ax.margins(x=0)
+    return ax

@@ -1,0 +1,79 @@
+"""How training went, epoch by epoch."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from lddn_jax.plots.axes import COLORS, axes_or_new, colors, new_axes
+
+
+def training_curve(history: Mapping[str, ArrayLike], *, best_epoch: int | None = None, ax: Any = None) -> Any:
+    """Draws training and validation loss against epochs, on a logarithmic axis.
+
+    Args:
+        history: `Fitted.history`, or `ClosedLoop.history`, whose horizons are marked: each has losses of its own.
+        best_epoch: `Fitted.best_epoch`, marked by a line; None for no mark.
+        ax: Matplotlib axes; None for new ones.
+
+    Returns:
+        The axes.
+    """
+    ax = axes_or_new(ax)
+    # A loss is that of the network before its step, a validation loss that of the network after it.
+    drawn = (("loss", "training", 0, COLORS[0]), ("validation_loss", "validation", 1, COLORS[1]))
+    for name, label, first, color in drawn:
+        if name in history:
+            values = np.asarray(history[name])
+            ax.plot(np.arange(len(values)) + first, values, color=color, linewidth=1.1, label=label)
+    if best_epoch is not None:
+        ax.axvline(best_epoch, color="black", linewidth=0.8, linestyle=":", label=f"best network (epoch {best_epoch})")
+    ax.set(xlabel="epoch", ylabel="loss", yscale="log")
+    ax.margins(x=0)
+    _mark_horizons(ax, history)
+    ax.legend(frameon=False)
+    return ax
+
+
+def evidence(history: Mapping[str, ArrayLike], *, axes: Any = None) -> Any:
+    """Draws γ, α, β, E_D, E_W and the log evidence of Bayesian regularization against epochs.
+
+    Args:
+        history: `Fitted.history`, of one network; of several, `fitted.history.of(fitted.best_restart)`.
+        axes: Three matplotlib axes; None for new ones, side by side.
+
+    Returns:
+        The axes.
+    """
+    axes = new_axes(3) if axes is None else axes
+    for name, color in zip(("E_D", "E_W", "beta"), colors(), strict=False):
+        axes[1].plot(np.asarray(history[name]), color=color, linewidth=1.1, label=name)
+    # One α, or one of each group.
+    for name in (name for name in history if name.partition(":")[0] == "alpha"):
+        label = "alpha" if name == "alpha" else None
+        axes[1].plot(np.asarray(history[name]), color=COLORS[3], linewidth=0.8, label=label)
+    axes[0].plot(np.asarray(history["gamma"]), color=COLORS[0], linewidth=1.1)
+    axes[2].plot(np.asarray(history["log_evidence"]), color=COLORS[0], linewidth=1.1)
+    axes[1].set(yscale="log")
+    axes[1].legend(frameon=False)
+    for ax, label in zip(axes, ("effective parameters γ", "", "log evidence"), strict=True):
+        ax.set(xlabel="epoch", ylabel=label)
+        ax.margins(x=0)
+        _mark_horizons(ax, history)
+    return axes
+
+
+def _mark_horizons(ax: Any, history: Mapping[str, ArrayLike]) -> None:
+    """Draws a line where a new horizon begins, and names each below the top of the axes."""
+    if "horizon" not in history:
+        return
+    horizon = np.nan_to_num(np.asarray(history["horizon"], float), nan=0)  # 0 is the whole record
+    starts = [0, *(np.flatnonzero(np.diff(horizon)) + 1)]
+    for start in starts:
+        name = "all steps" if horizon[start] == 0 else f"{horizon[start]:.0f} step{'s' if horizon[start] > 1 else ''}"
+        if start:
+            ax.axvline(start, color="black", linewidth=0.6, alpha=0.4)
+        ax.annotate(
+            name, (start, 1), (3, -3), xycoords=("data", "axes fraction"), textcoords="offset points", va="top", size=8
+        )
