@@ -26,7 +26,8 @@ from lddn_jax.identify import Identified, identify
 from lddn_jax.io import load, save
 from lddn_jax.network import Network, close_loop, open_loop
 from lddn_jax.plan import plan
-from lddn_jax.recipes import Settings
+from lddn_jax.selection import compare_narx
+from lddn_jax.settings import Settings
 from lddn_jax.simulate import Trajectory, predict, simulate
 from lddn_jax.topology import Connection, Input, Layer, Topology, TopologyWarning
 from lddn_jax.training.base import AbstractTrainer
@@ -86,6 +87,7 @@ __all__ = [
     "choose_jacobian",
     "close_loop",
     "compare",
+    "compare_narx",
     "data",
     "diagnostics",
     "differentiable",

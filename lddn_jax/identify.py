@@ -16,13 +16,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from lddn_jax import diagnostics, losses, models
-from lddn_jax.data.scaling import AbstractScaler, MinMax
-from lddn_jax.data.tables import Table, uniform_sampling
-from lddn_jax.errors import DataError, LDDNError
+from lddn_jax import diagnostics, losses
+from lddn_jax.data.scaling import AbstractScaler
+from lddn_jax.data.tables import Table
+from lddn_jax.errors import LDDNError
+from lddn_jax.experiment import Experiment
 from lddn_jax.gradients.check import GradientReport, check_gradients
 from lddn_jax.network import Network
-from lddn_jax.recipes import TRAINERS, Record, Regularized, Settings
+from lddn_jax.recipes import TRAINERS, Regularized
+from lddn_jax.settings import Settings
 from lddn_jax.simulate import predict
 from lddn_jax.training.closed_loop import ClosedLoop, closed_over
 from lddn_jax.training.fit import Fitted
@@ -46,7 +48,7 @@ class Identified:
     """
 
     net: Network
-    scalers: dict[str, AbstractScaler]
+    scalers: Mapping[str, AbstractScaler]
     trained: "Fitted | ClosedLoop | Regularized"
     gradients: GradientReport
     time: np.ndarray
@@ -103,25 +105,13 @@ def identify(
     settings = settings or Settings()
     if settings.trainer not in TRAINERS:
         raise LDDNError(f"trainer={settings.trainer!r} is unknown; known are {sorted(TRAINERS)}.")
-    columns = _columns(table, inputs, targets)
-    moment = _time(table, columns)
-    first, second = _split(len(moment), settings)
-    topology = models.narx(
-        dict.fromkeys(inputs, 1),
-        dict.fromkeys(targets, 1),
-        hidden=settings.hidden,
-        input_delays=settings.input_delays,
-        feedback_delays=settings.feedback_delays,
-        linear_path=settings.linear_path,
-    )
-    say(f"record: {len(moment)} samples; {first} train, {second - first} validate, {len(moment) - second} test")
+    record = Experiment.of(table, inputs, targets, settings)
+    columns, scalers, moment, second = record.columns, record.scalers, record.time, record.second
+    say(str(record))
 
     key, shuffle = jax.random.split(jax.random.key(settings.seed))
-    net = Network(topology, key=key, init=settings.init)
+    net = Network(record.topology, key=key, init=settings.init)
     say(net.summary())
-    scalers: dict[str, AbstractScaler] = {name: MinMax.fit(column[:first]) for name, column in columns.items()}
-    scaled = {name: np.asarray(scalers[name].apply(column), net.dtype) for name, column in columns.items()}
-    record = Record(topology, scaled, tuple(targets), first, second)
 
     seconds: dict[str, float] = {}
     loss = losses.MeanSquaredError()
@@ -170,51 +160,6 @@ class _Timer:
 
     def __exit__(self, *_):
         self._seconds[self._phase] = time.perf_counter() - self._start
-
-
-def _columns(table: Table, inputs: Sequence[str], targets: Sequence[str]) -> dict[str, np.ndarray]:
-    if not targets:
-        raise DataError(f"no target column was named; choose from {list(table.names)}.")
-    both = sorted(set(inputs) & set(targets))
-    if both:
-        raise DataError(
-            f"column {both[0]!r} is both an input and a target; a target's own past is fed back anyway. "
-            f"Leave {both[0]!r} out of the inputs."
-        )
-    columns = {name: table.signal([name]) for name in (*inputs, *targets)}
-    for name, column in columns.items():
-        missing = np.flatnonzero(~np.isfinite(column[:, 0]))
-        if missing.size:
-            raise DataError(
-                f"column {name!r} has no value in row {missing[0] + 1} of the data ({missing.size} such rows in all). "
-                "Fill the gap, or cut the record there."
-            )
-    return columns
-
-
-def _time(table: Table, columns: Mapping[str, Any]) -> np.ndarray:
-    if "time" not in table.names or "time" in columns:
-        return np.arange(len(table), dtype=float)
-    uniform_sampling(table["time"])
-    return np.asarray(table["time"])
-
-
-def _split(count: int, settings: Settings) -> tuple[int, int]:
-    if not (settings.train > 0 and settings.validation > 0 and settings.train + settings.validation < 1):
-        raise DataError(
-            f"train={settings.train} and validation={settings.validation} are shares of the record; both must be "
-            "positive and leave something to test."
-        )
-    first = int(settings.train * count)
-    second = first + int(settings.validation * count)
-    held = max(*settings.input_delays, *settings.feedback_delays, 0)
-    window = settings.window if settings.trainer == "adam" else 1
-    if first < held + window or second == first:
-        raise DataError(
-            f"a record of {count} rows is too short: its training part of {first} holds no window of {window} "
-            f"steps after {held} rows for the delay state. Pass a shorter window, or bring a longer record."
-        )
-    return first, second
 
 
 def _in_units(outputs: Mapping[str, Any], scalers: Mapping[str, AbstractScaler]) -> dict[str, np.ndarray]:

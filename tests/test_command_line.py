@@ -53,6 +53,20 @@ def test_fit_leaves_everything_behind(csv, tmp_path, capsys):
         assert words in text
 
 
+def test_compare_leaves_a_table_and_the_best_network_behind(csv, tmp_path, capsys):
+    options = ["--hidden", "1", "2", "--delays", "1", "2,3", "--epochs", "3", "--restarts", "1"]
+    out = tmp_path / "out"
+    assert main(["compare", str(csv), "--inputs", "u", "--targets", "y", "--out", str(out), *options]) == 0
+    assert {p.name for p in out.iterdir()} == {"comparison.csv", "comparison.json", "comparison.png", "network.npz"}
+    rows = json.loads((out / "comparison.json").read_text())
+    assert [row["name"] for row in rows] == [
+        f"{size} hidden, input delays {delays}, feedback delays 1,2" for size in (1, 2) for delays in ("1", "2,3")
+    ]
+    best = max(rows, key=lambda row: row["log_evidence"])
+    assert best["parameters"] == lddn.load(out / "network.npz").parameter_count
+    assert "largest evidence" in capsys.readouterr().out
+
+
 def test_bayesian_regularization_leaves_error_bars_behind(csv, tmp_path, capsys):
     out = tmp_path / "out"
     options = [*QUICK, "--trainer", "br", "--groups", "delay"]

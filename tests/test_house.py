@@ -40,6 +40,10 @@ FLOORS = {
     "io.py": 7,
     "identify.py": 7,
     "recipes.py": 7,
+    "settings.py": 7,
+    "experiment.py": 7,
+    "selection.py": 7,
+    "commands/": 8,
     "__main__.py": 8,
     "__init__.py": 8,
 }
@@ -137,7 +141,7 @@ def test_init_computes_nothing():
     assert all(isinstance(node, allowed) for node in tree("__init__.py").body)
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if file not in ("__main__.py",)])
+@pytest.mark.parametrize("file", [file for file in FILES if file not in ("__main__.py", "commands/arguments.py")])
 def test_the_library_prints_nothing(file):
     assert list(calls(file, "print")) == []
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lddn_jax.plots.axes import COLORS, axes_or_new
+from lddn_jax.plots.axes import COLORS, axes_or_new, new_axes
 
 
 def relevance(table: Any, *, ax: Any = None) -> Any:
@@ -44,3 +44,32 @@ def calibration(nominal: ArrayLike, observed: ArrayLike, *, ax: Any = None) -> A
     ax.plot(np.asarray(nominal), np.asarray(observed), color=COLORS[0], marker="o", markersize=3, linewidth=1.1)
     ax.set(xlabel="nominal coverage", ylabel="observed coverage", xlim=(0, 1), ylim=(0, 1), aspect="equal")
     return ax
+
+
+def comparison(found: Any, *, axes: Any = None) -> Any:
+    """Draws the log evidence of candidates, and their errors on data that trained and data that did not.
+
+    Args:
+        found: From `lddn_jax.compare`.
+        axes: Two matplotlib axes that share y; None for new ones, side by side.
+
+    Returns:
+        The axes.
+    """
+    axes = new_axes(2) if axes is None else axes
+    rows, best = found.to_dict(), found.best.name
+    places = np.arange(len(rows))
+    evidence = np.array([row["log_evidence"] for row in rows])
+    faces = [COLORS[2] if row["name"] == best else COLORS[0] for row in rows]
+    # Only differences of evidence mean anything.
+    axes[0].barh(places, evidence - evidence.max(), color=faces)
+    axes[0].set_yticks(places, [row["name"] for row in rows])
+    axes[0].invert_yaxis()
+    axes[0].set(xlabel="log evidence, relative to the largest")
+    for name, label, color in (("train_rmse", "training", COLORS[0]), ("held_out_rmse", "held out", COLORS[1])):
+        if rows[0][name] is not None:
+            axes[1].plot([row[name] for row in rows], places, "o", color=color, label=label)
+    axes[1].set(xlabel="RMSE")
+    axes[1].set_xscale("log")
+    axes[1].legend(frameon=False)
+    return axes

@@ -1,0 +1,116 @@
+"""`fit` and `maglev`: from a table to a judged NARX network."""
+
+import argparse
+import importlib.metadata
+import json
+import platform
+import time
+from dataclasses import fields
+from pathlib import Path
+
+import jax
+
+import lddn_jax as lddn
+from lddn_jax.commands.arguments import delays, horizons, names, positive, rate, say
+from lddn_jax.commands.results import table_of_scores, write
+from lddn_jax.data.tables import Table
+from lddn_jax.identify import identify
+from lddn_jax.io import write_atomically
+from lddn_jax.recipes import TRAINERS
+from lddn_jax.settings import Settings
+from lddn_jax.training.groups import LABELS
+
+_FIELDS = {"--delays": "input_delays", "--feedback": "feedback_delays"}
+
+
+def add(commands) -> None:
+    """Declares both commands."""
+    maglev = commands.add_parser("maglev", help="the whole story on a simulated magnetic levitation plant")
+    maglev.add_argument("--steps", type=positive, default=4000, help="samples to simulate (default 4000)")
+    maglev.set_defaults(run=_maglev)
+
+    table = commands.add_parser("fit", help="train a NARX network on the columns of a CSV file")
+    table.add_argument("file", help="CSV file with a header")
+    table.add_argument("--inputs", type=names, default=[], help="input columns, such as current,valve")
+    table.add_argument("--targets", type=names, required=True, help="columns to predict")
+    table.set_defaults(run=_fit)
+
+    default = Settings()
+    for command in (maglev, table):
+        for flag, kind, about in (
+            ("--hidden", positive, "hidden neurons"),
+            ("--delays", delays, "delays of the inputs"),
+            ("--feedback", delays, "delays of the measured targets"),
+            ("--init", str, "first weights"),
+            ("--epochs", positive, "lm, br: steps at each horizon (50); adam: passes over the data (6000)"),
+            ("--restarts", positive, "lm, br: networks trained side by side by Levenberg-Marquardt"),
+            ("--horizons", horizons, "lm, br: steps that windows run free, one after the other"),
+            ("--batch-size", positive, "adam: windows in a mini-batch"),
+            ("--learning-rate", rate, "adam: at the start"),
+            ("--window", positive, "adam: steps of a training window"),
+            ("--seed", int, "of everything random"),
+        ):
+            field = _FIELDS.get(flag, flag[2:].replace("-", "_"))
+            value = getattr(default, field)
+            shown = ",".join("all" if v is None else str(v) for v in value) if isinstance(value, tuple) else value
+            about += "" if value is None else f" (default {shown})"
+            command.add_argument(flag, dest=field, type=kind, default=value, help=about)
+        command.add_argument(
+            "--trainer",
+            choices=tuple(TRAINERS),
+            default=default.trainer,
+            help="Levenberg-Marquardt over growing horizons, Bayesian regularization after it for error bars, or "
+            "Adam with the loop open (default %(default)s)",
+        )
+        command.add_argument(
+            "--groups",
+            choices=sorted(LABELS),
+            default=default.groups,
+            help="br: which weights share a prior strength (default %(default)s)",
+        )
+        command.add_argument(
+            "--no-linear-path",
+            dest="linear_path",
+            action="store_false",
+            help="leave out the direct linear connections to the outputs",
+        )
+        command.add_argument(
+            "--out", default="lddn_out", help="folder for network, figures, results (default lddn_out)"
+        )
+
+
+def _maglev(options: argparse.Namespace) -> int:
+    say(f"simulating a magnetic levitation plant: {options.steps} samples of 0.01 s, seed {options.seed}")
+    start = time.perf_counter()
+    table = lddn.data.maglev(options.steps, jax.random.key(options.seed))
+    return _identify(options, table, ["current"], ["position"], {"simulation": time.perf_counter() - start})
+
+
+def _fit(options: argparse.Namespace) -> int:
+    start = time.perf_counter()
+    table = lddn.data.read_csv(options.file)
+    return _identify(options, table, options.inputs, options.targets, {"reading": time.perf_counter() - start})
+
+
+def _identify(
+    options: argparse.Namespace, table: Table, inputs: list[str], targets: list[str], seconds: dict[str, float]
+) -> int:
+    out = Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    settings = Settings(**{f.name: getattr(options, f.name) for f in fields(Settings) if hasattr(options, f.name)})
+    found = identify(table, inputs, targets, settings, say=say, progress=None)
+    say(table_of_scores(found))
+    start = time.perf_counter()
+    files = write(out, found)
+    seconds = seconds | found.seconds | {"writing": time.perf_counter() - start}
+    results = found.to_dict() | {
+        "seconds": seconds,
+        "device": str(jax.devices()[0].device_kind),
+        "versions": {"python": platform.python_version(), "lddn_jax": lddn.__version__}
+        | {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "optax", "equinox", "numpy")},
+        "inputs": inputs,
+        "targets": targets,
+    }
+    write_atomically(out / "results.json", (json.dumps(results, indent=2, allow_nan=False) + "\n").encode())
+    say(f"wrote {', '.join(str(out / name) for name in (*files, 'results.json'))}")
+    return 0 if found.gradients.passed else 1

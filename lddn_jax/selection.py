@@ -1,0 +1,98 @@
+"""Which size and which delays? A grid of NARX networks on one record, compared by their evidence.
+
+All are trained one step ahead, with the loop open, on the same targets: those after the longest delay of any candidate.
+The validation part trains none of them; how they do on it is there to check the evidence.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+
+import jax
+
+from lddn_jax.data.sequences import Sequences
+from lddn_jax.data.tables import Table
+from lddn_jax.experiment import Experiment
+from lddn_jax.settings import Settings
+from lddn_jax.topology import Topology
+from lddn_jax.training.bayesian import BayesianRegularization
+from lddn_jax.training.comparison import Comparison, compare
+
+
+def compare_narx(
+    table: Table,
+    inputs: Sequence[str],
+    targets: Sequence[str],
+    *,
+    hidden: Sequence[int] = (2, 5, 10),
+    input_delays: Sequence[tuple[int, ...]] = ((1, 2),),
+    feedback_delays: Sequence[tuple[int, ...]] = ((1, 2),),
+    settings: Settings | None = None,
+    progress: bool | None = None,
+) -> Comparison:
+    """Trains a NARX network for each size and each set of delays by Bayesian regularization, and lists their evidence.
+
+    Args:
+        table: The record.
+        inputs: Names of input columns; may be empty.
+        targets: Names of the columns to predict.
+        hidden: Numbers of hidden neurons.
+        input_delays: Sets of delays of the inputs.
+        feedback_delays: Sets of delays of the measured targets.
+        settings: The rest; of it, the shares of the parts, `linear_path`, `init`, `restarts`, `groups`, `epochs` (100
+            if None) and `seed` count.
+        progress: As in `lddn_jax.fit`.
+
+    Returns:
+        A `Comparison`, errors in scaled units; the loops of its networks are open.
+
+    Raises:
+        DataError: If columns are missing or hold NaN, or the record is too short.
+        TopologyError: If a size or a set of delays describes no network.
+
+    Example:
+        >>> import numpy as np, lddn_jax as lddn
+        >>> u = np.random.default_rng(0).normal(size=200)
+        >>> table = lddn.data.Table({"u": u, "y": np.roll(u, 2)})
+        >>> settings = lddn.Settings(restarts=1, epochs=20)
+        >>> with jax.enable_x64(True):
+        ...     found = lddn.compare_narx(table, ["u"], ["y"], hidden=[1], input_delays=[(1,), (2,)], settings=settings)
+        >>> found.best.name
+        '1 hidden, input delays 2, feedback delays 1,2'
+
+    MacKay (1992), Neural Computation 4(3) 448-472, section 3.
+    """
+    settings = settings or Settings()
+    grid = {}
+    for size, delays, feedback in itertools.product(hidden, input_delays, feedback_delays):
+        choice = replace(settings, hidden=size, input_delays=delays, feedback_delays=feedback, trainer="br")
+        grid[_name(choice, bool(inputs))] = Experiment.of(table, inputs, targets, choice)
+    by_topology = {experiment.topology: experiment for experiment in grid.values()}
+    longest = max(experiment.held for experiment in grid.values())
+
+    def training(topology: Topology) -> Sequences:
+        experiment = by_topology[topology]
+        return experiment.windows(longest, experiment.first, experiment.first - longest)
+
+    def validation(topology: Topology) -> Sequences:
+        experiment = by_topology[topology]
+        return experiment.windows(experiment.first, experiment.second, experiment.second - experiment.first)
+
+    return compare(
+        {name: experiment.topology for name, experiment in grid.items()},
+        training,
+        trainer=BayesianRegularization(
+            groups=settings.groups, restarts=settings.restarts, init_of_restarts=settings.init
+        ),
+        held_out=validation,
+        epochs=settings.epochs or 100,
+        init=settings.init,
+        key=jax.random.key(settings.seed),
+        progress=progress,
+    )
+
+
+def _name(settings: Settings, has_inputs: bool) -> str:
+    parts = [f"{settings.hidden} hidden"]
+    parts += [f"input delays {','.join(map(str, settings.input_delays))}"] if has_inputs else []
+    return ", ".join([*parts, f"feedback delays {','.join(map(str, settings.feedback_delays))}"])

@@ -1,0 +1,45 @@
+"""What can be chosen of an identification, with defaults."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What can be chosen; see `lddn_jax.models.narx` and `lddn_jax.fit`.
+
+    Attributes:
+        hidden: Neurons of the hidden layer.
+        input_delays: Delays of every input column.
+        feedback_delays: Delays of every measured target column.
+        linear_path: Whether the tapped delay lines also feed the outputs directly. The hidden layer saturates
+            outside of the range it was trained in; a linear path goes on.
+        init: Initializer.
+        trainer: "lm", "br" or "adam".
+        epochs: Steps at each horizon, or passes of Adam over the training windows; None: 50, or 6000.
+        restarts: Networks that Levenberg-Marquardt trains side by side.
+        groups: Of Bayesian regularization: which weights share a prior; see `lddn_jax.BayesianRegularization`.
+        horizons: Steps that windows run free, one horizon after the other; None for the whole record.
+        batch_size: Windows in a mini-batch of Adam.
+        learning_rate: Of Adam at the start; it falls to zero along a cosine.
+        window: Time steps of a training window of Adam.
+        train: Share of the record that trains.
+        validation: Share of the record, after that, that validates.
+        seed: Of the first weights and of the shuffling.
+    """
+
+    hidden: int = 10
+    input_delays: tuple[int, ...] = (1, 2)
+    feedback_delays: tuple[int, ...] = (1, 2)
+    linear_path: bool = True
+    init: str = "nguyen-widrow"
+    trainer: str = "lm"
+    epochs: int | None = None
+    restarts: int = 8
+    groups: str = "all"
+    horizons: tuple[int | None, ...] = (1, 5, 20, 100, None)
+    batch_size: int = 4
+    learning_rate: float = 1e-2
+    window: int = 100
+    train: float = 0.6
+    validation: float = 0.2
+    seed: int = 0
