@@ -2,8 +2,8 @@
 
 - `lm`: Levenberg-Marquardt on several networks at once, open loop first and then closed over growing horizons; of all
   networks at all horizons the one is taken that runs free best on the validation part.
-- `br`: goes on from there with Bayesian regularization, over the same horizons and chosen in the same way, and so puts
-  error bars on the free run.
+- `br`: goes on from there at the horizon that was chosen, with Bayesian regularization on the training and the
+  validation part together, because evidence needs nothing held out; and so puts error bars on the free run.
 - `adam`: with the loop open, on windows whose delay states come from the record.
 """
 
@@ -18,9 +18,8 @@ from lddn_jax import losses
 from lddn_jax.experiment import Experiment
 from lddn_jax.network import Network
 from lddn_jax.settings import Settings
-from lddn_jax.training.base import AbstractTrainer
 from lddn_jax.training.bayesian import BayesianRegularization
-from lddn_jax.training.closed_loop import ClosedLoop, fit_closed_loop
+from lddn_jax.training.closed_loop import ClosedLoop, closed_over, fit_closed_loop, opened_at
 from lddn_jax.training.first_order import Optax
 from lddn_jax.training.fit import Fitted, History, fit
 from lddn_jax.training.levenberg_marquardt import LevenbergMarquardt
@@ -33,13 +32,15 @@ class Regularized:
 
     Attributes:
         before: By Levenberg-Marquardt.
-        after: By Bayesian regularization.
-        posterior: Of the closed loop, in scaled units, on the windows of the best stage.
+        after: By Bayesian regularization, with the loop closed.
+        posterior: Of the closed loop, in scaled units.
+        horizon: Steps that its windows run free; None for the whole record.
     """
 
     before: ClosedLoop
-    after: ClosedLoop
+    after: Fitted
     posterior: Posterior
+    horizon: int | None
 
     @property
     def history(self) -> History:
@@ -48,10 +49,11 @@ class Regularized:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns its numbers as plain values, ready for `json.dump`."""
-        return {"before": self.before.to_dict()} | self.after.to_dict() | {"posterior": self.posterior.to_dict()}
+        after = self.after.to_dict() | {"horizon": self.horizon}
+        return {"before": self.before.to_dict(), "after": after, "posterior": self.posterior.to_dict()}
 
     def __str__(self):
-        return f"{self.before}\n\nBayesian regularization\n{self.after}\n{self.posterior}"
+        return f"{self.before}\n\nBayesian regularization: {self.after}\n{self.posterior}"
 
 
 def by_adam(
@@ -80,20 +82,36 @@ def by_adam(
 
 def by_levenberg_marquardt(net, record, settings, key, say, progress) -> tuple[Network, ClosedLoop]:
     """Returns the network with its loop open, and how it was trained."""
-    trainer = LevenbergMarquardt(restarts=settings.restarts, init_of_restarts=settings.init)
-    found = _over_horizons("Levenberg-Marquardt", trainer, net, record, settings, key, say, progress)
+    horizons = [h for h in settings.horizons if h is None or h <= record.first - record.held]
+    epochs = settings.epochs or 50
+    several = "1 network" if settings.restarts == 1 else f"{settings.restarts} networks at once"
+    shown = ", ".join("all" if h is None else str(h) for h in horizons)
+    say(f"training: Levenberg-Marquardt, {several}, {epochs} steps at each horizon: {shown}")
+    found = fit_closed_loop(
+        net,
+        record.whole(0, record.first),
+        LevenbergMarquardt(restarts=settings.restarts, init_of_restarts=settings.init),
+        horizons,
+        validation=record.whole(record.first, record.second),
+        epochs=epochs,
+        key=key,
+        progress=progress,
+    )
     return found.opened, found
 
 
 def by_bayesian_regularization(net, record, settings, key, say, progress) -> tuple[Network, Regularized]:
     """Returns the network with its loop open, and how it was trained."""
     opened, before = by_levenberg_marquardt(net, record, settings, key, say, progress)
+    horizon = before.stages[before.best_stage].horizon
+    closed = closed_over(opened, record.loops)
+    data = record.windows(0, record.second, horizon or record.second - record.held, closed.topology)
+    epochs = settings.bayesian_epochs
+    free = "the whole record" if horizon is None else f"{horizon} step{'s' if horizon > 1 else ''}"
+    say(f"training: Bayesian regularization, {epochs} steps, windows that run free for {free}")
     trainer = BayesianRegularization(groups=settings.groups)
-    after = _over_horizons("Bayesian regularization", trainer, opened, record, settings, key, say, progress)
-    stage = after.stages[after.best_stage]
-    length = stage.horizon or record.first - record.held
-    data = record.windows(0, record.first, length, after.net.topology)
-    return after.opened, Regularized(before, after, posterior(stage.fitted, data))
+    after = fit(closed, data, losses.MeanSquaredError(), trainer, epochs=epochs, key=key, progress=progress)
+    return opened_at(after.net, record.loops), Regularized(before, after, posterior(after, data), horizon)
 
 
 TRAINERS: dict[str, Callable[..., tuple[Network, Any]]] = {
@@ -101,23 +119,3 @@ TRAINERS: dict[str, Callable[..., tuple[Network, Any]]] = {
     "br": by_bayesian_regularization,
     "adam": by_adam,
 }
-
-
-def _over_horizons(
-    name: str, trainer: AbstractTrainer, net: Network, record: Experiment, settings: Settings, key, say, progress
-) -> ClosedLoop:
-    horizons = [h for h in settings.horizons if h is None or h <= record.first - record.held]
-    epochs = settings.epochs or 50
-    several = "1 network" if trainer.restarts == 1 else f"{trainer.restarts} networks at once"
-    shown = ", ".join("all" if h is None else str(h) for h in horizons)
-    say(f"training: {name}, {several}, {epochs} steps at each horizon: {shown}")
-    return fit_closed_loop(
-        net,
-        record.whole(0, record.first),
-        trainer,
-        horizons,
-        validation=record.whole(record.first, record.second),
-        epochs=epochs,
-        key=key,
-        progress=progress,
-    )

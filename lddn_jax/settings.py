@@ -15,8 +15,9 @@ class Settings:
             outside of the range it was trained in; a linear path goes on.
         init: Initializer.
         trainer: "lm", "br" or "adam".
-        epochs: Steps at each horizon, or passes of Adam over the training windows; None: 50, or 6000.
+        epochs: Steps of Levenberg-Marquardt at each horizon, or passes of Adam over the windows; None: 50, or 6000.
         restarts: Networks that Levenberg-Marquardt trains side by side.
+        bayesian_epochs: Steps of Bayesian regularization, which follow.
         groups: Of Bayesian regularization: which weights share a prior; see `lddn_jax.BayesianRegularization`.
         horizons: Steps that windows run free, one horizon after the other; None for the whole record.
         batch_size: Windows in a mini-batch of Adam.
@@ -35,6 +36,7 @@ class Settings:
     trainer: str = "lm"
     epochs: int | None = None
     restarts: int = 8
+    bayesian_epochs: int = 300
     groups: str = "all"
     horizons: tuple[int | None, ...] = (1, 5, 20, 100, None)
     batch_size: int = 4

@@ -43,6 +43,7 @@ def add(commands) -> None:
             ("--feedback", delays, "delays of the measured targets"),
             ("--init", str, "first weights"),
             ("--epochs", positive, "lm, br: steps at each horizon (50); adam: passes over the data (6000)"),
+            ("--bayesian-epochs", positive, "br: steps of Bayesian regularization, which follow"),
             ("--restarts", positive, "lm, br: networks trained side by side by Levenberg-Marquardt"),
             ("--horizons", horizons, "lm, br: steps that windows run free, one after the other"),
             ("--batch-size", positive, "adam: windows in a mini-batch"),

@@ -60,9 +60,10 @@ def comparison(found: Any, *, axes: Any = None) -> Any:
     rows, best = found.to_dict(), found.best.name
     places = np.arange(len(rows))
     evidence = np.array([row["log_evidence"] for row in rows])
-    faces = [COLORS[2] if row["name"] == best else COLORS[0] for row in rows]
     # Only differences of evidence mean anything.
-    axes[0].barh(places, evidence - evidence.max(), color=faces)
+    axes[0].hlines(places, evidence.min() - evidence.max(), evidence - evidence.max(), color=COLORS[0], linewidth=1.0)
+    axes[0].plot(evidence - evidence.max(), places, "o", color=COLORS[0])
+    axes[0].plot(0, rows.index(next(row for row in rows if row["name"] == best)), "o", color=COLORS[2], markersize=10)
     axes[0].set_yticks(places, [row["name"] for row in rows])
     axes[0].invert_yaxis()
     axes[0].set(xlabel="log evidence, relative to the largest")
@@ -70,6 +71,6 @@ def comparison(found: Any, *, axes: Any = None) -> Any:
         if rows[0][name] is not None:
             axes[1].plot([row[name] for row in rows], places, "o", color=color, label=label)
     axes[1].set(xlabel="RMSE")
-    axes[1].set_xscale("log")
-    axes[1].legend(frameon=False)
+    axes[1].set_xlim(left=0)
+    axes[1].legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     return axes
