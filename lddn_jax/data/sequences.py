@@ -35,6 +35,7 @@ class Sequences(eqx.Module):
         targets: `(*batch, time, size)` by output layer, or a bare array; NaN where missing.
         state: Delay state each sequence starts from, `(*batch, longest delay, size)` by source; None for zeros.
         weights: Error weights that broadcast over batch, time and element: by output layer, or one for all.
+        train_state: Whether `fit` takes the state of layers as a first guess and trains it with the network.
 
     Attributes:
         dropped: Samples that `windows` could not use.
@@ -54,6 +55,7 @@ class Sequences(eqx.Module):
     state: Any = eqx.field(default=None, converter=partial(_real, "delay state"))
     weights: Any = None
     dropped: int = eqx.field(default=0, static=True)
+    train_state: bool = eqx.field(default=False, static=True)
 
     def __check_init__(self):
         shapes = {}

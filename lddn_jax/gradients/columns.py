@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from lddn_jax.contraction import einsum
 from lddn_jax.delays import state_sizes
 from lddn_jax.plan import plan
 from lddn_jax.topology import Topology
@@ -107,3 +108,27 @@ class Columns:
                 piece = np.tile(np.repeat(np.eye(size), from_, axis=1), delays)
             pieces.append(piece)
         return np.concatenate(pieces, axis=1) if pieces else np.zeros((size, 0))
+
+    def of_all_sequences(self, rows: Array, trained: Sequence[str], sequence: Array, count: int) -> Array:
+        """Spreads columns of each sequence's own delay state over those of all sequences.
+
+        Args:
+            rows: `(*rows, sequences here, x)`.
+            trained: The layers whose delay lines count; the columns of others are left out.
+            sequence: Which of all sequences they are, `(sequences here,)`.
+            count: The number of all sequences.
+
+        Returns:
+            `(*rows, sequences here, parameters and, by layer, the delay lines of all sequences)`.
+        """
+        mine = (sequence[:, None] == jnp.arange(count)[None]).astype(rows.dtype)
+        start, pieces = 0, []
+        for (kind, where), width in self.widths.items():
+            own = rows[..., start : start + width]
+            start += width
+            if kind != "state":
+                pieces.append(own)
+            elif where in trained:
+                spread = einsum("...bx,bk->...bkx", own, mine)
+                pieces.append(spread.reshape(*own.shape[:-1], count * width))
+        return jnp.concatenate(pieces, axis=-1)

@@ -17,6 +17,7 @@ the factor by blocks.
 
 import logging
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -139,17 +140,24 @@ def _gauss_newton(net, loss, inputs, targets, state, weights, steps, method, fac
     return sums(net, loss, inputs, targets, state, weights, steps, method, factor)
 
 
-def sums(net, loss, inputs, targets, state, weights, steps, method, factor=False) -> GaussNewton:
-    """`gauss_newton` on prepared data, inside of a compiled program; under `vmap` on a CPU one network at a time."""
+def sums(
+    net, loss, inputs, targets, state, weights, steps, method, factor=False, trained: Sequence[str] = ()
+) -> GaussNewton:
+    """`gauss_newton` on prepared data, inside of a compiled program; under `vmap` on a CPU one network at a time.
+
+    With `trained`, delay lines of these layers are parameters too: the vector of parameters goes on with them, layer by
+    layer, `(sequences, longest delay, size)`. Data has one batch axis then.
+    """
 
     def one(net, loss, inputs, targets, state, weights):
-        return _sums(net, loss, inputs, targets, state, weights, steps, method, factor)
+        return _sums(net, loss, inputs, targets, state, weights, steps, method, factor, trained)
 
     return one_at_a_time(one)(net, loss, inputs, targets, state, weights)
 
 
-def _sums(net, loss, inputs, targets, state, weights, steps, method, factor) -> GaussNewton:
-    outputs, count = net.topology.outputs, net.parameter_count
+def _sums(net, loss, inputs, targets, state, weights, steps, method, factor, trained) -> GaussNewton:
+    outputs, lanes = net.topology.outputs, math.prod(batch_axes(inputs, state))
+    count = net.parameter_count + sum(lanes * math.prod(state[name].shape[-2:]) for name in trained)
     filled = {name: jnp.nan_to_num(target, nan=0.0) for name, target in targets.items()}
     # √w, zero where a target is missing: the residual where output and target are 1 apart.
     gaps = {name: jnp.where(jnp.isnan(target), target, 0) for name, target in targets.items()}
@@ -161,29 +169,37 @@ def _sums(net, loss, inputs, targets, state, weights, steps, method, factor) -> 
         jnp.zeros((count, count), net.dtype) if factor else None,
         jnp.zeros(count, net.dtype) if factor else None,
     )
-    if not isinstance(method, RTRL):
-        a, rows = method.linearize(net, inputs, state, steps).a, method.derivatives(net, inputs, state, steps)
-        J = jnp.concatenate([(-root[name][..., None] * rows[name]).reshape(-1, count) for name in outputs])
-        return added(start, J, jnp.concatenate([(root[name] * (filled[name] - a[name])).ravel() for name in outputs]))
+    columns = Columns.reaching(net.topology, with_state=bool(trained))
 
-    columns = Columns.reaching(net.topology, with_state=False)
+    def spread(rows, sequence):
+        return columns.of_all_sequences(rows, trained, sequence, lanes) if trained else rows
+
+    if not isinstance(method, RTRL):
+        a = method.linearize(net, inputs, state, steps).a
+        rows = method.derivatives(net, inputs, state, steps, bool(trained))
+        J, e = [], []
+        for name in outputs:
+            flat = (-root[name][..., None] * rows[name]).reshape(lanes, -1, rows[name].shape[-1])
+            J.append(spread(jnp.swapaxes(flat, 0, 1), jnp.arange(lanes)).reshape(-1, count))
+            e.append(jnp.swapaxes((root[name] * (filled[name] - a[name])).reshape(lanes, -1), 0, 1).ravel())
+        return added(start, jnp.concatenate(J), jnp.concatenate(e))
 
     def of_sequences(total, group):
-        inputs, state, filled, root = group
+        sequence, inputs, state, filled, root = group
 
         def keep(total, begin, length, signals, derivatives):
             J, e = [], []
             for name in outputs:
                 weight = piece(root[name], begin, length)
-                J.append(-weight[..., None] * columns.all(name, derivatives[name]))
+                J.append(-weight[..., None] * spread(columns.all(name, derivatives[name]), sequence["of"][0, 0]))
                 e.append(weight * (piece(filled[name], begin, length) - signals[name]))
             return added(total, jnp.concatenate(J, axis=1).reshape(-1, count), jnp.concatenate(e, axis=1).ravel())
 
         return forward(net, columns, inputs, state, steps, outputs, keep, total)
 
-    lanes = math.prod(batch_axes(inputs, state))
     size = max(1, SEQUENCES // bytes_of_a_step(net, columns, outputs))
-    everything = tuple(to_lanes(values) for values in (inputs, state, filled, root))
+    numbers = {"of": jnp.arange(lanes)[None, None]}
+    everything = (numbers, *(to_lanes(values) for values in (inputs, state, filled, root)))
     if size >= lanes:
         return of_sequences(start, everything)
     groups = -(-lanes // size)

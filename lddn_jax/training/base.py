@@ -26,6 +26,7 @@ from lddn_jax.losses import AbstractLoss, error_weights
 from lddn_jax.network import Network
 from lddn_jax.signals import Signals, as_signals
 from lddn_jax.simulate import predict
+from lddn_jax.training.started import Started, Trained
 
 
 class Problem(eqx.Module):
@@ -36,6 +37,8 @@ class Problem(eqx.Module):
         gradient: The gradient method.
         inputs: `(sequences, time, size)` by name; likewise `targets`, `state` and `weights` (or None).
         steps: Number of time steps.
+        chosen: Which of all sequences these are, `(sequences,)`; None for all.
+        trains_state: Whether the delay lines of layers are parameters, those of a `Started`.
     """
 
     loss: AbstractLoss
@@ -45,6 +48,8 @@ class Problem(eqx.Module):
     state: DelayState
     weights: Signals | None
     steps: int = eqx.field(static=True)
+    chosen: Array | None = None
+    trains_state: bool = eqx.field(default=False, static=True)
 
     @classmethod
     def of(cls, loss: AbstractLoss, net: Network, data: Any, gradient: AbstractGradient) -> "Problem":
@@ -59,21 +64,34 @@ class Problem(eqx.Module):
             return signal.reshape(count, *signal.shape[-2:])
 
         inputs, targets, state, weights = jax.tree.map(flat, (inputs, targets, state, weights))
-        return cls(loss, gradient, inputs, targets, state, weights, steps)
+        trains_state = getattr(data, "train_state", False)
+        return cls(loss, gradient, inputs, targets, state, weights, steps, trains_state=trains_state)
 
     @property
     def sequences(self) -> int:
         """Number of sequences."""
         return next(iter(self.targets.values())).shape[0]
 
-    def value(self, net: Network) -> Array:
+    def parts(self, trained: Trained) -> tuple[Network, DelayState]:
+        """Returns the network and the delay state that the sequences start from."""
+        if not isinstance(trained, Started):
+            return trained, self.state
+        if not self.trains_state:  # other sequences than those whose states are trained
+            return trained.net, self.state
+        own = trained.state
+        if self.chosen is not None:
+            own = {name: line[self.chosen] for name, line in own.items()}
+        return trained.net, self.state | own
+
+    def value(self, trained: Trained) -> Array:
         """Returns the loss; its reverse-mode derivative is the gradient method's."""
-        outputs = differentiable(self.gradient)(net, self.inputs, self.state, steps=self.steps)
+        net, state = self.parts(trained)
+        outputs = differentiable(self.gradient)(net, self.inputs, state, steps=self.steps)
         return self.loss.value(net, outputs, self.targets, self.weights)
 
-    def value_and_grad(self, net: Network) -> tuple[Array, Network]:
+    def value_and_grad(self, trained: Any) -> tuple[Array, Any]:
         """Returns the loss and its gradient."""
-        return jax.value_and_grad(self.value)(net)
+        return jax.value_and_grad(self.value)(trained)
 
     def take(self, index: Array, known: Array | None = None) -> "Problem":
         """Returns the problem of some sequences only.
@@ -89,7 +107,8 @@ class Problem(eqx.Module):
         if known is not None:
             targets = {name: jnp.where(known[:, None, None], target, jnp.nan) for name, target in targets.items()}
             loss = dataclasses.replace(loss, missing="mask")
-        return Problem(loss, self.gradient, inputs, targets, state, weights, self.steps)
+        chosen = index if self.trains_state else None
+        return Problem(loss, self.gradient, inputs, targets, state, weights, self.steps, chosen, self.trains_state)
 
 
 class AbstractTrainer(eqx.Module):
@@ -106,11 +125,11 @@ class AbstractTrainer(eqx.Module):
     restarts: eqx.AbstractVar[int]
 
     @abc.abstractmethod
-    def init(self, net: Network, problem: Problem) -> Any:
+    def init(self, net: Trained, problem: Problem) -> Any:
         """Returns the first state, a pytree."""
 
     @abc.abstractmethod
-    def step(self, net: Network, state: Any, problem: Problem, key: Array) -> tuple[Network, Any, dict[str, Array]]:
+    def step(self, net: Trained, state: Any, problem: Problem, key: Array) -> tuple[Trained, Any, dict[str, Array]]:
         """Takes one step (for mini-batches: one pass over all of them).
 
         Args:
@@ -123,7 +142,7 @@ class AbstractTrainer(eqx.Module):
             The new network, the new state, and info: scalars by name, among them `loss`, the loss of `net`.
         """
 
-    def check(self, net: Network, problem: Problem) -> None:
+    def check(self, net: Trained, problem: Problem) -> None:
         """Raises an LDDNError if the trainer cannot work on this network and problem."""
 
     def stop(self, info: Mapping[str, float]) -> str | None:
@@ -139,7 +158,7 @@ class AbstractTrainer(eqx.Module):
         """
         return scores
 
-    def starts(self, net: Network, key: Array) -> Network:
+    def starts(self, net: Trained, key: Array) -> Trained:
         """Returns the networks to start from, stacked, where there are restarts."""
         raise LDDNError(f"{type(self).__name__} has no restarts")
 

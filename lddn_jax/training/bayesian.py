@@ -143,6 +143,11 @@ class BayesianRegularization(AbstractDamped):
     def check(self, net, problem):
         """Raises an LDDNError for an unfit loss or dtype; warns of signals far from unit scale."""
         self.check_squares(net, problem)
+        if problem.trains_state:
+            raise LDDNError(
+                "BayesianRegularization has no prior for initial states, so it cannot train them; give states that "
+                "were measured, or start records with a warm-up. LevenbergMarquardt can train them."
+            )
         if problem.loss.regularization:
             raise LDDNError(
                 f"the loss has regularization={problem.loss.regularization}, and Bayesian regularization finds its "

@@ -20,6 +20,7 @@ from lddn_jax.plan import plan
 from lddn_jax.simulate import predict
 from lddn_jax.training.base import AbstractTrainer, Problem, check_positive
 from lddn_jax.training.damping import Damping
+from lddn_jax.training.started import Started, Trained, network_of
 from lddn_jax.xla import one_at_a_time
 
 
@@ -53,7 +54,7 @@ class AbstractDamped(AbstractTrainer):
         """How steps are damped."""
         return Damping(self.mu, self.mu_dec, self.mu_inc, self.mu_max, self.solver, self.damping)
 
-    def check_squares(self, net: Network, problem: Problem) -> None:
+    def check_squares(self, net: Trained, problem: Problem) -> None:
         """Raises an LDDNError unless a sum of squares is minimized, and a PrecisionError for a float32 network."""
         name = type(self).__name__
         if not isinstance(problem.loss, AbstractLeastSquares):
@@ -68,13 +69,14 @@ class AbstractDamped(AbstractTrainer):
                 f"write lddn.{name}(allow_float32=True)."
             )
         if not isinstance(problem.gradient, RTRL):
-            check_memory(net, problem.sequences * problem.steps, self.memory, problem.gradient)
+            check_memory(network_of(net), problem.sequences * problem.steps, self.memory, problem.gradient)
 
-    def sums(self, net: Network, problem: Problem) -> GaussNewton:
+    def sums(self, trained: Any, problem: Problem) -> GaussNewton:
         """Returns JᵀJ, Jᵀe and eᵀe, and the triangular factor where the solver needs it."""
-        p, loss = problem, cast(AbstractLeastSquares, problem.loss)
+        p, loss, (net, state) = problem, cast(AbstractLeastSquares, problem.loss), problem.parts(trained)
+        layers = tuple(sorted(trained.state)) if isinstance(trained, Started) else ()
         factor = self.settings.needs_factor
-        return sums(net, loss, p.inputs, p.targets, p.state, p.weights, p.steps, p.gradient, factor=factor)
+        return sums(net, loss, p.inputs, p.targets, state, p.weights, p.steps, p.gradient, factor, layers)
 
     def exhausted(self, info: Mapping[str, float]) -> str | None:
         """Returns "min_grad" or "mu_max" where there is nothing left to gain."""
@@ -82,27 +84,32 @@ class AbstractDamped(AbstractTrainer):
             return "min_grad"
         return "mu_max" if info["mu"] > self.mu_max else None
 
-    def starts(self, net: Network, key: Array) -> Any:
+    def starts(self, net: Trained, key: Array) -> Any:
         """Returns `restarts` networks, stacked: the given one, and others with first weights of their own.
 
         Raises:
             LDDNError: If stacked networks are given, but not as many.
         """
-        given = sum(leaf.size for leaf in jax.tree.leaves(net)) // max(net.parameter_count, 1)
+        given = sum(leaf.size for leaf in jax.tree.leaves(network_of(net))) // max(net.parameter_count, 1)
         if given != 1:
             if given != self.restarts:
                 raise LDDNError(f"restarts={self.restarts}, but {given} networks are stacked; write restarts={given}.")
+            if isinstance(net, Started):
+                raise LDDNError("stacked networks and train_state=True do not go together; pass one network.")
             return net
         keys = jax.random.split(key, self.restarts - 1)
         others = [Network(net.topology, key=k, init=self.init_of_restarts, dtype=net.dtype) for k in keys]
+        if isinstance(net, Started):
+            others = [Started(other, net.state) for other in others]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), net, *others)
 
 
-def loss_of_network(problem: Problem, net: Network) -> Callable[[Network], Array]:
+def loss_of_network(problem: Problem, net: Trained) -> Callable[[Any], Array]:
     """Returns the loss as a function of networks like `net`, in the form that suits many of them side by side."""
 
-    def value_at(net, p):
-        outputs = predict(net, p.inputs, p.state, steps=p.steps)
+    def value_at(trained, p):
+        net, state = p.parts(trained)
+        outputs = predict(net, p.inputs, state, steps=p.steps)
         return p.loss.value(net, outputs, p.targets, p.weights)
 
     # A loop over time is as long for many networks as for one; without a loop, one network fits the cache.

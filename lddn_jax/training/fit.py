@@ -14,11 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from lddn_jax.delays import DelayState
 from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.base import AbstractGradient
 from lddn_jax.losses import AbstractLoss
 from lddn_jax.network import Network
 from lddn_jax.training.base import AbstractTrainer, Problem, check_positive
+from lddn_jax.training.started import Started, Trained, network_of
 from lddn_jax.xla import in_groups
 
 _logger = logging.getLogger("lddn_jax")
@@ -95,6 +97,8 @@ class Fitted:
         best_restart: Which of several networks it is; 0 where there is one.
         stop_reasons: Those of all of them.
         restarts: All of their networks, stacked, to go on from: pass them to `fit`. None where there is one.
+        initial_state: With `Sequences(train_state=True)`, the delay state of each sequence, `(sequences, longest
+            delay, size)` by source; pass it to `predict`. None otherwise.
     """
 
     net: Network
@@ -105,6 +109,7 @@ class Fitted:
     best_restart: int = 0
     stop_reasons: tuple[str, ...] = ()
     restarts: Network | None = None
+    initial_state: DelayState | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns how it went as plain values, ready for `json.dump`."""
@@ -145,7 +150,7 @@ def fit(
 
     Args:
         net: Where to start. With restarts either one network, beside which others are drawn, or as many, stacked.
-        data: `Sequences` to train on.
+        data: `Sequences` to train on; with `train_state=True` their initial states are trained too.
         loss: From `lddn_jax.losses`.
         trainer: For example `Optax(optax.adam(1e-3))`.
         gradient: How to differentiate; the trainer's choice if None: `BPTT()`, or `RTRL()` where a Jacobian is needed.
@@ -190,12 +195,13 @@ def fit(
     held_out = None if validation is None else Problem.of(loss, net, validation, gradient)
 
     several = trainer.restarts > 1
+    trained: Any = Started.of(net, problem.state) if problem.trains_state else net
     if several:
-        net = trainer.starts(net, jax.random.fold_in(key, np.iinfo(np.int32).max))  # no step is ever that late
-    state = _init(trainer, net, problem, several)
-    held_out_values = None if held_out is None else _rows(_value(held_out, net, several))
+        trained = trainer.starts(trained, jax.random.fold_in(key, np.iinfo(np.int32).max))  # no step is ever that late
+    state = _init(trainer, trained, problem, several)
+    held_out_values = None if held_out is None else _rows(_value(held_out, trained, several))
     runs = [
-        _Run(goal, max_fail, net, np.inf if held_out_values is None else held_out_values[k])
+        _Run(goal, max_fail, trained, np.inf if held_out_values is None else held_out_values[k])
         for k in range(trainer.restarts)
     ]
     rows: list[dict[str, np.ndarray]] = []
@@ -204,7 +210,7 @@ def fit(
         while taken < epochs and any(run.reason is None for run in runs):
             active = np.array([run.reason is None for run in runs])
             new, new_state, info = _step(
-                trainer, net, state, problem, key, np.uint32(taken), active if several else None
+                trainer, trained, state, problem, key, np.uint32(taken), active if several else None
             )
             info = {"loss": info["loss"]} | info  # first
             row = {name: np.where(active, _rows(value), np.nan) for name, value in info.items()}
@@ -213,18 +219,18 @@ def fit(
                 for run in runs:
                     run.lost()
                 break
-            before, (net, state, taken) = net, (new, new_state, taken + 1)
+            before, (trained, state, taken) = trained, (new, new_state, taken + 1)
             if held_out is not None:
-                row["validation_loss"] = np.where(active & finite, _rows(_value(held_out, net, several)), np.nan)
+                row["validation_loss"] = np.where(active & finite, _rows(_value(held_out, trained, several)), np.nan)
             for k, run in enumerate(runs):
                 if run.reason is None:
-                    run.record({name: float(value[k]) for name, value in row.items()}, before, net, taken, trainer)
+                    run.record({name: float(value[k]) for name, value in row.items()}, before, trained, taken, trainer)
             row["seconds"] = np.array(time.perf_counter() - start)
             rows.append(row)
             show({name: float(np.nanmin(value)) for name, value in row.items()})
-    values = _rows(_value(problem, net, several))
+    values = _rows(_value(problem, trained, several))
     for run, value in zip(runs, values, strict=True):
-        run.finish(net, taken, float(value))
+        run.finish(trained, taken, float(value))
     scores = np.array([run.score for run in runs])
     if several and held_out is None:
         scores = trainer.rank(state, scores)
@@ -235,15 +241,17 @@ def fit(
     history = History(_columns(rows, several))
     pick = (lambda leaf: leaf[best]) if several else (lambda leaf: leaf)
     each = [jax.tree.map(lambda leaf, k=k: leaf[k], r.best[0]) for k, r in enumerate(runs)] if several else []
+    found = jax.tree.map(pick, run.best[0])
     return Fitted(
-        jax.tree.map(pick, run.best[0]),
+        network_of(found),
         jax.tree.map(pick, state),
         history,
         run.reason or "epochs",
         run.best[1],
         best,
         tuple(r.reason or "epochs" for r in runs),
-        jax.tree.map(lambda *leaves: jnp.stack(leaves), *each) if several else None,
+        jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(network_of, each)) if several else None,
+        problem.parts(found)[1] if problem.trains_state else None,
     )
 
 
@@ -253,7 +261,7 @@ class _Run:
     A network is held as the stacked networks of its epoch; only the best of all is cut out of them in the end.
     """
 
-    def __init__(self, goal: float | None, max_fail: int, net: Network, validation: float):
+    def __init__(self, goal: float | None, max_fail: int, net: Trained, validation: float):
         self.goal, self.max_fail = goal, max_fail
         self.reason: str | None = None
         self.finite = (net, 0)  # the last network whose loss was seen to be finite, and the steps that led to it
@@ -262,7 +270,7 @@ class _Run:
         self.best = (net, 0)
         self.score = np.inf
 
-    def record(self, row: dict[str, float], before: Network, net: Network, taken: int, trainer: AbstractTrainer):
+    def record(self, row: dict[str, float], before: Trained, net: Trained, taken: int, trainer: AbstractTrainer):
         """Takes note of a step; `row["loss"]` is that of the network before it."""
         if not np.isfinite(row["loss"]):
             self.lost()
@@ -284,7 +292,7 @@ class _Run:
         if self.reason is None:
             self.reason, self.best = "non_finite", self.finite
 
-    def finish(self, net: Network, taken: int, value: float):
+    def finish(self, net: Trained, taken: int, value: float):
         """Decides on the network to return; `value` is the loss after the last step."""
         stopped_early = self.reason in ("goal", "non_finite")
         if not stopped_early:
@@ -312,12 +320,12 @@ def _columns(rows: list[dict[str, np.ndarray]], several: bool) -> dict[str, Any]
 
 
 @eqx.filter_jit
-def _init(trainer: AbstractTrainer, net: Network, problem: Problem, several: bool):
+def _init(trainer: AbstractTrainer, net: Trained, problem: Problem, several: bool):
     return in_groups(lambda net: trainer.init(net, problem), net) if several else trainer.init(net, problem)
 
 
 @eqx.filter_jit
-def _step(trainer: AbstractTrainer, net: Network, state: Any, problem: Problem, key: Array, taken: Any, active: Any):
+def _step(trainer: AbstractTrainer, net: Trained, state: Any, problem: Problem, key: Array, taken: Any, active: Any):
     key = jax.random.fold_in(key, taken)
     if active is None:
         return trainer.step(net, state, problem, key)
@@ -331,7 +339,7 @@ def _step(trainer: AbstractTrainer, net: Network, state: Any, problem: Problem, 
 
 
 @eqx.filter_jit
-def _value(problem: Problem, net: Network, several: bool) -> Array:
+def _value(problem: Problem, net: Trained, several: bool) -> Array:
     return in_groups(problem.value, net) if several else problem.value(net)
 
 

@@ -78,10 +78,11 @@ class LevenbergMarquardt(AbstractDamped):
         """Takes one step: as many trials of μ as it needs."""
         loss = cast(AbstractLeastSquares, problem.loss)
         x, unravel = net.ravel()
-        factor, decay = loss.factors(problem.targets, x.size)
+        factor, decay = loss.factors(problem.targets, net.parameter_count)
         normal = self.sums(net, problem)
         if loss.regularization:
-            normal = normal.with_decay(x, decay / factor)
+            is_weight = jnp.arange(x.size) < net.parameter_count  # the rest are initial states
+            normal = normal.with_decay(x, jnp.where(is_weight, decay / factor, 0))
         loss_of = loss_of_network(problem, net)
 
         def value_of(x):
