@@ -26,10 +26,13 @@ from lddn_jax.identify import Identified, identify
 from lddn_jax.io import load, save
 from lddn_jax.network import Network, close_loop, open_loop
 from lddn_jax.plan import plan
+from lddn_jax.prediction import HorizonProfile, horizon_profile, k_step
 from lddn_jax.selection import compare_narx
 from lddn_jax.settings import Settings
 from lddn_jax.simulate import Trajectory, predict, simulate
+from lddn_jax.streaming import step
 from lddn_jax.topology import Connection, Input, Layer, Topology, TopologyWarning
+from lddn_jax.training.adaptation import Adapted, Adapter, adapt
 from lddn_jax.training.base import AbstractTrainer
 from lddn_jax.training.bayesian import BayesianRegularization
 from lddn_jax.training.closed_loop import ClosedLoop, diverged_at, fit_closed_loop
@@ -50,6 +53,8 @@ __all__ = [
     "RTRL",
     "AbstractGradient",
     "AbstractTrainer",
+    "Adapted",
+    "Adapter",
     "Autodiff",
     "BayesianRegularization",
     "CheckpointError",
@@ -61,6 +66,7 @@ __all__ = [
     "Fitted",
     "GaussNewton",
     "GradientReport",
+    "HorizonProfile",
     "Identified",
     "Input",
     "LDDNError",
@@ -83,6 +89,7 @@ __all__ = [
     "TopologyError",
     "TopologyWarning",
     "Trajectory",
+    "adapt",
     "check_gradients",
     "choose_jacobian",
     "close_loop",
@@ -95,9 +102,11 @@ __all__ = [
     "fit",
     "fit_closed_loop",
     "gauss_newton",
+    "horizon_profile",
     "identify",
     "initializers",
     "jacobian",
+    "k_step",
     "levenberg_marquardt",
     "load",
     "losses",
@@ -112,6 +121,7 @@ __all__ = [
     "relevance",
     "save",
     "simulate",
+    "step",
     "transfer",
     "value_and_grad",
     "windows",

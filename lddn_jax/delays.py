@@ -235,7 +235,7 @@ def held_at(t: int, longest: int) -> range:
     return range(t - longest, t)
 
 
-def cut(signal: Array, starts: Sequence[int], before: int, after: int) -> Array:
+def cut(signal: Array, starts: Sequence[int] | np.ndarray, before: int, after: int) -> Array:
     """Returns the `before` values up to each start and the `after` values from it on.
 
     From `(*batch, time, size)` to `(*batch, starts, before + after, size)`.

@@ -9,7 +9,8 @@ with the explicit derivative ∂ᵉnᵢ^m(t)/∂LWᵢⱼ^{m,l}(d) = aⱼ^l(t−d
 value of the delay state is a^l(τ) at τ < 0, so its own derivative there is 1: these recursions start from the
 identity.
 
-This is the simulation once more, with one more axis of lanes for x, so it runs through the same recursion. What it
+This is the simulation once more, with one more axis of lanes for x, so it runs through the same recursion (where few
+layers have to be carried, `reduced.py` eliminates the others and has a loop of its own). What it
 carries is of size neurons × parameters: cheap for Jacobians of small networks over long records, where BPTT would need
 one backward pass for each output element. An explicit derivative has one number for each parameter, whichever neuron
 it belongs to, so it is kept as a row, and spread over the neurons inside the loop.
@@ -93,7 +94,7 @@ def forward(
         What `keep` returned, joined over time; with `carry`, the last one.
     """
     lanes = next(iter((inputs | state).values())).shape[-1] if inputs or state else 1
-    simulation, recursion = prepared(net, (lanes,)), _recursion(net, columns, lanes, layers)
+    simulation, recursion = prepared(net, (lanes,)), recursion_in(net, columns, lanes, layers)
     summed = carry is not None
 
     def segment(carried, start, length):
@@ -125,18 +126,18 @@ def forward(
     return parts[0] if len(parts) == 1 else jax.tree.map(extend, *parts)
 
 
-def _recursion(net: Network, columns: Columns, lanes: int, layers: Sequence[str]) -> Any:
-    """The recursion of all layers, or of few of them where that is shorter."""
+def recursion_in(net: Network, columns: Columns, lanes: int, layers: Sequence[str]) -> "AllLayers | Reduced":
+    """The recursion in ∂a/∂x that carries all layers, or few of them where that is shorter (`reduced.py`)."""
     few = None if columns.with_state else carried(net.topology, tuple(layers))
-    return _Recursion(net, columns, lanes) if few is None else Reduced(net, columns, lanes, few)
+    return AllLayers(net, columns, lanes) if few is None else Reduced(net, columns, lanes, few)
 
 
 def bytes_of_a_step(net: Network, columns: Columns, layers: Sequence[str]) -> int:
     """Bytes of one step's derivatives of one sequence."""
-    return _recursion(net, columns, 1, layers).bytes_of_a_step()
+    return recursion_in(net, columns, 1, layers).bytes_of_a_step()
 
 
-class _Recursion:
+class AllLayers:
     """The recursion in ∂a/∂x, with all that depends on the network only done before."""
 
     def __init__(self, net: Network, columns: Columns, lanes: int):

@@ -186,7 +186,7 @@ def fit_closed_loop(
 
     Su, McAvoy & Werbos (1992).
     """
-    loops = _loops(net, loops)
+    loops = loops_of(net, loops)
     horizons, counts = _horizons(horizons, epochs)
     closed = closed_over(net, loops)
     records = _records(net, loops, data, "data")
@@ -255,6 +255,23 @@ def opened_at(net: Network, loops: Mapping[str, str]) -> Network:
     return net
 
 
+def loops_of(net: Network, given: Mapping[str, str] | None) -> dict[str, str]:
+    """Returns the output of each input that carries its measured values; by default `y` of `measured_y`.
+
+    Raises:
+        LDDNError: If there is none.
+    """
+    topology = net.topology
+    if given is None:
+        given = {f"measured_{name}": name for name in topology.outputs if f"measured_{name}" in topology.input_names}
+    if not given:
+        raise LDDNError(
+            f"none of the inputs {sorted(topology.input_names)} is the measurement of one of the outputs "
+            f"{list(topology.outputs)}. Say which is, for example loops={{'measured': {topology.outputs[0]!r}}}."
+        )
+    return dict(given)
+
+
 def free_run(net: Network, whole: Sequences) -> tuple[float, int | None]:
     """Returns the RMSE of a free run, NaN if it diverged, and the step where it did.
 
@@ -287,19 +304,6 @@ def _records(net: Network, loops: Mapping[str, str], data: Any, what: str) -> tu
     inputs = as_signals("input", data.inputs, {name: sizes[name] for name in net.topology.input_names}, net.dtype)
     targets = as_signals("target", data.targets, {name: sizes[name] for name in net.topology.outputs}, net.dtype)
     return {name: signal for name, signal in inputs.items() if name not in loops}, targets
-
-
-def _loops(net: Network, given: Mapping[str, str] | None) -> dict[str, str]:
-    topology = net.topology
-    if given is None:
-        given = {f"measured_{name}": name for name in topology.outputs if f"measured_{name}" in topology.input_names}
-    if not given:
-        raise LDDNError(
-            f"fit_closed_loop: none of the inputs {sorted(topology.input_names)} is the measurement of one of the "
-            f"outputs {list(topology.outputs)}. Say which is, for example "
-            f"loops={{'measured': {topology.outputs[0]!r}}}."
-        )
-    return dict(given)
 
 
 def _horizons(horizons: Sequence[int | None], epochs: int | Sequence[int]) -> tuple[list[int | None], list[int]]:

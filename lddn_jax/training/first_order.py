@@ -48,9 +48,7 @@ class Optax(AbstractTrainer):
 
     def init(self, net, problem):
         """Returns the transformation's state."""
-        state = self.transformation.init(cast(Any, net))  # a Network is a pytree, whatever optax's annotations say
-        # Weakly typed leaves would be strong ones after the first step, and the step would be compiled twice.
-        return jax.tree.map(lambda leaf: jax.lax.convert_element_type(leaf, jnp.asarray(leaf).dtype), state)
+        return first_state(self.transformation, net)
 
     def check(self, net, problem):
         """Raises a DataError if a mini-batch would be larger than the data."""
@@ -81,11 +79,25 @@ class Optax(AbstractTrainer):
 
     def _update(self, net, state, problem):
         value, gradient = problem.value_and_grad(net)
-        transformation = cast(Any, optax.with_extra_args_support(self.transformation))
-        # Optax relies on dtype promotion, so it gets the standard one even where the user has asked JAX for strictness.
-        with jax.numpy_dtype_promotion("standard"):
-            updates, state = transformation.update(
-                gradient, state, net, value=value, grad=gradient, value_fn=problem.value
-            )
-            net = eqx.apply_updates(net, updates)
+        net, state = updated(
+            self.transformation, gradient, state, net, value=value, grad=gradient, value_fn=problem.value
+        )
         return net, state, {"loss": value, "gradient_norm": optax.tree.norm(gradient)}
+
+
+def first_state(transformation: optax.GradientTransformation, net: Any) -> Any:
+    """Returns the first state of a transformation."""
+    state = transformation.init(net)
+    # Weakly typed leaves would be strong ones after the first step, and the step would be compiled twice.
+    return jax.tree.map(lambda leaf: jax.lax.convert_element_type(leaf, jnp.asarray(leaf).dtype), state)
+
+
+def updated(
+    transformation: optax.GradientTransformation, gradient: Any, state: Any, net: Any, **more: Any
+) -> tuple[Any, Any]:
+    """Returns the network after an update by a transformation, and the transformation's state."""
+    transformation = cast(Any, optax.with_extra_args_support(transformation))
+    # Optax relies on dtype promotion, so it gets the standard one even where the user has asked JAX for strictness.
+    with jax.numpy_dtype_promotion("standard"):
+        updates, state = transformation.update(gradient, state, net, **more)
+        return eqx.apply_updates(net, updates), state

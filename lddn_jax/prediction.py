@@ -1,0 +1,221 @@
+"""Predictions further than one step ahead, and how their error grows with the horizon.
+
+A prediction k steps ahead of y(t) knows measurements up to t − k: the loop is closed at t − k + 1, from measured
+values, and runs free until t. One step is the network with its loop open; as many steps as the record has are a free
+run.
+
+    ŷ(t | t−k) = y of the closed loop after min(k, t + 1) steps
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lddn_jax.data.sequences import Sequences
+from lddn_jax.delays import DelayState, cut, state_sizes
+from lddn_jax.errors import LDDNError
+from lddn_jax.network import Network
+from lddn_jax.signals import Signals, as_signals
+from lddn_jax.simulate import predict, prepare, simulate
+from lddn_jax.training.base import check_positive
+from lddn_jax.training.closed_loop import closed_over, loops_of
+
+HORIZONS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+ELEMENTS = 2**22  # of outputs that are computed at once
+
+
+def k_step(net: Network, data: Sequences, k: int, *, loops: Mapping[str, str] | None = None) -> Signals:
+    """Predicts k steps ahead, at every step of a record.
+
+    Args:
+        net: The network with its loop open.
+        data: `Sequences`, measured outputs among the inputs; targets are not used.
+        k: Steps ahead. The first k − 1 predictions start where the record does.
+        loops: The output layer of each input that carries its measured values; by default inputs named `measured_y`
+            belong to output `y`.
+
+    Returns:
+        `(*batch, time, size)` by output layer: at time t the prediction that knew measurements up to t − k.
+
+    Raises:
+        LDDNError: If no input is the measurement of an output, or k is not a positive whole number.
+        ShapeError: If data does not fit the network.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, lddn_jax as lddn
+        >>> net = lddn.Network(lddn.models.narx({"u": 1}, {"y": 1}, hidden=2), key=jax.random.key(0))
+        >>> u, y = jax.random.normal(jax.random.key(1), (2, 30, 1))
+        >>> data = lddn.Sequences({"u": u, "measured_y": y}, y)
+        >>> bool(jnp.allclose(lddn.k_step(net, data, 1)["y"], lddn.predict(net, data.inputs)["y"], atol=1e-6))
+        True
+    """
+    check_positive("k", k)
+    record = _Record.of(net, data, loops)
+    k = min(k, record.steps)
+    starts = np.arange(record.steps - k + 1)
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in net.topology.outputs}
+    for group, _, outputs in record.runs(starts, k):
+        for name, a in outputs.items():
+            # The first run gives the first k predictions, each other run its last.
+            first = [np.asarray(a[..., 0, :, :])] if group[0] == 0 else []
+            rest = a[..., 1 if group[0] == 0 else 0 :, -1, :]
+            parts[name] += [*first, np.asarray(rest)]
+    return {name: jnp.asarray(np.concatenate(pieces, axis=-2)) for name, pieces in parts.items()}
+
+
+@dataclass(frozen=True)
+class HorizonProfile:
+    """What `horizon_profile` returned; print it to read the table.
+
+    Attributes:
+        horizons: Steps ahead.
+        rmse: `(horizons,)` by output layer.
+        persistence: Likewise, of the last measured value taken for all that follow.
+        starts: Number of runs that each error is of.
+    """
+
+    horizons: tuple[int, ...]
+    rmse: Mapping[str, np.ndarray]
+    persistence: Mapping[str, np.ndarray]
+    starts: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values, ready for `json.dump`; None where a run left the finite numbers."""
+        values = {"rmse": self.rmse, "persistence": self.persistence}
+        lists = {
+            what: {name: [float(x) if np.isfinite(x) else None for x in column] for name, column in columns.items()}
+            for what, columns in values.items()
+        }
+        return {"horizons": list(self.horizons), **lists, "starts": self.starts}
+
+    def __str__(self):
+        names = list(self.rmse)
+        lines = [f"{'horizon':>8}" + "".join(f"{name:>14}{'persistence':>14}" for name in names)]
+        for k, horizon in enumerate(self.horizons):
+            cells = (f"{self.rmse[name][k]:14.6g}{self.persistence[name][k]:14.6g}" for name in names)
+            lines.append(f"{horizon:>8}" + "".join(cells))
+        return "\n".join(lines)
+
+
+def horizon_profile(
+    net: Network,
+    data: Sequences,
+    horizons: Sequence[int] | None = None,
+    *,
+    loops: Mapping[str, str] | None = None,
+) -> HorizonProfile:
+    """Returns the RMSE of predictions by how far they look ahead.
+
+    Every horizon is judged on the same runs: from each step of the record that leaves room for the longest one.
+
+    Args:
+        net: The network with its loop open.
+        data: `Sequences`, measured outputs among the inputs; NaN targets are don't-cares.
+        horizons: Steps ahead, ascending; None: 1, 2, 5, 10 … up to half of the record.
+        loops: As for `k_step`.
+
+    Returns:
+        A `HorizonProfile`, in the units of the data.
+
+    Raises:
+        LDDNError: If horizons do not ascend from at least 1, or reach further than the record.
+        ShapeError: If data does not fit the network.
+
+    Example:
+        >>> import jax, lddn_jax as lddn
+        >>> net = lddn.Network(lddn.models.narx({"u": 1}, {"y": 1}, hidden=2), key=jax.random.key(0))
+        >>> u, y = jax.random.normal(jax.random.key(1), (2, 30, 1))
+        >>> profile = lddn.horizon_profile(net, lddn.Sequences({"u": u, "measured_y": y}, y), (1, 3))
+        >>> profile.horizons, profile.starts
+        ((1, 3), 28)
+    """
+    record = _Record.of(net, data, loops)
+    chosen = _horizons(horizons, record.steps)
+    sizes = {name: net.topology.sizes[name] for name in net.topology.outputs}
+    targets = as_signals("target", data.targets, sizes, net.dtype)
+    starts, places = np.arange(record.steps - chosen[-1] + 1), np.array(chosen) - 1
+    squares = {name: np.zeros(len(chosen)) for name in sizes}
+    still = {name: np.zeros(len(chosen)) for name in sizes}
+    counts = {name: np.zeros(len(chosen)) for name in sizes}
+    for group, states, outputs in record.runs(starts, chosen[-1]):
+        for name, a in outputs.items():
+            wanted = np.asarray(cut(targets[name], group, 0, chosen[-1]))[..., places, :]
+            before = np.asarray(states[name])[..., -1:, :]
+            axes = (*range(wanted.ndim - 2), wanted.ndim - 1)
+            squares[name] += np.nansum((wanted - np.asarray(a)[..., places, :]) ** 2, axis=axes)
+            still[name] += np.nansum((wanted - before) ** 2, axis=axes)
+            counts[name] += np.sum(~np.isnan(wanted), axis=axes)
+    return HorizonProfile(
+        chosen,
+        {name: np.sqrt(squares[name] / counts[name]) for name in sizes},
+        {name: np.sqrt(still[name] / counts[name]) for name in sizes},
+        len(starts),
+    )
+
+
+@dataclass(frozen=True)
+class _Record:
+    """A record, and what every delay line of the closed loop holds at any of its steps.
+
+    Attributes:
+        closed: The network with its loop closed.
+        inputs: `(*batch, time, size)` by input of the closed loop.
+        lines: By source with a delay state: the values before the record, then those of its steps.
+        steps: Number of time steps.
+    """
+
+    closed: Network
+    inputs: Signals
+    lines: Signals
+    steps: int
+
+    @classmethod
+    def of(cls, net: Network, data: Any, loops: Mapping[str, str] | None) -> "_Record":
+        loops = loops_of(net, loops)
+        closed = closed_over(net, loops)
+        inputs, state, steps = prepare(net, data.inputs, data.state, None)
+        measured = {output: input for input, output in loops.items()}
+        a = simulate(net, inputs, state).a  # of layers that no measurement tells
+        lines = {}
+        for name, (longest, _) in state_sizes(closed.topology).items():
+            source = measured.get(name, name)
+            signal = inputs[source] if source in inputs else a[source]
+            # A line that the open loop reads less far back is unknown there, as at the start of any record.
+            held = state.get(source, jnp.zeros((*signal.shape[:-2], 0, signal.shape[-1]), signal.dtype))
+            short = jnp.zeros((*held.shape[:-2], max(longest - held.shape[-2], 0), held.shape[-1]), held.dtype)
+            lines[name] = jnp.concatenate([short, held, signal], axis=-2)
+        others = {name: signal for name, signal in inputs.items() if name not in loops}
+        return cls(closed, others, lines, steps)
+
+    def runs(self, starts: np.ndarray, length: int) -> Iterator[tuple[np.ndarray, DelayState, Signals]]:
+        """Runs the closed loop from each start on; yields starts, delay states and outputs of a group of them."""
+        some = next(iter((self.inputs | self.lines).values()))
+        width = int(np.prod(some.shape[:-2])) * sum(self.closed.topology.sizes[n] for n in self.closed.topology.outputs)
+        size = int(np.clip(ELEMENTS // (length * width), 1, len(starts)))
+        longest = {name: shape[0] for name, shape in state_sizes(self.closed.topology).items()}
+        for first in range(0, len(starts), size):
+            group = starts[first : first + size]
+            filled = np.resize(group, size)  # all groups of one size, so that one program serves all
+            inputs = {name: cut(signal, filled, 0, length) for name, signal in self.inputs.items()}
+            offset = {name: line.shape[-2] - self.steps for name, line in self.lines.items()}
+            state = {name: cut(line, filled + offset[name], longest[name], 0) for name, line in self.lines.items()}
+            outputs = predict(self.closed, inputs, state, steps=length)
+            count = len(group)
+            yield group, *jax.tree.map(lambda value, count=count: value[..., :count, :, :], (state, outputs))
+
+
+def _horizons(given: Sequence[int] | None, steps: int) -> tuple[int, ...]:
+    if given is None:
+        return tuple(h for h in HORIZONS if h <= max(1, steps // 2))
+    chosen = tuple(given)
+    whole = all(isinstance(h, int) and not isinstance(h, bool) and h > 0 for h in chosen)
+    if not chosen or not whole or list(chosen) != sorted(set(chosen)) or chosen[-1] > steps:
+        raise LDDNError(
+            f"horizon_profile: horizons={chosen!r} on a record of {steps} steps; needed are whole numbers that ascend "
+            f"from at least 1 to at most {steps}: horizons=(1, 5, 20)."
+        )
+    return chosen
