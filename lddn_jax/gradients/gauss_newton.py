@@ -163,8 +163,9 @@ def _sums(net, loss, inputs, targets, state, weights, steps, method, factor) -> 
     )
     if not isinstance(method, RTRL):
         a, rows = method.linearize(net, inputs, state, steps).a, method.derivatives(net, inputs, state, steps)
-        J = jnp.concatenate([(-root[name][..., None] * rows[name]).reshape(-1, count) for name in outputs])
-        return added(start, J, jnp.concatenate([(root[name] * (filled[name] - a[name])).ravel() for name in outputs]))
+        J = jnp.concatenate([_scaled(-root[name][..., None], rows[name]).reshape(-1, count) for name in outputs])
+        e = jnp.concatenate([_scaled(root[name], filled[name] - a[name]).ravel() for name in outputs])
+        return added(start, J, e)
 
     columns = Columns.reaching(net.topology, with_state=False)
 
@@ -175,8 +176,8 @@ def _sums(net, loss, inputs, targets, state, weights, steps, method, factor) -> 
             J, e = [], []
             for name in outputs:
                 weight = piece(root[name], begin, length)
-                J.append(-weight[..., None] * columns.all(name, derivatives[name]))
-                e.append(weight * (piece(filled[name], begin, length) - signals[name]))
+                J.append(_scaled(-weight[..., None], columns.all(name, derivatives[name])))
+                e.append(_scaled(weight, piece(filled[name], begin, length) - signals[name]))
             return added(total, jnp.concatenate(J, axis=1).reshape(-1, count), jnp.concatenate(e, axis=1).ravel())
 
         return forward(net, columns, inputs, state, steps, outputs, keep, total)
@@ -188,6 +189,11 @@ def _sums(net, loss, inputs, targets, state, weights, steps, method, factor) -> 
         return of_sequences(start, everything)
     groups = -(-lanes // size)
     return jax.lax.scan(lambda total, group: (of_sequences(total, group), None), start, _groups(everything, groups))[0]
+
+
+def _scaled(factor: Array, x: Array) -> Array:
+    """The product, zero where the factor is: even for what left the finite numbers after the end of a record."""
+    return jnp.where(factor == 0, 0, factor * x)
 
 
 def _groups(everything: tuple[Values, ...], groups: int) -> tuple[Values, ...]:

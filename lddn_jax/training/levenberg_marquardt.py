@@ -78,7 +78,7 @@ class LevenbergMarquardt(AbstractDamped):
         """Takes one step: as many trials of μ as it needs."""
         loss = cast(AbstractLeastSquares, problem.loss)
         x, unravel = net.ravel()
-        factor, decay = loss.factors(problem.targets, x.size)
+        factor, decay = loss.factors(problem.targets, x.size, problem.weights)
         normal = self.sums(net, problem)
         if loss.regularization:
             normal = normal.with_decay(x, decay / factor)
