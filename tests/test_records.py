@@ -252,6 +252,12 @@ def test_fit_closed_loop_takes_records():
     assert np.isfinite(ragged.stages[-1].closed_loop)
 
 
+def test_a_free_run_is_not_judged_after_the_end_of_its_record():
+    predicted, targets = {"y": jnp.array([[0.1], [0.9], [jnp.inf]])}, {"y": jnp.array([[0.0], [1.0], [0.0]])}
+    assert lddn.diverged_at(predicted, targets) == 2
+    assert lddn.diverged_at(predicted, targets, {"y": jnp.array([[1.0], [1.0], [0.0]])}) is None
+
+
 # ---- where records come from ----------------------------------------------------------------------------------------
 
 COLUMNS = {"t": np.arange(6) * 0.5, "a": np.arange(6.0), "b": np.arange(6) + 10, "y": np.linspace(0, 1, 6)}

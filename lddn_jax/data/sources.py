@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from lddn_jax.data.delimited import did_you_mean
+from lddn_jax.data.matlab import read_mat
 from lddn_jax.data.tables import Table, read_csv
 from lddn_jax.errors import DataError, ShapeError
 from lddn_jax.signals import real
@@ -69,6 +70,8 @@ def read_table(path: str | PathLike[str], columns: Sequence[str] | None = None) 
     path = Path(path)
     if path.suffix.lower() in (".csv", ".tsv", ".txt"):
         return read_csv(path, columns)
+    if path.suffix.lower() == ".mat":
+        return read_mat(path, columns)
     raise DataError(f"{path}: files that are read end in .csv, .tsv, .txt or .mat. Rename it, or read it into a Table.")
 
 

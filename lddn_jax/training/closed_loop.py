@@ -27,7 +27,7 @@ from lddn_jax.data.records import Record, as_records, holds_records
 from lddn_jax.data.sequences import whole, windows
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.gradients.base import AbstractGradient
-from lddn_jax.losses import AbstractLoss, MeanSquaredError, counted
+from lddn_jax.losses import AbstractLoss, MeanSquaredError, counted, error_weights
 from lddn_jax.network import Network, close_loop, open_loop
 from lddn_jax.plan import plan
 from lddn_jax.signals import Signals, as_signals
@@ -221,12 +221,13 @@ def fit_closed_loop(
     return ClosedLoop(tuple(stages), len(stages) - 1 - smallest([s.closed_loop for s in reversed(stages)]), loops)
 
 
-def diverged_at(predicted: Signals, targets: Signals) -> int | None:
+def diverged_at(predicted: Signals, targets: Signals, weights: Any = None) -> int | None:
     """Returns the first step at which an output is not finite or far outside of the targets, in any sequence.
 
     Args:
         predicted: `(*batch, time, size)` by output layer.
         targets: Likewise; NaN where missing.
+        weights: Error weights, as those of a loss; what has weight 0 is not looked at.
 
     Example:
         >>> import jax.numpy as jnp
@@ -234,12 +235,14 @@ def diverged_at(predicted: Signals, targets: Signals) -> int | None:
         2
     """
     first = []
-    for name, target in targets.items():
+    full = None if weights is None else error_weights(weights, targets)
+    for name, target in counted(targets, weights).items():
         target, found = np.asarray(target), np.asarray(predicted[name])
         low, high = np.nanmin(target), np.nanmax(target)
         reach = EXPLODED * max(high - low, np.finfo(target.dtype).tiny)
         gone = ~np.isfinite(found) | (np.abs(found - (low + high) / 2) > reach)
-        gone &= ~np.isnan(target)  # after the end of a record nobody knows
+        if full is not None:
+            gone &= np.asarray(full[name]) > 0
         steps = np.flatnonzero(gone.any(axis=tuple(k for k in range(gone.ndim) if k != gone.ndim - 2)))
         first += [int(steps[0])] if steps.size else []
     return min(first, default=None)
@@ -267,7 +270,7 @@ def free_run(net: Network, whole: Sequences) -> tuple[float, int | None]:
         whole: Records in one piece each.
     """
     error, outputs = rmse(net, whole)
-    diverged = diverged_at(outputs, counted(whole.targets, whole.weights))
+    diverged = diverged_at(outputs, whole.targets, whole.weights)
     return float("nan") if diverged is not None else error, diverged
 
 
