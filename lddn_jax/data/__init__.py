@@ -10,6 +10,7 @@ from lddn_jax.data.scaling import MinMax, Standard
 from lddn_jax.data.sequences import whole, windows
 from lddn_jax.data.stacking import stack
 from lddn_jax.data.tables import Table, read_csv, uniform_sampling
+from lddn_jax.data.tanks import simulate_tanks, tank_records, tanks
 from lddn_jax.data.units import scaled, scalers_of
 
 __all__ = [
@@ -31,8 +32,11 @@ __all__ = [
     "scalers_of",
     "scaling",
     "simulate_maglev",
+    "simulate_tanks",
     "stack",
     "tables",
+    "tank_records",
+    "tanks",
     "uniform_sampling",
     "whole",
     "windows",

@@ -26,7 +26,7 @@ from lddn_jax.data.delimited import did_you_mean
 from lddn_jax.data.records import Record, as_records
 from lddn_jax.errors import DataError
 
-PARTS = ("train", "validation", "test")
+PARTS: tuple[str, str, str] = ("train", "validation", "test")
 SHARES = (0.7, 0.15, 0.15)
 
 
