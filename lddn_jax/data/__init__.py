@@ -2,7 +2,8 @@
 
 from lddn_jax.data import scaling, tables
 from lddn_jax.data.batches import Sequences
-from lddn_jax.data.division import Blocks, ByRecord, Division, Interleaved, RandomWindows, divide
+from lddn_jax.data.dividing import AbstractDividing, Blocks, ByRecord, Interleaved, RandomWindows
+from lddn_jax.data.division import Division, divide
 from lddn_jax.data.maglev import maglev, simulate_maglev
 from lddn_jax.data.matlab import read_mat
 from lddn_jax.data.records import Record
@@ -14,6 +15,7 @@ from lddn_jax.data.tanks import simulate_tanks, tank_records, tanks
 from lddn_jax.data.units import scaled, scalers_of
 
 __all__ = [
+    "AbstractDividing",
     "Blocks",
     "ByRecord",
     "Division",

@@ -8,12 +8,12 @@ asked for: `missing="mask"` makes them don't-cares.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from lddn_jax.data.sources import channels_of, instants_of, label_of
+from lddn_jax.data.sources import label_of, signals_of
 from lddn_jax.data.tables import uniform_sampling
 from lddn_jax.errors import DataError, ShapeError
 from lddn_jax.signals import real
@@ -107,28 +107,12 @@ class Record:
             >>> Record.of(table, inputs=[{"pumps": ["a", "b"]}], targets=["level"], time="t")
             Record(9 samples of pumps:2 -> level:1)
         """
-        groups = {"inputs": _groups("inputs", inputs), "targets": _groups("targets", targets)}
-        columns = {kind: [c for group in named.values() for c in group] for kind, named in groups.items()}
         name = name or label_of(source)
-        called = f"record {name!r}: " if name else ""
         try:
-            channels = channels_of(source, columns["inputs"], columns["targets"], time)
+            found = signals_of(source, inputs, targets, time)
         except (DataError, ShapeError) as error:
-            raise type(error)(f"{called}{error}") from error
-        signals = {
-            kind: {
-                signal: _side_by_side(called, signal, [channels[c] for c in group]) for signal, group in named.items()
-            }
-            for kind, named in groups.items()
-        }
-        if time is not None:
-            instants = channels[time]
-            if instants.shape[1] != 1:
-                raise ShapeError(f"{called}time {time!r} has shape {instants.shape}; instants are (time,).")
-            instants = instants[:, 0]
-        else:
-            instants = instants_of(source, len(next(iter(channels.values()), ())))
-        return cls(signals["inputs"], signals["targets"], instants, name, missing)
+            raise type(error)(f"record {name!r}: {error}" if name else str(error)) from error
+        return cls(*found, name, missing)
 
     def __len__(self) -> int:
         """The number of samples."""
@@ -163,6 +147,39 @@ class Record:
             targets={name: signal[rows] for name, signal in self.targets.items()},
             time=None if self.time is None else self.time[rows],
         )
+
+    def unbroken(self, shortest: int = 2) -> list["Record"]:
+        """Returns the pieces between gaps, in which no target is missing.
+
+        Args:
+            shortest: Samples that a piece must have: more than the longest delay of the network. Shorter ones are left
+                out.
+
+        Example:
+            >>> import numpy as np
+            >>> y = np.array([0, 1, 2, np.nan, 4, np.nan, 6, 7])[:, None]
+            >>> [len(piece) for piece in Record({}, {"y": y}, missing="mask").unbroken()]
+            [3, 2]
+        """
+        known = ~np.any([np.isnan(target).any(axis=1) for target in self.targets.values()], axis=0)
+        edges = np.flatnonzero(np.diff(known, prepend=False, append=False))  # where known pieces begin and end
+        return [self.piece(int(a), int(b)) for a, b in edges.reshape(-1, 2) if b - a >= shortest]
+
+    def measured(self, loops: Mapping[str, str]) -> "Record":
+        """Returns the record with targets among its inputs too, as a network takes it whose loop is open.
+
+        Args:
+            loops: The target by the name of the input that carries its measured values, {"measured_y": "y"}. It must
+                have no gaps; see `unbroken`.
+
+        Raises:
+            DataError: If there is no such target, or it has gaps.
+        """
+        for target in loops.values():
+            if target not in self.targets:
+                raise DataError(f"{self._called} has no target {target!r}; it has {list(self.targets)}.")
+        added = {name: self.targets[target] for name, target in loops.items()}
+        return dataclasses.replace(self, inputs={**self.inputs, **added})
 
     @property
     def _called(self) -> str:
@@ -250,27 +267,3 @@ def holds_records(given: Any) -> bool:
     return isinstance(given, Record) or (
         isinstance(given, (list, tuple)) and bool(given) and all(isinstance(entry, Record) for entry in given)
     )
-
-
-def _groups(kind: str, given: Any) -> dict[str, list[str]]:
-    """Columns by signal: an entry is a name, or a mapping of a new name to columns."""
-    entries = [given] if isinstance(given, (str, Mapping)) else given
-    groups: dict[str, list[str]] = {}
-    for entry in entries if isinstance(entries, Sequence) else [entries]:
-        named = {entry: [entry]} if isinstance(entry, str) else entry
-        if not isinstance(named, Mapping):
-            raise DataError(f"{kind}={given!r}; write names of columns, ['a', 'b'], or groups, [{{'u': ['a', 'b']}}].")
-        for signal, columns in named.items():
-            if signal in groups:
-                raise DataError(f"{kind}={given!r} names {signal!r} twice; call one of them otherwise.")
-            groups[signal] = [columns] if isinstance(columns, str) else list(columns)
-            if not groups[signal]:
-                raise DataError(f"{kind}: {signal!r} is a signal of no columns; name at least one.")
-    return groups
-
-
-def _side_by_side(called: str, signal: str, channels: list[np.ndarray]) -> np.ndarray:
-    lengths = [len(channel) for channel in channels]
-    if len(set(lengths)) > 1:
-        raise ShapeError(f"{called}the columns of {signal!r} differ in length: {lengths}. Cut all to one length.")
-    return np.concatenate(channels, axis=1)

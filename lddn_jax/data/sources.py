@@ -23,6 +23,32 @@ from lddn_jax.signals import real
 Channels = dict[str, np.ndarray]
 
 
+def signals_of(
+    source: Any, inputs: Any, targets: Any, time: str | None
+) -> tuple[Channels, Channels, np.ndarray | None]:
+    """Returns inputs and targets, `(time, size)` by name, and the instants, `(time,)` or None.
+
+    Args:
+        source: See above.
+        inputs: Names of channels, or mappings of a new name to several.
+        targets: Likewise.
+        time: The channel of instants, or None.
+
+    Raises:
+        DataError: As `channels_of`, or if names make no sense.
+        ShapeError: As `channels_of`, or if channels of one signal differ in length.
+    """
+    groups = [_groups("inputs", inputs), _groups("targets", targets)]
+    wanted = [[column for columns in named.values() for column in columns] for named in groups]
+    channels = channels_of(source, *wanted, time)
+    found = [{name: _side_by_side(name, [channels[c] for c in named[name]]) for name in named} for named in groups]
+    if time is None:
+        return *found, instants_of(source, len(next(iter(channels.values()), ())))
+    if channels[time].shape[1] != 1:
+        raise ShapeError(f"time {time!r} has shape {channels[time].shape}; instants are (time,).")
+    return *found, channels[time][:, 0]
+
+
 def channels_of(source: Any, inputs: Sequence[str], targets: Sequence[str], time: str | None) -> Channels:
     """Returns the channels that were asked for, each `(time, elements)`; that called `time` is in seconds.
 
@@ -115,6 +141,8 @@ def _channel(name: str, values: Any, is_time: bool) -> np.ndarray:
     array = np.asarray(values) if not isinstance(values, list) else real(f"channel {name!r}", values)
     if is_time and array.dtype.kind in "mM" and len(array):
         array = (array - array[0]) / np.timedelta64(1, "s")
+    if is_time and array.dtype == object and all(hasattr(value, "timestamp") for value in array.flat):
+        array = np.array([value.timestamp() for value in array.flat])  # dates of a time zone
     if array.dtype == object:
         array = _numbers(name, values, array)
     array = np.asarray(real(f"channel {name!r}", array), np.float64)
@@ -125,7 +153,7 @@ def _channel(name: str, values: Any, is_time: bool) -> np.ndarray:
 
 def _numbers(name: str, values: Any, array: np.ndarray) -> np.ndarray:
     """Numbers that a frame keeps as Python objects, its own mark of a missing value among them."""
-    odd = next((value for value in array.flat if isinstance(value, (str, bytes))), None)
+    odd = next((v for v in array.flat if isinstance(v, (str, bytes)) or hasattr(v, "timestamp")), None)
     try:
         if odd is None:
             return np.asarray(values, dtype=np.float64)
@@ -133,3 +161,27 @@ def _numbers(name: str, values: Any, array: np.ndarray) -> np.ndarray:
     except (TypeError, ValueError) as error:
         problem = str(error)
     raise DataError(f"channel {name!r} is not made of numbers: {problem}. Convert it, with NaN for a missing value.")
+
+
+def _groups(kind: str, given: Any) -> dict[str, list[str]]:
+    """Channels by signal: an entry is a name, or a mapping of a new name to channels."""
+    entries = [given] if isinstance(given, (str, Mapping)) else given
+    groups: dict[str, list[str]] = {}
+    for entry in entries if isinstance(entries, Sequence) else [entries]:
+        named = {entry: [entry]} if isinstance(entry, str) else entry
+        if not isinstance(named, Mapping):
+            raise DataError(f"{kind}={given!r}; write names of columns, ['a', 'b'], or groups, [{{'u': ['a', 'b']}}].")
+        for signal, columns in named.items():
+            if signal in groups:
+                raise DataError(f"{kind}={given!r} names {signal!r} twice; call one of them otherwise.")
+            groups[signal] = [columns] if isinstance(columns, str) else list(columns)
+            if not groups[signal]:
+                raise DataError(f"{kind}: {signal!r} is a signal of no columns; name at least one.")
+    return groups
+
+
+def _side_by_side(signal: str, channels: list[np.ndarray]) -> np.ndarray:
+    lengths = [len(channel) for channel in channels]
+    if len(set(lengths)) > 1:
+        raise ShapeError(f"the columns of {signal!r} differ in length: {lengths}. Cut all to one length.")
+    return np.concatenate(channels, axis=1)

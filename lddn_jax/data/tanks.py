@@ -196,7 +196,7 @@ def _integrate(pumps: Array, h0: Array, sample_time: Array) -> tuple[Array, Arra
             max_steps=10_000,
             throw=False,
         )
-        height = solution.ys[0]
+        height = jax.tree.map(lambda y: y[0], solution.ys)
         return height, (height, diffrax.is_okay(solution.result))
 
     return lax.scan(sample, h0, pumps)[1]
