@@ -243,6 +243,22 @@ def cut(signal: Array, starts: Sequence[int] | np.ndarray, before: int, after: i
     return signal[..., np.asarray(starts)[:, None] + np.arange(-before, after), :]
 
 
+def known_before(known: np.ndarray, held: int) -> np.ndarray:
+    """Whether all of the `held` values before each step are known: where a delay state can be filled.
+
+    Args:
+        known: `(time,)`, whether each value is.
+        held: Length of the delay state.
+
+    Returns:
+        `(time + 1,)`: for every step, and for the one after the last.
+    """
+    unknown = np.concatenate([[0], np.cumsum(~known)])
+    filled = np.arange(len(unknown)) >= held
+    filled[held:] &= unknown[held:] == unknown[: len(unknown) - held]
+    return filled
+
+
 def inputs_as_state(topology: Topology, inputs: Signals, state: DelayState) -> tuple[Topology, DelayState, Signals]:
     """Writes the same simulation with every input sequence moved into the delay state.
 

@@ -8,8 +8,9 @@
     Huber              E = Σ w h_δ(e) / N                 W = Σ x² / P
     CrossEntropy       E = −Σ w t log a / N_vectors       W = Σ x² / P
 
-N counts the target elements that are not missing, x runs over all P weights and biases. A loss is a plain function of
-the outputs; its explicit derivative ∂ᵉF/∂a is `jax.grad` of it, and everything dynamic is the gradient method's.
+N counts the target elements that are neither missing nor of weight zero, x runs over all P weights and biases. A loss
+is a plain function of the outputs; its explicit derivative ∂ᵉF/∂a is `jax.grad` of it, and everything dynamic is the
+gradient method's.
 """
 
 from collections.abc import Iterator, Mapping
@@ -112,7 +113,7 @@ class AbstractLoss(eqx.Module):
 
     def _terms(self, output: Array, target: Array, weight: Array, known: Array) -> tuple[Array, Any]:
         """Returns the weighted sum over elements, and how many count."""
-        return jnp.sum(weight * self._error(target - output)), jnp.sum(known)
+        return jnp.sum(weight * self._error(difference(target, output, weight))), jnp.sum(weight > 0)
 
     def _scale(self, total: Array, count: Any) -> Array:
         return total / jnp.maximum(jnp.asarray(count, total.dtype), 1)
@@ -142,14 +143,15 @@ class AbstractLeastSquares(AbstractLoss):
             [[6.0], [0.0]]
         """
         compared = self._compared(outputs, targets, weights)
-        return {name: jnp.sqrt(weight) * (target - output) for name, output, target, weight, _ in compared}
+        return {name: jnp.sqrt(w) * difference(target, output, w) for name, output, target, w, _ in compared}
 
-    def factors(self, targets: Signals, parameters: int) -> tuple[Array, Array]:
+    def factors(self, targets: Signals, parameters: int, weights: Any = None) -> tuple[Array, Array]:
         """Returns the factors of F = factor · Σ w e² + factor' · Σ x².
 
         Args:
             targets: By output layer; NaN where missing.
             parameters: Number of weights and biases x.
+            weights: Error weights, as those of the loss.
 
         Example:
             >>> factor, decay = MeanSquaredError(regularization=0.5).factors({"y": jnp.ones((4, 1))}, parameters=2)
@@ -157,7 +159,9 @@ class AbstractLeastSquares(AbstractLoss):
             (0.125, 0.25)
         """
         one = jnp.ones((), jnp.result_type(*targets.values()))
-        known = sum(jnp.sum(~jnp.isnan(target)) for target in targets.values())
+        weights, factors = error_weights(weights, targets), dict(self.output_weights)
+        weights = {name: weight * factors.get(name, 1.0) for name, weight in weights.items()}
+        known = sum(jnp.sum(~jnp.isnan(target)) for target in counted(targets, weights).values())
         r = jnp.asarray(self.regularization, one.dtype)
         return (1 - r) * self._scale(one, known), r * self._scale(one, parameters)
 
@@ -179,7 +183,7 @@ class SumSquaredError(AbstractLeastSquares):
 
 
 class MeanSquaredError(AbstractLeastSquares):
-    """F = Σ w e² / N, N the number of target elements that are not missing (MATLAB's `mse`).
+    """F = Σ w e² / N, N the number of target elements that are neither missing nor of weight zero (MATLAB's `mse`).
 
     Example:
         >>> loss = MeanSquaredError(missing="mask")
@@ -223,7 +227,8 @@ class Huber(AbstractLoss):
 class CrossEntropy(AbstractLoss):
     """F = −Σ w t log a, averaged over the target vectors that are not missing (MATLAB's `crossentropy`).
 
-    Targets are probabilities (or one-hot) over the last axis. A vector counts only if none of its elements is NaN.
+    Targets are probabilities (or one-hot) over the last axis. A vector counts only if none of its elements is NaN and
+    some have a weight.
 
     Args:
         logits: False: outputs are probabilities, as of a softmax layer. True: outputs are logits of a linear
@@ -238,7 +243,8 @@ class CrossEntropy(AbstractLoss):
     logits: bool = eqx.field(default=False, static=True)
 
     def _terms(self, output, target, weight, known):
-        whole = jnp.all(known, axis=-1, keepdims=True)
+        whole = jnp.all(known, axis=-1, keepdims=True) & jnp.any(weight > 0, axis=-1, keepdims=True)
+        output = jnp.where(whole, output, target)
         if self.logits:
             logarithm = jax.nn.log_softmax(output, axis=-1)
         else:
@@ -276,6 +282,28 @@ def error_weights(weights: Any, outputs: Signals) -> dict[str, Array]:
         weight = weight.reshape((1,) * (len(shape) - weight.ndim) + weight.shape)
         found[name] = jnp.broadcast_to(weight, shape)
     return found
+
+
+def difference(target: Array, output: Array, weight: Array) -> Array:
+    """Returns target − output, zero where the weight is: even an output that left the finite numbers adds nothing."""
+    return jnp.where(weight > 0, target - output, 0)
+
+
+def counted(targets: Signals, weights: Any) -> Signals:
+    """Returns targets with NaN wherever one does not count: where it is missing, or its error weight is zero.
+
+    Args:
+        targets: `(*batch, time, size)` by output layer.
+        weights: Error weights, as those of a loss; None leaves the targets as they are.
+
+    Example:
+        >>> counted({"y": jnp.array([[1.0], [2.0]])}, jnp.array([[1.0], [0.0]]))["y"].tolist()
+        [[1.0], [nan]]
+    """
+    if weights is None:
+        return targets
+    found = error_weights(weights, targets)
+    return {name: jnp.where(found[name] > 0, target, jnp.nan) for name, target in targets.items()}
 
 
 def check_no_nan(what: str, target: Any):

@@ -46,13 +46,17 @@ def on_device(signals):
     return {name: jnp.asarray(signal) for name, signal in signals.items()}
 
 
+def by_output(weights):
+    return [weights[name] if isinstance(weights, dict) else 1.0 if weights is None else weights for name in SHAPES]
+
+
 def expected(error, mean, outputs, targets, weights=None, factors=None):
     total, count = 0.0, 0
     for name, output in outputs.items():
         weight = weights[name] if isinstance(weights, dict) else 1.0 if weights is None else weights
         terms = (factors or {}).get(name, 1.0) * weight * error(targets[name] - output)
         total += np.nansum(np.broadcast_to(terms, output.shape))
-        count += np.sum(~np.isnan(targets[name]))
+        count += np.sum(~np.isnan(targets[name]) & (np.broadcast_to(weight, output.shape) > 0))
     return total / count if mean else total
 
 
@@ -73,7 +77,10 @@ def test_missing_targets_are_dont_cares(loss, error, mean, weights):
     value, gradient = jax.value_and_grad(masked)(on_device(OUTPUTS), on_device(GAPS), weights)
     np.testing.assert_allclose(value, expected(error, mean, OUTPUTS, GAPS, weights), rtol=1e-13)
     filled = {name: np.where(np.isnan(target), OUTPUTS[name], target) for name, target in GAPS.items()}
-    share = 35 / 40 if mean else 1.0  # of the elements that are counted
+    both = [
+        (np.broadcast_to(w, t.shape) > 0, ~np.isnan(t)) for w, t in zip(by_output(weights), GAPS.values(), strict=True)
+    ]
+    share = sum(np.sum(w & t) for w, t in both) / sum(np.sum(w) for w, _ in both) if mean else 1.0  # that are counted
     whole = jax.grad(masked)(on_device(OUTPUTS), on_device(filled), weights)
     for name, target in GAPS.items():
         assert np.isfinite(gradient[name]).all()
@@ -160,7 +167,7 @@ def test_cross_entropy(weights):
     for name, target in targets.items():
         weight = weights[name] if isinstance(weights, dict) else 1.0 if weights is None else weights
         terms = -{"y": 0.5, "z": 1.0}[name] * np.broadcast_to(weight, target.shape) * target * np.log(PROBABLE[name])
-        whole = ~np.isnan(target).any(axis=-1)
+        whole = ~np.isnan(target).any(axis=-1) & (np.broadcast_to(weight, target.shape) > 0).any(axis=-1)
         total, count = total + terms[whole].sum(), count + whole.sum()
         np.testing.assert_array_equal(gradient[name][~whole], 0.0)
         assert np.isfinite(gradient[name]).all()
@@ -188,7 +195,9 @@ def test_residuals(loss, weights):
     outputs, targets = on_device(OUTPUTS), on_device(GAPS)
     residuals = loss.residuals(outputs, targets, weights)
     assert {name: r.shape for name, r in residuals.items()} == SHAPES
-    count = 35 if isinstance(loss, losses.MeanSquaredError) else 1
+    both = zip(by_output(weights), GAPS.values(), strict=True)
+    counted = sum(np.sum((np.broadcast_to(weight, target.shape) > 0) & ~np.isnan(target)) for weight, target in both)
+    count = float(counted) if isinstance(loss, losses.MeanSquaredError) else 1.0
     total = sum(float(jnp.sum(r * r)) for r in residuals.values())
     np.testing.assert_allclose(total, count * loss(outputs, targets, weights), rtol=1e-13)
     signs = {name: np.sign(np.nan_to_num(GAPS[name] - OUTPUTS[name])) for name in SHAPES}

@@ -1,21 +1,45 @@
 """Records: reading, scaling and simulating them."""
 
 from lddn_jax.data import scaling, tables
+from lddn_jax.data.batches import Sequences
+from lddn_jax.data.dividing import AbstractDividing, Blocks, ByRecord, Interleaved, RandomWindows
+from lddn_jax.data.division import Division, divide
 from lddn_jax.data.maglev import maglev, simulate_maglev
+from lddn_jax.data.matlab import read_mat
+from lddn_jax.data.records import Record
 from lddn_jax.data.scaling import MinMax, Standard
-from lddn_jax.data.sequences import Sequences, windows
+from lddn_jax.data.sequences import whole, windows
+from lddn_jax.data.stacking import stack
 from lddn_jax.data.tables import Table, read_csv, uniform_sampling
+from lddn_jax.data.tanks import simulate_tanks, tank_records, tanks
+from lddn_jax.data.units import scaled, scalers_of
 
 __all__ = [
+    "AbstractDividing",
+    "Blocks",
+    "ByRecord",
+    "Division",
+    "Interleaved",
     "MinMax",
+    "RandomWindows",
+    "Record",
     "Sequences",
     "Standard",
     "Table",
+    "divide",
     "maglev",
     "read_csv",
+    "read_mat",
+    "scaled",
+    "scalers_of",
     "scaling",
     "simulate_maglev",
+    "simulate_tanks",
+    "stack",
     "tables",
+    "tank_records",
+    "tanks",
     "uniform_sampling",
+    "whole",
     "windows",
 ]

@@ -16,7 +16,6 @@ Reference: Hagan, Demuth, Beale & De Jesús, *Neural Network Design*, 2nd ed., c
 record distributed with the book follows the law without sgn(i): see `signed` in `simulate_maglev`.
 """
 
-import contextlib
 from functools import partial
 
 import jax
@@ -25,15 +24,16 @@ import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
+from lddn_jax.data.simulation import check_positive, double_precision, filled_up, random_steps, require_diffrax
 from lddn_jax.data.tables import Table
-from lddn_jax.errors import DataError, LDDNError, NumericalError, ShapeError
+from lddn_jax.errors import DataError, NumericalError, ShapeError
 
 MASS = 3.0
 GRAVITY = 9.8
 FIELD_STRENGTH = 15.0  # α
 FRICTION = 12.0  # β
 
-_ROUND_UP_TO = 512  # lengths between two of its powers of two share one compilation
+LEVELS, HOLDS = (-1.0, 4.0), (0.1, 1.0)
 
 
 def maglev(
@@ -41,8 +41,8 @@ def maglev(
     key: Array,
     *,
     sample_time: float | int = 0.01,
-    levels: tuple[float | int, float | int] = (-1.0, 4.0),
-    holds: tuple[float | int, float | int] = (0.1, 1.0),
+    levels: tuple[float | int, float | int] = LEVELS,
+    holds: tuple[float | int, float | int] = HOLDS,
     y0: float | int = 0.5,
     v0: float | int = 0.0,
     stop: float | int = 0.01,
@@ -77,22 +77,7 @@ def maglev(
         >>> table.names, len(table), float(table["position"][0])
         (('time', 'current', 'position'), 200, 0.5)
     """
-    if steps < 1:
-        raise DataError(f"maglev was asked for steps={steps}; a record needs at least one sample: steps=4000.")
-    for name, (lower, upper), floor in (("levels", levels, -np.inf), ("holds", holds, 0.0)):
-        if not (np.isfinite([lower, upper]).all() and floor <= lower <= upper):
-            raise DataError(
-                f"maglev was given {name}={(lower, upper)}; it needs finite numbers, the smaller first"
-                f"{' and neither negative' if floor == 0 else ''}: levels=(-1.0, 4.0), holds=(0.1, 1.0)."
-            )
-    _check_positive("maglev", "sample_time", sample_time)
-    shortest, longest = (max(1, round(hold / sample_time)) for hold in holds)
-    count = -(-steps // shortest)
-    level_key, hold_key = jax.random.split(key)
-    with _double_precision():
-        level = jax.random.uniform(level_key, (count,), jnp.float64, levels[0], levels[1])
-        samples = jax.random.randint(hold_key, (count,), shortest, longest + 1)
-    current = np.repeat(np.asarray(level), np.asarray(samples))[:steps]
+    current = random_steps("maglev", steps, key, sample_time, levels, holds, (LEVELS, HOLDS))
     position = simulate_maglev(current, sample_time=sample_time, y0=y0, v0=v0, stop=stop, signed=signed)
     return Table({"time": np.arange(steps) * sample_time, "current": current, "position": position})
 
@@ -148,24 +133,21 @@ def simulate_maglev(
         raise DataError(
             f"current[{where}] is {current[where]}; every sample must be finite: fill the gap or cut there."
         )
-    _check_positive("simulate_maglev", "sample_time", sample_time)
-    _check_positive("simulate_maglev", "stop", stop)
+    check_positive("simulate_maglev", "sample_time", sample_time)
+    check_positive("simulate_maglev", "stop", stop)
     if not (np.isfinite([y0, v0]).all() and y0 >= stop):
         raise DataError(
             f"simulate_maglev was given y0={y0}, v0={v0}, stop={stop}; the magnet starts at the stop or "
             "above, at a finite velocity: y0=0.5, v0=0.0, stop=0.01."
         )
-    _require_diffrax()
+    require_diffrax("The magnet is")
     if y0 == stop:
         v0 = max(v0, 0.0)  # it lies on the coil already: an impact before the first sample
 
     with np.errstate(over="ignore"):  # reported below, with its sample
         repulsion = FIELD_STRENGTH / MASS * current**2 * (np.sign(current) if signed else 1.0)
-    room = _ROUND_UP_TO * 2 ** max(0, int(np.ceil(np.log2(len(current) / _ROUND_UP_TO))))
-    padded = np.zeros(room)
-    padded[: len(current)] = repulsion
-    with _double_precision():
-        arguments = (jnp.asarray(x, jnp.float64) for x in (padded, y0, v0, sample_time, stop))
+    with double_precision():
+        arguments = (jnp.asarray(x, jnp.float64) for x in (filled_up(repulsion), y0, v0, sample_time, stop))
         position, good = (np.asarray(x) for x in _integrate(*arguments))
     position, good = position[: len(current) - 1], good[: len(current) - 1]
     if not good.all():
@@ -225,27 +207,3 @@ def _integrate(repulsion: Array, y0: Array, v0: Array, sample_time: Array, stop:
         return (y, v, good), (y, good)
 
     return lax.scan(sample, (y0, v0, jnp.array(True)), repulsion)[1]
-
-
-@contextlib.contextmanager
-def _double_precision():
-    """Float64 on the CPU for a while; thousands of tiny steps in turn are no work for an accelerator."""
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(jax.enable_x64(True))
-        with contextlib.suppress(RuntimeError):  # JAX was told to offer no CPU: the default device will do
-            stack.enter_context(jax.default_device(jax.local_devices(backend="cpu")[0]))
-        yield
-
-
-def _check_positive(where: str, name: str, value: float | int) -> None:
-    if not (np.isfinite(value) and value > 0):
-        raise DataError(f"{where} was given {name}={value}; it must be positive and finite, for example {name}=0.01.")
-
-
-def _require_diffrax() -> None:
-    try:
-        import diffrax  # noqa: F401
-    except ImportError as error:
-        raise LDDNError(
-            "The magnet is simulated by diffrax, which is not installed: pip install 'lddn_jax[demo]'"
-        ) from error

@@ -179,9 +179,9 @@ def _sums(net, loss, inputs, targets, state, weights, steps, method, factor, tra
         rows = method.derivatives(net, inputs, state, steps, bool(trained))
         J, e = [], []
         for name in outputs:
-            flat = (-root[name][..., None] * rows[name]).reshape(lanes, -1, rows[name].shape[-1])
+            flat = _scaled(-root[name][..., None], rows[name]).reshape(lanes, -1, rows[name].shape[-1])
             J.append(spread(jnp.swapaxes(flat, 0, 1), jnp.arange(lanes)).reshape(-1, count))
-            e.append(jnp.swapaxes((root[name] * (filled[name] - a[name])).reshape(lanes, -1), 0, 1).ravel())
+            e.append(jnp.swapaxes(_scaled(root[name], filled[name] - a[name]).reshape(lanes, -1), 0, 1).ravel())
         return added(start, jnp.concatenate(J), jnp.concatenate(e))
 
     def of_sequences(total, group):
@@ -191,8 +191,8 @@ def _sums(net, loss, inputs, targets, state, weights, steps, method, factor, tra
             J, e = [], []
             for name in outputs:
                 weight = piece(root[name], begin, length)
-                J.append(-weight[..., None] * spread(columns.all(name, derivatives[name]), sequence["of"][0, 0]))
-                e.append(weight * (piece(filled[name], begin, length) - signals[name]))
+                J.append(_scaled(-weight[..., None], spread(columns.all(name, derivatives[name]), sequence["of"][0, 0])))
+                e.append(_scaled(weight, piece(filled[name], begin, length) - signals[name]))
             return added(total, jnp.concatenate(J, axis=1).reshape(-1, count), jnp.concatenate(e, axis=1).ravel())
 
         return forward(net, columns, inputs, state, steps, outputs, keep, total)
@@ -204,6 +204,11 @@ def _sums(net, loss, inputs, targets, state, weights, steps, method, factor, tra
         return of_sequences(start, everything)
     groups = -(-lanes // size)
     return jax.lax.scan(lambda total, group: (of_sequences(total, group), None), start, _groups(everything, groups))[0]
+
+
+def _scaled(factor: Array, x: Array) -> Array:
+    """The product, zero where the factor is: even for what left the finite numbers after the end of a record."""
+    return jnp.where(factor == 0, 0, factor * x)
 
 
 def _groups(everything: tuple[Values, ...], groups: int) -> tuple[Values, ...]:

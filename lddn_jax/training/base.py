@@ -22,7 +22,7 @@ from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.api import differentiable, prepare_data
 from lddn_jax.gradients.base import AbstractGradient
 from lddn_jax.gradients.bptt import BPTT
-from lddn_jax.losses import AbstractLoss, error_weights
+from lddn_jax.losses import AbstractLoss, counted, error_weights
 from lddn_jax.network import Network
 from lddn_jax.signals import Signals, as_signals
 from lddn_jax.simulate import predict
@@ -168,11 +168,11 @@ def rmse(net: Network, data: Any) -> tuple[float, Signals]:
 
     Args:
         net: The network.
-        data: `Sequences`; targets that are NaN are don't-cares.
+        data: `Sequences`; targets that are NaN, or of weight zero, are don't-cares; other weights play no part.
     """
     outputs = predict(net, data.inputs, data.state, steps=data.steps)
     sizes = {name: net.topology.sizes[name] for name in net.topology.outputs}
-    targets = as_signals("target", data.targets, sizes, net.dtype)
+    targets = counted(as_signals("target", data.targets, sizes, net.dtype), data.weights)
     with np.errstate(over="ignore"):  # of a free run that explodes
         squares = [np.square(np.asarray(target - outputs[name])).ravel() for name, target in targets.items()]
         return float(np.sqrt(np.nanmean(np.concatenate(squares)))), outputs

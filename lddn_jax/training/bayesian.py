@@ -27,7 +27,7 @@ from jaxtyping import Array
 
 from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.gauss_newton import GaussNewton
-from lddn_jax.losses import AbstractLeastSquares
+from lddn_jax.losses import AbstractLeastSquares, counted
 from lddn_jax.training.base import Problem
 from lddn_jax.training.damped import AbstractDamped, loss_of_network
 from lddn_jax.training.damping import damped_step
@@ -156,7 +156,7 @@ class BayesianRegularization(AbstractDamped):
         Groups.of(net.topology, self.groups)
         far = {
             **{f"input {name!r}": _size(signal) for name, signal in problem.inputs.items()},
-            **{f"target {name!r}": _size(signal) for name, signal in problem.targets.items()},
+            **{f"target {name!r}": _size(signal) for name, signal in counted(problem.targets, problem.weights).items()},
         }
         for what, size in far.items():
             if not 1 / FAR <= size <= FAR:
@@ -197,7 +197,7 @@ class BayesianRegularization(AbstractDamped):
         """Takes one step, as many trials of μ as it needs, and re-estimates α, β and γ."""
         groups, old = state.groups, state.strengths
         x, unravel = net.ravel()
-        factor = cast(AbstractLeastSquares, problem.loss).factors(problem.targets, x.size)[0]
+        factor = cast(AbstractLeastSquares, problem.loss).factors(problem.targets, x.size, problem.weights)[0]
         decay = groups.spread(old.alpha) / old.beta
         before = state.found
         normal = before.with_decay(x, decay)

@@ -22,10 +22,12 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from lddn_jax.data.sequences import Sequences, windows
+from lddn_jax.data.batches import Sequences
+from lddn_jax.data.records import Record, as_records, holds_records
+from lddn_jax.data.sequences import whole, windows
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.gradients.base import AbstractGradient
-from lddn_jax.losses import AbstractLoss, MeanSquaredError
+from lddn_jax.losses import AbstractLoss, MeanSquaredError, counted, error_weights
 from lddn_jax.network import Network, close_loop, open_loop
 from lddn_jax.plan import plan
 from lddn_jax.signals import Signals, as_signals
@@ -153,7 +155,8 @@ def fit_closed_loop(
 
     Args:
         net: The network with its loop open.
-        data: `Sequences` of whole records, measured outputs among the inputs. Their first samples, as many as the
+        data: `Sequences` of whole records, measured outputs among the inputs; or a list of `lddn_jax.data.Record`s, of
+            unequal length if need be, whose targets are the measured outputs. Their first samples, as many as the
             longest delay, fill the first delay state.
         trainer: For example `LevenbergMarquardt(restarts=8)`.
         horizons: Steps that windows run free, growing; None for the whole record.
@@ -191,7 +194,7 @@ def fit_closed_loop(
     closed = closed_over(net, loops)
     records = _records(net, loops, data, "data")
     judged = records if validation is None else _records(net, loops, validation, "validation")
-    single, whole = _cut(closed, judged, 1), _cut(closed, judged, None)
+    single, uncut = _cut(closed, judged, 1), _cut(closed, judged, None)
     loss = loss or MeanSquaredError()
 
     stages: list[Stage] = []
@@ -210,7 +213,7 @@ def fit_closed_loop(
         )
         nets = fitted.restarts if fitted.restarts is not None else fitted.net
         candidates = _unstacked(nets, trainer.restarts)
-        runs = [free_run(candidate, whole) for candidate in candidates]
+        runs = [free_run(candidate, uncut) for candidate in candidates]
         chosen = smallest([error for error, _ in runs])
         ahead, seconds = rmse(candidates[chosen], single)[0], float(fitted.history["seconds"][-1])
         stages.append(Stage(horizon, fitted, candidates[chosen], chosen, ahead, *runs[chosen], seconds))
@@ -218,12 +221,13 @@ def fit_closed_loop(
     return ClosedLoop(tuple(stages), len(stages) - 1 - smallest([s.closed_loop for s in reversed(stages)]), loops)
 
 
-def diverged_at(predicted: Signals, targets: Signals) -> int | None:
+def diverged_at(predicted: Signals, targets: Signals, weights: Any = None) -> int | None:
     """Returns the first step at which an output is not finite or far outside of the targets, in any sequence.
 
     Args:
         predicted: `(*batch, time, size)` by output layer.
         targets: Likewise; NaN where missing.
+        weights: Error weights, as those of a loss; what has weight 0 is not looked at.
 
     Example:
         >>> import jax.numpy as jnp
@@ -231,11 +235,14 @@ def diverged_at(predicted: Signals, targets: Signals) -> int | None:
         2
     """
     first = []
-    for name, target in targets.items():
+    full = None if weights is None else error_weights(weights, targets)
+    for name, target in counted(targets, weights).items():
         target, found = np.asarray(target), np.asarray(predicted[name])
         low, high = np.nanmin(target), np.nanmax(target)
         reach = EXPLODED * max(high - low, np.finfo(target.dtype).tiny)
         gone = ~np.isfinite(found) | (np.abs(found - (low + high) / 2) > reach)
+        if full is not None:
+            gone &= np.asarray(full[name]) > 0
         steps = np.flatnonzero(gone.any(axis=tuple(k for k in range(gone.ndim) if k != gone.ndim - 2)))
         first += [int(steps[0])] if steps.size else []
     return min(first, default=None)
@@ -280,7 +287,7 @@ def free_run(net: Network, whole: Sequences) -> tuple[float, int | None]:
         whole: Records in one piece each.
     """
     error, outputs = rmse(net, whole)
-    diverged = diverged_at(outputs, whole.targets)
+    diverged = diverged_at(outputs, whole.targets, whole.weights)
     return float("nan") if diverged is not None else error, diverged
 
 
@@ -289,21 +296,28 @@ def smallest(errors: Sequence[float]) -> int:
     return int(np.argmin(np.nan_to_num(errors, nan=np.inf)))
 
 
-def _cut(closed: Network, records: tuple[Signals, Signals], length: int | None) -> Sequences:
-    inputs, targets = records
+def _cut(closed: Network, records: Any, length: int | None) -> Sequences:
+    if isinstance(records, list):
+        return whole(closed.topology, records) if length is None else windows(closed.topology, records, length=length)
+    inputs, targets, weights = records
     held = max(plan(closed.topology).longest_delays.values(), default=0)
     steps = next(iter(targets.values())).shape[-2]
-    return windows(closed.topology, inputs, targets, length=max(steps - held, 0) if length is None else length)
+    horizon = max(steps - held, 0) if length is None else length
+    return windows(closed.topology, inputs, targets, length=horizon, weights=weights)
 
 
-def _records(net: Network, loops: Mapping[str, str], data: Any, what: str) -> tuple[Signals, Signals]:
-    """Inputs without the measured ones, and targets, checked."""
+def _records(
+    net: Network, loops: Mapping[str, str], data: Any, what: str
+) -> list[Record] | tuple[Signals, Signals, Any]:
+    """Records as they are; of a batch the inputs without the measured ones, the targets and the weights, checked."""
+    if holds_records(data):
+        return as_records(data, "fit_closed_loop")
     sizes = net.topology.sizes
     if data.targets is None:
         raise DataError(f"fit_closed_loop: {what} has no targets.")
     inputs = as_signals("input", data.inputs, {name: sizes[name] for name in net.topology.input_names}, net.dtype)
     targets = as_signals("target", data.targets, {name: sizes[name] for name in net.topology.outputs}, net.dtype)
-    return {name: signal for name, signal in inputs.items() if name not in loops}, targets
+    return {name: signal for name, signal in inputs.items() if name not in loops}, targets, data.weights
 
 
 def _horizons(horizons: Sequence[int | None], epochs: int | Sequence[int]) -> tuple[list[int | None], list[int]]:

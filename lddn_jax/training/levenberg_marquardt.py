@@ -78,7 +78,7 @@ class LevenbergMarquardt(AbstractDamped):
         """Takes one step: as many trials of μ as it needs."""
         loss = cast(AbstractLeastSquares, problem.loss)
         x, unravel = net.ravel()
-        factor, decay = loss.factors(problem.targets, net.parameter_count)
+        factor, decay = loss.factors(problem.targets, net.parameter_count, problem.weights)
         normal = self.sums(net, problem)
         if loss.regularization:
             is_weight = jnp.arange(x.size) < net.parameter_count  # the rest are initial states

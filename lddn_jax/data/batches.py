@@ -1,0 +1,104 @@
+"""Batches as networks take them: inputs and targets of equal length, with the delay state that each starts from."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from lddn_jax.errors import DataError, ShapeError
+from lddn_jax.losses import counted
+from lddn_jax.signals import first_nan, real
+
+
+def _real(kind: str, given: Any) -> Any:
+    if isinstance(given, Mapping):
+        return {name: real(f"{kind} {name!r}", signal) for name, signal in given.items()}
+    return None if given is None else real(kind, given)
+
+
+class Sequences(eqx.Module):
+    """Inputs and targets of one or many sequences of one length.
+
+    Args:
+        inputs: `(*batch, time, size)` by input name; a bare array where the network has one input; None or `{}` for a
+            network without inputs.
+        targets: `(*batch, time, size)` by output layer, or a bare array; NaN where missing.
+        state: Delay state each sequence starts from, `(*batch, longest delay, size)` by source; None for zeros.
+        weights: Error weights that broadcast over batch, time and element: by output layer, or one for all. What has
+            weight 0 counts nowhere; `lddn_jax.data.stack` makes one batch of records of unequal length so.
+        train_state: Whether `fit` takes the state of layers as a first guess and trains it with the network.
+
+    Attributes:
+        dropped: Samples that `windows` or `whole` could not use.
+
+    Raises:
+        DataError: If an input or state is NaN, or something is not made of real numbers.
+        ShapeError: If inputs and targets differ in batch or length, or there are neither.
+
+    Example:
+        >>> data = Sequences({"u": jnp.zeros((3, 50, 1))}, {"y": jnp.zeros((3, 50, 1))})
+        >>> data.batch, data.steps
+        ((3,), 50)
+    """
+
+    inputs: Any = eqx.field(converter=partial(_real, "input"))
+    targets: Any = eqx.field(converter=partial(_real, "target"))
+    state: Any = eqx.field(default=None, converter=partial(_real, "delay state"))
+    weights: Any = None
+    dropped: int = eqx.field(default=0, static=True)
+    train_state: bool = eqx.field(default=False, static=True)
+
+    def __check_init__(self):
+        shapes = {}
+        for kind, given in (("input", self.inputs), ("target", self.targets), ("delay state", self.state)):
+            for name, signal in _named(given).items():
+                what = kind + (f" {name!r}" if name else "")
+                if jnp.ndim(signal) < 2:
+                    raise ShapeError(
+                        f"{what} has shape {jnp.shape(signal)}, but a signal is (*batch, time, size). "
+                        "For one sequence of one element write signal[:, None]."
+                    )
+                if kind != "target" and (where := first_nan(signal)) is not None:
+                    raise DataError(
+                        f"{what} is NaN at index {where} of (*batch, time, element); a simulation would carry it on to "
+                        "every later step. Fill the gap, or cut the record there."
+                    )
+                if kind != "delay state":
+                    shapes[what] = tuple(jnp.shape(signal)[:-1])
+        if not shapes:
+            raise ShapeError("neither inputs nor targets were given, so there is no sequence. Give at least targets.")
+        if len(set(shapes.values())) > 1:
+            listed = ", ".join(f"{shape} for {what}" for what, shape in shapes.items())
+            raise ShapeError(f"signals differ in (*batch, time): {listed}. Cut all to one length.")
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        """Batch axes."""
+        return self._shape[:-1]
+
+    @property
+    def steps(self) -> int:
+        """Number of time steps."""
+        return self._shape[-1]
+
+    @property
+    def counted(self) -> int:
+        """Number of target elements that are neither missing nor of weight zero."""
+        weights = self.weights
+        if isinstance(weights, Mapping) and not isinstance(self.targets, Mapping):
+            weights = next(iter(weights.values()))
+        targets = {name: jnp.asarray(target, jnp.result_type(float)) for name, target in _named(self.targets).items()}
+        return sum(int(jnp.sum(~jnp.isnan(target))) for target in counted(targets, weights).values())
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return tuple(jnp.shape(jax.tree.leaves((self.targets, self.inputs))[0])[:-1])
+
+
+def _named(given: Any) -> Mapping[str, Any]:
+    if given is None:
+        return {}
+    return given if isinstance(given, Mapping) else {"": given}

@@ -1,0 +1,194 @@
+"""Four ways to divide records: which samples of which record belong to which part.
+
+    Blocks            |  train . . . . . . . . |  val  | test  |    of every record, in time
+    Interleaved       |  train  | val |  train  | test |  train |   stretches of one length, dealt out in turn
+    RandomWindows     the same, dealt out at random
+    ByRecord          each record whole
+
+Where a record drifts, blocks ask a model to extrapolate in time; stretches make all parts alike. Samples next to each
+other resemble each other, so single samples are never dealt out.
+"""
+
+import abc
+import dataclasses
+import operator
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from lddn_jax.data.delimited import did_you_mean
+from lddn_jax.data.records import Record
+from lddn_jax.errors import DataError
+
+
+class Piece(NamedTuple):
+    """The samples [start, stop) of a record, and the part they belong to."""
+
+    record: int
+    start: int
+    stop: int
+    part: str
+
+
+class AbstractDividing(abc.ABC):
+    """A way to divide records: pass one to `divide`."""
+
+    @abc.abstractmethod
+    def pieces(self, records: Sequence[Record], shares: dict[str, float]) -> list[Piece]:
+        """Returns the pieces, none overlapping another.
+
+        Args:
+            records: The records.
+            shares: By part; they sum to 1.
+
+        Raises:
+            DataError: If a part would remain empty.
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class Blocks(AbstractDividing):
+    """Cuts every record in time: its beginning trains, its middle validates, its end tests (MATLAB's `divideblock`)."""
+
+    def pieces(self, records, shares):
+        """Cuts at the rounded shares of each length."""
+        found = []
+        for number, record in enumerate(records):
+            edges = np.round(np.cumsum([0.0, *shares.values()]) * len(record)).astype(int).tolist()
+            found += [Piece(number, *edge) for edge in zip(edges[:-1], edges[1:], shares, strict=True)]
+        return [piece for piece in found if shares[piece.part] > 0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Interleaved(AbstractDividing):
+    """Deals out stretches of one length in turn, each to the part that is furthest behind its share.
+
+    Args:
+        length: Samples of a stretch; what is left at the end of a record belongs to its last one.
+    """
+
+    length: int
+
+    def pieces(self, records, shares):
+        """Goes through the stretches of all records in order."""
+        stretches, given = _stretches(records, self.length, shares), dict.fromkeys(shares, 0)
+        parts = []
+        for done in range(1, len(stretches) + 1):
+            parts.append(max(shares, key=lambda part, done=done: shares[part] * done - given[part]))
+            given[parts[-1]] += 1
+        empty = [part for part, count in given.items() if shares[part] > 0 and not count]
+        if empty:
+            raise DataError(_too_few(len(stretches), self.length, empty[0], shares[empty[0]]))
+        return _merged(stretches, parts)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RandomWindows(AbstractDividing):
+    """Deals out stretches of one length at random.
+
+    Args:
+        length: Samples of a stretch; what is left at the end of a record belongs to its last one.
+        key: A JAX random key; the same key gives the same division.
+    """
+
+    length: int
+    key: Any
+
+    def pieces(self, records, shares):
+        """Gives each part the number of stretches that its share asks for, drawn from those of all records."""
+        stretches = _stretches(records, self.length, shares)
+        exact = {part: share * len(stretches) for part, share in shares.items()}
+        counts = {part: int(number) for part, number in exact.items()}
+        for part in sorted(exact, key=lambda part: counts[part] - exact[part])[: len(stretches) - sum(counts.values())]:
+            counts[part] += 1
+        empty = [part for part, count in counts.items() if shares[part] > 0 and not count]
+        if empty:
+            raise DataError(_too_few(len(stretches), self.length, empty[0], shares[empty[0]]))
+        dealt = np.repeat(list(counts), list(counts.values()))
+        order = np.asarray(jax.random.permutation(self.key, len(stretches)))
+        return _merged(stretches, dealt[order].tolist())
+
+
+@dataclasses.dataclass(frozen=True)
+class ByRecord(AbstractDividing):
+    """Gives records whole: those named, or the longest first, each to the part that lacks most samples.
+
+    Args:
+        validation: Names of the records that validate.
+        test: Names of the records that test. If any is named, all others train, and shares play no part.
+    """
+
+    validation: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+
+    def pieces(self, records, shares):
+        """Gives every record to a part."""
+        parts = self._named(records) if self.validation or self.test else self._by_length(records, shares)
+        return [
+            Piece(number, 0, len(record), part)
+            for number, (record, part) in enumerate(zip(records, parts, strict=True))
+        ]
+
+    def _named(self, records):
+        names = [record.name for record in records]
+        for name in (*self.validation, *self.test):
+            if name not in names:
+                raise DataError(f"ByRecord: there is no record {name!r}; they are {names}.{did_you_mean(name, names)}")
+        both = sorted(set(self.validation) & set(self.test))
+        if both:
+            raise DataError(f"ByRecord: record {both[0]!r} cannot both validate and test. Name it once.")
+        parts = [
+            "validation" if name in self.validation else "test" if name in self.test else "train" for name in names
+        ]
+        if "train" not in parts:
+            raise DataError(f"ByRecord: all of {names} validate or test, and none trains. Leave one out.")
+        return parts
+
+    def _by_length(self, records, shares):
+        wanted = [part for part, share in shares.items() if share > 0]
+        if len(records) < len(wanted):
+            raise DataError(
+                f"ByRecord: {len(records)} record(s) cannot be {', '.join(wanted)}. Bring {len(wanted)} or more, cut "
+                "them in time by lddn.data.Blocks(), or ask for fewer parts: shares=(0.8, 0.2, 0.0)."
+            )
+        total = sum(map(len, records))
+        lacking = {part: shares[part] * total for part in wanted}
+        parts = [""] * len(records)
+        for done, number in enumerate(sorted(range(len(records)), key=lambda n: -len(records[n]))):
+            empty = [part for part in wanted if part not in parts]
+            open_to = empty if len(records) - done == len(empty) else wanted  # none may remain empty
+            parts[number] = max(open_to, key=lacking.__getitem__)
+            lacking[parts[number]] -= len(records[number])
+        return parts
+
+
+def _stretches(records: Sequence[Record], length: int, shares: dict[str, float]) -> list[tuple[int, int, int]]:
+    """Cuts every record into stretches of `length` samples: its number, start and stop."""
+    if not hasattr(length, "__index__") or length < 1:
+        raise DataError(f"length={length!r} of a stretch must be a positive number of samples.")
+    length, found = operator.index(length), []
+    for number, record in enumerate(records):
+        starts = list(range(0, max(len(record) - length, 0) + 1, length))
+        found += [(number, *edges) for edges in zip(starts, [*starts[1:], len(record)], strict=True)]
+    return found
+
+
+def _merged(stretches: list[tuple[int, int, int]], parts: list[str]) -> list[Piece]:
+    """Joins neighboring stretches of one part."""
+    pieces: list[Piece] = []
+    for (number, start, stop), part in zip(stretches, parts, strict=True):
+        last = pieces[-1] if pieces else None
+        if last and (last.record, last.part) == (number, part):
+            pieces[-1] = last._replace(stop=stop)
+        else:
+            pieces.append(Piece(number, start, stop, part))
+    return pieces
+
+
+def _too_few(count: int, length: int, part: str, share: float) -> str:
+    return (
+        f"the records hold {count} stretch(es) of {length} samples, none of which falls to {part}, whose share is "
+        f"{share}. Pass a shorter length, bring longer records, or give it a larger share."
+    )

@@ -1,0 +1,269 @@
+"""Records: what was measured in one go, inputs and targets by name.
+
+A record is a stretch of samples that follow each other evenly, u(0) … u(T−1) and y(0) … y(T−1). People have several, of
+unequal length and with gaps; lists of them are what `stack`, `windows`, `whole` and `divide` work on.
+
+Inputs have no gaps, because a simulation would carry one on to every later step. Targets may have some, where that was
+asked for: `missing="mask"` makes them don't-cares.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from lddn_jax.data.sources import label_of, signals_of
+from lddn_jax.data.tables import uniform_sampling
+from lddn_jax.errors import DataError, ShapeError
+from lddn_jax.signals import real
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Record:
+    """One measured record, never changed once made; `Record.of` makes it from tables, frames and files.
+
+    Args:
+        inputs: `(time, size)` by name; may be empty.
+        targets: `(time, size)` by name; NaN where missing.
+        time: The instants of the samples, `(time,)`, in seconds or any other unit; None if they are not known.
+        name: What errors call it.
+        missing: "error": a NaN in the targets raises; "mask": it is a don't-care.
+
+    Attributes:
+        inputs, targets, time: As given, as read-only float64 arrays.
+
+    Raises:
+        DataError: If an input is NaN or infinite, a target is, samples are not evenly spaced, or there is no target.
+        ShapeError: If a signal is not `(time, size)`, or lengths differ.
+
+    Example:
+        >>> import numpy as np
+        >>> record = Record({"u": np.zeros((50, 1))}, {"y": np.ones((50, 2))}, name="monday")
+        >>> record
+        Record('monday', 50 samples of u:1 -> y:2)
+        >>> len(record.piece(10, 30))
+        20
+    """
+
+    inputs: Mapping[str, Any]
+    targets: Mapping[str, Any]
+    time: Any = None
+    name: str = ""
+    missing: str = "error"
+
+    def __post_init__(self):
+        if self.missing not in ("error", "mask"):
+            raise DataError(f'missing={self.missing!r}; write missing="error" or missing="mask".')
+        if not self.targets:
+            raise DataError(f"{self._called} has no targets; name at least one signal that is to be predicted.")
+        both = sorted(set(self.inputs) & set(self.targets))
+        if both:
+            raise DataError(
+                f"{self._called}: {both[0]!r} is both an input and a target. Call the measured past of the target "
+                f"by another name: inputs=[{{'measured_{both[0]}': ['{both[0]}']}}]."
+            )
+        for kind in ("input", "target"):
+            given = getattr(self, f"{kind}s")
+            object.__setattr__(self, f"{kind}s", {name: self._signal(kind, name, x) for name, x in given.items()})
+        lengths = {name: x.shape[0] for name, x in {**self.inputs, **self.targets}.items()}
+        if len(set(lengths.values())) > 1:
+            raise ShapeError(f"{self._called}: signals differ in length: {lengths} samples. Cut all to one length.")
+        self._check_time()
+        for kind, signals in (("input", self.inputs), ("target", self.targets)):
+            for name, signal in signals.items():
+                self._check_finite(kind, name, signal)
+
+    @classmethod
+    def of(
+        cls,
+        source: Any,
+        inputs: Any = (),
+        targets: Any = (),
+        *,
+        time: str | None = None,
+        name: str = "",
+        missing: str = "error",
+    ) -> "Record":
+        """Makes a record of whatever holds one.
+
+        Args:
+            source: A `Table`; a mapping of arrays `(time,)` or `(time, size)`; a pandas or polars frame; the path of a
+                .csv or .mat file; or an object with arrays `u` and `y`, whose channels get the names given here.
+            inputs: Names of columns. Instead of a name, `{"u": ["u_1", "u_2"]}` makes one signal of several columns.
+            targets: Likewise.
+            time: The column of instants, numbers or dates; it is checked for even sampling.
+            name: What errors call the record; by default the name of the file.
+            missing: "error", or "mask" for don't-cares where a target is NaN.
+
+        Raises:
+            DataError: If a column is missing, not made of numbers, or holds NaN where it may not.
+            ShapeError: If an array is not `(time, size)`.
+
+        Example:
+            >>> import numpy as np
+            >>> from lddn_jax.data.tables import Table
+            >>> table = Table({"t": np.arange(9) * 0.1, "a": np.ones(9), "b": np.ones(9), "level": np.zeros(9)})
+            >>> Record.of(table, inputs=[{"pumps": ["a", "b"]}], targets=["level"], time="t")
+            Record(9 samples of pumps:2 -> level:1)
+        """
+        name = name or label_of(source)
+        try:
+            found = signals_of(source, inputs, targets, time)
+        except (DataError, ShapeError) as error:
+            raise type(error)(f"record {name!r}: {error}" if name else str(error)) from error
+        return cls(*found, name, missing)
+
+    def __len__(self) -> int:
+        """The number of samples."""
+        return next(iter(self.targets.values())).shape[0]
+
+    def __repr__(self) -> str:
+        def listed(signals):
+            return ", ".join(f"{name}:{signal.shape[1]}" for name, signal in signals.items()) or "nothing"
+
+        called = f"{self.name!r}, " if self.name else ""
+        return f"Record({called}{len(self)} samples of {listed(self.inputs)} -> {listed(self.targets)})"
+
+    @property
+    def sizes(self) -> dict[str, dict[str, int]]:
+        """Number of elements by name, of "inputs" and "targets"."""
+        signals = {"inputs": self.inputs, "targets": self.targets}
+        return {kind: {name: x.shape[1] for name, x in named.items()} for kind, named in signals.items()}
+
+    @property
+    def sample_time(self) -> float | None:
+        """The time between two samples; None where it is not known."""
+        return None if self.time is None or len(self) < 2 else uniform_sampling(self.time)
+
+    def piece(self, start: int, stop: int) -> "Record":
+        """Returns the samples [start, stop) as a record of its own, with their instants and the name of this one."""
+        if not 0 <= start < stop <= len(self):
+            raise DataError(f"{self._called} has {len(self)} samples; there is no piece [{start}, {stop}) of it.")
+        rows = slice(start, stop)
+        return dataclasses.replace(
+            self,
+            inputs={name: signal[rows] for name, signal in self.inputs.items()},
+            targets={name: signal[rows] for name, signal in self.targets.items()},
+            time=None if self.time is None else self.time[rows],
+        )
+
+    def unbroken(self, shortest: int = 2) -> list["Record"]:
+        """Returns the pieces between gaps, in which no target is missing.
+
+        Args:
+            shortest: Samples that a piece must have: more than the longest delay of the network. Shorter ones are left
+                out.
+
+        Example:
+            >>> import numpy as np
+            >>> y = np.array([0, 1, 2, np.nan, 4, np.nan, 6, 7])[:, None]
+            >>> [len(piece) for piece in Record({}, {"y": y}, missing="mask").unbroken()]
+            [3, 2]
+        """
+        known = ~np.any([np.isnan(target).any(axis=1) for target in self.targets.values()], axis=0)
+        edges = np.flatnonzero(np.diff(known, prepend=False, append=False))  # where known pieces begin and end
+        return [self.piece(int(a), int(b)) for a, b in edges.reshape(-1, 2) if b - a >= shortest]
+
+    def measured(self, loops: Mapping[str, str]) -> "Record":
+        """Returns the record with targets among its inputs too, as a network takes it whose loop is open.
+
+        Args:
+            loops: The target by the name of the input that carries its measured values, {"measured_y": "y"}. It must
+                have no gaps; see `unbroken`.
+
+        Raises:
+            DataError: If there is no such target, or it has gaps.
+        """
+        for target in loops.values():
+            if target not in self.targets:
+                raise DataError(f"{self._called} has no target {target!r}; it has {list(self.targets)}.")
+        added = {name: self.targets[target] for name, target in loops.items()}
+        return dataclasses.replace(self, inputs={**self.inputs, **added})
+
+    @property
+    def _called(self) -> str:
+        return f"record {self.name!r}" if self.name else "the record"
+
+    def _signal(self, kind: str, name: str, given: Any) -> np.ndarray:
+        what = f"{self._called}: {kind} {name!r}"
+        signal = np.array(real(what, given), dtype=np.float64)
+        if signal.ndim != 2:
+            fix = " Write x[:, None] for one element." if signal.ndim == 1 else " Give a list of records, one for each."
+            raise ShapeError(f"{what} has shape {signal.shape}; a signal of a record is (time, size).{fix}")
+        steps, size = signal.shape
+        if not steps or not size:
+            raise ShapeError(f"{what} has shape {signal.shape}, so it holds nothing; a signal is (time, size).")
+        if steps < size:
+            raise ShapeError(
+                f"{what} has shape {signal.shape}, which would be {steps} sample(s) of {size} elements; a signal is "
+                f"(time, size). If time runs along the second axis, write {name}.T, of shape {signal.shape[::-1]}."
+            )
+        signal.setflags(write=False)
+        return signal
+
+    def _check_time(self):
+        if self.time is None:
+            return
+        time = np.array(real(f"{self._called}: time", self.time), dtype=np.float64)
+        if time.shape != (len(self),):
+            raise ShapeError(
+                f"{self._called}: time has shape {time.shape}; needed is one instant a sample, ({len(self)},)."
+            )
+        if len(time) > 1:
+            try:
+                uniform_sampling(time)
+            except DataError as error:
+                raise DataError(f"{self._called}: {error}") from None
+        time.setflags(write=False)
+        object.__setattr__(self, "time", time)
+
+    def _check_finite(self, kind: str, name: str, signal: np.ndarray):
+        dont_care = kind == "target" and self.missing == "mask"
+        bad = np.isinf(signal) if dont_care else ~np.isfinite(signal)
+        if not bad.any():
+            return
+        step, element = np.argwhere(bad)[0]
+        when = "" if self.time is None else f" (time {self.time[step]:.9g})"
+        channel = f"{kind} {name!r}" + (f", element {element}," if signal.shape[1] > 1 else "")
+        fixes = {
+            "input": "A simulation would carry it on to every later step: fill the gap, or cut the record there.",
+            "target": 'Fill the gap, or make missing targets don\'t-cares: missing="mask".',
+        }
+        fix = fixes[kind] if np.isnan(signal[step, element]) else "Mark it as missing, NaN, or mend it."
+        raise DataError(
+            f"{self._called}: {channel} is {signal[step, element]} at sample {step}{when}, the first of "
+            f"{np.count_nonzero(bad.any(axis=1))}. {fix}"
+        )
+
+
+def as_records(given: Any, where: str) -> list[Record]:
+    """Returns a list of records that agree in names and sizes, of one or several.
+
+    Args:
+        given: A `Record`, or an iterable of them.
+        where: The function that errors speak of.
+
+    Raises:
+        DataError: If there is none, or something else.
+        ShapeError: If names or sizes differ.
+    """
+    records = [given] if isinstance(given, Record) else list(given) if isinstance(given, Iterable) else [given]
+    if not records or not all(isinstance(record, Record) for record in records):
+        kinds = sorted({type(record).__name__ for record in records}) or "an empty list"
+        raise DataError(f"{where} takes records, not {kinds}: {where}([lddn.data.Record.of(table, ...), ...]).")
+    first = records[0]
+    for place, record in enumerate(records):
+        if record.sizes != first.sizes:
+            raise ShapeError(
+                f"{where}: records of one list hold the same signals, but number 0 is {first} and number {place} "
+                f"{record}."
+            )
+    return records
+
+
+def holds_records(given: Any) -> bool:
+    """Whether something is a record or a list of them."""
+    return isinstance(given, Record) or (
+        isinstance(given, (list, tuple)) and bool(given) and all(isinstance(entry, Record) for entry in given)
+    )

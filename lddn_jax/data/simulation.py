@@ -1,0 +1,94 @@
+"""What simulated plants share: inputs of random steps, double precision for a while, and one program for many lengths.
+
+A plant's input is held over each sample. It takes random levels, each for a random time, so that a record holds both
+the transients and the places where the plant comes to rest.
+"""
+
+import contextlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from lddn_jax.errors import DataError, LDDNError
+
+ROUND_UP_TO = 512  # lengths between two of its powers of two share one compilation
+
+
+def random_steps(
+    where: str, steps: int, key: Array, sample_time: float | int, levels: tuple, holds: tuple, usual: tuple
+) -> np.ndarray:
+    """Draws an input that takes levels uniform in `levels`, each held for a time uniform in `holds`.
+
+    Args:
+        where: The function that errors speak of.
+        steps: Number of samples.
+        key: A JAX random key; the same key gives the same input, whatever JAX's default precision.
+        sample_time: The time between two samples.
+        levels: The smallest and the largest level.
+        holds: The shortest and the longest time that a level is held.
+        usual: Levels and holds that an error suggests.
+
+    Returns:
+        `(time,)`, float64.
+
+    Raises:
+        DataError: If an argument is out of its range.
+    """
+    check_steps(where, steps)
+    check_positive(where, "sample_time", sample_time)
+    for name, (lower, upper), floor, good in zip(
+        ("levels", "holds"), (levels, holds), (-np.inf, 0.0), usual, strict=True
+    ):
+        if not (np.isfinite([lower, upper]).all() and floor <= lower <= upper):
+            raise DataError(
+                f"{where} was given {name}={(lower, upper)}; it needs finite numbers, the smaller first"
+                f"{' and neither negative' if floor == 0 else ''}: {name}={good}."
+            )
+    shortest, longest = (max(1, round(hold / sample_time)) for hold in holds)
+    count = -(-steps // shortest)
+    level_key, hold_key = jax.random.split(key)
+    with double_precision():
+        level = jax.random.uniform(level_key, (count,), jnp.float64, levels[0], levels[1])
+        samples = jax.random.randint(hold_key, (count,), shortest, longest + 1)
+    return np.repeat(np.asarray(level), np.asarray(samples))[:steps]
+
+
+def filled_up(signal: np.ndarray) -> np.ndarray:
+    """A signal with zeros behind it, `(time, ...)`, to one of a few lengths."""
+    steps = len(signal)
+    room = ROUND_UP_TO * 2 ** max(0, int(np.ceil(np.log2(steps / ROUND_UP_TO))))
+    return np.concatenate([signal, np.zeros((room - steps, *signal.shape[1:]))])
+
+
+@contextlib.contextmanager
+def double_precision():
+    """Float64 on the CPU for a while; thousands of tiny steps in turn are no work for an accelerator."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(jax.enable_x64(True))
+        with contextlib.suppress(RuntimeError):  # JAX was told to offer no CPU: the default device will do
+            stack.enter_context(jax.default_device(jax.local_devices(backend="cpu")[0]))
+        yield
+
+
+def check_steps(where: str, steps: int) -> None:
+    """Raises a DataError unless there is at least one sample."""
+    if steps < 1:
+        raise DataError(f"{where} was asked for steps={steps}; a record needs at least one sample: steps=4000.")
+
+
+def check_positive(where: str, name: str, value: float | int) -> None:
+    """Raises a DataError unless a number is positive and finite."""
+    if not (np.isfinite(value) and value > 0):
+        raise DataError(f"{where} was given {name}={value}; it must be positive and finite, for example {name}=0.01.")
+
+
+def require_diffrax(plant: str) -> None:
+    """Raises an LDDNError that says how to install diffrax, if it is not."""
+    try:
+        import diffrax  # noqa: F401
+    except ImportError as error:
+        raise LDDNError(
+            f"{plant} simulated by diffrax, which is not installed: pip install 'lddn_jax[demo]'"
+        ) from error

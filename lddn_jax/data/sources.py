@@ -1,0 +1,187 @@
+"""Where records come from: any source becomes channels by name, as float64 arrays `(time, elements)`.
+
+A source is a `Table`, a mapping of arrays, a data frame (pandas, polars or whatever else has `columns` and hands over
+one by its name), the path of a file, or an object with the arrays `u` and `y`. None of these packages is imported:
+NumPy reads their columns.
+
+Arrays are taken as they lie, time first. Which axis is time is never guessed.
+"""
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lddn_jax.data.delimited import did_you_mean
+from lddn_jax.data.matlab import read_mat
+from lddn_jax.data.tables import Table, read_csv
+from lddn_jax.errors import DataError, ShapeError
+from lddn_jax.signals import real
+
+Channels = dict[str, np.ndarray]
+
+
+def signals_of(
+    source: Any, inputs: Any, targets: Any, time: str | None
+) -> tuple[Channels, Channels, np.ndarray | None]:
+    """Returns inputs and targets, `(time, size)` by name, and the instants, `(time,)` or None.
+
+    Args:
+        source: See above.
+        inputs: Names of channels, or mappings of a new name to several.
+        targets: Likewise.
+        time: The channel of instants, or None.
+
+    Raises:
+        DataError: As `channels_of`, or if names make no sense.
+        ShapeError: As `channels_of`, or if channels of one signal differ in length.
+    """
+    groups = [_groups("inputs", inputs), _groups("targets", targets)]
+    wanted = [[column for columns in named.values() for column in columns] for named in groups]
+    channels = channels_of(source, *wanted, time)
+    found = [{name: _side_by_side(name, [channels[c] for c in named[name]]) for name in named} for named in groups]
+    if time is None:
+        return *found, instants_of(source, len(next(iter(channels.values()), ())))
+    if channels[time].shape[1] != 1:
+        raise ShapeError(f"time {time!r} has shape {channels[time].shape}; instants are (time,).")
+    return *found, channels[time][:, 0]
+
+
+def channels_of(source: Any, inputs: Sequence[str], targets: Sequence[str], time: str | None) -> Channels:
+    """Returns the channels that were asked for, each `(time, elements)`; that called `time` is in seconds.
+
+    Args:
+        source: See above.
+        inputs: Names of channels; of an object with `u` and `y`, the names that the columns of `u` get.
+        targets: Likewise, of `y`.
+        time: The channel of instants, or None.
+
+    Raises:
+        DataError: If the source is of no known kind, lacks a channel, or one is not made of numbers.
+        ShapeError: If an array has more than two axes.
+    """
+    wanted = [*inputs, *targets, *([time] if time is not None else [])]
+    if isinstance(source, (str, PathLike)):
+        source = read_table(source, wanted)
+    if isinstance(source, Table):
+        source = source.columns
+    if isinstance(source, Mapping):
+        return {name: _channel(name, _found(name, source), name == time) for name in wanted}
+    if hasattr(source, "columns") and hasattr(source, "__getitem__"):
+        names = {str(name): name for name in source.columns}
+        found = {name: _channel(name, source[_found(name, names)], name == time) for name in wanted}
+        for name, channel in found.items():
+            if channel.shape[1] != 1:
+                raise DataError(f"The frame has {channel.shape[1]} columns called {name!r}; rename them.")
+        return found
+    if hasattr(source, "u") and hasattr(source, "y"):
+        if time is not None:
+            raise DataError(f"time={time!r}: a source with .u and .y has no such column; leave time out.")
+        driving = [name for name in inputs if name not in targets]  # an input may be the measured past of a target
+        return _columns_named("u", source.u, driving) | _columns_named("y", source.y, targets)
+    raise DataError(
+        f"a record cannot be made of {type(source).__name__}. Give a Table, a dict of arrays, a pandas or polars "
+        "frame, the path of a .csv or .mat file, or an object with .u and .y."
+    )
+
+
+def read_table(path: str | PathLike[str], columns: Sequence[str] | None = None) -> Table:
+    """Reads some columns of a file, by the ending of its name.
+
+    Raises:
+        DataError: If the ending is of no known kind, or the file cannot be read.
+    """
+    path = Path(path)
+    if path.suffix.lower() in (".csv", ".tsv", ".txt"):
+        return read_csv(path, columns)
+    if path.suffix.lower() == ".mat":
+        return read_mat(path, columns)
+    raise DataError(f"{path}: files that are read end in .csv, .tsv, .txt or .mat. Rename it, or read it into a Table.")
+
+
+def label_of(source: Any) -> str:
+    """Returns what the source calls itself: the stem of a file, or its own `name`; else nothing."""
+    if isinstance(source, (str, PathLike)):
+        return Path(source).stem
+    name = None if isinstance(source, Mapping) or hasattr(source, "columns") else getattr(source, "name", None)
+    return name if isinstance(name, str) else ""
+
+
+def instants_of(source: Any, steps: int) -> np.ndarray | None:
+    """Returns the instants `(time,)` of a source that has no such column but knows its sampling time."""
+    step = None if isinstance(source, Mapping) or hasattr(source, "columns") else getattr(source, "sampling_time", None)
+    known = isinstance(step, (int, float, np.number)) and np.isfinite(step) and step > 0
+    return np.arange(steps) * float(step) if known and step is not None else None
+
+
+def _found(name: str, columns: Mapping[str, Any]) -> Any:
+    if name not in columns:
+        known = [str(known) for known in columns]
+        raise DataError(f"No channel {name!r} in the source; it has {', '.join(known)}.{did_you_mean(name, known)}")
+    return columns[name]
+
+
+def _columns_named(attribute: str, signal: Any, names: Sequence[str]) -> Channels:
+    """The columns of `u` or `y` under the names given."""
+    if not names:
+        return {}
+    array = _channel(f".{attribute}", signal, False)
+    if array.shape[1] != len(names):
+        raise DataError(
+            f"the source's .{attribute} has {array.shape[1]} channel(s), shape {array.shape}, and "
+            f"{len(names)} were named: {list(names)}. Give one name for each column; as one signal of several "
+            f"elements write {{'{attribute}': ['{attribute}_1', '{attribute}_2', ...]}}."
+        )
+    return {name: array[:, [k]] for k, name in enumerate(names)}
+
+
+def _channel(name: str, values: Any, is_time: bool) -> np.ndarray:
+    array = np.asarray(values) if not isinstance(values, list) else real(f"channel {name!r}", values)
+    if is_time and array.dtype.kind in "mM" and len(array):
+        array = (array - array[0]) / np.timedelta64(1, "s")
+    if is_time and array.dtype == object and all(hasattr(value, "timestamp") for value in array.flat):
+        array = np.array([value.timestamp() for value in array.flat])  # dates of a time zone
+    if array.dtype == object:
+        array = _numbers(name, values, array)
+    array = np.asarray(real(f"channel {name!r}", array), np.float64)
+    if array.ndim not in (1, 2):
+        raise ShapeError(f"channel {name!r} has shape {array.shape}; a channel is (time,) or (time, elements).")
+    return array if array.ndim == 2 else array[:, None]
+
+
+def _numbers(name: str, values: Any, array: np.ndarray) -> np.ndarray:
+    """Numbers that a frame keeps as Python objects, its own mark of a missing value among them."""
+    odd = next((v for v in array.flat if isinstance(v, (str, bytes)) or hasattr(v, "timestamp")), None)
+    try:
+        if odd is None:
+            return np.asarray(values, dtype=np.float64)
+        problem = f"it holds {odd!r}"
+    except (TypeError, ValueError) as error:
+        problem = str(error)
+    raise DataError(f"channel {name!r} is not made of numbers: {problem}. Convert it, with NaN for a missing value.")
+
+
+def _groups(kind: str, given: Any) -> dict[str, list[str]]:
+    """Channels by signal: an entry is a name, or a mapping of a new name to channels."""
+    entries = [given] if isinstance(given, (str, Mapping)) else given
+    groups: dict[str, list[str]] = {}
+    for entry in entries if isinstance(entries, Sequence) else [entries]:
+        named = {entry: [entry]} if isinstance(entry, str) else entry
+        if not isinstance(named, Mapping):
+            raise DataError(f"{kind}={given!r}; write names of columns, ['a', 'b'], or groups, [{{'u': ['a', 'b']}}].")
+        for signal, columns in named.items():
+            if signal in groups:
+                raise DataError(f"{kind}={given!r} names {signal!r} twice; call one of them otherwise.")
+            groups[signal] = [columns] if isinstance(columns, str) else list(columns)
+            if not groups[signal]:
+                raise DataError(f"{kind}: {signal!r} is a signal of no columns; name at least one.")
+    return groups
+
+
+def _side_by_side(signal: str, channels: list[np.ndarray]) -> np.ndarray:
+    lengths = [len(channel) for channel in channels]
+    if len(set(lengths)) > 1:
+        raise ShapeError(f"the columns of {signal!r} differ in length: {lengths}. Cut all to one length.")
+    return np.concatenate(channels, axis=1)

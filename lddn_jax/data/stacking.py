@@ -1,0 +1,108 @@
+"""Records of unequal length as one batch: padded at the end, and told so by error weights.
+
+    record 1    x x x x x x x x      weights 1 1 1 1 1 1 1 1
+    record 2    x x x x x · · ·              1 1 1 1 1 0 0 0
+    record 3    x x ? x x x · ·              1 1 0 1 1 1 0 0        ? a missing target
+
+A network is causal, so what follows the end of a record changes nothing before it; and what has weight 0 adds nothing
+to any loss, gradient, JᵀJ or count of residuals. So a batch of padded records is the sum of its records. Past its end
+an input keeps its last value, at which a stable network stays where it is; a missing target is the number 0.
+"""
+
+import dataclasses
+import operator
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from lddn_jax.data.batches import Sequences
+from lddn_jax.data.records import as_records
+from lddn_jax.errors import DataError
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """Sequences of one length: arrays `(sequences, time, size)` by name, targets NaN where missing.
+
+    Attributes:
+        inputs: By input.
+        targets: By output.
+        state: `(sequences, longest delay, size)` by source, or None.
+    """
+
+    inputs: dict[str, Any]
+    targets: dict[str, Any]
+    state: dict[str, Any] | None = None
+
+    @property
+    def steps(self) -> int:
+        """Number of time steps."""
+        return next(iter(self.targets.values())).shape[-2]
+
+
+def stack(records: Any, length: int | None = None) -> Sequences:
+    """Makes one batch of records, padded at the end and masked by error weights.
+
+    Args:
+        records: `Record`s of the same signals, of any length each.
+        length: Time steps to pad to; None: those of the longest record.
+
+    Returns:
+        `Sequences` of shape `(records, length, size)` whose `weights` are 0 where a record has ended or a target is
+        missing, and 1 elsewhere; None if there is no such place. Every delay state starts from zero; `whole` fills it.
+
+    Raises:
+        DataError: If there is no record, or one is longer than `length`.
+        ShapeError: If records hold different signals.
+
+    Example:
+        >>> import numpy as np
+        >>> from lddn_jax.data.records import Record
+        >>> data = stack([Record({"u": np.ones((n, 1))}, {"y": np.ones((n, 1))}) for n in (3, 2)])
+        >>> data.batch, data.steps, data.weights["y"][:, :, 0].tolist()
+        ((2,), 3, [[1.0, 1.0, 1.0], [1.0, 1.0, 0.0]])
+    """
+    parts = []
+    for record in as_records(records, "stack"):
+        inputs, targets = ({name: x[None] for name, x in named.items()} for named in (record.inputs, record.targets))
+        parts.append(Part(inputs, targets))
+    return joined(parts, length)
+
+
+def joined(parts: list[Part], length: int | None = None, dropped: int = 0) -> Sequences:
+    """Makes one batch of sequences of unequal length; arguments are those of `stack`."""
+    longest = max(part.steps for part in parts)
+    steps = longest if length is None else operator.index(length)
+    if steps < longest:
+        raise DataError(f"stack: length={length}, but a record has {longest} samples. Leave length out, or cut it.")
+    dtype = jnp.result_type(float)
+
+    def batch(signals, **how):
+        padded = {name: [_padded(x, steps, **how) for x in several] for name, several in signals.items()}
+        return {name: jnp.asarray(np.concatenate(several), dtype) for name, several in padded.items()}
+
+    inputs, targets = (
+        {name: [getattr(part, kind)[name] for part in parts] for name in getattr(parts[0], kind)}
+        for kind in ("inputs", "targets")
+    )
+    known = {name: [~np.isnan(x) for x in several] for name, several in targets.items()}
+    filled = {name: [np.nan_to_num(x, nan=0.0) for x in several] for name, several in targets.items()}
+    weights = batch(known, mode="constant")
+    state = parts[0].state and {
+        name: jnp.concatenate([jnp.asarray(part.state[name], dtype) for part in parts if part.state])
+        for name in parts[0].state
+    }
+    return Sequences(
+        batch(inputs, mode="edge"),
+        batch(filled, mode="constant"),
+        state,
+        None if all((np.asarray(weight) > 0).all() for weight in weights.values()) else weights,
+        dropped,
+    )
+
+
+def _padded(signal: Any, steps: int, mode: Any) -> np.ndarray:
+    """A signal `(sequences, time, size)` with steps added at the end: its last ones ("edge") or zeros ("constant")."""
+    signal = np.asarray(signal)
+    return np.pad(signal, ((0, 0), (0, steps - signal.shape[1]), (0, 0)), mode=mode)

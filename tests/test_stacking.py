@@ -1,0 +1,283 @@
+"""Batches of records of unequal length: each counts as it would alone, and padding is seen by nobody."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from networks import declare
+
+import lddn_jax as lddn
+from lddn_jax import losses
+from lddn_jax.data import Record, Sequences, stack, whole, windows
+from lddn_jax.errors import DataError, ShapeError
+from lddn_jax.training.base import Problem, rmse
+
+OPEN = declare(
+    "u:2 v:1",
+    "hidden:3:tanh y:2:linear z:1:tanh",
+    "u>hidden@0,2 v>hidden@1 hidden>hidden@1 hidden>y hidden>z y>hidden@1,3",
+    "y z",
+)
+LENGTHS = (17, 9, 17)
+SUM = losses.SumSquaredError()
+
+
+def record(length, seed, gaps=0, name=""):
+    rng = np.random.default_rng(seed)
+    y, z = 0.5 * rng.normal(size=(length, 2)), 0.5 * rng.normal(size=(length, 1))
+    y[rng.permutation(length)[:gaps], 1] = np.nan
+    inputs = {"u": rng.normal(size=(length, 2)), "v": rng.normal(size=(length, 1))}
+    return Record(inputs, {"y": y, "z": z}, name=name, missing="mask" if gaps else "error")
+
+
+RAGGED = [record(length, seed, name=f"number {seed}") for seed, length in enumerate(LENGTHS)]
+GAPPY = [record(length, seed, gaps=3) for seed, length in enumerate(LENGTHS)]
+EQUAL = [record(12, seed) for seed in range(3)]
+NET = lddn.Network(OPEN, key=jax.random.key(0))
+
+
+def alone(one, as_sequences):
+    """One record without padding and weights, its gaps NaN."""
+    return [as_sequences(piece) for piece in one]
+
+
+def plain(one):
+    return Sequences(one.inputs, one.targets)
+
+
+def whole_by_hand(one):
+    """The first three samples are the delay state."""
+    held = {"u": one.inputs["u"][1:3], "v": one.inputs["v"][2:3], "y": one.targets["y"][:3], "hidden": np.zeros((1, 3))}
+    return Sequences(
+        {name: x[3:] for name, x in one.inputs.items()}, {name: x[3:] for name, x in one.targets.items()}, held
+    )
+
+
+FORMS = {"stack": (stack, plain), "whole": (lambda records: whole(OPEN, records), whole_by_hand)}
+KINDS = {"ragged": (RAGGED, SUM), "with gaps": (GAPPY, losses.SumSquaredError(missing="mask"))}
+
+
+def close(found, expected, tolerance=1e-12):
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * max(1.0, float(np.abs(b).max(initial=0))))
+
+
+def total(pieces):
+    return jax.tree.map(lambda *leaves: sum(leaves[1:], leaves[0]), *pieces)
+
+
+# ---- a batch of records is the sum of its records -------------------------------------------------------------------
+
+
+def batch_and_singles(form, kind):
+    batched, single = FORMS[form]
+    records, masked = KINDS[kind]
+    if form == "whole":  # the delay state needs the first three targets
+        records = [one.piece(0, len(one)) for one in records]
+        records = [
+            dataclasses.replace(
+                one, targets={n: np.where(np.arange(len(one))[:, None] < 3, 0.1, x) for n, x in one.targets.items()}
+            )
+            for one in records
+        ]
+    return batched(records), [single(one) for one in records], masked
+
+
+@pytest.mark.parametrize("method", [lddn.BPTT(), lddn.RTRL()], ids=lambda method: method.name)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("form", FORMS)
+def test_value_and_gradient_add_up(form, kind, method):
+    batch, singles, masked = batch_and_singles(form, kind)
+    found = lddn.value_and_grad(SUM, NET, batch, method=method)
+    close(found, total([lddn.value_and_grad(masked, NET, one, method=method) for one in singles]))
+
+
+@pytest.mark.parametrize("method", [lddn.BPTT(), lddn.RTRL()], ids=lambda method: method.name)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("form", FORMS)
+def test_normal_equations_add_up(form, kind, method):
+    batch, singles, masked = batch_and_singles(form, kind)
+    found = lddn.gauss_newton(NET, batch, SUM, method=method)
+    close(found, total([lddn.gauss_newton(NET, one, masked, method=method) for one in singles]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_levenberg_marquardt_step_is_that_of_the_sums(kind):
+    """(Σ JᵀJ + μ I) δ = −Σ Jᵀe, over the records alone."""
+    batch, singles, masked = batch_and_singles("stack", kind)
+    fitted = lddn.fit(NET, batch, SUM, lddn.LevenbergMarquardt(mu=10.0), epochs=1)
+    sums = total([lddn.gauss_newton(NET, one, masked) for one in singles])
+    assert float(fitted.history["rejected"][0]) == 0
+    x, unravel = NET.ravel()
+    expected = x - jnp.linalg.solve(sums.JTJ + 10.0 * jnp.eye(x.size), sums.JTe)
+    close(fitted.net, unravel(expected))
+
+
+@pytest.mark.parametrize("loss", [losses.MeanSquaredError, losses.MeanAbsoluteError, losses.Huber])
+@pytest.mark.parametrize("kind", KINDS)
+def test_means_divide_by_what_counts(kind, loss):
+    batch, singles, _ = batch_and_singles("stack", kind)
+    counts = [sum(int(np.sum(~np.isnan(y))) for y in one.targets.values()) for one in singles]
+    values = [float(lddn.value_and_grad(loss(missing="mask"), NET, one)[0]) for one in singles]
+    found = float(lddn.value_and_grad(loss(), NET, batch)[0])
+    assert batch.counted == sum(counts)
+    np.testing.assert_allclose(found, np.average(values, weights=counts), rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rmse_counts_what_counts(kind):
+    batch, singles, _ = batch_and_singles("stack", kind)
+    counts = [sum(int(np.sum(~np.isnan(y))) for y in one.targets.values()) for one in singles]
+    squares = [rmse(NET, one)[0] ** 2 for one in singles]
+    np.testing.assert_allclose(rmse(NET, batch)[0] ** 2, np.average(squares, weights=counts), rtol=1e-12)
+
+
+# ---- padding further changes nothing --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", [SUM, losses.MeanSquaredError()], ids=["sum", "mean"])
+def test_bayesian_regularization_does_not_see_padding(loss):
+    exact, padded = stack(EQUAL), stack(EQUAL, length=20)
+    assert exact.weights is None
+    assert padded.weights is not None
+    trainer = lddn.BayesianRegularization()
+    a, b = (lddn.fit(NET, data, loss, trainer, epochs=4) for data in (exact, padded))
+    close(
+        (b.state.strengths, b.state.gamma, b.state.log_evidence),
+        (a.state.strengths, a.state.gamma, a.state.log_evidence),
+        1e-10,
+    )
+    names = ("loss", "E_D", "gamma", "alpha", "beta", "log_evidence", "gradient_norm")
+    close([b.history[name] for name in names], [a.history[name] for name in names], 1e-10)
+
+
+def test_the_evidence_at_given_strengths_does_not_see_padding():
+    exact, padded = (
+        lddn.posterior(lddn.fit(NET, stack(EQUAL), SUM, lddn.BayesianRegularization(), epochs=1), data)
+        for data in (stack(EQUAL), stack(EQUAL, length=20))
+    )
+    assert float(padded.counts.N) == float(exact.counts.N) == 12 * 3 * 3
+    for name in ("E_D", "E_W", "gamma", "log_evidence", "counts"):
+        close(getattr(padded, name), getattr(exact, name))
+
+
+@pytest.mark.parametrize(
+    "trainer",
+    [lddn.Optax(optax.adam(0.01)), lddn.Optax(optax.sgd(0.01), batch_size=2), lddn.LevenbergMarquardt()],
+    ids=["adam", "mini-batches", "levenberg-marquardt"],
+)
+@pytest.mark.parametrize(
+    "loss", [losses.MeanSquaredError(), losses.MeanSquaredError(regularization=0.1)], ids=["", "decay"]
+)
+def test_training_does_not_see_padding(trainer, loss):
+    a, b = (lddn.fit(NET, data, loss, trainer, epochs=3) for data in (stack(EQUAL), stack(EQUAL, length=20)))
+    close(b.net, a.net, 1e-11)
+    close(b.history["loss"], a.history["loss"])
+
+
+def test_an_output_that_explodes_after_the_end_of_its_record_does_no_harm():
+    """The loop doubles its output; 1100 doublings of 1 are infinite, and the record has ended long before."""
+    topology = declare("u:1", "y:1:linear!", "u>y y>y@1", "y")
+    taps = {"LW": {("y", "y"): jnp.full((1, 1, 1), 2.0)}, "IW": {("y", "u"): jnp.ones((1, 1, 1))}}
+    net = lddn.Network(topology, init="zeros").with_weights(**taps)
+    one = Record({"u": np.ones((5, 1))}, {"y": np.zeros((5, 1))})
+    exact, padded = stack(one), stack(one, length=1100)
+    assert not np.isfinite(lddn.predict(net, padded.inputs)["y"]).all()
+    close(Problem.of(SUM, net, padded, lddn.BPTT()).value(net), Problem.of(SUM, net, exact, lddn.BPTT()).value(net))
+    close(lddn.gauss_newton(net, padded, SUM), lddn.gauss_newton(net, exact, SUM))
+
+
+# ---- windows and whole ----------------------------------------------------------------------------------------------
+
+
+def test_windows_of_records_are_those_of_each():
+    found = windows(OPEN, RAGGED, length=4)
+    singles = [windows(OPEN, one.inputs, one.targets, length=4) for one in RAGGED]
+    for kind in ("inputs", "targets", "state"):
+        expected = {n: np.concatenate([getattr(one, kind)[n] for one in singles]) for n in getattr(found, kind)}
+        jax.tree.map(np.testing.assert_array_equal, getattr(found, kind), expected)
+    assert (found.batch, found.dropped, found.weights) == ((3 + 1 + 3,), sum(LENGTHS) - 4 * 7, None)
+
+
+def test_windows_begin_where_a_delay_state_can_be_filled():
+    y = np.arange(14.0)[:, None]
+    y[[4, 8]] = np.nan
+    closed = declare("u:1", "y:1:linear", "u>y y>y@1,2", "y")
+    data = windows(closed, Record({"u": np.zeros((14, 1))}, {"y": y}, missing="mask"), length=3)
+    # State 0-1, window 2-4; then 4 is missing until 7, whose state is 5-6, window 7-9; 8 missing until 11.
+    np.testing.assert_array_equal(data.state["y"][:, :, 0], [[0, 1], [5, 6], [9, 10]])
+    np.testing.assert_array_equal(data.targets["y"][:, :, 0], [[2, 3, 0], [7, 0, 9], [11, 12, 13]])
+    np.testing.assert_array_equal(data.weights["y"][:, :, 0], [[1, 1, 0], [1, 0, 1], [1, 1, 1]])
+    assert data.dropped == 14 - 9
+
+
+def test_whole_begins_where_a_delay_state_can_be_filled():
+    y = np.arange(8.0)[:, None]
+    y[1] = np.nan
+    closed = declare("u:1", "y:1:linear", "u>y y>y@1,2", "y")
+    data = whole(closed, Record({"u": np.zeros((8, 1))}, {"y": y}, missing="mask"))
+    np.testing.assert_array_equal(data.state["y"][0, :, 0], [2, 3])
+    np.testing.assert_array_equal(data.targets["y"][0, :, 0], [4, 5, 6, 7])
+
+
+def test_weights_are_cut_along_and_a_doubtful_state_counts_nothing():
+    closed = declare("u:1", "y:1:linear", "u>y y>y@1,2", "y")
+    y, weights = np.arange(11.0)[:, None], np.ones((11, 1))
+    weights[[4, 6], 0] = 0, 0.5
+    data = windows(closed, y * 0, y, 3, weights=weights)
+    np.testing.assert_array_equal(data.weights["y"][:, :, 0], [[1, 1, 0], [0, 0, 0], [1, 1, 1]])
+
+
+def test_fit_closed_loop_takes_records():
+    """Of one length they are the batch of arrays that it has always taken."""
+    net = lddn.Network(lddn.models.narx({"u": 2, "v": 1}, {"y": 2, "z": 1}, hidden=2), key=jax.random.key(0))
+    arrays = stack(EQUAL)
+    measured = {f"measured_{name}": y for name, y in arrays.targets.items()}
+    trainer = lddn.LevenbergMarquardt()
+    a = lddn.fit_closed_loop(net, Sequences(arrays.inputs | measured, arrays.targets), trainer, (1, None), epochs=2)
+    b = lddn.fit_closed_loop(net, EQUAL, trainer, (1, None), epochs=2)
+    close(b.net, a.net, 1e-11)
+    ragged = lddn.fit_closed_loop(net, RAGGED, trainer, (2, None), epochs=2)
+    padded = stack(RAGGED)
+    measured = {f"measured_{name}": y for name, y in padded.targets.items()}
+    data = Sequences(padded.inputs | measured, padded.targets, weights=padded.weights)
+    again = lddn.fit_closed_loop(net, data, trainer, (None,), epochs=2)
+    once = lddn.fit_closed_loop(net, RAGGED, trainer, (None,), epochs=2)
+    close(again.net, once.net, 1e-11)
+    np.testing.assert_allclose(again.stages[0].closed_loop, once.stages[0].closed_loop, rtol=1e-11)
+    assert np.isfinite(ragged.stages[-1].closed_loop)
+
+
+def test_a_free_run_is_not_judged_after_the_end_of_its_record():
+    predicted, targets = {"y": jnp.array([[0.1], [0.9], [jnp.inf]])}, {"y": jnp.array([[0.0], [1.0], [0.0]])}
+    assert lddn.diverged_at(predicted, targets) == 2
+    assert lddn.diverged_at(predicted, targets, {"y": jnp.array([[1.0], [1.0], [0.0]])}) is None
+
+
+REFUSED = {
+    "no records": (lambda: stack([]), DataError, "stack takes records"),
+    "arrays as records": (lambda: stack([np.ones((3, 1))]), DataError, "not .*ndarray"),
+    "other signals": (lambda: stack([RAGGED[0], Record({}, {"y": np.ones((6, 1))})]), ShapeError, "number 1"),
+    "longer than asked": (lambda: stack(RAGGED, length=10), DataError, "a record has 17 samples"),
+    "too short for a window": (
+        lambda: windows(OPEN, RAGGED, length=10),
+        DataError,
+        "record 'number 1' of 9 steps gives no window: 3 are needed.*length=6 or less",
+    ),
+    "targets twice": (lambda: windows(OPEN, RAGGED, 10), DataError, r"topology, records, length"),
+    "a signal that no record has": (
+        lambda: whole(declare("w:1", "y:2:linear", "w>y@1", "y"), RAGGED),
+        ShapeError,
+        "input 'w' is missing",
+    ),
+}
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(("make", "error", "message"), REFUSED.values(), ids=REFUSED)
+def test_refused(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
