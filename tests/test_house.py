@@ -34,7 +34,7 @@ FLOORS = {
     "optimizers/": 5,
     "training/": 5,
     "diagnostics/": 6,
-    "models.py": 6,
+    "models/": 6,
     "plots/": 7,
     "report.py": 7,
     "io.py": 7,
