@@ -24,9 +24,10 @@ from lddn_jax.gradients.rtrl import RTRL
 from lddn_jax.gradients.sensitivity import SensitivityBPTT
 from lddn_jax.identify import Identified, identify
 from lddn_jax.io import load, save
-from lddn_jax.network import Network, close_loop, open_loop
+from lddn_jax.network import Network
 from lddn_jax.plan import plan
 from lddn_jax.recipes import Settings
+from lddn_jax.rewiring import add_delay, carry_over, close_loop, open_loop, remove_delay
 from lddn_jax.simulate import Trajectory, predict, simulate
 from lddn_jax.topology import Connection, Input, Layer, Topology, TopologyWarning
 from lddn_jax.training.base import AbstractTrainer
@@ -82,6 +83,8 @@ __all__ = [
     "TopologyError",
     "TopologyWarning",
     "Trajectory",
+    "add_delay",
+    "carry_over",
     "check_gradients",
     "choose_jacobian",
     "close_loop",
@@ -108,6 +111,7 @@ __all__ = [
     "predict",
     "prune",
     "relevance",
+    "remove_delay",
     "save",
     "simulate",
     "transfer",
