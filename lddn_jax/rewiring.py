@@ -118,8 +118,8 @@ def remove_delay(net: Network, n: int = 1) -> Network:
         y'(t) = y(t+n):    IW(d) p(t−d) becomes IW(d) p(t−(d−n))
 
     So a network that was trained to tell y(t) from inputs up to t − n tells y(t+n) from inputs up to t: it predicts `n`
-    steps ahead of its data. Weights are untouched. Layers that recur, as in a loop that was closed, are ahead by `n` steps
-    as well: a delay state holds their values of `n` steps later, and `n` values of each input fewer.
+    steps ahead of its data. Weights are untouched. Layers that recur, as in a loop that was closed, are ahead by `n`
+    steps as well: a delay state holds their values of `n` steps later, and `n` values of each input fewer.
 
     Args:
         net: A network all of whose inputs are read through delays of at least `n`.
@@ -137,17 +137,15 @@ def remove_delay(net: Network, n: int = 1) -> Network:
     MathWorks, *Deep Learning Toolbox*, `removedelay`.
     """
     n = _steps("remove_delay", net, n)
-    for c in net.topology.connections:
-        if c.source in net.topology.input_names and c.delays[0] < n:
-            raise TopologyError(
-                f"remove_delay: {c} reads an input with a delay of {c.delays[0]}, so {n} step{'s' if n > 1 else ''} "
-                "later it would read values to come. "
-                + (
-                    f"Remove at most {c.delays[0]}: remove_delay(net, {c.delays[0]}), or train with longer delays."
-                    if c.delays[0]
-                    else f"Train with delays of at least {n}: topology.with_delays({c.source!r}, {c.to!r}, ...)."
-                )
-            )
+    read = [c for c in net.topology.connections if c.source in net.topology.input_names]
+    shortest = min(read, key=lambda c: c.delays[0], default=None)
+    if shortest is not None and shortest.delays[0] < n:
+        least, (source, to) = shortest.delays[0], (shortest.source, shortest.to)
+        raise TopologyError(
+            f"remove_delay: {shortest} reads an input with a delay of {least}; {n} later it would read values to come. "
+            + (f"Remove at most {least}: remove_delay(net, {least}); or train" if least else "Train")
+            + f" with delays of at least {n}: topology.with_delays({source!r}, {to!r}, ...)."
+        )
     return assemble(with_longer_input_delays(net.topology, -n), net.IW, net.LW, net.b)
 
 
