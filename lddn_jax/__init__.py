@@ -28,6 +28,7 @@ from lddn_jax.network import Network
 from lddn_jax.plan import plan
 from lddn_jax.recipes import Settings
 from lddn_jax.rewiring import add_delay, carry_over, close_loop, open_loop, remove_delay
+from lddn_jax.scaled import Scaled
 from lddn_jax.simulate import Trajectory, predict, simulate
 from lddn_jax.topology import Connection, Input, Layer, Topology, TopologyWarning
 from lddn_jax.training.base import AbstractTrainer
@@ -75,6 +76,7 @@ __all__ = [
     "Prediction",
     "Pruned",
     "Relevance",
+    "Scaled",
     "SensitivityBPTT",
     "Sequences",
     "Settings",

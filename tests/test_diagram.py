@@ -4,6 +4,8 @@ import itertools
 
 import matplotlib.pyplot as plt
 import pytest
+from declarations import declarations, quiet
+from hypothesis import given, settings
 from networks import ZOO
 
 import lddn_jax as lddn
@@ -153,6 +155,22 @@ def test_every_connection_ends_in_an_arrow_and_runs_right_except_in_loops(topolo
     for (to, source), delays in topology.delays.items():
         assert place[source] < place[to] or delays[0] > 0
     assert all(wire.start[0] <= wire.end[0] for wire in routes.wires)
+
+
+GEOMETRY = (
+    test_boxes_stand_apart,
+    test_wires_run_around_boxes,
+    test_a_tapped_delay_line_lies_on_one_wire_only,
+    test_wires_of_different_signals_never_lie_on_each_other,
+    test_every_connection_ends_in_an_arrow_and_runs_right_except_in_loops,
+)
+
+
+@pytest.mark.parametrize("check", GEOMETRY, ids=lambda check: check.__name__.removeprefix("test_"))
+@settings(deadline=None, max_examples=60)
+@given(parts=declarations())
+def test_so_does_any_network(check, parts):
+    check(quiet(**parts))
 
 
 def test_a_narx_network_has_straight_wires():

@@ -38,6 +38,7 @@ FLOORS = {
     "training/": 5,
     "diagnostics/": 6,
     "models/": 6,
+    "scaled.py": 6,
     "plots/": 7,
     "report.py": 7,
     "io.py": 7,
