@@ -24,9 +24,11 @@ from lddn_jax.gradients.rtrl import RTRL
 from lddn_jax.gradients.sensitivity import SensitivityBPTT
 from lddn_jax.identify import Identified, identify
 from lddn_jax.io import load, save
-from lddn_jax.network import Network, close_loop, open_loop
+from lddn_jax.network import Network
 from lddn_jax.plan import plan
 from lddn_jax.prediction import HorizonProfile, horizon_profile, k_step
+from lddn_jax.rewiring import add_delay, carry_over, close_loop, open_loop, remove_delay
+from lddn_jax.scaled import Scaled
 from lddn_jax.selection import compare_narx
 from lddn_jax.settings import Settings
 from lddn_jax.simulate import Trajectory, predict, simulate
@@ -81,6 +83,7 @@ __all__ = [
     "Prediction",
     "Pruned",
     "Relevance",
+    "Scaled",
     "SensitivityBPTT",
     "Sequences",
     "Settings",
@@ -90,6 +93,8 @@ __all__ = [
     "TopologyWarning",
     "Trajectory",
     "adapt",
+    "add_delay",
+    "carry_over",
     "check_gradients",
     "choose_jacobian",
     "close_loop",
@@ -119,6 +124,7 @@ __all__ = [
     "predict",
     "prune",
     "relevance",
+    "remove_delay",
     "save",
     "simulate",
     "step",

@@ -14,6 +14,7 @@ Inside a loop the line grows as the loop runs: `ShortLine` and `History` are two
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -270,15 +271,20 @@ def inputs_as_state(topology: Topology, inputs: Signals, state: DelayState) -> t
         The topology with longer delays, its delay state, and inputs of zeros. The weights stay as they are.
     """
     steps = next(iter(inputs.values())).shape[-2]
-    connections = [
-        Connection(c.source, c.to, tuple(d + steps for d in c.delays)) if c.source in inputs else c
-        for c in topology.connections
-    ]
-    with warnings.catch_warnings():  # about idle parts, which the user has been warned of already
-        warnings.simplefilter("ignore", TopologyWarning)
-        moved = Topology(topology.inputs, topology.layers, connections, topology.outputs)
+    moved = with_longer_input_delays(topology, steps)
     longer = dict(state)
     for name in moved.input_names & plan(moved).longest_delays.keys():
         parts = [state[name]] if name in state else []
         longer[name] = jnp.concatenate([*parts, inputs[name]], axis=-2)
     return moved, longer, {name: jnp.zeros_like(signal) for name, signal in inputs.items()}
+
+
+def with_longer_input_delays(topology: Topology, steps: int) -> Topology:
+    """The topology in which every connection from an input reads `steps` steps earlier, or later if negative."""
+    connections = [
+        Connection(c.source, c.to, tuple(d + steps for d in c.delays)) if c.source in topology.input_names else c
+        for c in topology.connections
+    ]
+    with warnings.catch_warnings():  # about idle parts, which the user has been warned of already
+        warnings.simplefilter("ignore", TopologyWarning)
+        return replace(topology, connections=connections)

@@ -1,8 +1,8 @@
 """Keeping networks and posteriors: an .npz of arrays with a JSON header, and no pickle.
 
 The header holds the format, the topology, the dtype and a SHA-256 of the arrays; that of a posterior its groups as
-well. Files are written next to their destination and then put in its place in one step, so a file is either the old one
-or the whole new one.
+well, that of a network with scalers what these are. Files are written next to their destination and then put in its
+place in one step, so a file is either the old one or the whole new one.
 """
 
 import hashlib
@@ -19,9 +19,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from lddn_jax.data import scaling
+from lddn_jax.data.scaling import AbstractScaler
 from lddn_jax.errors import CheckpointError, LDDNError, PrecisionError
 from lddn_jax.losses import SumSquaredError
 from lddn_jax.network import Network
+from lddn_jax.scaled import Scaled
 from lddn_jax.topology import Topology
 from lddn_jax.training.evidence import Counts, Strengths
 from lddn_jax.training.groups import Groups
@@ -29,17 +32,19 @@ from lddn_jax.training.posterior import Posterior
 
 FORMAT, VERSION = "lddn_jax network", 1
 FORMAT_OF_POSTERIORS = "lddn_jax posterior"
+FORMAT_OF_SCALED = "lddn_jax scaled network"
+FORMATS = (FORMAT, FORMAT_OF_POSTERIORS, FORMAT_OF_SCALED)
 
 
-def save(path: str | Path, net: Network | Posterior) -> None:
-    """Writes a network or a posterior to a file, whole or not at all.
+def save(path: str | Path, net: Network | Posterior | Scaled) -> None:
+    """Writes a network, with its scalers or without, or a posterior to a file, whole or not at all.
 
     Args:
         path: Where; by convention it ends in `.npz`.
-        net: The network; or a posterior, whose data is left out.
+        net: The network, or a `Scaled`; or a posterior, whose data is left out.
 
     Raises:
-        CheckpointError: If `net` is neither, or the folder does not exist.
+        CheckpointError: If `net` is none of these, or the folder does not exist.
 
     Example:
         >>> import tempfile, jax, lddn_jax as lddn
@@ -50,9 +55,8 @@ def save(path: str | Path, net: Network | Posterior) -> None:
         ...     lddn.load(f"{folder}/net.npz").topology == topology
         True
     """
-    kept, header = (net, {"format": FORMAT}) if isinstance(net, Network) else _of_posterior(net)
-    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(kept)]
-    net = kept if isinstance(kept, Network) else kept[0]
+    net, more, header = _parts(net)
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves((net, more))]
     header |= {
         "version": VERSION,
         "topology": net.topology.to_dict(),
@@ -67,7 +71,7 @@ def save(path: str | Path, net: Network | Posterior) -> None:
 
 
 def load(path: str | Path) -> Any:
-    """Reads a network or a posterior that `save` wrote, in the dtype it was written in.
+    """Reads what `save` wrote, in the dtype it was written in.
 
     A posterior comes back without its data, and with the sum of squares that its loss is a multiple of.
 
@@ -90,11 +94,16 @@ def load(path: str | Path) -> Any:
     return _read(path, header, leaves)
 
 
-def _of_posterior(given: Any) -> tuple[tuple, dict[str, Any]]:
-    """A posterior's arrays, the network first, and what its header holds."""
+def _parts(given: Any) -> tuple[Network, Any, dict[str, Any]]:
+    """The network, what else has arrays, and what the header says of it."""
+    if isinstance(given, Network):
+        return given, (), {"format": FORMAT}
+    if isinstance(given, Scaled):
+        return given.net, given.scalers, {"format": FORMAT_OF_SCALED, "scaling": given.to_dict()["scaling"]}
     if not isinstance(given, Posterior):
         raise CheckpointError(
-            f"save writes networks and posteriors; {type(given).__name__} was given. Write save(path, fitted.net)?"
+            f"save writes a Network, a Scaled or a Posterior; {type(given).__name__} was given. "
+            "Write save(path, fitted.net)?"
         )
     header = {
         "format": FORMAT_OF_POSTERIORS,
@@ -102,11 +111,11 @@ def _of_posterior(given: Any) -> tuple[tuple, dict[str, Any]]:
         "loss": {"missing": given.loss.missing, "output_weights": dict(given.loss.output_weights)},
     }
     numbers = (given.strengths, given.gamma, given.log_evidence, given.E_D, given.E_W, given.counts, given.root)
-    return (given.net, numbers), header
+    return given.net, numbers, header
 
 
 def _read(path: Path, header: Any, leaves: list[np.ndarray]) -> Any:
-    if not isinstance(header, dict) or header.get("format") not in (FORMAT, FORMAT_OF_POSTERIORS):
+    if not isinstance(header, dict) or header.get("format") not in FORMATS:
         raise CheckpointError(f"{path} is not a network written by lddn.save.")
     if header.get("version") != VERSION:
         raise CheckpointError(
@@ -115,30 +124,39 @@ def _read(path: Path, header: Any, leaves: list[np.ndarray]) -> Any:
         )
     if _digest(leaves) != header.get("sha256"):
         raise CheckpointError(f"{path} is damaged: its arrays differ from what was written (SHA-256).")
-    if header.get("dtype") == "float64" and jax.numpy.result_type(float) != "float64":
+    if any(leaf.dtype == "float64" for leaf in leaves) and jax.numpy.result_type(float) != "float64":
         raise PrecisionError(
-            f"{path} holds a float64 network while JAX is set to 32 bits. Put "
+            f"{path} holds float64 numbers while JAX is set to 32 bits. Put "
             'jax.config.update("jax_enable_x64", True) before loading it.'
         )
     try:
         structure = Network(Topology.from_dict(header["topology"]), init="zeros", dtype=header["dtype"])
     except (LDDNError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} holds a topology that cannot be used here: {error}") from error
-    count = len(jax.tree.leaves(structure))
-    groups = _groups(path, header) if header["format"] == FORMAT_OF_POSTERIORS else None
-    numbers = () if groups is None else _numbers(structure.parameter_count, len(groups.labels))
-    expected = [leaf.shape for leaf in jax.tree.leaves((structure, numbers))]
-    if [leaf.shape for leaf in leaves] != expected:
-        raise CheckpointError(f"{path} is damaged: its arrays do not fit its topology.")
-    arrays = [jax.numpy.asarray(leaf) for leaf in leaves]
-    net = jax.tree.unflatten(jax.tree.structure(structure), arrays[:count])
-    if groups is None:
-        return net
-    strengths, gamma, log_evidence, E_D, E_W, counts, root = jax.tree.unflatten(
-        jax.tree.structure(numbers), arrays[count:]
-    )
+    if header["format"] == FORMAT_OF_SCALED:
+        return Scaled(*_filled(path, leaves, (structure, _scalers(path, header, structure))))
+    if header["format"] == FORMAT:
+        return _filled(path, leaves, structure)
+    groups = _groups(path, header)
+    net, numbers = _filled(path, leaves, (structure, _numbers(structure.parameter_count, len(groups.labels))))
+    strengths, gamma, log_evidence, E_D, E_W, counts, root = numbers
     loss = SumSquaredError(**header["loss"])
     return Posterior(net, strengths, gamma, log_evidence, E_D, E_W, counts, root, loss, None, groups)
+
+
+def _filled(path: Path, leaves: list[np.ndarray], structure: Any) -> Any:
+    """A pytree of this structure and these shapes with the arrays of the file."""
+    if [leaf.shape for leaf in leaves] != [leaf.shape for leaf in jax.tree.leaves(structure)]:
+        raise CheckpointError(f"{path} is damaged: its arrays do not fit its topology.")
+    return jax.tree.unflatten(jax.tree.structure(structure), [jax.numpy.asarray(leaf) for leaf in leaves])
+
+
+def _scalers(path: Path, header: dict[str, Any], net: Network) -> dict[str, AbstractScaler]:
+    """Scalers of the kinds of those in the file, which fit the network."""
+    try:
+        return Scaled(net, {name: scaling.from_dict(scaler) for name, scaler in header["scaling"].items()}).scalers
+    except (LDDNError, KeyError, AttributeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged: its scalers cannot be read ({error}).") from error
 
 
 def _numbers(parameters: int, groups: int) -> tuple:

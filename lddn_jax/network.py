@@ -5,7 +5,7 @@ gradient is the same kind of object, so `gradient.LW["y", "hidden"]` is what it 
 `equinox.apply_updates` work on networks as they are.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import equinox as eqx
@@ -16,7 +16,7 @@ from jaxtyping import Array
 
 from lddn_jax import initializers, transfer
 from lddn_jax.errors import PrecisionError, ShapeError, TopologyError
-from lddn_jax.topology import Connection, Input, Topology
+from lddn_jax.topology import Topology
 
 
 class Network(eqx.Module):
@@ -183,101 +183,6 @@ class Network(eqx.Module):
                 f"{self.parameter_count} parameters, {jnp.dtype(self.dtype).name}",
             ]
         )
-
-
-def close_loop(net: Network, output: str, input: str) -> Network:
-    """Feeds a layer's output back in place of an input: every `IW[to, input]` becomes `LW[to, output]`.
-
-    A closed loop is another topology, not a mode; the weights are the same arrays.
-
-    Args:
-        net: A network in which `input` stands for measured values of `output`.
-        output: The layer to feed back.
-        input: The input it replaces.
-
-    Raises:
-        TopologyError: If sizes differ, the names are unknown, a connection would stand twice, or the loop would
-            have no delay.
-
-    Example:
-        >>> from lddn_jax.topology import *
-        >>> narx = Topology([Input("y_measured", 1)], [Layer("y", 1)],
-        ...                 [Connection("y_measured", to="y", delays=(1, 2))], ["y"])
-        >>> closed = close_loop(Network(narx, init="zeros"), output="y", input="y_measured")
-        >>> str(closed.topology.connections[0])
-        'y -> y delay 1, 2'
-    """
-    topology = net.topology
-    layer, names = topology.layer(output), sorted(topology.input_names)
-    if input not in names:
-        raise TopologyError(f"close_loop: there is no input {input!r}; the inputs are {names}.")
-    if topology.sizes[input] != layer.size:
-        raise TopologyError(
-            f"close_loop: output {output!r} has {layer.size} elements and input {input!r} has "
-            f"{topology.sizes[input]}; a loop joins signals of one size."
-        )
-    twice = [c.to for c in topology.connections if c.source == input and (c.to, output) in topology.delays]
-    if twice:
-        raise TopologyError(
-            f"close_loop: {output!r} feeds {twice[0]!r} already, and {input!r} -> {twice[0]!r} would become a second "
-            f"connection of that pair. Take {output!r} -> {twice[0]!r} out of the topology first."
-        )
-    closed = Topology(
-        [i for i in topology.inputs if i.name != input],
-        topology.layers,
-        [Connection(output, c.to, c.delays) if c.source == input else c for c in topology.connections],
-        topology.outputs,
-    )
-    moved = {(to, output): w for (to, source), w in net.IW.items() if source == input}
-    kept = {pair: w for pair, w in net.IW.items() if pair[1] != input}
-    return assemble(closed, IW=kept, LW=net.LW | moved, b=net.b)
-
-
-def open_loop(net: Network, output: str, input: str, to: str | Iterable[str] | None = None) -> Network:
-    """Cuts the connections that read a layer and lets a new input feed them: the way back of `close_loop`.
-
-    Args:
-        net: A network in which layer `output` feeds others, or itself.
-        output: The layer whose connections are cut.
-        input: Name of the new input.
-        to: Which of the connections are cut, by the layer or layers that they feed; None for all.
-
-    Raises:
-        TopologyError: If names are unknown or taken.
-
-    Example:
-        >>> from lddn_jax.topology import *
-        >>> closed = Topology([], [Layer("y", 1)], [Connection("y", to="y", delays=(1, 2))], ["y"])
-        >>> opened = open_loop(Network(closed, init="zeros"), output="y", input="y_measured")
-        >>> str(opened.topology.connections[0])
-        'y_measured -> y delay 1, 2'
-    """
-    topology = net.topology
-    layer = topology.layer(output)
-    fed = [c.to for c in topology.connections if c.source == output]
-    if input in topology.sizes:
-        raise TopologyError(
-            f"open_loop: the name {input!r} is taken; an input of that name exists, or a layer. Choose another, "
-            f"for example {input + '_measured'!r}."
-        )
-    cut = fed if to is None else [to] if isinstance(to, str) else list(to)
-    if not cut or any(name not in fed for name in cut):
-        raise TopologyError(
-            f"open_loop: layer {output!r} feeds {fed}, and {cut} were to be cut; name some of those it feeds."
-        )
-
-    def is_cut(pair):
-        return pair[1] == output and pair[0] in cut
-
-    opened = Topology(
-        [*topology.inputs, Input(input, layer.size)],
-        topology.layers,
-        [Connection(input, c.to, c.delays) if is_cut((c.to, c.source)) else c for c in topology.connections],
-        topology.outputs,
-    )
-    moved = {(pair[0], input): w for pair, w in net.LW.items() if is_cut(pair)}
-    kept = {pair: w for pair, w in net.LW.items() if not is_cut(pair)}
-    return assemble(opened, IW=net.IW | moved, LW=kept, b=net.b)
 
 
 def assemble(

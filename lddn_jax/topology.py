@@ -7,110 +7,19 @@ delay line (De Jesús & Hagan, IEEE Transactions on Neural Networks 18(1), 2007,
     a^m(t) = f^m(n^m(t))
 
 A declaration is data: frozen, hashable, equal by value whatever the order it was written in, and
-checked in full when it is made, so that nothing later has to ask whether it makes sense.
+checked in full when it is made, so that nothing later has to ask whether it makes sense. Editing one gives another.
 """
 
-import difflib
 import functools
-import operator
-import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from graphlib import CycleError, TopologicalSorter
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from lddn_jax.declaration import Connection, Input, Layer, check_keys, items, unknown
 from lddn_jax.errors import TopologyError
+from lddn_jax.validation import TopologyWarning, check, warn_of_idle_parts
 
-
-class TopologyWarning(UserWarning):
-    """A declaration that runs, but with a part that can have no effect."""
-
-
-@dataclass(frozen=True)
-class Input:
-    """An external signal `p` of `size` elements.
-
-    Args:
-        name: Unique among all inputs and layers.
-        size: Number of elements, at least 1.
-    """
-
-    name: str
-    size: int
-
-    def __post_init__(self):
-        _check_name("input", self.name)
-        object.__setattr__(self, "size", _whole(self.size, f"the size of input {self.name!r}", least=1))
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A layer `a = f(n)` of `size` neurons.
-
-    Args:
-        name: Unique among all inputs and layers.
-        size: Number of neurons, at least 1.
-        transfer: Name of its transfer function; see `lddn_jax.transfer`.
-        bias: Whether the layer has a bias `b`.
-    """
-
-    name: str
-    size: int
-    transfer: str = "tanh"
-    bias: bool = True
-
-    def __post_init__(self):
-        _check_name("layer", self.name)
-        object.__setattr__(self, "size", _whole(self.size, f"the size of layer {self.name!r}", least=1))
-        if not isinstance(self.transfer, str):
-            raise TopologyError(
-                f"the transfer function of layer {self.name!r} is {self.transfer!r}, but a topology is data "
-                "and names it. Register the function with lddn.transfer.register(name, function) and write "
-                f"Layer({self.name!r}, {self.size}, transfer=name)."
-            )
-        if not isinstance(self.bias, bool):
-            raise TopologyError(f"layer {self.name!r}: bias is {self.bias!r}; write bias=True or bias=False.")
-
-
-@dataclass(frozen=True)
-class Connection:
-    """Weights from `source` (an input or a layer) into layer `to`, one matrix for each delay.
-
-    Args:
-        source: Name of the input or layer that is read.
-        to: Name of the layer that is fed.
-        delays: Delays of the tapped delay line in samples, ascending, without repetition. `(0,)` is a
-            plain connection within one time step.
-    """
-
-    source: str
-    to: str
-    delays: tuple[int, ...] = (0,)
-
-    def __post_init__(self):
-        label = f"connection {self.source!r} -> {self.to!r}"
-        _check_name("source of a connection", self.source)
-        _check_name("target of a connection", self.to)
-        if isinstance(self.delays, str) or not isinstance(self.delays, Iterable):
-            example = f"({self.delays},)" if isinstance(self.delays, int) else "(0,) or delays=(1, 2)"
-            raise TopologyError(
-                f"{label}: delays={self.delays!r}, but they are a tuple of whole numbers. Write delays={example}."
-            )
-        delays = tuple(_whole(d, f"a delay of {label}", least=0) for d in self.delays)
-        if not delays:
-            raise TopologyError(
-                f"{label} has an empty delay list, so it would carry nothing. "
-                "Write delays=(0,) for a plain connection, or leave the connection out."
-            )
-        if list(delays) != sorted(set(delays)):
-            raise TopologyError(
-                f"{label}: delays {delays} must ascend without repetition, because weights follow their "
-                f"order. Write delays={tuple(sorted(set(delays)))}."
-            )
-        object.__setattr__(self, "delays", delays)
-
-    def __str__(self):
-        return f"{self.source} -> {self.to} delay {', '.join(map(str, self.delays))}"
+__all__ = ["Connection", "Input", "Layer", "Topology", "TopologyError", "TopologyWarning"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,12 +77,10 @@ class Topology:
             ("connections", connections, Connection),
             ("outputs", outputs, str),
         ):
-            object.__setattr__(self, field, _items(field, given, kind))
-        self._check_names()
-        self._check_connections()
-        self._check_outputs()
-        self._check_zero_delay_loops()
-        self._warn_of_idle_parts()
+            object.__setattr__(self, field, items(field, given, kind))
+        declared = self.inputs, self.layers, self.connections, self.outputs
+        check(*declared)
+        warn_of_idle_parts(*declared, stacklevel=2)
 
     def __eq__(self, other):
         return isinstance(other, Topology) and self._canonical == other._canonical
@@ -222,7 +129,105 @@ class Topology:
         for layer in self.layers:
             if layer.name == name:
                 return layer
-        raise TopologyError(_unknown("layer", name, [layer.name for layer in self.layers]))
+        raise TopologyError(unknown("layer", name, [layer.name for layer in self.layers]))
+
+    def with_connection(self, source: str, to: str, delays: tuple[int, ...] = (0,)) -> "Topology":
+        """Returns a topology with one more connection.
+
+        Args:
+            source: Name of the input or layer that is read.
+            to: Name of the layer that is fed.
+            delays: Delays of the new connection, ascending.
+
+        Raises:
+            TopologyError: If the pair is connected already (`with_delays` changes its delays), or the result is no
+                network.
+
+        Example:
+            >>> fir = Topology([Input("u", 1)], [Layer("y", 1)], [Connection("u", "y")], ["y"])
+            >>> print(fir.with_connection("y", to="y", delays=(1, 2)).connections[-1])
+            y -> y delay 1, 2
+        """
+        if (to, source) in self.delays:
+            raise TopologyError(
+                f"with_connection: {source!r} feeds {to!r} already, by delays {self.delays[to, source]}. Write "
+                f"topology.with_delays({source!r}, {to!r}, ...) with all delays that it should have."
+            )
+        return replace(self, connections=(*self.connections, Connection(source, to, delays)))
+
+    def without_connection(self, source: str, to: str) -> "Topology":
+        """Returns a topology without a connection; the arguments are those of `with_connection`.
+
+        Raises:
+            TopologyError: If there is no such connection.
+        """
+        self._check_connected("without_connection", source, to)
+        return replace(self, connections=[c for c in self.connections if (c.to, c.source) != (to, source)])
+
+    def with_delays(self, source: str, to: str, delays: tuple[int, ...]) -> "Topology":
+        """Returns a topology in which a connection has other delays; the arguments are those of `with_connection`.
+
+        Raises:
+            TopologyError: If there is no such connection, or the result is no network.
+
+        Example:
+            >>> fir = Topology([Input("u", 1)], [Layer("y", 1)], [Connection("u", "y")], ["y"])
+            >>> print(fir.with_delays("u", "y", (0, 1, 2)).connections[0])
+            u -> y delay 0, 1, 2
+        """
+        self._check_connected("with_delays", source, to)
+        new = Connection(source, to, delays)
+        return replace(self, connections=[new if (c.to, c.source) == (to, source) else c for c in self.connections])
+
+    def with_layer(self, layer: Layer, connections: Iterable[Connection] = ()) -> "Topology":
+        """Returns a topology with a layer and, in the same stroke, the connections that join it to the others.
+
+        A layer of the same name is replaced, and keeps its connections: that is how a size, a transfer function or a
+        bias is changed.
+
+        Args:
+            layer: The new layer.
+            connections: More connections; without any, a new layer would be idle.
+
+        Raises:
+            TopologyError: If the name is that of an input, or the result is no network.
+
+        Example:
+            >>> fir = Topology([Input("u", 1)], [Layer("y", 1)], [Connection("u", "y")], ["y"])
+            >>> fir.with_layer(Layer("y", 1, "linear")).layer("y").transfer
+            'linear'
+            >>> deeper = fir.with_layer(Layer("h", 3), [Connection("u", "h"), Connection("h", "y", (1,))])
+            >>> print(*deeper.connections, sep="; ")
+            u -> y delay 0; u -> h delay 0; h -> y delay 1
+        """
+        names = [known.name for known in self.layers]
+        layers = [layer if known.name == layer.name else known for known in self.layers]
+        layers += [] if layer.name in names else [layer]
+        return replace(self, layers=layers, connections=(*self.connections, *connections))
+
+    def without_layer(self, name: str) -> "Topology":
+        """Returns a topology without a layer, without the connections that it feeds or is fed by, and not as output.
+
+        Raises:
+            TopologyError: If there is no such layer, or it is the only output.
+        """
+        self.layer(name)
+        if self.outputs == (name,):
+            raise TopologyError(
+                f"without_layer: {name!r} is the only output, so nothing of the network could be read any more. "
+                "Declare another output first: dataclasses.replace(topology, outputs=[...])."
+            )
+        return replace(
+            self,
+            layers=[layer for layer in self.layers if layer.name != name],
+            connections=[c for c in self.connections if name not in (c.source, c.to)],
+            outputs=[output for output in self.outputs if output != name],
+        )
+
+    def _check_connected(self, verb: str, source: str, to: str):
+        if (to, source) not in self.delays:
+            connected = "; ".join(f"{c.source!r} -> {c.to!r}" for c in self.connections) or "none"
+            raise TopologyError(f"{verb}: there is no connection {source!r} -> {to!r}; there are {connected}.")
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the declaration as plain lists and dicts, ready for `json.dump`."""
@@ -254,7 +259,7 @@ class Topology:
         parts = {"inputs": Input, "layers": Layer, "connections": Connection}
         if not isinstance(declaration, Mapping):
             raise TopologyError(f"a topology is written as a dict with {[*parts, 'outputs']}, not {declaration!r}.")
-        _check_keys("a topology", declaration, required=[*parts, "outputs"], known=[*parts, "outputs"])
+        check_keys("a topology", declaration, required=[*parts, "outputs"], known=[*parts, "outputs"])
         built: dict[str, list] = {}
         for field, kind in parts.items():
             known = list(kind.__dataclass_fields__)
@@ -265,7 +270,7 @@ class Topology:
             for k, entry in enumerate(declaration[field]):
                 if not isinstance(entry, Mapping):
                     raise TopologyError(f"{field}[{k}] is {entry!r}; needed is a dict with keys {known}.")
-                _check_keys(f"{field}[{k}]", entry, required=required, known=known)
+                check_keys(f"{field}[{k}]", entry, required=required, known=known)
                 built[field].append(kind(**entry))
         return cls(**built, outputs=declaration["outputs"])
 
@@ -281,151 +286,6 @@ class Topology:
             label = "" if c.delays == (0,) else f'|"{", ".join(f"z⁻{_superscript(d)}" for d in c.delays)}"|'
             lines.append(f"    {node[c.source]} -->{label} {node[c.to]}")
         return "\n".join(lines)
-
-    def _check_names(self):
-        if not self.layers:
-            raise TopologyError("a network needs at least one layer, such as Layer('y', 1, transfer='linear').")
-        seen: set[str] = set()
-        for node in (*self.inputs, *self.layers):
-            if node.name in seen:
-                raise TopologyError(
-                    f"the name {node.name!r} is repeated; connections refer to inputs and layers by name, so each "
-                    f"needs its own. Rename one, for example to {node.name + '_2'!r}."
-                )
-            seen.add(node.name)
-
-    def _check_connections(self):
-        layers = [layer.name for layer in self.layers]
-        pairs: set[tuple[str, str]] = set()
-        for c in self.connections:
-            if c.source not in self.sizes:
-                raise TopologyError(f"{c}: {_unknown('source', c.source, list(self.sizes))}")
-            if c.to in self.input_names:
-                raise TopologyError(
-                    f"{c}: {c.to!r} is an input, and nothing feeds an input. Connect {c.source!r} to a layer, or "
-                    f"declare Layer({c.to!r}, {self.sizes[c.to]}) in place of the input."
-                )
-            if c.to not in layers:
-                raise TopologyError(f"{c}: {_unknown('target layer', c.to, layers)}")
-            if (c.to, c.source) in pairs:
-                merged = sorted({d for e in self.connections if (e.to, e.source) == (c.to, c.source) for d in e.delays})
-                raise TopologyError(
-                    f"there is a second connection {c.source!r} -> {c.to!r}; a pair has one connection with all its "
-                    f"delays. Write Connection({c.source!r}, to={c.to!r}, delays={tuple(merged)})."
-                )
-            pairs.add((c.to, c.source))
-
-    def _check_outputs(self):
-        layers = [layer.name for layer in self.layers]
-        if not self.outputs:
-            raise TopologyError(
-                "the network has no outputs, so it could not be trained or read. "
-                f"Write outputs=[{layers[-1]!r}] or name another layer."
-            )
-        for name in self.outputs:
-            if name in self.input_names:
-                raise TopologyError(f"output {name!r} is an input; outputs are layers: one of {layers}.")
-            if name not in layers:
-                raise TopologyError(_unknown("output layer", name, layers))
-        if len(set(self.outputs)) != len(self.outputs):
-            raise TopologyError(f"outputs {list(self.outputs)} repeat a name; list each layer once.")
-
-    def _check_zero_delay_loops(self):
-        graph: dict[str, list[str]] = {layer.name: [] for layer in sorted(self.layers, key=lambda x: x.name)}
-        for (to, source), delays in self.delays.items():
-            if delays[0] == 0 and source not in self.input_names:
-                graph[to].append(source)
-        try:
-            TopologicalSorter(graph).prepare()
-        except CycleError as error:
-            cycle = error.args[1][:-1]
-            start = cycle.index(min(cycle))
-            cycle = [*cycle[start:], *cycle[:start], cycle[start]]
-            source, to = cycle[-2], cycle[-1]
-            raise TopologyError(
-                f"the zero-delay loop {' -> '.join(cycle)} has no first layer to compute: each one waits for another "
-                "within the same time step. Give one connection of the loop positive delays only, for example "
-                f"Connection({source!r}, to={to!r}, delays=(1,))."
-            ) from None
-
-    def _warn_of_idle_parts(self):
-        forward: dict[str, set[str]] = {name: set() for name in self.sizes}
-        backward: dict[str, set[str]] = {name: set() for name in self.sizes}
-        for c in self.connections:
-            forward[c.source].add(c.to)
-            backward[c.to].add(c.source)
-        useful = _reach(backward, self.outputs)
-        for name in self.sizes:
-            if name not in useful:
-                kind = "input" if name in self.input_names else "layer"
-                warnings.warn(
-                    f"{kind} {name!r} reaches no output, so it has no effect and its gradient is zero. "
-                    f"Connect it towards {list(self.outputs)}, or leave it out.",
-                    TopologyWarning,
-                    stacklevel=3,
-                )
-        if self.inputs:
-            driven = _reach(forward, self.input_names)
-            for layer in self.layers:
-                if layer.name not in driven:
-                    warnings.warn(
-                        f"layer {layer.name!r} is reached by no input, so nothing from outside can change it. Connect "
-                        "an input or a driven layer to it, or leave it out.",
-                        TopologyWarning,
-                        stacklevel=3,
-                    )
-
-
-def _items(field: str, given: Any, kind: type) -> tuple:
-    noun = "layer names" if kind is str else f"{kind.__name__} objects"
-    if isinstance(given, (str, kind)) or not isinstance(given, Iterable):
-        raise TopologyError(f"{field}={given!r} must be a list of {noun}: write {field}=[{given!r}].")
-    items = tuple(given)
-    for item in items:
-        if not isinstance(item, kind):
-            raise TopologyError(f"{field} holds {item!r}, but needs {noun}.")
-    return items
-
-
-def _check_name(what: str, name: Any):
-    if not isinstance(name, str) or not name.strip():
-        raise TopologyError(f"the name of a {what} is {name!r}; it must be a non-empty string such as 'hidden'.")
-
-
-def _whole(value: Any, what: str, least: int) -> int:
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        number = operator.index(value)
-    except TypeError:
-        raise TopologyError(f"{what} is {value!r}; it must be a whole number, at least {least}.") from None
-    if number < least:
-        raise TopologyError(f"{what} is {number}; it must be at least {least}.")
-    return number
-
-
-def _unknown(what: str, name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"Did you mean {close[0]!r}?" if close else "Declare it first, or use one of these."
-    return f"there is no {what} {name!r}; known are {known}. {hint}"
-
-
-def _check_keys(what: str, entry: Mapping, required: list[str], known: list[str]):
-    for key in entry:
-        if key not in known:
-            raise TopologyError(f"{what}: {_unknown('key', str(key), known)}")
-    for key in required:
-        if key not in entry:
-            raise TopologyError(f"{what} lacks the key {key!r}; it has {list(entry)} and needs {required}.")
-
-
-def _reach(edges: Mapping[str, set[str]], start: Iterable[str]) -> set[str]:
-    seen, waiting = set(start), list(start)
-    while waiting:
-        for following in edges[waiting.pop()] - seen:
-            seen.add(following)
-            waiting.append(following)
-    return seen
 
 
 def _label(name: str) -> str:

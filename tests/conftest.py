@@ -18,11 +18,12 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 # Checks the annotations of the package while it runs; this must stand before the first import of the package. A
-# declaration is left out: `topology.py` checks itself whatever it is given, and says more about it than a type checker.
+# declaration is left out: it checks itself whatever it is given, and says more about it than a type checker.
+UNCHECKED = ("lddn_jax.declaration", "lddn_jax.topology")
 PACKAGE = Path(__file__).parents[1] / "lddn_jax"
 MODULES = [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in PACKAGE.rglob("*.py")]
 jaxtyping.install_import_hook(
-    sorted(name for name in MODULES if name != "lddn_jax.topology" and not name.endswith("__init__")),
+    sorted(name for name in MODULES if name not in UNCHECKED and not name.endswith("__init__")),
     "beartype.beartype",
 )
 

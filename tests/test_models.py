@@ -1,39 +1,234 @@
-"""Ready-made topologies have the structure their names promise."""
+"""Ready-made topologies have the structure their names promise, run, and have right gradients."""
 
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
+from networks import declare
 
 import lddn_jax as lddn
+from lddn_jax import models
+
+IN, OUT = {"u": 2}, {"y": 1}
 
 
-def test_narx_is_the_textbooks():
-    topology = lddn.models.narx({"u": 2}, {"y": 1}, hidden=7, input_delays=(0, 1), feedback_delays=(1, 3))
-    assert topology == lddn.Topology(
-        [lddn.Input("u", 2), lddn.Input("measured_y", 1)],
-        [lddn.Layer("hidden", 7, "tanh"), lddn.Layer("y", 1, "linear")],
-        [
-            lddn.Connection("u", "hidden", (0, 1)),
-            lddn.Connection("measured_y", "hidden", (1, 3)),
-            lddn.Connection("hidden", "y"),
-        ],
-        ["y"],
+@dataclass(frozen=True)
+class Model:
+    """A model as MATLAB makes it by default, and a small one whose gradients are compared.
+
+    Attributes:
+        built: With all defaults.
+        expected: The same, written out in the notation of `networks.declare`.
+        small: Few neurons, several layers and outputs where the model has them.
+        loops: Whether it recurs.
+    """
+
+    built: lddn.Topology
+    expected: tuple[str, str, str, str]
+    small: lddn.Topology
+    loops: bool = False
+
+
+TWO = {"y": 2, "z": 1}
+MODELS = {
+    "narx": Model(  # narxnet(1:2, 1:2, 10)
+        models.narx(IN, OUT),
+        ("u:2 measured_y:1", "hidden:10:tanh y:1:linear", "u>hidden@1,2 measured_y>hidden@1,2 hidden>y", "y"),
+        models.narx({"u": 1, "v": 2}, TWO, hidden=(3, 2), input_delays=(0, 2), linear_path=True),
+    ),
+    "nar": Model(  # narnet(1:2, 10)
+        models.nar(OUT),
+        ("measured_y:1", "hidden:10:tanh y:1:linear", "measured_y>hidden@1,2 hidden>y", "y"),
+        models.nar(TWO, hidden=2, feedback_delays=(1, 3), transfer="logistic", linear_path=True),
+    ),
+    "time_delay": Model(  # timedelaynet(1:2, 10)
+        models.time_delay(IN, OUT),
+        ("u:2", "hidden:10:tanh y:1:linear", "u>hidden@1,2 hidden>y", "y"),
+        models.time_delay({"u": 1, "v": 2}, TWO, hidden=(3, 2), delays=(0, 3)),
+    ),
+    "distributed_delay": Model(  # distdelaynet({1:2, 1:2}, 10)
+        models.distributed_delay(IN, OUT),
+        ("u:2", "hidden:10:tanh y:1:linear", "u>hidden@1,2 hidden>y@1,2", "y"),
+        models.distributed_delay({"u": 1, "v": 2}, TWO, hidden=(3, 2), delays=((0, 1), (1,), (0, 3))),
+    ),
+    "elman": Model(  # elmannet(1:2, 10)
+        models.elman(IN, OUT),
+        ("u:2", "hidden:10:tanh y:1:linear", "u>hidden hidden>hidden@1,2 hidden>y", "y"),
+        models.elman({"u": 1, "v": 2}, TWO, hidden=3, delays=(1,)),
+        loops=True,
+    ),
+    "jordan": Model(
+        models.jordan(IN, OUT),
+        ("u:2", "hidden:10:tanh y:1:linear", "u>hidden y>hidden@1 hidden>y", "y"),
+        models.jordan({"u": 1, "v": 2}, TWO, hidden=(3, 2), input_delays=(0, 1), feedback_delays=(1, 3)),
+        loops=True,
+    ),
+    "layer_recurrent": Model(  # layrecnet(1:2, 10)
+        models.layer_recurrent(IN, OUT),
+        ("u:2", "hidden:10:tanh y:1:linear", "u>hidden hidden>hidden@1,2 hidden>y", "y"),
+        models.layer_recurrent({"u": 1, "v": 2}, TWO, hidden=(3, 2), delays=(1, 3), input_delays=(0, 2)),
+        loops=True,
+    ),
+    "feedforward": Model(  # feedforwardnet(10)
+        models.feedforward(IN, OUT),
+        ("u:2", "hidden:10:tanh y:1:linear", "u>hidden hidden>y", "y"),
+        models.feedforward({"u": 1, "v": 2}, TWO, hidden=(3, 2)),
+    ),
+    "cascade_forward": Model(  # cascadeforwardnet(10)
+        models.cascade_forward(IN, OUT),
+        ("u:2", "hidden:10:tanh y:1:linear", "u>hidden u>y hidden>y", "y"),
+        models.cascade_forward({"u": 1, "v": 2}, TWO, hidden=(3, 2)),
+    ),
+    "fir": Model(  # linearlayer(0)
+        models.fir(IN, OUT),
+        ("u:2", "y:1:linear", "u>y", "y"),
+        models.fir({"u": 1, "v": 2}, TWO, delays=(0, 1, 4)),
+    ),
+    "linear_state_space": Model(  # ss(A, B, C, 0) of two states
+        models.linear_state_space(IN, OUT),
+        ("u:2", "state:2:linear! y:1:linear!", "u>state@1 state>state@1 state>y", "y"),
+        models.linear_state_space({"u": 1, "v": 2}, TWO, states=3, feedthrough=True),
+        loops=True,
+    ),
+}
+
+
+@pytest.fixture(params=MODELS.values(), ids=MODELS)
+def model(request):
+    return request.param
+
+
+def random_data(topology, steps=7):
+    """Two sequences with random inputs, targets and delay states."""
+    key = jax.random.key(5)
+
+    def draw(name, *shape):
+        return jax.random.normal(jax.random.fold_in(key, sum(map(ord, name))), (2, *shape))
+
+    state = {name: draw(f"state of {name}", *held.shape) for name, held in lddn.zero_state(topology).items()}
+    return lddn.Sequences(
+        {i.name: draw(i.name, steps, i.size) for i in topology.inputs},
+        {name: draw(f"target {name}", steps, topology.sizes[name]) for name in topology.outputs},
+        state,
     )
-    assert all(block.chunk is None for block in lddn.plan(topology).blocks)  # open loop: nothing recurs
+
+
+def test_the_default_is_that_of_matlab(model):
+    assert model.built == declare(*model.expected)
+
+
+def test_it_runs_and_recurs_only_if_it_should(model):
+    net, data = lddn.Network(model.small, key=jax.random.key(0)), random_data(model.small)
+    outputs = lddn.predict(net, data.inputs, data.state)
+    assert {name: a.shape for name, a in outputs.items()} == {name: (2, 7, n) for name, n in TWO.items()}
+    assert lddn.plan(model.small).loops == model.loops
+
+
+def test_its_gradient_is_right(model):
+    net, data = lddn.Network(model.small, key=jax.random.key(0)), random_data(model.small)
+    loss = lddn.losses.SumSquaredError()
+    value, gradient = lddn.value_and_grad(loss, net, data, lddn.BPTT())
+    expected_value, expected = lddn.value_and_grad(loss, net, data, lddn.Autodiff())
+    np.testing.assert_allclose(value, expected_value, rtol=1e-13)
+    jax.tree.map(lambda g, e: np.testing.assert_allclose(g, e, rtol=0, atol=1e-11), gradient, expected)
+    assert all(np.abs(block).max() > 1e-6 for block in jax.tree.leaves(gradient))  # nothing is idle
+
+
+@pytest.mark.parametrize("inputs", [{"u": 1}, {"u": 2, "v": 1}], ids=["one input", "two inputs"])
+@pytest.mark.parametrize("hidden", [4, (3, 2)], ids=["one layer", "two layers"])
+def test_a_jordan_network_is_a_closed_narx_network(inputs, hidden):
+    delays = {"hidden": hidden, "input_delays": (0, 1), "feedback_delays": (1, 3)}
+    opened = lddn.Network(models.narx(inputs, OUT, **delays), key=jax.random.key(1))
+    closed = lddn.close_loop(opened, output="y", input="measured_y")
+    topology = models.jordan(inputs, OUT, **delays)
+    assert closed.topology == topology
+    data = random_data(topology)
+    net = lddn.Network(topology, key=jax.random.key(2)).with_weights(IW=closed.IW, LW=closed.LW, b=closed.b)
+    found = lddn.predict(net, data.inputs, data.state)
+    np.testing.assert_array_equal(found["y"], lddn.predict(closed, data.inputs, data.state)["y"])
+
+
+def test_a_fir_network_convolves():
+    h = np.array([0.5, 0.0, -2.0, 1.0])  # of the delays 0 to 3
+    u = np.random.default_rng(0).standard_normal(50)
+    net = lddn.Network(models.fir({"u": 1}, {"y": 1}, delays=(0, 2, 3)), init="zeros")
+    net = net.with_weights(IW={("y", "u"): h[[0, 2, 3], None, None]}, b={"y": [0.25]})
+    y = lddn.predict(net, jnp.asarray(u[:, None]))["y"][:, 0]
+    np.testing.assert_allclose(y, np.convolve(u, h)[:50] + 0.25, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("feedthrough", [False, True], ids=["D = 0", "with D"])
+def test_a_linear_state_space_is_its_recursion(feedthrough):
+    draw = np.random.default_rng(1).standard_normal
+    A, B, C, D = 0.4 * draw((3, 3)), draw((3, 2)), draw((1, 3)), feedthrough * draw((1, 2))
+    topology = models.linear_state_space({"u": 2}, {"y": 1}, states=3, feedthrough=feedthrough)
+    net = lddn.Network(topology, init="zeros").with_weights(
+        IW={("state", "u"): B[None]} | ({("y", "u"): D[None]} if feedthrough else {}),
+        LW={("state", "state"): A[None], ("y", "state"): C[None]},
+    )
+    u, before, x = draw((40, 2)), draw((1, 2)), draw(3)
+    state = {"u": jnp.asarray(before), "state": jnp.asarray(x[None])}
+    expected = []
+    for last, now in zip(np.concatenate((before, u[:-1])), u, strict=True):
+        x = A @ x + B @ last
+        expected.append(C @ x + D @ now)
+    np.testing.assert_allclose(lddn.predict(net, jnp.asarray(u), state)["y"], expected, rtol=0, atol=1e-12)
+
+
+def test_adaline_is_the_linear_layer():
+    assert models.adaline(IN, OUT, delays=(0, 1)) == models.fir(IN, OUT, delays=(0, 1))
+
+
+def test_elman_is_a_recurrent_layer():
+    assert models.elman(IN, OUT, hidden=3) == models.layer_recurrent(IN, OUT, hidden=(3,))
+
+
+def test_nar_is_narx_without_inputs():
+    assert models.nar(OUT, hidden=4, linear_path=True) == models.narx({}, OUT, hidden=4, linear_path=True)
 
 
 def test_a_linear_path_reads_the_same_delays():
-    topology = lddn.models.narx({"u": 1}, {"y": 1, "z": 1}, linear_path=True)
-    for output in ("y", "z"):
-        for source in ("u", "measured_y", "measured_z"):
-            assert topology.delays[output, source] == topology.delays["hidden", source]
+    topology = models.narx({"u": 1}, {"y": 1, "z": 1}, linear_path=True)
+    sources = ("u", "measured_y", "measured_z")
+    expected = {(to, source): (1, 2) for to in ("hidden", "y", "z") for source in sources}
+    assert {pair: delays for pair, delays in topology.delays.items() if pair[1] in sources} == expected
 
 
 def test_its_loop_closes():
-    net = lddn.Network(lddn.models.narx({"u": 1}, {"y": 1}, linear_path=True), init="zeros")
+    net = lddn.Network(models.narx({"u": 1}, {"y": 1}, linear_path=True), init="zeros")
     closed = lddn.close_loop(net, output="y", input="measured_y")
     assert closed.topology.input_names == {"u"}
     assert lddn.plan(closed.topology).blocks[0].chunk == 1
 
 
-def test_a_feedback_delay_of_zero_is_refused():
-    with pytest.raises(lddn.TopologyError, match="positive delays"):
-        lddn.models.narx({"u": 1}, {"y": 1}, feedback_delays=(0, 1))
+REFUSED = {
+    "narx, a loop without delay": (
+        lambda: models.narx(IN, OUT, feedback_delays=(0, 1)),
+        r"narx: feedback_delays=\(0, 1\).*positive delays only: \(1,\)",
+    ),
+    "nar, a loop without delay": (lambda: models.nar(OUT, feedback_delays=(0,)), r"nar: feedback_delays=\(0,\)"),
+    "jordan, a loop without delay": (
+        lambda: models.jordan(IN, OUT, feedback_delays=(0, 2)),
+        r"jordan: feedback_delays=\(0, 2\).*only: \(2,\)",
+    ),
+    "elman, a loop without delay": (lambda: models.elman(IN, OUT, delays=(0, 1)), r"elman: delays=\(0, 1\)"),
+    "layer_recurrent, a loop without delay": (
+        lambda: models.layer_recurrent(IN, OUT, delays=(0,)),
+        r"layer_recurrent: delays=\(0,\)",
+    ),
+    "no hidden layer": (lambda: models.feedforward(IN, OUT, hidden=()), "no hidden layer.*models.fir"),
+    "too few delays": (
+        lambda: models.distributed_delay(IN, OUT, hidden=(3, 2)),
+        r"2 tuples of delays were given for 2 hidden layers.*\(\(1, 2\), \(1, 2\), \(1, 2\)\)",
+    ),
+    "an output called state": (lambda: models.linear_state_space(IN, {"state": 1}), "'state' is repeated"),
+    "an output called hidden": (lambda: models.time_delay(IN, {"hidden": 1}), "'hidden' is repeated"),
+}
+
+
+@pytest.mark.parametrize(("build", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_is_refused(build, message):
+    with pytest.raises(lddn.TopologyError, match=message):
+        build()

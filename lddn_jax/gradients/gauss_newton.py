@@ -191,7 +191,9 @@ def _sums(net, loss, inputs, targets, state, weights, steps, method, factor, tra
             J, e = [], []
             for name in outputs:
                 weight = piece(root[name], begin, length)
-                J.append(_scaled(-weight[..., None], spread(columns.all(name, derivatives[name]), sequence["of"][0, 0])))
+                J.append(
+                    _scaled(-weight[..., None], spread(columns.all(name, derivatives[name]), sequence["of"][0, 0]))
+                )
                 e.append(_scaled(weight, piece(filled[name], begin, length) - signals[name]))
             return added(total, jnp.concatenate(J, axis=1).reshape(-1, count), jnp.concatenate(e, axis=1).ravel())
 

@@ -5,6 +5,7 @@ from typing import Any
 from lddn_jax.errors import LDDNError
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # Okabe & Ito: told apart by color-blind readers
+NEEDED = "figures need matplotlib: pip install 'lddn_jax[plot]'."
 
 
 def colors():
@@ -18,10 +19,10 @@ def axes_or_new(ax: Any) -> Any:
     return new_axes(1) if ax is None else ax
 
 
-def new_axes(count: int) -> Any:
-    """New axes side by side; an array of them if there are several."""
+def new_axes(count: int, inches: tuple[float, float] = (9, 3.5)) -> Any:
+    """New axes side by side, in a figure of this size; an array of them if there are several."""
     try:
         import matplotlib.pyplot as plt
     except ImportError:
-        raise LDDNError("figures need matplotlib: pip install 'lddn_jax[plot]'.") from None
-    return plt.subplots(1, count, figsize=(9, 3.5), layout="constrained")[1]
+        raise LDDNError(NEEDED) from None
+    return plt.subplots(1, count, figsize=inches, layout="constrained")[1]

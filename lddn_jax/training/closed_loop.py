@@ -28,8 +28,9 @@ from lddn_jax.data.sequences import whole, windows
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.gradients.base import AbstractGradient
 from lddn_jax.losses import AbstractLoss, MeanSquaredError, counted, error_weights
-from lddn_jax.network import Network, close_loop, open_loop
+from lddn_jax.network import Network
 from lddn_jax.plan import plan
+from lddn_jax.rewiring import close_loop, open_loop
 from lddn_jax.signals import Signals, as_signals
 from lddn_jax.training.base import AbstractTrainer, rmse
 from lddn_jax.training.fit import Fitted, History, fit

@@ -28,7 +28,8 @@ from lddn_jax.gradients.base import AbstractGradient
 from lddn_jax.gradients.gauss_newton import GaussNewton, gauss_newton
 from lddn_jax.gradients.rtrl import RTRL
 from lddn_jax.losses import AbstractLeastSquares, SumSquaredError
-from lddn_jax.network import Network, close_loop, open_loop
+from lddn_jax.network import Network
+from lddn_jax.rewiring import close_loop, open_loop
 from lddn_jax.signals import Signals
 from lddn_jax.simulate import predict, prepare
 from lddn_jax.training.base import Problem

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import jax.numpy as jnp
-import numpy as np
 
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.delays import cut, state_sizes
 from lddn_jax.errors import LDDNError
-from lddn_jax.network import Network, assemble
+from lddn_jax.network import Network
+from lddn_jax.rewiring import carry_over
 from lddn_jax.simulate import predict
 from lddn_jax.topology import Connection, Topology
 from lddn_jax.training.groups import Tap
@@ -88,17 +88,7 @@ def prune(net: Network, posterior: Posterior, threshold: float = 0.1, *, data: S
     weak = {row.tap for row in relevance(posterior) if row.source is not None and row.determined < threshold}
     smaller = _without(topology, weak)
     kept = {(to, source, d) for (to, source), delays in smaller.delays.items() for d in delays}
-    weights = {}
-    for (to, source), delays in smaller.delays.items():
-        places = np.array([topology.delays[to, source].index(d) for d in delays], int)
-        weights[to, source] = (net.IW | net.LW)[to, source][places]
-    inputs = smaller.input_names
-    after = assemble(
-        smaller,
-        {pair: w for pair, w in weights.items() if pair[1] in inputs},
-        {pair: w for pair, w in weights.items() if pair[1] not in inputs},
-        {layer.name: net.b[layer.name] for layer in smaller.layers if layer.bias},
-    )
+    after = carry_over(net, smaller)
     removed = tuple((to, s, d) for to, s, d in posterior.groups.taps if s is not None and (to, s, d) not in kept)
     less = _fitting(smaller, data)
     old = predict(net, data.inputs, data.state, steps=None if topology.inputs else data.steps)

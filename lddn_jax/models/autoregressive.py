@@ -1,22 +1,22 @@
-"""Ready-made topologies."""
+"""Networks that predict a signal from its own measured past: NARX and NAR."""
 
 from collections.abc import Mapping, Sequence
 
-from lddn_jax.errors import TopologyError
-from lddn_jax.topology import Connection, Input, Layer, Topology
+from lddn_jax.models.parts import Hidden, check_feedback, hidden_layers, in_series, input_list, output_layers
+from lddn_jax.topology import Connection, Topology
 
 
 def narx(
     inputs: Mapping[str, int],
     outputs: Mapping[str, int],
     *,
-    hidden: int = 10,
+    hidden: Hidden = 10,
     input_delays: Sequence[int] = (1, 2),
     feedback_delays: Sequence[int] = (1, 2),
     transfer: str = "tanh",
     linear_path: bool = False,
 ) -> Topology:
-    """A nonlinear autoregressive network with exogenous inputs, its loop open (MATLAB's `narxnet`).
+    """A nonlinear autoregressive network with exogenous inputs, its loop open (MATLAB's `narxnet(1:2, 1:2, 10)`).
 
         y(t) = LW tanh( Σ_d IW(d) u(t−d) + Σ_d IW'(d) y_measured(t−d) + b ) + b'
 
@@ -26,10 +26,10 @@ def narx(
     Args:
         inputs: Sizes of the exogenous inputs by name; may be empty (a NAR network).
         outputs: Sizes of the outputs by name.
-        hidden: Neurons of the hidden layer.
+        hidden: Neurons of the hidden layer, or of each of several in series.
         input_delays: Delays of every input, in samples.
         feedback_delays: Delays of every measured output; all positive, so that the loop can be closed.
-        transfer: Of the hidden layer.
+        transfer: Of the hidden layers.
         linear_path: Whether inputs and measured outputs also feed the outputs directly, by the same delays: a
             linear model with a neural network beside it, which extrapolates where the hidden layer saturates.
 
@@ -44,22 +44,57 @@ def narx(
     Leontaritis & Billings (1985), International Journal of Control 41(2); Hagan et al., *Neural Network Design*,
     2nd ed., ch. 27.
     """
-    if 0 in tuple(feedback_delays):
-        raise TopologyError(
-            f"narx: feedback_delays={tuple(feedback_delays)} hold a 0, so y(t) would be predicted from itself. "
-            f"Use positive delays only: {tuple(d for d in feedback_delays if d != 0) or (1,)}."
-        )
+    check_feedback("narx", "feedback_delays", feedback_delays)
     measured = {measured_name(name): size for name, size in outputs.items()}
     lines = dict.fromkeys(inputs, tuple(input_delays)) | dict.fromkeys(measured, tuple(feedback_delays))
+    layers = hidden_layers(hidden, transfer)
     return Topology(
-        [Input(name, size) for name, size in (dict(inputs) | measured).items()],
-        [Layer("hidden", hidden, transfer), *(Layer(name, size, "linear") for name, size in outputs.items())],
+        input_list(dict(inputs) | measured),
+        [*layers, *output_layers(outputs)],
         [
-            *(Connection(name, "hidden", delays) for name, delays in lines.items()),
-            *(Connection("hidden", name) for name in outputs),
+            *in_series(lines, layers, outputs),
             *(Connection(name, to, delays) for name, delays in lines.items() for to in outputs if linear_path),
         ],
         list(outputs),
+    )
+
+
+def nar(
+    outputs: Mapping[str, int],
+    *,
+    hidden: Hidden = 10,
+    feedback_delays: Sequence[int] = (1, 2),
+    transfer: str = "tanh",
+    linear_path: bool = False,
+) -> Topology:
+    """A nonlinear autoregressive network, its loop open (MATLAB's `narnet(1:2, 10)`): `narx` without inputs.
+
+        y(t) = LW tanh( Σ_d IW(d) y_measured(t−d) + b ) + b'
+
+    Args:
+        outputs: Sizes of the outputs by name; each comes with an input `measured_` of its name.
+        hidden: Neurons of the hidden layer, or of each of several in series.
+        feedback_delays: Delays of every measured output; all positive.
+        transfer: Of the hidden layers.
+        linear_path: Whether measured outputs also feed the outputs directly.
+
+    Raises:
+        TopologyError: If a feedback delay is 0, or names or sizes are invalid.
+
+    Example:
+        >>> print(*nar({"y": 1}).connections, sep="; ")
+        measured_y -> hidden delay 1, 2; hidden -> y delay 0
+
+    Leontaritis & Billings (1985), International Journal of Control 41(2).
+    """
+    check_feedback("nar", "feedback_delays", feedback_delays)
+    return narx(
+        {},
+        outputs,
+        hidden=hidden,
+        feedback_delays=feedback_delays,
+        transfer=transfer,
+        linear_path=linear_path,
     )
 
 

@@ -1,0 +1,27 @@
+"""Ready-made topologies: names and sizes of inputs and outputs in, a `Topology` out.
+
+Each is built of the same parts: hidden layers one after the other, named `hidden`, or `hidden_1`, `hidden_2` … if there
+are several, and a linear layer for each output. What differs is where the delays are and what is fed back.
+"""
+
+from lddn_jax.models.autoregressive import measured_name, nar, narx
+from lddn_jax.models.delayed import distributed_delay, time_delay
+from lddn_jax.models.linear import adaline, fir, linear_state_space
+from lddn_jax.models.recurrent import elman, jordan, layer_recurrent
+from lddn_jax.models.static import cascade_forward, feedforward
+
+__all__ = [
+    "adaline",
+    "cascade_forward",
+    "distributed_delay",
+    "elman",
+    "feedforward",
+    "fir",
+    "jordan",
+    "layer_recurrent",
+    "linear_state_space",
+    "measured_name",
+    "nar",
+    "narx",
+    "time_delay",
+]

@@ -1,0 +1,165 @@
+"""How the wires of a network's diagram run: at right angles, each signal on tracks of its own.
+
+In front of every column there is a channel of vertical tracks, one for each signal that turns there. A loop leaves its
+layer to the right, runs over the top (a self-loop just over its layer), and comes down in front of the layer that
+reads it. A tapped delay line stands where its connection enters a layer.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from lddn_jax.plots.arrangement import Columns, Node
+
+TRACK = 0.2  # between vertical tracks
+STEM = 0.3  # of an arrow, in front of a box
+LANE = 0.26  # between loops that run over the top
+
+
+@dataclass
+class Wire:
+    """A straight piece of a signal's way: whether it is part of a loop, and whether it ends in an arrow."""
+
+    source: str
+    start: tuple[float, float]
+    end: tuple[float, float]
+    back: bool = False
+    arrow: bool = False
+
+
+@dataclass
+class Taps:
+    """The box of a tapped delay line: its left end, the height of its center, its width and its text."""
+
+    left: float
+    y: float
+    width: float
+    label: str
+
+
+@dataclass
+class Routes:
+    """All wires, where signals branch, and all tapped delay lines; `right` and `top` are how far they reach."""
+
+    wires: list[Wire] = field(default_factory=list)
+    dots: list[tuple[float, float]] = field(default_factory=list)
+    taps: list[Taps] = field(default_factory=list)
+    right: float = 0.0
+    top: float = 0.0
+
+
+def route(arranged: Columns, label_of: Callable[[tuple[int, ...]], str], width_of: Callable[[str], float]) -> Routes:
+    """Sets the x of every box and finds all wires.
+
+    Args:
+        arranged: From `arrange`.
+        label_of: The text of a tapped delay line.
+        width_of: The width of a text.
+    """
+    lanes, routes = _lanes(arranged), Routes()
+    reached: dict[str, list[float]] = {source: [] for source in lanes}  # x where a loop turns into its lane
+    for c, column in enumerate(arranged.columns):
+        before = arranged.columns[c - 1] if c else []
+        tracks = _tracks(before, column, lanes)
+        first = routes.right + STEM
+        at = {source: first + TRACK * k for k, source in enumerate(tracks)}
+        labels = {p.delays: label_of(p.delays) for n in column for p in n.ports if p.delays and p.delays != (0,)}
+        widths = {delays: width_of(label) + 0.2 for delays, label in labels.items()}
+        left = first + TRACK * max(len(tracks) - 1, 0) + STEM + (max(widths.values()) + 0.22 if widths else 0.0)
+        left = left if c else 0.0
+        right = left + max((node.width for node in column), default=0.0)
+        for node in before:
+            if node.name in at:
+                _leave(routes, node, column, at[node.name], lanes.get(node.name) if node.boxed else None)
+        for source, ports in _arrivals(column).items():
+            routes.wires.append(Wire(source, (at[source], lanes[source]), (at[source], min(ports)), back=True))
+            routes.dots += [(at[source], y) for y in ports if y > min(ports)]
+            reached[source].append(at[source])
+        for node in before:
+            if node.boxed and node.name in lanes:
+                reached[node.name].append(at[node.name])
+        ends = {node.name: node.x + node.width / 2 for node in before}
+        for node in column:
+            node.x = (left + right) / 2 if node.kind == "layer" else right - node.width / 2
+            edge = node.x - node.width / 2
+            for k, port in enumerate(node.ports):
+                y = node.port_y(k)
+                begin = at[port.source] if port.source in at else ends[port.source]
+                routes.wires.append(Wire(port.source, (begin, y), (edge, y), port.back, node.kind != "pass"))
+                if port.delays in labels:
+                    width = widths[port.delays]
+                    routes.taps.append(Taps(edge - STEM - width, y, width, labels[port.delays]))
+        routes.right = right
+    for source, xs in reached.items():
+        routes.wires.append(Wire(source, (min(xs), lanes[source]), (max(xs), lanes[source]), back=True))
+        routes.dots += [(x, lanes[source]) for x in xs if min(xs) < x < max(xs)]
+    boxes = [node.y + node.height / 2 for column in arranged.columns for node in column]
+    routes.top = max([*boxes, *lanes.values()])
+    return routes
+
+
+def _lanes(arranged: Columns) -> dict[str, float]:
+    """The height at which each looping signal runs back: the shorter its way, the lower."""
+    nodes = [node for column in arranged.columns for node in column]
+    column_of = {node.name: node.column for node in nodes if node.boxed}
+    back: dict[str, list[str]] = {}
+    for node in nodes:
+        for port in node.ports:
+            if port.back:
+                back.setdefault(port.source, []).append(node.name)
+    far = [source for source, fed in back.items() if fed != [source]]
+    far.sort(key=lambda source: (column_of[source] - min(column_of[to] for to in back[source]), source))
+    top = max([node.y + node.height / 2 for node in nodes] + list(arranged.self_loops.values()))
+    over = {source: top + LANE * (k + 1) for k, source in enumerate(far)}
+    return {source: over.get(source, arranged.self_loops.get(source, 0.0)) for source in back}
+
+
+def _ends(node: Node, column: list[Node]) -> list[float]:
+    return [y for following in column for y in following.enters_at(node.name)]
+
+
+def _arrivals(column: list[Node]) -> dict[str, list[float]]:
+    """The heights at which each looping signal enters layers of a column."""
+    found: dict[str, list[float]] = {}
+    for node in column:
+        for k, port in enumerate(node.ports):
+            if port.back:
+                found.setdefault(port.source, []).append(node.port_y(k))
+    return found
+
+
+def _tracks(before: list[Node], column: list[Node], lanes: dict[str, float]) -> list[str]:
+    """Signals that turn in the channel in front of a column, from the left to the right.
+
+    Those that climb come first, the highest of them leftmost, then those that descend, the lowest of them leftmost,
+    then loops that come down, the one that goes furthest down leftmost: so ordered, those of one kind seldom cross.
+    """
+    up, down = [], []
+    for node in before:
+        ends = _ends(node, column)
+        turns = node.boxed and node.name in lanes
+        if turns or any(y != node.exit for y in ends):
+            climbs = turns or sum(ends) / len(ends) > node.exit
+            (up if climbs else down).append(node)
+    arrivals = _arrivals(column)
+    return [
+        *(node.name for node in sorted(up, key=lambda node: -node.exit)),
+        *(node.name for node in sorted(down, key=lambda node: node.exit)),
+        *sorted(arrivals, key=lambda source: min(arrivals[source])),
+    ]
+
+
+def _leave(routes: Routes, node: Node, column: list[Node], track: float, lane: float | None) -> None:
+    """Draws a signal from its box onto its track, and up or down the track."""
+    ends = _ends(node, column)
+    routes.wires.append(Wire(node.name, (node.x + node.width / 2, node.exit), (track, node.exit), back=not ends))
+    low, high = min([node.exit, *ends]), max([node.exit, *ends])
+    if low < high:
+        routes.wires.append(Wire(node.name, (track, low), (track, high)))
+    on_the_left = {node.exit}
+    if lane is not None:
+        routes.wires.append(Wire(node.name, (track, node.exit), (track, lane), back=True))
+        on_the_left.add(lane)
+        high = max(high, lane)
+    for y in on_the_left | set(ends):
+        if (y in on_the_left) + (y in ends) + (y < high) + (y > low) > 2:
+            routes.dots.append((track, y))
