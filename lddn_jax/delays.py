@@ -14,7 +14,7 @@ Inside a loop the line grows as the loop runs: `ShortLine` and `History` are two
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +27,7 @@ from lddn_jax.signals import Signals, by_name, check_last_axes
 from lddn_jax.topology import Connection, Topology, TopologyWarning
 
 DelayState = dict[str, Array]
+AnyArray = TypeVar("AnyArray", Array, np.ndarray)
 
 
 def state_sizes(topology: Topology) -> dict[str, tuple[int, int]]:
@@ -235,12 +236,29 @@ def held_at(t: int, longest: int) -> range:
     return range(t - longest, t)
 
 
-def cut(signal: Array, starts: Sequence[int], before: int, after: int) -> Array:
+def cut(signal: AnyArray, starts: Sequence[int], before: int, after: int) -> AnyArray:
     """Returns the `before` values up to each start and the `after` values from it on.
 
     From `(*batch, time, size)` to `(*batch, starts, before + after, size)`.
     """
     return signal[..., np.asarray(starts)[:, None] + np.arange(-before, after), :]
+
+
+def states_along(state: DelayState, signals: Signals) -> DelayState:
+    """Returns the delay states before every step of a simulation that began with `state`.
+
+    Args:
+        state: By source, `(*batch, longest delay, size)`.
+        signals: What the simulation read or computed, `(*batch, time, size)` for every source in `state`.
+
+    Returns:
+        `(*batch, time, longest delay, size)` by source.
+    """
+    lines = {name: jnp.concatenate([held, signals[name]], axis=-2) for name, held in state.items()}
+    return {
+        name: cut(line, range(state[name].shape[-2], line.shape[-2]), state[name].shape[-2], 0)
+        for name, line in lines.items()
+    }
 
 
 def inputs_as_state(topology: Topology, inputs: Signals, state: DelayState) -> tuple[Topology, DelayState, Signals]:
