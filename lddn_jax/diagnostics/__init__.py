@@ -2,6 +2,7 @@
 
 from lddn_jax.diagnostics.delays import SuggestedDelays, suggest_delays
 from lddn_jax.diagnostics.error_bars import calibration, coverage
+from lddn_jax.diagnostics.horizon import error_by_horizon
 from lddn_jax.diagnostics.ranges import first_outside, training_range
 from lddn_jax.diagnostics.residuals import (
     Correlation,
@@ -26,6 +27,7 @@ __all__ = [
     "calibration",
     "coverage",
     "cross_correlation",
+    "error_by_horizon",
     "first_outside",
     "fit_index",
     "ljung_box",

@@ -1,5 +1,8 @@
 """One element of a signal, beside its own past: what correlations are sums over."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -32,6 +35,16 @@ def channel(what: str, signal: ArrayLike) -> np.ndarray:
     if np.sum(~np.isnan(values)) < 2:
         raise DataError(f"{what} has fewer than two values that are not NaN; nothing can be said of them.")
     return values
+
+
+def channels(signals: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Returns signals by element, `(*batch, time, 1)`, called "y", or "y[0]", "y[1]" … where there are several."""
+    arrays = {name: np.asarray(signal, float) for name, signal in signals.items()}
+    return {
+        name if signal.shape[-1] == 1 else f"{name}[{k}]": signal[..., k : k + 1]
+        for name, signal in arrays.items()
+        for k in range(signal.shape[-1])
+    }
 
 
 def past(values: np.ndarray, longest: int) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lddn_jax.diagnostics.lagged import channels
 from lddn_jax.diagnostics.scores import mae, nrmse, rmse
 from lddn_jax.errors import ShapeError
 from lddn_jax.signals import by_name
@@ -107,45 +108,42 @@ def scores(measured: Any, predicted: Any, weights: Any = None) -> Scores:
     if weights is not None and not isinstance(weights, Mapping):
         weights = dict.fromkeys(measured, weights)
     weights = dict.fromkeys(measured, 1.0) if weights is None else by_name("weight", weights, measured)
-    channels, batch = {}, None
-    for name in sorted(measured):
-        y, y_hat = np.asarray(measured[name], float), np.asarray(predicted[name], float)
-        if y.ndim < 2 or y.shape != y_hat.shape or batch not in (None, y.shape[:-2]):
+    shapes = {name: np.shape(y) for name, y in measured.items()}
+    batch = next(iter(shapes.values()), ())[:-2]
+    for name, shape in shapes.items():
+        if len(shape) < 2 or shape != np.shape(predicted[name]) or shape[:-2] != batch:
             raise ShapeError(
-                f"output {name!r}: measured has shape {y.shape} and predicted {y_hat.shape}; both must be one "
-                f"(*batch, time, size){'' if batch is None else f', with batch axes {batch} as before'}. "
-                "For one sequence of one element write signal[:, None]."
+                f"output {name!r}: measured has shape {shape} and predicted {np.shape(predicted[name])}; both must be "
+                "(*batch, time, size), with one batch for all outputs. For one sequence of one element write "
+                "signal[:, None]."
             )
-        batch = y.shape[:-2]
         try:
-            w = np.where(np.isnan(y), 0.0, np.broadcast_to(np.asarray(weights[name], float), y.shape))
+            weights[name] = np.broadcast_to(np.asarray(weights[name], float), shape) * ~np.isnan(measured[name])
         except ValueError:
             raise ShapeError(
-                f"weights of {name!r} have shape {np.shape(weights[name])}; they must broadcast to {y.shape}."
+                f"weights of {name!r} have shape {np.shape(weights[name])}; they must broadcast to {shape}."
             ) from None
-        for k in range(y.shape[-1]):
-            label = name if y.shape[-1] == 1 else f"{name}[{k}]"
-            channels[label] = (y[..., k], y_hat[..., k], w[..., k])
-    batch = batch or ()
+    parts = [channels({name: part[name] for name in sorted(measured)}) for part in (measured, predicted, weights)]
+    by_channel = {label: tuple(part[label] for part in parts) for label in parts[0]}
     records = list(np.ndindex(*batch)) if batch else []
-    everything = _score(list(channels.values()))
+    everything = _score(list(by_channel.values()))
     if not everything.count:
         raise ShapeError("there is no measured value to compare with; all are NaN or have weight 0.")
     return Scores(
         everything,
-        {label: _score([channel]) for label, channel in channels.items()},
-        {at: _score([tuple(part[at] for part in channel) for channel in channels.values()]) for at in records},
+        {label: _score([channel]) for label, channel in by_channel.items()},
+        {at: _score([tuple(part[at] for part in channel) for channel in by_channel.values()]) for at in records},
     )
 
 
-def _score(channels: list[tuple[np.ndarray, ...]]) -> Score:
+def _score(of: list[tuple[np.ndarray, ...]]) -> Score:
     """The score of some channels, each with measured and predicted values and weights."""
-    channels = [channel for channel in channels if not (channel[2] == 0).all()]
-    count = sum(int(np.sum(w != 0)) for _, _, w in channels)
+    of = [channel for channel in of if not (channel[2] == 0).all()]
+    count = sum(int(np.sum(w != 0)) for _, _, w in of)
     if not count:
         nothing = float("nan")
         return Score(nothing, nothing, nothing, nothing, nothing, 0)
-    pooled = [np.concatenate([channel[k].ravel() for channel in channels]) for k in range(3)]
-    relative = np.array([nrmse(*channel) for channel in channels])
+    pooled = [np.concatenate([channel[k].ravel() for channel in of]) for k in range(3)]
+    relative = np.array([nrmse(*channel) for channel in of])
     r2, fit = np.mean(1 - relative**2), np.mean(100 * (1 - relative))
     return Score(rmse(*pooled), float(np.mean(relative)), mae(*pooled), float(r2), float(fit), count)
