@@ -34,8 +34,8 @@ def rmse(measured: ArrayLike, predicted: ArrayLike, weights: ArrayLike | None = 
         >>> rmse([0.0, 0.0], [3.0, 3.0])
         3.0
     """
-    error, _, share = _errors(measured, predicted, weights)
-    return float(np.sqrt(np.sum(share * error**2)))
+    error, _, w = _errors(measured, predicted, weights)
+    return float(np.sqrt(np.average(error**2, weights=w)))
 
 
 def mae(measured: ArrayLike, predicted: ArrayLike, weights: ArrayLike | None = None) -> float:
@@ -45,8 +45,8 @@ def mae(measured: ArrayLike, predicted: ArrayLike, weights: ArrayLike | None = N
         >>> mae([0.0, 0.0], [1.0, -3.0])
         2.0
     """
-    error, _, share = _errors(measured, predicted, weights)
-    return float(np.sum(share * np.abs(error)))
+    error, _, w = _errors(measured, predicted, weights)
+    return float(np.average(np.abs(error), weights=w))
 
 
 def nrmse(measured: ArrayLike, predicted: ArrayLike, weights: ArrayLike | None = None) -> float:
@@ -58,9 +58,9 @@ def nrmse(measured: ArrayLike, predicted: ArrayLike, weights: ArrayLike | None =
         >>> nrmse([0.0, 2.0], [0.5, 1.5])
         0.5
     """
-    error, y, share = _errors(measured, predicted, weights)
-    squared, spread = np.sum(share * error**2), np.sum(share * (y - np.sum(share * y)) ** 2)
-    if np.ptp(y[share > 0]) == 0:  # not spread == 0: a mean of equal numbers may differ from them in the last digit
+    error, y, w = _errors(measured, predicted, weights)
+    squared, spread = np.sum(w * error**2), np.sum(w * (y - np.average(y, weights=w)) ** 2)
+    if np.ptp(y) == 0:  # not spread == 0: a mean of equal numbers may differ from them in the last digit
         return 0.0 if squared == 0 else float("inf")
     return float(np.sqrt(squared / spread))
 
@@ -100,23 +100,22 @@ def known(measured: ArrayLike, predicted: ArrayLike) -> tuple[np.ndarray, np.nda
 
 
 def _errors(measured: ArrayLike, predicted: ArrayLike, weights: ArrayLike | None) -> tuple[np.ndarray, ...]:
-    """e, y and the share of each value in a mean, in one line and in float64, where something was measured."""
+    """e, y and w in one line and in float64, where something was measured and counts."""
     y, y_hat = known(measured, predicted)
-    share = np.ones(y.shape)
+    w = np.ones(y.shape)
     if weights is not None:
         there = ~np.isnan(np.asarray(measured))
         try:
-            share = np.broadcast_to(np.asarray(weights, float), there.shape)[there]
+            w = np.broadcast_to(np.asarray(weights, float), there.shape)[there]
         except ValueError:
             raise ShapeError(
                 f"weights have shape {np.shape(weights)}; they must broadcast to {there.shape}, that of measured."
             ) from None
-        if not (share >= 0).all():
+        if not (w >= 0).all():
             raise DataError("weights are negative or NaN; write 0 for a don't-care.")
-        if not share.any():
+        if not w.any():
             raise ShapeError("there is no measured value to compare with; every weight is 0.")
-    counts = share > 0  # 0 · ∞ is not 0
-    y, y_hat, share = (values[counts].astype(float) for values in (y, y_hat, share))
+    counts = w > 0  # 0 · ∞ is not 0
+    y, y_hat, w = (values[counts].astype(float) for values in (y, y_hat, w))
     with np.errstate(over="ignore"):
-        error = np.where(np.isfinite(y_hat), y - y_hat, np.inf)
-    return error, y, share / share.sum()
+        return np.where(np.isfinite(y_hat), y - y_hat, np.inf), y, w
