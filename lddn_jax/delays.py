@@ -15,7 +15,7 @@ Inside a loop the line grows as the loop runs: `ShortLine` and `History` are two
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,7 @@ from lddn_jax.signals import Signals, by_name, check_last_axes
 from lddn_jax.topology import Connection, Topology, TopologyWarning
 
 DelayState = dict[str, Array]
+AnyArray = TypeVar("AnyArray", Array, np.ndarray)
 
 
 def state_sizes(topology: Topology) -> dict[str, tuple[int, int]]:
@@ -236,7 +237,7 @@ def held_at(t: int, longest: int) -> range:
     return range(t - longest, t)
 
 
-def cut(signal: Array, starts: Sequence[int] | np.ndarray, before: int, after: int) -> Array:
+def cut(signal: AnyArray, starts: Sequence[int] | np.ndarray, before: int, after: int) -> AnyArray:
     """Returns the `before` values up to each start and the `after` values from it on.
 
     From `(*batch, time, size)` to `(*batch, starts, before + after, size)`.
@@ -258,6 +259,23 @@ def known_before(known: np.ndarray, held: int) -> np.ndarray:
     filled = np.arange(len(unknown)) >= held
     filled[held:] &= unknown[held:] == unknown[: len(unknown) - held]
     return filled
+
+
+def states_along(state: DelayState, signals: Signals) -> DelayState:
+    """Returns the delay states before every step of a simulation that began with `state`.
+
+    Args:
+        state: By source, `(*batch, longest delay, size)`.
+        signals: What the simulation read or computed, `(*batch, time, size)` for every source in `state`.
+
+    Returns:
+        `(*batch, time, longest delay, size)` by source.
+    """
+    lines = {name: jnp.concatenate([held, signals[name]], axis=-2) for name, held in state.items()}
+    return {
+        name: cut(line, range(state[name].shape[-2], line.shape[-2]), state[name].shape[-2], 0)
+        for name, line in lines.items()
+    }
 
 
 def inputs_as_state(topology: Topology, inputs: Signals, state: DelayState) -> tuple[Topology, DelayState, Signals]:

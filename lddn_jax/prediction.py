@@ -7,6 +7,7 @@ run.
     ŷ(t | t−k) = y of the closed loop after min(k, t + 1) steps
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lddn_jax.data.sequences import Sequences
-from lddn_jax.delays import DelayState, cut, state_sizes
+from lddn_jax.delays import DelayState, cut, state_sizes, states_along
 from lddn_jax.errors import LDDNError
 from lddn_jax.network import Network
 from lddn_jax.signals import Signals, as_signals
@@ -159,18 +160,18 @@ def horizon_profile(
 
 @dataclass(frozen=True)
 class _Record:
-    """A record, and what every delay line of the closed loop holds at any of its steps.
+    """A record, and what the delay lines of the closed loop hold before each of its steps.
 
     Attributes:
         closed: The network with its loop closed.
         inputs: `(*batch, time, size)` by input of the closed loop.
-        lines: By source with a delay state: the values before the record, then those of its steps.
+        states: The delay state before every step, `(*batch, time, longest delay, size)` by source.
         steps: Number of time steps.
     """
 
     closed: Network
     inputs: Signals
-    lines: Signals
+    states: Signals
     steps: int
 
     @classmethod
@@ -180,32 +181,31 @@ class _Record:
         inputs, state, steps = prepare(net, data.inputs, data.state, None)
         measured = {output: input for input, output in loops.items()}
         a = simulate(net, inputs, state).a  # of layers that no measurement tells
-        lines = {}
+        before, signals = {}, {}
         for name, (longest, _) in state_sizes(closed.topology).items():
             source = measured.get(name, name)
-            signal = inputs[source] if source in inputs else a[source]
+            signals[name] = signal = inputs[source] if source in inputs else a[source]
             # A line that the open loop reads less far back is unknown there, as at the start of any record.
             held = state.get(source, jnp.zeros((*signal.shape[:-2], 0, signal.shape[-1]), signal.dtype))
             short = jnp.zeros((*held.shape[:-2], max(longest - held.shape[-2], 0), held.shape[-1]), held.dtype)
-            lines[name] = jnp.concatenate([short, held, signal], axis=-2)
+            before[name] = jnp.concatenate([short, held], axis=-2)
         others = {name: signal for name, signal in inputs.items() if name not in loops}
-        return cls(closed, others, lines, steps)
+        return cls(closed, others, states_along(before, signals), steps)
 
     def runs(self, starts: np.ndarray, length: int) -> Iterator[tuple[np.ndarray, DelayState, Signals]]:
         """Runs the closed loop from each start on; yields starts, delay states and outputs of a group of them."""
-        some = next(iter((self.inputs | self.lines).values()))
-        width = int(np.prod(some.shape[:-2])) * sum(self.closed.topology.sizes[n] for n in self.closed.topology.outputs)
+        outputs = self.closed.topology.outputs
+        batch = math.prod(next(iter(self.states.values())).shape[:-3])
+        width = batch * sum(self.closed.topology.sizes[name] for name in outputs)
         size = int(np.clip(ELEMENTS // (length * width), 1, len(starts)))
-        longest = {name: shape[0] for name, shape in state_sizes(self.closed.topology).items()}
         for first in range(0, len(starts), size):
             group = starts[first : first + size]
             filled = np.resize(group, size)  # all groups of one size, so that one program serves all
             inputs = {name: cut(signal, filled, 0, length) for name, signal in self.inputs.items()}
-            offset = {name: line.shape[-2] - self.steps for name, line in self.lines.items()}
-            state = {name: cut(line, filled + offset[name], longest[name], 0) for name, line in self.lines.items()}
-            outputs = predict(self.closed, inputs, state, steps=length)
+            state = {name: states[..., filled, :, :] for name, states in self.states.items()}
+            found = predict(self.closed, inputs, state, steps=length)
             count = len(group)
-            yield group, *jax.tree.map(lambda value, count=count: value[..., :count, :, :], (state, outputs))
+            yield group, *jax.tree.map(lambda value, count=count: value[..., :count, :, :], (state, found))
 
 
 def _horizons(given: Sequence[int] | None, steps: int) -> tuple[int, ...]:

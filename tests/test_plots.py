@@ -3,8 +3,10 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from networks import BY_NAME
 
-from lddn_jax import plots
+import lddn_jax as lddn
+from lddn_jax import diagnostics, plots
 
 TIME = np.linspace(0, 1, 11)
 
@@ -40,3 +42,108 @@ def test_axes_are_made_when_none_are_given():
     ax = plots.training_curve({"loss": [1.0]})
     assert len(ax.lines) == 1
     plt.close(ax.figure)
+
+
+def texts(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def legend(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def test_response_shades_the_parts_of_a_record(ax):
+    plots.response(TIME, TIME, {}, splits={"train": (0, 0.6), "test": (0.6, 1)}, ax=ax)
+    assert texts(ax) == ["train", "test"]
+    assert [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in ax.patches] == [(0, 0.6), (0.6, 1)]
+
+
+def test_residual_correlations_are_drawn_with_their_bounds(ax):
+    e = np.random.default_rng(0).normal(size=200)
+    found = diagnostics.cross_correlation(e, np.roll(e, 3), lags=5)
+    assert plots.residual_correlations(found, title="u with e", ax=ax) is ax
+    usual, outside = (line for line in ax.lines if line.get_marker() == "o")
+    assert outside.get_xdata().tolist() == list(found.outside(0.99)) == [3]
+    np.testing.assert_array_equal(usual.get_ydata(), found.values[found.lags != 3])
+    wide, narrow = (band.get_paths()[0].get_extents().y1 for band in ax.collections[:2])
+    assert wide == pytest.approx(found.bound(0.99).max())
+    assert narrow == pytest.approx(found.bound(0.95).max())
+    assert ax.get_ylim()[1] > wide
+
+
+def test_a_lag_without_a_value_is_not_drawn(ax):
+    found = diagnostics.autocorrelation(np.array([1.0, np.nan, -1.0, np.nan, 1.0, 2.0]), 3)
+    plots.residual_correlations(found, ax=ax)
+    assert np.isfinite(ax.get_ylim()).all()
+
+
+def test_error_histogram_counts_every_error(ax):
+    e = np.append(np.random.default_rng(0).normal(size=500), [np.nan, np.inf])
+    plots.error_histogram(e, bins=20, ax=ax)
+    assert sum(bar.get_height() for bar in ax.patches) == 500
+    gaussian = ax.lines[0]
+    width = ax.patches[0].get_width()
+    area = np.trapezoid(gaussian.get_ydata(), gaussian.get_xdata()) / width
+    assert area == pytest.approx(500, rel=0.02)  # the ends of the Gaussian are cut off
+
+
+def test_equal_errors_have_no_gaussian(ax):
+    plots.error_histogram(np.ones(9), ax=ax)
+    assert legend(ax) == ["9 errors"]
+
+
+def test_regression_shows_line_and_correlation(ax):
+    y = np.append(TIME, np.nan)
+    plots.regression(y, 0.5 * y + 2, name="y", ax=ax)
+    assert legend(ax)[-1] == "0.500 x + 2,  R = 1.0000"
+    np.testing.assert_allclose(ax.lines[2].get_ydata(), 0.5 * ax.lines[2].get_xdata() + 2)
+    assert len(ax.lines[0].get_xdata()) == 11
+
+
+def test_weights_map_shows_every_block_at_its_place(ax):
+    net = BY_NAME["awkward"].net
+    plots.weights_map(net, ax=ax)
+    table = np.ma.getdata(ax.collections[0].get_array()).reshape(6, -1)
+    known = ~np.ma.getmaskarray(ax.collections[0].get_array()).reshape(6, -1)
+    assert known.sum() == net.parameter_count
+    names = [label.get_text() for label in ax.get_xticklabels()]
+    assert names[:4] == ["u, delay 0", "u, delay 2", "v, delay 1", "v, delay 4"]
+    assert names[-1] == "bias"
+    np.testing.assert_array_equal(table[:2, 2:4], net.IW["h", "u"][1])
+    np.testing.assert_array_equal(table[2:4, 6:8], net.IW["g", "v"][1])
+    np.testing.assert_array_equal(table[:2, -1], net.b["h"])
+    low, high = ax.collections[0].get_clim()
+    assert -low == high == pytest.approx(np.abs(net.ravel()[0]).max())
+
+
+def test_horizon_profile_has_a_line_for_each_output(ax):
+    plots.horizon_profile([1, 10, 100], {"y": [1, 2, 3], "z": [1, 2, np.inf]}, ax=ax)
+    assert legend(ax) == ["y", "z"]
+    assert ax.lines[0].get_ydata().tolist() == [1, 2, 3]
+    assert np.isnan(ax.lines[1].get_ydata()[2])
+    assert ax.get_xscale() == "log"
+
+
+def test_training_state_draws_what_was_recorded():
+    history = {"loss": [2.0, 1.0], "gradient_norm": [3.0, 2.0], "gamma": [5.0, 6.0], "horizon": [1.0, np.nan]}
+    assert plots.training_states(history) == ["gradient_norm", "gamma"]
+    first, second = plots.training_state(history)
+    assert first.lines[0].get_ydata().tolist() == [3, 2]
+    assert second.lines[0].get_ydata().tolist() == [5, 6]
+    assert (first.get_yscale(), second.get_yscale()) == ("log", "linear")
+    assert (texts(first), texts(second)) == (["1 step", "all steps"], [])
+    plt.close(first.figure)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda ax: plots.error_histogram([np.nan], ax=ax),
+        lambda ax: plots.regression([1.0], [np.inf], ax=ax),
+        lambda ax: plots.weights_map(BY_NAME["no-parameters"].net, ax=ax),
+        lambda ax: plots.training_state({"loss": [1.0]}, axes=ax),
+    ],
+)
+def test_nothing_to_draw_is_an_error(call, ax):
+    with pytest.raises(lddn.LDDNError):
+        call(ax)

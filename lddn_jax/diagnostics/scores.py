@@ -1,53 +1,91 @@
 """How good a prediction is, as a number.
 
-RMSE = √( Σ (y − ŷ)² / N )        R² = 1 − Σ (y − ŷ)² / Σ (y − ȳ)²
+    e = y − ŷ        mean over the N values that were measured, each with its weight w; ȳ is the mean of y
+
+    RMSE = √mean(e²)                 MAE = mean(|e|)
+    NRMSE = RMSE / √mean((y − ȳ)²)   R² = 1 − NRMSE²        fit = 100 (1 − NRMSE)
+
+These are the definitions of the `nonlinear_benchmarks` package, and of MATLAB's `compare` (its fit is in percent).
+A measurement that is NaN, or has weight 0, is a don't-care. A prediction that is not finite where something was
+measured is infinitely wrong.
+
+Schoukens & Ljung (2019), "Nonlinear System Identification: A User-Oriented Road Map", IEEE Control Systems 39(6).
 """
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lddn_jax.errors import ShapeError
+from lddn_jax.errors import DataError, ShapeError
 
 
-def rmse(measured: ArrayLike, predicted: ArrayLike) -> float:
-    """Returns the root mean squared error, in the units of the measurement.
+def rmse(measured: ArrayLike, predicted: ArrayLike, weights: ArrayLike | None = None) -> float:
+    """Returns the root mean squared error √mean(e²), in the units of the measurement.
 
     Args:
         measured: Any shape; NaN where missing.
         predicted: The same shape.
+        weights: How much each value counts, broadcast to that shape; 0 for a don't-care. None: all count the same.
 
     Raises:
         ShapeError: If shapes differ, or nothing was measured.
+        DataError: If a weight is negative or NaN.
 
     Example:
         >>> rmse([0.0, 0.0], [3.0, 3.0])
         3.0
     """
-    y, y_hat = known(measured, predicted)
-    return float(np.sqrt(np.mean((y - y_hat) ** 2)))
+    error, _, w = _errors(measured, predicted, weights)
+    return float(np.sqrt(np.average(error**2, weights=w)))
 
 
-def r2(measured: ArrayLike, predicted: ArrayLike) -> float:
-    """Returns the coefficient of determination: 1 for a perfect prediction, 0 for one no better than the mean.
+def mae(measured: ArrayLike, predicted: ArrayLike, weights: ArrayLike | None = None) -> float:
+    """Returns the mean absolute error mean(|e|), in the units of the measurement; arguments are those of `rmse`.
 
-    A constant measurement has nothing to explain: R² is 1 if it is predicted exactly, and −∞ otherwise.
+    Example:
+        >>> mae([0.0, 0.0], [1.0, -3.0])
+        2.0
+    """
+    error, _, w = _errors(measured, predicted, weights)
+    return float(np.average(np.abs(error), weights=w))
 
-    Args:
-        measured: Any shape; NaN where missing.
-        predicted: The same shape.
 
-    Raises:
-        ShapeError: If shapes differ, or nothing was measured.
+def nrmse(measured: ArrayLike, predicted: ArrayLike, weights: ArrayLike | None = None) -> float:
+    """Returns the RMSE as a part of the standard deviation of the measurement; arguments are those of `rmse`.
+
+    A constant measurement has no deviation: NRMSE is 0 if it is predicted exactly, and ∞ otherwise.
+
+    Example:
+        >>> nrmse([0.0, 2.0], [0.5, 1.5])
+        0.5
+    """
+    error, y, w = _errors(measured, predicted, weights)
+    squared, spread = np.sum(w * error**2), np.sum(w * (y - np.average(y, weights=w)) ** 2)
+    if np.ptp(y) == 0:  # not spread == 0: a mean of equal numbers may differ from them in the last digit
+        return 0.0 if squared == 0 else float("inf")
+    return float(np.sqrt(squared / spread))
+
+
+def r2(measured: ArrayLike, predicted: ArrayLike, weights: ArrayLike | None = None) -> float:
+    """Returns the coefficient of determination 1 − NRMSE²; arguments are those of `rmse`.
+
+    It is 1 for a perfect prediction and 0 for one no better than the mean. A constant measurement has nothing to
+    explain: R² is 1 if it is predicted exactly, and −∞ otherwise.
 
     Example:
         >>> r2([1.0, 2.0, 3.0], [1.0, 2.0, 3.0])
         1.0
     """
-    y, y_hat = known(measured, predicted)
-    error, spread = np.sum((y - y_hat) ** 2), np.sum((y - np.mean(y)) ** 2)
-    if spread == 0:
-        return 1.0 if error == 0 else float("-inf")
-    return float(1 - error / spread)
+    return 1 - nrmse(measured, predicted, weights) ** 2
+
+
+def fit_index(measured: ArrayLike, predicted: ArrayLike, weights: ArrayLike | None = None) -> float:
+    """Returns the fit 100 (1 − NRMSE) in percent; arguments are those of `rmse`.
+
+    Example:
+        >>> fit_index([0.0, 2.0], [0.5, 1.5])
+        50.0
+    """
+    return 100 * (1 - nrmse(measured, predicted, weights))
 
 
 def known(measured: ArrayLike, predicted: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -59,3 +97,25 @@ def known(measured: ArrayLike, predicted: ArrayLike) -> tuple[np.ndarray, np.nda
     if not there.any():
         raise ShapeError("there is no measured value to compare with; all are NaN or the record is empty.")
     return y[there], y_hat[there]
+
+
+def _errors(measured: ArrayLike, predicted: ArrayLike, weights: ArrayLike | None) -> tuple[np.ndarray, ...]:
+    """e, y and w in one line and in float64, where something was measured and counts."""
+    y, y_hat = known(measured, predicted)
+    w = np.ones(y.shape)
+    if weights is not None:
+        there = ~np.isnan(np.asarray(measured))
+        try:
+            w = np.broadcast_to(np.asarray(weights, float), there.shape)[there]
+        except ValueError:
+            raise ShapeError(
+                f"weights have shape {np.shape(weights)}; they must broadcast to {there.shape}, that of measured."
+            ) from None
+        if not (w >= 0).all():
+            raise DataError("weights are negative or NaN; write 0 for a don't-care.")
+        if not w.any():
+            raise ShapeError("there is no measured value to compare with; every weight is 0.")
+    counts = w > 0  # 0 · ∞ is not 0
+    y, y_hat, w = (values[counts].astype(float) for values in (y, y_hat, w))
+    with np.errstate(over="ignore"):
+        return np.where(np.isfinite(y_hat), y - y_hat, np.inf), y, w

@@ -7,6 +7,8 @@ from lddn_jax.errors import LDDNError
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # Okabe & Ito: told apart by color-blind readers
 NEEDED = "figures need matplotlib: pip install 'lddn_jax[plot]'."
 
+SHADES = ("#56b4e9", "#f0e442", "#999999")  # of the same palette, behind lines
+
 
 def colors():
     """Yields the colors in turn, for ever."""
@@ -19,10 +21,13 @@ def axes_or_new(ax: Any) -> Any:
     return new_axes(1) if ax is None else ax
 
 
-def new_axes(count: int, inches: tuple[float, float] = (9, 3.5)) -> Any:
-    """New axes side by side, in a figure of this size; an array of them if there are several."""
+def new_axes(count: int, inches: tuple[float, float] | None = None, *, stacked: bool = False) -> Any:
+    """New axes side by side, or one below the other; an array of them if there are several."""
     try:
         import matplotlib.pyplot as plt
     except ImportError:
         raise LDDNError(NEEDED) from None
-    return plt.subplots(1, count, figsize=inches, layout="constrained")[1]
+    if stacked:
+        size = inches or (9, 1 + 1.8 * count)
+        return plt.subplots(count, 1, figsize=size, sharex=True, layout="constrained")[1]
+    return plt.subplots(1, count, figsize=inches or (9, 3.5), layout="constrained")[1]

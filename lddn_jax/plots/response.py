@@ -6,11 +6,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lddn_jax.plots.axes import COLORS, axes_or_new, colors
+from lddn_jax.plots.axes import COLORS, SHADES, axes_or_new, colors
 
 
 def response(
-    time: ArrayLike, measured: ArrayLike, predictions: Mapping[str, ArrayLike], *, ylabel: str = "", ax: Any = None
+    time: ArrayLike,
+    measured: ArrayLike,
+    predictions: Mapping[str, ArrayLike],
+    *,
+    ylabel: str = "",
+    splits: Mapping[str, tuple[float | int, float | int]] | None = None,
+    ax: Any = None,
 ) -> Any:
     """Draws a measured signal and predictions of it.
 
@@ -19,12 +25,19 @@ def response(
         measured: `(time,)`.
         predictions: `(time,)` each, by the name that the legend shows.
         ylabel: Name and unit of the signal.
+        splits: Parts of the record that are shaded and named, such as `{"train": (0, 24), "test": (24, 40)}`: begin and
+            end in the units of `time`.
         ax: Matplotlib axes; None for new ones.
 
     Returns:
         The axes.
     """
     ax = axes_or_new(ax)
+    for k, (name, (start, stop)) in enumerate((splits or {}).items()):
+        ax.axvspan(start, stop, color=SHADES[k % len(SHADES)], alpha=0.13, linewidth=0)
+        ax.annotate(
+            name, (start, 0), (4, 4), xycoords=("data", "axes fraction"), textcoords="offset points", size="small"
+        )
     ax.plot(time, np.asarray(measured), color="black", linewidth=1.6, label="measured")
     for (name, prediction), color in zip(predictions.items(), colors(), strict=False):
         ax.plot(time, np.asarray(prediction), color=color, linewidth=1.1, label=name)

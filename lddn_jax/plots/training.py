@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from lddn_jax.errors import LDDNError
 from lddn_jax.plots.axes import COLORS, axes_or_new, colors, new_axes
 
 
@@ -36,6 +37,42 @@ def training_curve(history: Mapping[str, ArrayLike], *, best_epoch: int | None =
     return ax
 
 
+STATES = {"gradient_norm": "gradient norm", "mu": "damping μ", "gamma": "effective\nparameters γ"}
+LINEAR = ("gamma",)
+
+
+def training_state(history: Mapping[str, ArrayLike], *, axes: Any = None) -> Any:
+    """Draws the norm of the gradient, the damping μ and the effective number of parameters γ against epochs.
+
+    Args:
+        history: `Fitted.history` or `ClosedLoop.history`, of one network; of several,
+            `fitted.history.of(fitted.best_restart)`. What the trainer did not record is not drawn.
+        axes: As many matplotlib axes as `training_states(history)` names; None for new ones, one below the other.
+
+    Returns:
+        The axes, an array.
+
+    Raises:
+        LDDNError: If the history holds none of them.
+    """
+    names = training_states(history)
+    if not names:
+        raise LDDNError(f"training_state: the history holds none of {list(STATES)}; it has {list(history)}.")
+    axes = np.atleast_1d(new_axes(len(names), stacked=True) if axes is None else axes)
+    for ax, name, color in zip(axes, names, colors(), strict=False):
+        ax.plot(np.asarray(history[name]), color=color, linewidth=1.1)
+        ax.set(ylabel=STATES[name], yscale="linear" if name in LINEAR else "log")
+        ax.margins(x=0)
+        _mark_horizons(ax, history, named=ax is axes[0])
+    axes[-1].set_xlabel("epoch")
+    return axes
+
+
+def training_states(history: Mapping[str, ArrayLike]) -> list[str]:
+    """Returns which quantities of `training_state` a history holds."""
+    return [name for name in STATES if name in history]
+
+
 def evidence(history: Mapping[str, ArrayLike], *, axes: Any = None) -> Any:
     """Draws γ, α, β, E_D, E_W and the log evidence of Bayesian regularization against epochs.
 
@@ -64,8 +101,8 @@ def evidence(history: Mapping[str, ArrayLike], *, axes: Any = None) -> Any:
     return axes
 
 
-def _mark_horizons(ax: Any, history: Mapping[str, ArrayLike]) -> None:
-    """Draws a line where a new horizon begins, and names each below the top of the axes."""
+def _mark_horizons(ax: Any, history: Mapping[str, ArrayLike], named: bool = True) -> None:
+    """Draws a line where a new horizon begins, and names each below the top of the axes if asked to."""
     if "horizon" not in history:
         return
     horizon = np.nan_to_num(np.asarray(history["horizon"], float), nan=0)  # 0 is the whole record
@@ -74,6 +111,6 @@ def _mark_horizons(ax: Any, history: Mapping[str, ArrayLike]) -> None:
         name = "all steps" if horizon[start] == 0 else f"{horizon[start]:.0f} step{'s' if horizon[start] > 1 else ''}"
         if start:
             ax.axvline(start, color="black", linewidth=0.6, alpha=0.4)
-        ax.annotate(
-            name, (start, 1), (3, -3), xycoords=("data", "axes fraction"), textcoords="offset points", va="top", size=8
-        )
+        if named:
+            where = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "va": "top", "size": 8}
+            ax.annotate(name, (start, 1), (3, -3), **where)

@@ -1,0 +1,200 @@
+"""Which delays a record asks for, before any network is trained.
+
+Every source s (an input u, or an output's own past y) at every delay d is a candidate in a linear model of y,
+
+    y(t) = Σ_s Σ_d θ_s(d) s(t−d) + c + e(t)
+
+and the *partial correlation* of a candidate is how it is correlated with y once all other candidates of the model have
+had their say: ρ = τ / √(τ² + ν), with τ = θ / std(θ) and ν the degrees of freedom. So a slow input, whose past looks
+like its present, does not make delays appear that the system does not have, as it does in the plain correlation.
+
+The weakest candidate is struck out, again and again, until each that is left is significant at level / candidates
+(Bonferroni): of records that have nothing to say, no more than about `level` suggest anything at all.
+
+Only what is linear is seen: y = u² of a symmetric u has no correlation with u. And noise e is taken to go through the
+system; noise that is added to the measurement of y makes more of its past worth knowing than the system has delays, and
+so more are suggested.
+
+Draper & Smith, *Applied Regression
+Analysis*, 3rd ed., ch. 15; Billings, *Nonlinear System Identification*, 2013, ch. 3.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from lddn_jax.diagnostics.lagged import channel, past, standardized
+from lddn_jax.errors import DataError, ShapeError
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One source at one delay, and what speaks for it.
+
+    Attributes:
+        target: The output that is explained.
+        source: An input, or an output whose past explains.
+        delay: In samples.
+        correlation: With the target, plainly.
+        partial: Partial correlation, given the candidates that were kept.
+        p_value: How probable so large a partial correlation is by chance.
+        suggested: Whether it was kept.
+    """
+
+    target: str
+    source: str
+    delay: int
+    correlation: float
+    partial: float
+    p_value: float
+    suggested: bool
+
+
+@dataclass(frozen=True)
+class SuggestedDelays:
+    """Delays that a record asks for; print it to read the table.
+
+    Attributes:
+        candidates: All that were tried.
+        inputs: Names of the inputs.
+        outputs: Names of the outputs.
+        samples: Rows of the record that were used.
+        level: Of significance.
+    """
+
+    candidates: tuple[Candidate, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    samples: int
+    level: float
+
+    def of(self, source: str) -> tuple[int, ...]:
+        """Returns the suggested delays of an input, or of an output's past, for any target."""
+        if source not in (*self.inputs, *self.outputs):
+            raise DataError(f"there is no source {source!r}; sources are {[*self.inputs, *self.outputs]}.")
+        return tuple(sorted({c.delay for c in self.candidates if c.suggested and c.source == source}))
+
+    @property
+    def input_delays(self) -> tuple[int, ...]:
+        """Delays of any input, as `lddn_jax.models.narx` takes them."""
+        return tuple(sorted({d for name in self.inputs for d in self.of(name)}))
+
+    @property
+    def feedback_delays(self) -> tuple[int, ...]:
+        """Delays of any output's past, as `lddn_jax.models.narx` takes them."""
+        return tuple(sorted({d for name in self.outputs for d in self.of(name)}))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values, ready for `json.dump`."""
+        return {
+            "input_delays": list(self.input_delays),
+            "feedback_delays": list(self.feedback_delays),
+            "samples": self.samples,
+            "level": self.level,
+            "candidates": [asdict(candidate) for candidate in self.candidates],
+        }
+
+    def __str__(self):
+        lines = [f"input delays {list(self.input_delays)}, feedback delays {list(self.feedback_delays)}"]
+        lines.append(f"{'target':>12}{'source':>12}{'delay':>7}{'correlation':>13}{'partial':>10}{'p':>11}")
+        for c in self.candidates:
+            mark = "  <- suggested" if c.suggested else ""
+            numbers = f"{c.correlation:13.3f}{c.partial:10.3f}{c.p_value:11.2g}"
+            lines.append(f"{c.target:>12}{c.source:>12}{c.delay:7d}{numbers}{mark}")
+        return "\n".join(lines)
+
+
+def suggest_delays(
+    inputs: Any, outputs: Any, *, longest: int = 10, shortest: int = 0, level: float = 0.01
+) -> SuggestedDelays:
+    """Suggests delays of inputs and of feedback from a record.
+
+    Args:
+        inputs: `(*batch, time, 1)` or `(time,)` by name, or a bare array, called "u"; None or `{}` for none. NaN where
+            missing: steps that would read it are left out.
+        outputs: Likewise; a bare array is called "y".
+        longest: The longest delay tried, in samples.
+        shortest: The shortest delay of an input tried: 1 if an input cannot act within the same sample.
+        level: How often a candidate may be suggested of a record in which no source matters.
+
+    Returns:
+        `SuggestedDelays`, with `input_delays` and `feedback_delays`, and the statistics of each candidate.
+
+    Raises:
+        DataError: If there are too few steps without a gap.
+        ShapeError: If shapes differ.
+
+    Example:
+        >>> import numpy as np
+        >>> u, e = np.random.default_rng(0).normal(size=(2, 500))
+        >>> y = np.zeros(500)
+        >>> for t in range(3, 500):
+        ...     y[t] = 0.6 * y[t - 1] + u[t - 3] + 0.1 * e[t]
+        >>> found = suggest_delays(u, y, longest=5)
+        >>> found.input_delays, found.feedback_delays
+        ((3,), (1,))
+    """
+    if not (0 <= shortest <= longest and longest >= 1 and 0 < level < 1):
+        raise DataError(
+            f"suggest_delays: shortest={shortest}, longest={longest}, level={level}; needed: 0 ≤ shortest ≤ longest, "
+            "longest ≥ 1 and a level between 0 and 1."
+        )
+    given_inputs = {} if inputs is None else inputs if isinstance(inputs, Mapping) else {"u": inputs}
+    given_outputs = outputs if isinstance(outputs, Mapping) else {"y": outputs}
+    signals = {
+        name: channel(f"signal {name!r}", signal) for name, signal in (*given_inputs.items(), *given_outputs.items())
+    }
+    shapes = {name: signal.shape for name, signal in signals.items()}
+    if len(shapes) < len(given_inputs) + len(given_outputs) or len(set(shapes.values())) > 1:
+        raise ShapeError(f"signals need different names and one shape; (records, time) are {shapes}.")
+    names = [(name, d) for name in given_inputs for d in range(shortest, longest + 1)]
+    names += [(name, d) for name in given_outputs for d in range(1, longest + 1)]
+    lines = {name: past(standardized(signal), longest) for name, signal in signals.items()}
+    X = np.stack([lines[name][..., d].ravel() for name, d in names], axis=1)
+    Y = np.stack([lines[name][..., 0].ravel() for name in given_outputs], axis=1)
+    known = ~np.isnan(X).any(axis=1) & ~np.isnan(Y).any(axis=1)
+    X, Y = X[known], Y[known]
+    if len(X) < 2 * X.shape[1] + 10:
+        raise DataError(
+            f"suggest_delays: {len(X)} steps without a gap cannot judge {X.shape[1]} candidates; needed are "
+            f"{2 * X.shape[1] + 10}. Pass a smaller longest than {longest}, or a longer record."
+        )
+    X, Y = X - X.mean(axis=0), Y - Y.mean(axis=0)
+    candidates = []
+    for k, target in enumerate(given_outputs):
+        kept, partial, p_value = _eliminate(X, Y[:, k], level)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            plain = np.nan_to_num(X.T @ Y[:, k] / np.sqrt(np.sum(X**2, axis=0) * np.sum(Y[:, k] ** 2)))
+        candidates += [
+            Candidate(target, name, d, float(plain[c]), float(partial[c]), float(p_value[c]), bool(kept[c]))
+            for c, (name, d) in enumerate(names)
+        ]
+    return SuggestedDelays(tuple(candidates), tuple(given_inputs), tuple(given_outputs), len(X), level)
+
+
+def _eliminate(X: np.ndarray, y: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which columns are kept; the partial correlation of each and its p-value, when it was last in the model."""
+    steps, count = X.shape
+    kept = np.full(count, True)
+    partial, p_value = np.zeros(count), np.ones(count)
+    while kept.any():
+        degrees = steps - 1 - int(kept.sum())
+        Q, R = np.linalg.qr(X[:, kept])
+        scale = np.abs(np.diag(R))
+        if (scale <= 1e-10 * np.sqrt(steps)).any():  # a column that the ones before it tell exactly
+            kept[np.flatnonzero(kept)[np.argmin(scale)]] = False
+            continue
+        inverse = np.linalg.inv(R)
+        theta = inverse @ (Q.T @ y)
+        error = np.sum((y - X[:, kept] @ theta) ** 2)
+        tiny = np.finfo(float).tiny
+        tau = theta / np.sqrt(np.maximum(np.sum(inverse**2, axis=1) * error / degrees, tiny))
+        partial[kept], p_value[kept] = tau / np.sqrt(tau**2 + degrees), 2 * stats.t.sf(np.abs(tau), degrees)
+        weakest = np.flatnonzero(kept)[np.argmin(np.abs(tau))]
+        if p_value[weakest] <= level / count:
+            break
+        kept[weakest] = False
+    return kept, partial, p_value

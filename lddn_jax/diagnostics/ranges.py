@@ -1,0 +1,77 @@
+"""Where a model is asked of what it has never seen: signals outside of the range that trained it.
+
+outside at t:   x(t) < min x − margin (max x − min x)   or   x(t) > max x + margin (max x − min x)
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lddn_jax.errors import DataError, ShapeError
+from lddn_jax.signals import by_name
+
+Range = tuple[np.ndarray, np.ndarray]
+
+
+def training_range(signals: Mapping[str, Any]) -> dict[str, Range]:
+    """Returns the smallest and largest value of each element of each signal.
+
+    Args:
+        signals: `(*batch, time, size)` by name; NaN where missing.
+
+    Returns:
+        `(min, max)` by name, each `(size,)`.
+
+    Raises:
+        DataError: If an element has no value that is known.
+
+    Example:
+        >>> import numpy as np
+        >>> low, high = training_range({"u": np.array([[1.0], [3.0], [2.0]])})["u"]
+        >>> low.tolist(), high.tolist()
+        ([1.0], [3.0])
+    """
+    ranges = {}
+    for name, signal in signals.items():
+        lines = np.asarray(signal, float)
+        lines = lines.reshape(-1, lines.shape[-1])
+        if np.isnan(lines).all(axis=0).any():
+            raise DataError(f"signal {name!r} has an element that is never known, so it has no range. Leave it out.")
+        ranges[name] = (np.nanmin(lines, axis=0), np.nanmax(lines, axis=0))
+    return ranges
+
+
+def first_outside(
+    signals: Mapping[str, Any], ranges: Mapping[str, Range], margin: float | int = 0.0
+) -> dict[str, int | None]:
+    """Returns the first step, in any sequence, at which a signal is outside of its range; None if it never is.
+
+    A value that is infinite is outside, one that is NaN is not known to be: a run that diverged is infinite first.
+
+    Args:
+        signals: `(*batch, time, size)` by name.
+        ranges: From `training_range`, for the same names.
+        margin: How far outside is still inside, as a part of the width of the range.
+
+    Raises:
+        ShapeError: If names or sizes differ.
+
+    Example:
+        >>> import numpy as np
+        >>> first_outside({"u": np.array([[1.0], [4.0]])}, {"u": (np.array([0.0]), np.array([3.0]))})
+        {'u': 1}
+    """
+    found: dict[str, int | None] = {}
+    for name, (low, high) in by_name("range", ranges, signals).items():
+        signal = np.asarray(signals[name], float)
+        if signal.ndim < 2 or signal.shape[-1] != len(low):
+            raise ShapeError(
+                f"signal {name!r} has shape {signal.shape}, but its range is of {len(low)} elements; needed is "
+                f"(*batch, time, {len(low)})."
+            )
+        reach = margin * (high - low)
+        there = (signal < low - reach) | (signal > high + reach)
+        steps = np.flatnonzero(there.any(axis=(*range(signal.ndim - 2), signal.ndim - 1)))
+        found[name] = int(steps[0]) if steps.size else None
+    return {name: found[name] for name in signals}

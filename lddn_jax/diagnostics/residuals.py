@@ -1,0 +1,229 @@
+"""What residuals still know: of themselves, and of the inputs. A good model leaves white residuals e = y − ŷ.
+
+    ρ_ee(k) = mean of e(t) e(t−k)        ρ_ue(k) = mean of e(t) u(t−k),   k < 0 reads u after e
+
+e and u less their means and divided by their standard deviations. The mean is over the n_k pairs of which both values
+are known: none reaches over the end of a record or a gap. If there is no correlation, ρ_ee(k) has the standard
+deviation 1/√n_k, and ρ_ue(k) has √(c/n_k) with Bartlett's c = Σ_j ρ_uu(j) ρ_ee(j), which is 1 if either is white: two
+independent but slow signals look alike by chance.
+
+Ljung & Box (1978), Biometrika 65(2); with gaps Stoffer & Toloi (1992), Statistics & Probability Letters 13(5).
+Bartlett (1935), Journal of the Royal Statistical Society 98(3). Box, Jenkins & Reinsel, *Time Series Analysis*, ch. 12.
+"""
+
+from dataclasses import asdict, dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from lddn_jax.diagnostics.lagged import channel, past, standardized
+from lddn_jax.errors import DataError, ShapeError
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Correlations by lag, and how large they are by chance.
+
+    Attributes:
+        lags: `(lags,)` in samples.
+        values: ρ, `(lags,)`; NaN where no pair of values is known.
+        std: The standard deviation of each if there is no correlation, `(lags,)`.
+    """
+
+    lags: np.ndarray
+    values: np.ndarray
+    std: np.ndarray
+
+    def bound(self, level: float = 0.95) -> np.ndarray:
+        """Returns the bound of each lag that a value of no meaning keeps with probability `level`."""
+        return NormalDist().inv_cdf((1 + level) / 2) * self.std
+
+    def outside(self, level: float = 0.99) -> tuple[int, ...]:
+        """Returns the lags whose values are beyond the bound; of many lags a few are, by chance."""
+        return tuple(int(k) for k in self.lags[np.abs(self.values) > self.bound(level)])
+
+    def strongest(self) -> int:
+        """Returns the lag at which the value is the largest part of its bound."""
+        return int(self.lags[np.nanargmax(np.abs(self.values) / self.std)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values, ready for `json.dump`; None for a value that is not known."""
+        return {
+            "lags": self.lags.tolist(),
+            "values": [float(v) if np.isfinite(v) else None for v in self.values],
+            "bound_95": [float(b) if np.isfinite(b) else None for b in self.bound(0.95)],
+            "bound_99": [float(b) if np.isfinite(b) else None for b in self.bound(0.99)],
+        }
+
+    def __str__(self):
+        lines = [f"{'lag':>5}{'correlation':>13}{'95 %':>9}{'99 %':>9}"]
+        for k, value, b95, b99 in zip(self.lags, self.values, self.bound(0.95), self.bound(0.99), strict=True):
+            mark = " **" if abs(value) > b99 else " *" if abs(value) > b95 else ""
+            lines.append(f"{k:5d}{value:13.4f}{b95:9.4f}{b99:9.4f}{mark}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a statistical test found.
+
+    Attributes:
+        null: What is true unless the test finds against it.
+        statistic: The number that the test is on.
+        p_value: How probable so large a statistic is if `null` is true; small speaks against it.
+        degrees: Degrees of freedom of the χ² distribution it comes from.
+    """
+
+    null: str
+    statistic: float
+    p_value: float
+    degrees: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values, ready for `json.dump`."""
+        return asdict(self)
+
+    def __str__(self):
+        return (
+            f"{self.null}: statistic {self.statistic:.4g} on {self.degrees} degrees of freedom, p = {self.p_value:.3g}"
+        )
+
+
+def autocorrelation(residuals: ArrayLike, lags: int = 20) -> Correlation:
+    """Returns how residuals are correlated with those before, ρ_ee(k) for k = 1 … `lags`.
+
+    Args:
+        residuals: `(time,)` or `(*batch, time, 1)`; NaN where missing.
+        lags: The largest lag, in samples.
+
+    Raises:
+        ShapeError: If there are several elements, or the record is not longer than `lags`.
+        DataError: If hardly a value is known.
+
+    Example:
+        >>> import numpy as np
+        >>> found = autocorrelation(np.tile([1.0, -1.0], 50), lags=2)
+        >>> found.values.round(6).tolist(), found.outside(0.99)
+        ([-1.0, 1.0], (1, 2))
+    """
+    e = standardized(channel("residuals", residuals))
+    values, count = _mean_products(e, e, _checked_lags(lags, e))
+    return Correlation(np.arange(1, lags + 1), values[1:], _std(1.0, count[1:]))
+
+
+def cross_correlation(inputs: ArrayLike, residuals: ArrayLike, lags: int = 20) -> Correlation:
+    """Returns how residuals are correlated with an input, ρ_ue(k) for k = −`lags` … `lags`.
+
+    At k ≥ 0 the input was k samples ahead of the residual: the model misses what it did. At k < 0 the residual was
+    ahead: the input was made from the output, by a controller.
+
+    Args:
+        inputs: One input, of the shape of the residuals.
+        residuals: `(time,)` or `(*batch, time, 1)`; NaN where missing.
+        lags: The largest lag, in samples.
+
+    Raises:
+        ShapeError: If shapes differ, there are several elements, or the record is not longer than `lags`.
+        DataError: If hardly a value is known.
+
+    Example:
+        >>> import numpy as np
+        >>> u = np.random.default_rng(0).normal(size=200)
+        >>> cross_correlation(u, np.roll(u, 3), lags=5).outside(0.999)
+        (3,)
+    """
+    u, e = standardized(channel("input", inputs)), standardized(channel("residuals", residuals))
+    if u.shape != e.shape:
+        raise ShapeError(
+            f"input has shape {np.shape(inputs)} and residuals {np.shape(residuals)}; both must be the same."
+        )
+    ahead, counts_ahead = _mean_products(e, u, _checked_lags(lags, e))
+    behind, counts_behind = _mean_products(u, e, lags)
+    # Bartlett's sum goes on until slow signals have forgotten themselves.
+    far = min(max(lags, min(int(2 * np.sqrt(e.shape[1])), 200)), e.shape[1] - 1)
+    own = [np.nan_to_num(_mean_products(signal, signal, far)[0][1:]) for signal in (u, e)]
+    c = max(1.0, float(1 + 2 * np.sum(own[0] * own[1])))
+    values, count = (np.concatenate([b[:0:-1], a]) for a, b in ((ahead, behind), (counts_ahead, counts_behind)))
+    return Correlation(np.arange(-lags, lags + 1), values, _std(c, count))
+
+
+def ljung_box(residuals: ArrayLike, lags: int = 20, fitted: int = 0) -> Evidence:
+    """Tests whether residuals are white, by all lags at once.
+
+        Q = (N + 2) / N Σ_k n_k ρ_ee(k)²  ~  χ² with lags − fitted degrees of freedom
+
+    which is N (N + 2) Σ_k r_k² / (N − k) where nothing is missing.
+
+    Args:
+        residuals: `(time,)` or `(*batch, time, 1)`; NaN where missing.
+        lags: The largest lag, in samples.
+        fitted: Degrees of freedom lost since the model was fitted to these residuals: the p + q of an ARMA(p, q). For
+            networks there is no such number; 0 is right on data that did not train.
+
+    Raises:
+        LDDNError: As for `autocorrelation`; and if `fitted` leaves no degree of freedom.
+
+    Example:
+        >>> import numpy as np
+        >>> ljung_box(np.tile([1.0, -1.0], 50), lags=5).p_value < 1e-6
+        True
+
+    Ljung & Box (1978), eq. 1.2; Stoffer & Toloi (1992).
+    """
+    if not 0 <= fitted < lags:
+        raise DataError(f"ljung_box: fitted={fitted} of lags={lags} leave no degree of freedom; ask for more lags.")
+    e = standardized(channel("residuals", residuals))
+    values, count = _mean_products(e, e, _checked_lags(lags, e))
+    known = count[1:] > 0
+    N, degrees = count[0], int(np.sum(known)) - fitted
+    if degrees < 1:
+        raise DataError("ljung_box: gaps leave no pair of residuals at any lag.")
+    Q = float((N + 2) / N * np.sum(count[1:][known] * values[1:][known] ** 2))
+    return Evidence("residuals are white", Q, float(stats.chi2.sf(Q, degrees)), degrees)
+
+
+def normality(residuals: ArrayLike) -> Evidence:
+    """Tests whether residuals are Gaussian, by their skewness and kurtosis.
+
+    Correlated residuals count as fewer than they are, so the test finds against them too often.
+
+    Args:
+        residuals: `(time,)` or `(*batch, time, 1)`; NaN where missing.
+
+    Raises:
+        DataError: If fewer than 20 residuals are known, or all are equal.
+
+    Example:
+        >>> import numpy as np
+        >>> normality(np.random.default_rng(0).exponential(size=500)).p_value < 1e-6
+        True
+
+    D'Agostino & Pearson (1973), Biometrika 60(3).
+    """
+    e = channel("residuals", residuals)
+    e = e[~np.isnan(e)]
+    if len(e) < 20 or np.ptp(e) == 0:
+        raise DataError(f"normality: {len(e)} residuals, {len(np.unique(e))} of them different; 20 and 2 are needed.")
+    found = stats.normaltest(e)
+    return Evidence("residuals are Gaussian", float(found.statistic), float(found.pvalue), 2)
+
+
+def _mean_products(now: np.ndarray, before: np.ndarray, lags: int) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of now(t) before(t−k) for k = 0 … lags over all pairs that are known, and how many pairs these are."""
+    earlier = past(before, lags)
+    count = np.einsum("bt,btk->k", (~np.isnan(now)).astype(float), (~np.isnan(earlier)).astype(float))
+    total = np.einsum("bt,btk->k", np.nan_to_num(now), np.nan_to_num(earlier))
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan), count
+
+
+def _std(c: float, count: np.ndarray) -> np.ndarray:
+    return np.where(count > 0, np.sqrt(c / np.maximum(count, 1)), np.inf)
+
+
+def _checked_lags(lags: int, e: np.ndarray) -> int:
+    if not 1 <= lags < e.shape[1]:
+        raise ShapeError(f"lags={lags} of a record of {e.shape[1]} steps; needed is 1 to {e.shape[1] - 1}.")
+    return lags

@@ -1,0 +1,149 @@
+"""All scores of a prediction: over everything, by output and by record.
+
+A *channel* is one element of one output. RMSE and MAE of several channels pool all errors, in whatever units they
+have; NRMSE, R² and fit are relative to each channel's own deviation, and of several channels the mean is taken.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from lddn_jax.diagnostics.lagged import channels
+from lddn_jax.diagnostics.scores import mae, nrmse, rmse
+from lddn_jax.errors import ShapeError
+from lddn_jax.signals import by_name
+
+
+@dataclass(frozen=True)
+class Score:
+    """The scores of some measured values; NaN where nothing was measured.
+
+    Attributes:
+        rmse: √mean(e²).
+        nrmse: RMSE / standard deviation of the measurement.
+        mae: mean(|e|).
+        r2: 1 − NRMSE².
+        fit: 100 (1 − NRMSE), in percent.
+        count: How many values were measured and count.
+    """
+
+    rmse: float
+    nrmse: float
+    mae: float
+    r2: float
+    fit: float
+    count: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values, ready for `json.dump`; None for what is not finite."""
+        return {name: value if np.isfinite(value) else None for name, value in asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """All scores of a prediction; print it to read the table.
+
+    Attributes:
+        all: Of everything.
+        by_output: By output, `"y"`; or by its elements `"y[0]"`, `"y[1]"` … where it has several.
+        by_record: By place of a record on the batch axes, `(0,)`; empty where there is one record.
+    """
+
+    all: Score
+    by_output: dict[str, Score]
+    by_record: dict[tuple[int, ...], Score]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values, ready for `json.dump`; a record is named "0", or "0,1" on two batch axes."""
+        return {
+            "all": self.all.to_dict(),
+            "by_output": {name: score.to_dict() for name, score in self.by_output.items()},
+            "by_record": {",".join(map(str, at)): score.to_dict() for at, score in self.by_record.items()},
+        }
+
+    def rows(self) -> list[tuple[str, Score]]:
+        """Returns what the table shows: a label and the scores of each row."""
+        rows = list(self.by_output.items())
+        rows += [("all", self.all)] if len(rows) > 1 or self.by_record else []
+        return rows + [(f"record {', '.join(map(str, at))}", score) for at, score in self.by_record.items()]
+
+    def __str__(self):
+        rows = self.rows()
+        width = max(len(label) for label, _ in rows)
+        lines = [f"{'':{width}}{'RMSE':>12}{'NRMSE':>10}{'MAE':>12}{'R²':>10}{'fit in %':>10}{'values':>9}"]
+        lines += [
+            f"{label:{width}}{s.rmse:12.6g}{s.nrmse:10.4g}{s.mae:12.6g}{s.r2:10.4f}{s.fit:10.2f}{s.count:9d}"
+            for label, s in rows
+        ]
+        return "\n".join(lines)
+
+
+def scores(measured: Any, predicted: Any, weights: Any = None) -> Scores:
+    """Returns all scores of a prediction, over everything, by output and by record.
+
+    Args:
+        measured: `(*batch, time, size)` by output layer, or a bare array of one output; NaN where missing.
+        predicted: Likewise.
+        weights: Likewise, or one array for all, each broadcast to its output; 0 for a don't-care. None: all count.
+
+    Returns:
+        `Scores`; print it to read the table.
+
+    Raises:
+        ShapeError: If names or shapes differ, or nothing was measured.
+        DataError: If a weight is negative or NaN.
+
+    Example:
+        >>> import numpy as np
+        >>> found = scores({"y": np.array([[0.0], [2.0]])}, {"y": np.array([[0.5], [1.5]])})
+        >>> found.all.rmse, found.by_output["y"].fit
+        (0.5, 50.0)
+
+    See `lddn_jax.diagnostics.scores` for the formulas.
+    """
+    measured = measured if isinstance(measured, Mapping) else {"output": measured}
+    predicted = by_name("prediction", predicted, measured)
+    if weights is not None and not isinstance(weights, Mapping):
+        weights = dict.fromkeys(measured, weights)
+    weights = dict.fromkeys(measured, 1.0) if weights is None else by_name("weight", weights, measured)
+    shapes = {name: np.shape(y) for name, y in measured.items()}
+    batch = next(iter(shapes.values()), ())[:-2]
+    for name, shape in shapes.items():
+        if len(shape) < 2 or shape != np.shape(predicted[name]) or shape[:-2] != batch:
+            raise ShapeError(
+                f"output {name!r}: measured has shape {shape} and predicted {np.shape(predicted[name])}; both must be "
+                "(*batch, time, size), with one batch for all outputs. For one sequence of one element write "
+                "signal[:, None]."
+            )
+        try:
+            weights[name] = np.broadcast_to(np.asarray(weights[name], float), shape) * ~np.isnan(measured[name])
+        except ValueError:
+            raise ShapeError(
+                f"weights of {name!r} have shape {np.shape(weights[name])}; they must broadcast to {shape}."
+            ) from None
+    parts = [channels({name: part[name] for name in sorted(measured)}) for part in (measured, predicted, weights)]
+    by_channel = {label: tuple(part[label] for part in parts) for label in parts[0]}
+    records = list(np.ndindex(*batch)) if batch else []
+    everything = _score(list(by_channel.values()))
+    if not everything.count:
+        raise ShapeError("there is no measured value to compare with; all are NaN or have weight 0.")
+    return Scores(
+        everything,
+        {label: _score([channel]) for label, channel in by_channel.items()},
+        {at: _score([tuple(part[at] for part in channel) for channel in by_channel.values()]) for at in records},
+    )
+
+
+def _score(of: list[tuple[np.ndarray, ...]]) -> Score:
+    """The score of some channels, each with measured and predicted values and weights."""
+    of = [channel for channel in of if not (channel[2] == 0).all()]
+    count = sum(int(np.sum(w != 0)) for _, _, w in of)
+    if not count:
+        nothing = float("nan")
+        return Score(nothing, nothing, nothing, nothing, nothing, 0)
+    pooled = [np.concatenate([channel[k].ravel() for channel in of]) for k in range(3)]
+    relative = np.array([nrmse(*channel) for channel in of])
+    r2, fit = np.mean(1 - relative**2), np.mean(100 * (1 - relative))
+    return Score(rmse(*pooled), float(np.mean(relative)), mae(*pooled), float(r2), float(fit), count)

@@ -1,0 +1,39 @@
+"""How an error grows with the number of steps that a network runs free."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from lddn_jax.plots.axes import axes_or_new, colors
+
+
+def horizon_profile(
+    horizons: ArrayLike, rmse: Mapping[str, ArrayLike] | ArrayLike, *, ylabel: str = "RMSE", ax: Any = None
+) -> Any:
+    """Draws the error at each horizon, one line for each output.
+
+    Args:
+        horizons: Steps ahead, `(horizons,)`.
+        rmse: Errors `(horizons,)` by output, or of one; NaN or ∞ where the run diverged, and no line is drawn.
+        ylabel: Name and unit of the error.
+        ax: Matplotlib axes; None for new ones.
+
+    Returns:
+        The axes.
+    """
+    ax = axes_or_new(ax)
+    lines = rmse if isinstance(rmse, Mapping) else {"": rmse}
+    horizons = np.asarray(horizons)
+    for (name, values), color in zip(lines.items(), colors(), strict=False):
+        values = np.asarray(values, float)
+        shown = np.where(np.isfinite(values), values, np.nan)
+        marker = "o" if len(horizons) <= 30 else None
+        ax.plot(horizons, shown, color=color, linewidth=1.3, marker=marker, markersize=3.5, label=name)
+    wide = horizons.size > 1 and horizons.min() > 0 and horizons.max() >= 20 * horizons.min()
+    ax.set(xlabel="horizon in steps", ylabel=ylabel, xscale="log" if wide else "linear")
+    ax.set_ylim(bottom=0)
+    if any(lines):
+        ax.legend(frameon=False)
+    return ax
