@@ -42,6 +42,7 @@ from lddn_jax.training.comparison import Comparison, compare
 from lddn_jax.training.error_bars import Prediction
 from lddn_jax.training.first_order import Optax
 from lddn_jax.training.fit import Fitted, fit
+from lddn_jax.training.initial_state import estimate_state
 from lddn_jax.training.least_squares import LeastSquares, levenberg_marquardt
 from lddn_jax.training.levenberg_marquardt import LevenbergMarquardt
 from lddn_jax.training.posterior import Posterior, posterior
@@ -104,6 +105,7 @@ __all__ = [
     "diagnostics",
     "differentiable",
     "diverged_at",
+    "estimate_state",
     "fit",
     "fit_closed_loop",
     "gauss_newton",

@@ -10,6 +10,7 @@ loop would change what the network computes. What hidden layers hold has no unit
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, overload
 
 import equinox as eqx
@@ -106,12 +107,11 @@ class Scaled(eqx.Module):
             ShapeError: If names or sizes do not fit the topology.
         """
         targets = by_name("target", data.targets, self.net.topology.outputs)
-        return Sequences(
-            self._inputs(data.inputs),
-            self._applied("target", targets),
-            self._state(data.state),
-            data.weights,
-            data.dropped,
+        return replace(
+            data,
+            inputs=self._inputs(data.inputs),
+            targets=self._applied("target", targets),
+            state=self._state(data.state),
         )
 
     def predict(self, inputs: Any, state: Mapping | None = None, *, steps: int | None = None) -> Signals:

@@ -10,15 +10,19 @@ from lddn_jax.data.records import Record
 from lddn_jax.data.scaling import MinMax, Standard
 from lddn_jax.data.sequences import whole, windows
 from lddn_jax.data.stacking import stack
+from lddn_jax.data.starts import AbstractStart, FromRecord, Given, Trained, WarmUp, Zeros, begin
 from lddn_jax.data.tables import Table, read_csv, uniform_sampling
 from lddn_jax.data.tanks import simulate_tanks, tank_records, tanks
 from lddn_jax.data.units import scaled, scalers_of
 
 __all__ = [
     "AbstractDividing",
+    "AbstractStart",
     "Blocks",
     "ByRecord",
     "Division",
+    "FromRecord",
+    "Given",
     "Interleaved",
     "MinMax",
     "RandomWindows",
@@ -26,6 +30,10 @@ __all__ = [
     "Sequences",
     "Standard",
     "Table",
+    "Trained",
+    "WarmUp",
+    "Zeros",
+    "begin",
     "divide",
     "maglev",
     "read_csv",

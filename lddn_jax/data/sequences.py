@@ -135,14 +135,14 @@ def _side_by_side(
     parts, total, used = [], 0, 0
     for record, begins in zip(records, starts, strict=True):
         steps = len(record) - begins[0] if length is None else length
-        inputs, targets = _signals(topology, *_held_by(topology, record))
+        inputs, targets = _signals(topology, *held_by(topology, record))
         parts.append(_cut(topology, inputs, targets, begins, steps))
         total, used = total + len(record), used + steps * len(begins)
     _log(used, total, total - used, _longest(topology))
     return joined(parts, pad_to, total - used)
 
 
-def _held_by(topology: Topology, record: Record) -> tuple[dict[str, Any], dict[str, Any]]:
+def held_by(topology: Topology, record: Record) -> tuple[dict[str, Any], dict[str, Any]]:
     """The signals of a record that a topology takes."""
     inputs = {name: x for name, x in record.inputs.items() if name in topology.input_names}
     return inputs, {name: x for name, x in record.targets.items() if name in topology.outputs}
