@@ -80,7 +80,7 @@ class Topology:
             object.__setattr__(self, field, items(field, given, kind))
         declared = self.inputs, self.layers, self.connections, self.outputs
         check(*declared)
-        warn_of_idle_parts(*declared, stacklevel=2)
+        warn_of_idle_parts(*declared)
 
     def __eq__(self, other):
         return isinstance(other, Topology) and self._canonical == other._canonical

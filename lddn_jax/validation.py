@@ -1,8 +1,11 @@
 """Whether a declaration as a whole describes a network that could run, and which parts of it can have no effect."""
 
+import dataclasses
+import inspect
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 
 from lddn_jax.declaration import Connection, Input, Layer, unknown
 from lddn_jax.errors import TopologyError
@@ -23,11 +26,7 @@ def check(
 
 
 def warn_of_idle_parts(
-    inputs: Sequence[Input],
-    layers: Sequence[Layer],
-    connections: Sequence[Connection],
-    outputs: Sequence[str],
-    stacklevel: int,
+    inputs: Sequence[Input], layers: Sequence[Layer], connections: Sequence[Connection], outputs: Sequence[str]
 ) -> None:
     """Warns of each part that reaches no output, and of each layer that no input reaches."""
     forward: dict[str, set[str]] = {node.name: set() for node in (*inputs, *layers)}
@@ -43,7 +42,7 @@ def warn_of_idle_parts(
                     f"{kind} {node.name!r} reaches no output, so it has no effect and its gradient is zero. "
                     f"Connect it towards {list(outputs)}, or leave it out.",
                     TopologyWarning,
-                    stacklevel=stacklevel + 1,
+                    stacklevel=_calls_up_to_the_user(),
                 )
     if inputs:
         driven = reached(forward, [i.name for i in inputs])
@@ -53,7 +52,7 @@ def warn_of_idle_parts(
                     f"layer {layer.name!r} is reached by no input, so nothing from outside can change it. Connect "
                     "an input or a driven layer to it, or leave it out.",
                     TopologyWarning,
-                    stacklevel=stacklevel + 1,
+                    stacklevel=_calls_up_to_the_user(),
                 )
 
 
@@ -65,6 +64,15 @@ def reached(edges: Mapping[str, set[str]], start: Iterable[str]) -> set[str]:
             seen.add(following)
             waiting.append(following)
     return seen
+
+
+def _calls_up_to_the_user() -> int:
+    """The `stacklevel`, for whoever calls this, of the first line outside of the package: a warning points there."""
+    inside = (str(Path(__file__).parent), dataclasses.__file__)
+    frame, level = inspect.currentframe(), 0
+    while frame is not None and frame.f_code.co_filename.startswith(inside):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def _check_names(inputs, layers):

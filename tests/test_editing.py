@@ -43,9 +43,10 @@ def test_a_layer_of_the_same_name_is_replaced_in_its_place():
     assert [layer.name for layer in grown.layers] == ["h", "y"]
 
 
-def test_a_layer_without_connections_is_warned_of():
-    with pytest.warns(lddn.TopologyWarning, match="layer 'g' (reaches no output|is reached by no input)"):
+def test_a_layer_without_connections_is_warned_of_where_it_was_added():
+    with pytest.warns(lddn.TopologyWarning, match="layer 'g' (reaches no output|is reached by no input)") as caught:
         start().with_layer(Layer("g", 2))
+    assert {warning.filename for warning in caught} == {__file__}
 
 
 def test_a_layer_goes_with_its_connections_and_as_output():

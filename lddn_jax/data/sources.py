@@ -38,15 +38,17 @@ def signals_of(
         DataError: As `channels_of`, or if names make no sense.
         ShapeError: As `channels_of`, or if channels of one signal differ in length.
     """
-    groups = [_groups("inputs", inputs), _groups("targets", targets)]
-    wanted = [[column for columns in named.values() for column in columns] for named in groups]
-    channels = channels_of(source, *wanted, time)
-    found = [{name: _side_by_side(name, [channels[c] for c in named[name]]) for name in named} for named in groups]
+    groups = (_groups("inputs", inputs), _groups("targets", targets))
+    driving, measured = ([column for columns in named.values() for column in columns] for named in groups)
+    channels = channels_of(source, driving, measured, time)
+    found, wanted = (
+        {name: _side_by_side(name, [channels[c] for c in named[name]]) for name in named} for named in groups
+    )
     if time is None:
-        return *found, instants_of(source, len(next(iter(channels.values()), ())))
+        return found, wanted, instants_of(source, len(next(iter(channels.values()), ())))
     if channels[time].shape[1] != 1:
         raise ShapeError(f"time {time!r} has shape {channels[time].shape}; instants are (time,).")
-    return *found, channels[time][:, 0]
+    return found, wanted, channels[time][:, 0]
 
 
 def channels_of(source: Any, inputs: Sequence[str], targets: Sequence[str], time: str | None) -> Channels:

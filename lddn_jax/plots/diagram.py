@@ -13,6 +13,7 @@ from lddn_jax.topology import Topology
 SIZE = 0.22  # of letters, in the units of the diagram
 TAPS = 0.4  # height of the box of a tapped delay line
 MARGIN = 0.15
+FULL = 9.0  # size of letters, in points, below which lines get thinner as well
 INCH = 0.62  # of a new figure, for each unit
 
 
@@ -62,10 +63,11 @@ def diagram(topology: Topology, *, ax: Any = None) -> Any:
     box = ax.get_position()
     inches = ax.figure.get_size_inches() * (box.width, box.height)
     points = 72 * SIZE * min(inches[0] / (right - left), inches[1] / (top - bottom))
-    _draw_wires(ax, routes)
-    _draw_boxes(ax, nodes, lines_of, topology, points)
+    thickness = min(1.0, points / FULL)
+    _draw_wires(ax, routes, thickness)
+    _draw_boxes(ax, nodes, lines_of, points, thickness)
     for taps in routes.taps:
-        _box(ax, taps.left, taps.y, taps.width, TAPS, facecolor="white", linewidth=0.8)
+        _box(ax, taps.left, taps.y, taps.width, TAPS, facecolor="white", linewidth=0.8 * thickness)
         ax.text(taps.left + taps.width / 2, taps.y, taps.label, ha="center", va="center", fontsize=points, zorder=5)
     return ax
 
@@ -97,26 +99,26 @@ def _text_width() -> Callable[[str], float]:
     return width_of
 
 
-def _draw_wires(ax: Any, routes: Routes) -> None:
+def _draw_wires(ax: Any, routes: Routes, thickness: float) -> None:
     for wire in sorted(routes.wires, key=lambda wire: not wire.back):
         color = COLORS[1] if wire.back else "black"
         (x, y), (to_x, to_y) = wire.start, wire.end
-        ax.plot([x, to_x], [y, to_y], color=color, linewidth=1.0, solid_capstyle="projecting", zorder=1)
+        ax.plot([x, to_x], [y, to_y], color=color, linewidth=thickness, solid_capstyle="projecting", zorder=1)
         if wire.arrow:
             head = [(to_x, to_y), (to_x - 0.16, to_y + 0.06), (to_x - 0.16, to_y - 0.06)]
             ax.fill(*zip(*head, strict=True), color=color, linewidth=0, zorder=3)
     for x, y in routes.dots:
-        ax.plot([x], [y], marker="o", markersize=3, color="black", zorder=2)
+        ax.plot([x], [y], marker="o", markersize=3 * thickness, color="black", zorder=2)
 
 
-def _draw_boxes(ax, nodes, lines_of, topology, points) -> None:
+def _draw_boxes(ax, nodes, lines_of, points, thickness) -> None:
     for node in nodes:
         if node.kind == "output":
             ax.text(node.x + 0.1, node.y, node.name, ha="left", va="center", fontsize=points, zorder=5)
         if not node.boxed:
             continue
-        round_ = node.kind == "input"
-        _box(ax, node.x - node.width / 2, node.y, node.width, node.height, round_, facecolor="#eef3f8", linewidth=1.1)
+        left, style = node.x - node.width / 2, {"facecolor": "#eef3f8", "linewidth": 1.1 * thickness}
+        _box(ax, left, node.y, node.width, node.height, rounded=node.kind == "input", **style)
         lines = lines_of(node.name)
         for k, line in enumerate(lines):
             y = node.y + LINE * ((len(lines) - 1) / 2 - k)
