@@ -12,6 +12,7 @@ from lddn_jax.errors import (
     ShapeError,
     TopologyError,
 )
+from lddn_jax.forecast import Forecast, forecast
 from lddn_jax.gradients.api import differentiable, jacobian, value_and_grad
 from lddn_jax.gradients.autodiff import Autodiff
 from lddn_jax.gradients.base import AbstractGradient
@@ -67,6 +68,7 @@ __all__ = [
     "DataError",
     "FiniteDifference",
     "Fitted",
+    "Forecast",
     "GaussNewton",
     "GradientReport",
     "HorizonProfile",
@@ -108,6 +110,7 @@ __all__ = [
     "estimate_state",
     "fit",
     "fit_closed_loop",
+    "forecast",
     "gauss_newton",
     "horizon_profile",
     "identify",

@@ -1,77 +1,105 @@
-"""A record made ready to train a NARX network: checked, cut in time into three parts, and scaled.
+"""Records made ready to train a NARX network: divided into three parts and scaled.
 
-The first part trains, the next validates, the last tests. Scaling is found on the training part alone, and measured
-values that are fed back share the scaling of their target.
+Scaling is found on the training part alone, and measured values that are fed back share the scaling of their target.
+Every piece of a part fills its delay states from its own first samples, so no part sees a target of another. Where
+targets are missing a record is cut, since a network that reads measured targets has nothing to read there.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import jax.numpy as jnp
-import numpy as np
-
 from lddn_jax import models
-from lddn_jax.data.scaling import AbstractScaler, MinMax
-from lddn_jax.data.sequences import Sequences, windows
-from lddn_jax.data.tables import Table, uniform_sampling
+from lddn_jax.data.batches import Sequences
+from lddn_jax.data.dividing import Blocks, ByRecord
+from lddn_jax.data.division import divide
+from lddn_jax.data.records import Record, as_records, holds_records
+from lddn_jax.data.scaling import AbstractScaler
+from lddn_jax.data.sequences import whole, windows
+from lddn_jax.data.sources import names_of
+from lddn_jax.data.units import scaled, scalers_of
 from lddn_jax.errors import DataError
 from lddn_jax.plan import plan
 from lddn_jax.settings import Settings
 from lddn_jax.topology import Topology
 
+DIVISIONS = {"blocks": Blocks(), "records": ByRecord()}
+
 
 @dataclass(frozen=True)
 class Experiment:
-    """A record in scaled units, and the topology it is for.
+    """Records in three parts, and the topology they are for.
 
     Attributes:
         topology: Of the network with its loop open.
-        columns: `(time, 1)` by input and target, in the record's units.
-        scalers: By column.
-        targets: Names of the columns to predict.
-        time: `(time,)`, in the record's units; row numbers where it tells none.
-        first: Where the training part ends.
-        second: Where the validation part ends.
+        targets: Names of the outputs.
+        scalers: By input and target; an input of measured values shares its target's.
+        train, validation, test: Records in their own units, without gaps, measured targets among the inputs.
     """
 
     topology: Topology
-    columns: Mapping[str, np.ndarray]
-    scalers: Mapping[str, AbstractScaler]
     targets: tuple[str, ...]
-    time: np.ndarray
-    first: int
-    second: int
+    scalers: Mapping[str, AbstractScaler]
+    train: list[Record]
+    validation: list[Record]
+    test: list[Record]
 
     @classmethod
-    def of(cls, table: Table, inputs: Sequence[str], targets: Sequence[str], settings: Settings) -> "Experiment":
-        """Checks a table, cuts it and finds the scaling.
+    def of(
+        cls,
+        given: Any,
+        inputs: Sequence[str],
+        targets: Sequence[str],
+        settings: Settings,
+        validation: Any = None,
+    ) -> "Experiment":
+        """Checks what was given, divides it and finds the scaling.
+
+        Args:
+            given: A table, a record, a path, or a list of them; see `Record.of`.
+            inputs: Names of input columns; may be empty.
+            targets: Names of the columns to predict.
+            settings: See `Settings`.
+            validation: Records that validate, likewise; None: a share of those given.
 
         Raises:
-            DataError: If columns are missing or hold NaN, or the record is too short.
+            DataError: If columns are missing, hold NaN where they may not, or a part is too short.
             TopologyError: If settings describe no network.
         """
-        columns = _columns(table, inputs, targets)
-        time = _time(table, columns)
-        first, second = _split(len(time), settings)
+        _check_names(inputs, targets)
+        records = _records(given, inputs, targets, settings)
+        sizes = records[0].sizes
         topology = models.narx(
-            dict.fromkeys(inputs, 1),
-            dict.fromkeys(targets, 1),
+            sizes["inputs"],
+            sizes["targets"],
             hidden=settings.hidden,
             input_delays=settings.input_delays,
             feedback_delays=settings.feedback_delays,
             linear_path=settings.linear_path,
         )
-        scalers = {name: MinMax.fit(column[:first]) for name, column in columns.items()}
-        return cls(topology, columns, scalers, tuple(targets), time, first, second)
+        if settings.division not in DIVISIONS:
+            raise DataError(f"division={settings.division!r} is unknown; known are {sorted(DIVISIONS)}.")
+        needed = max(plan(topology).longest_delays.values()) + (settings.window if settings.trainer == "adam" else 1)
+        own = [] if validation is None else _records(validation, inputs, targets, settings)
+        parts = _parts(records, settings, own, needed)
+        loops = {models.measured_name(target): target for target in targets}
+        pieces = [[p.measured(loops) for record in part for p in record.unbroken(needed)] for part in parts]
+        for name, part in zip(("training", "validation", "test"), pieces, strict=True):
+            if not part:
+                raise DataError(
+                    f"the {name} part has no stretch of {needed} rows without a missing target: delays take "
+                    f"{needed - 1} of them. Bring a longer record, or shorter delays."
+                )
+        scalers = scalers_of(pieces[0], shared=loops)
+        return cls(topology, tuple(targets), scalers, *pieces)
 
     def on(self, topology: Topology) -> "Experiment":
-        """The same record for another topology of the same inputs and targets."""
+        """The same records for another topology of the same inputs and targets."""
         return replace(self, topology=topology)
 
     @property
     def held(self) -> int:
-        """Samples that fill the first delay state."""
+        """Samples that fill the first delay state of a piece."""
         return max(plan(self.topology).longest_delays.values())
 
     @property
@@ -79,69 +107,68 @@ class Experiment:
         """Target by the input that carries its measured values."""
         return {models.measured_name(target): target for target in self.targets}
 
-    def whole(self, start: int, stop: int) -> Sequences:
-        """Samples [start, stop) in one piece, with those before `start` that fill the first delay state."""
-        rows = slice(max(start - self.held, 0), stop)
-        scaled = {name: self._scaled(name, rows) for name in self.columns}
-        measured = {input: scaled[target] for input, target in self.loops.items()}
-        others = {name: scaled[name] for name in self.topology.input_names - measured.keys()}
-        return Sequences(others | measured, {target: scaled[target] for target in self.targets})
+    def scaled(self, records: Sequence[Record]) -> list[Record]:
+        """Some of the records in scaled units."""
+        return [scaled(record, self.scalers) for record in records]
 
-    def windows(self, start: int, stop: int, length: int, topology: Topology | None = None) -> Sequences:
-        """The same cut into windows, for the network with its loop open or another topology."""
-        topology, cut = topology or self.topology, self.whole(start, stop)
-        inputs = {name: signal for name, signal in cut.inputs.items() if name in topology.input_names}
-        return windows(topology, inputs, cut.targets, length)
+    def cut(
+        self, records: Sequence[Record], length: int | None, topology: Topology | None = None, skip: int = 0
+    ) -> Sequences:
+        """Some of the records in scaled units, in windows of one length; None: each in one piece.
+
+        Args:
+            records: Of any part.
+            length: Steps of a window.
+            topology: Another one than that of the open loop, such as that of the closed loop.
+            skip: Samples to leave out at the beginning of each.
+        """
+        chosen = self.scaled([record.piece(skip, len(record)) for record in records])
+        topology = topology or self.topology
+        return whole(topology, chosen) if length is None else windows(topology, chosen, length=length)
 
     def __str__(self):
-        count = len(self.time)
-        parts = f"{self.first} train, {self.second - self.first} validate, {count - self.second} test"
-        return f"record: {count} samples; {parts}"
+        def counted(part):
+            pieces = f" in {len(part)} pieces" if len(part) > 1 else ""
+            return f"{sum(map(len, part))} samples{pieces}"
 
-    def _scaled(self, name: str, rows: slice) -> np.ndarray:
-        return np.asarray(self.scalers[name].apply(self.columns[name][rows]), jnp.result_type(float))
+        return (
+            f"train: {counted(self.train)}; validate: {counted(self.validation)}; test: {counted(self.test)} "
+            f"(the first {self.held} of each piece fill its delay state)"
+        )
 
 
-def _columns(table: Table, inputs: Sequence[str], targets: Sequence[str]) -> dict[str, np.ndarray]:
+def _check_names(inputs: Sequence[str], targets: Sequence[str]) -> None:
     if not targets:
-        raise DataError(f"no target column was named; choose from {list(table.names)}.")
+        raise DataError("no target column was named; name the columns to predict, such as targets=['position'].")
     both = sorted(set(inputs) & set(targets))
     if both:
         raise DataError(
             f"column {both[0]!r} is both an input and a target; a target's own past is fed back anyway. "
             f"Leave {both[0]!r} out of the inputs."
         )
-    columns = {name: table.signal([name]) for name in (*inputs, *targets)}
-    for name, column in columns.items():
-        missing = np.flatnonzero(~np.isfinite(column[:, 0]))
-        if missing.size:
-            raise DataError(
-                f"column {name!r} has no value in row {missing[0] + 1} of the data ({missing.size} such rows in all). "
-                "Fill the gap, or cut the record there."
-            )
-    return columns
 
 
-def _time(table: Table, columns: Mapping[str, Any]) -> np.ndarray:
-    if "time" not in table.names or "time" in columns:
-        return np.arange(len(table), dtype=float)
-    uniform_sampling(table["time"])
-    return np.asarray(table["time"])
+def _records(given: Any, inputs: Sequence[str], targets: Sequence[str], settings: Settings) -> list[Record]:
+    if holds_records(given):
+        return as_records(given, "identify")
+    sources = given if isinstance(given, (list, tuple)) else [given]
+    return [_record(source, inputs, targets, settings) for source in sources]
 
 
-def _split(count: int, settings: Settings) -> tuple[int, int]:
-    if not (settings.train > 0 and settings.validation > 0 and settings.train + settings.validation < 1):
+def _record(source: Any, inputs: Sequence[str], targets: Sequence[str], settings: Settings) -> Record:
+    has_time = "time" in names_of(source) and "time" not in (*inputs, *targets)
+    time = "time" if has_time else None
+    return Record.of(source, inputs=list(inputs), targets=list(targets), time=time, missing=settings.missing)
+
+
+def _parts(records: list[Record], settings: Settings, own: list[Record], needed: int) -> list[list[Record]]:
+    train, validation = settings.train, 0.0 if own else settings.validation
+    if not (train > 0 and settings.validation > 0 and train + settings.validation < 1):
         raise DataError(
-            f"train={settings.train} and validation={settings.validation} are shares of the record; both must be "
+            f"train={train} and validation={settings.validation} are shares of the record; both must be "
             "positive and leave something to test."
         )
-    first = int(settings.train * count)
-    second = first + int(settings.validation * count)
-    held = max(*settings.input_delays, *settings.feedback_delays, 0)
-    window = settings.window if settings.trainer == "adam" else 1
-    if first < held + window or second == first:
-        raise DataError(
-            f"a record of {count} rows is too short: its training part of {first} holds no window of {window} "
-            f"steps after {held} rows for the delay state. Pass a shorter window, or bring a longer record."
-        )
-    return first, second
+    test = 1 - train - settings.validation
+    shares = (train / (train + test), 0.0, test / (train + test)) if own else (train, validation, test)
+    found = divide(records, DIVISIONS[settings.division], shares, shortest=needed)
+    return [found.train, own or found.validation, found.test]

@@ -1,11 +1,10 @@
-"""From a table to a judged NARX network: the recipe that the command line follows.
+"""From records to a judged NARX network: the recipe that the command line follows.
 
-The record is cut in time: the first part trains, the next validates, the last tests. Scaling is found on the
-training part alone. The network is trained, then tested twice on the whole test part: one step ahead, and in a free
-run with its loop closed, which starts from measured values and never sees another. Persistence, y(t) = y(t−1), is what
-any model has to beat.
+The network is trained, then tested twice on each piece of the test part: one step ahead, and in a free run with its
+loop closed, which starts from measured values and never sees another. Persistence, y(t) = y(t−1), is what any model has
+to beat.
 
-How it is trained is in `recipes.py`.
+How records are divided and scaled is in `experiment.py`, how the network is trained in `recipes.py`.
 """
 
 import time
@@ -17,13 +16,12 @@ import jax
 import numpy as np
 
 from lddn_jax import diagnostics, losses
-from lddn_jax.data.scaling import AbstractScaler
-from lddn_jax.data.tables import Table
 from lddn_jax.errors import LDDNError
 from lddn_jax.experiment import Experiment
 from lddn_jax.gradients.check import GradientReport, check_gradients
 from lddn_jax.network import Network
 from lddn_jax.recipes import TRAINERS, Regularized
+from lddn_jax.scaled import Scaled
 from lddn_jax.settings import Settings
 from lddn_jax.simulate import predict
 from lddn_jax.training.closed_loop import ClosedLoop, closed_over
@@ -35,11 +33,11 @@ class Identified:
     """A trained network and how it did on the test part.
 
     Attributes:
-        net: The network with its loop open, in scaled units.
-        scalers: By column; a feedback input shares its target's.
+        model: The network with its loop open, and its scalers.
         trained: What training returned.
         gradients: The check of all gradient methods on the closed loop.
-        time: `(time,)` of the test part; `measured`, `one_step` and `closed_loop` by target belong to it.
+        time: `(time,)` of the test part, its pieces one after the other; `measured`, `one_step` and `closed_loop` by
+            target belong to it.
         scores: "one_step", "closed_loop" and "persistence", each with `rmse` and `r2` in the record's units (None where
             the prediction left the finite numbers, with the first such step as `diverged_at`).
         seconds: By phase.
@@ -47,8 +45,7 @@ class Identified:
             Empty unless trained by Bayesian regularization.
     """
 
-    net: Network
-    scalers: Mapping[str, AbstractScaler]
+    model: Scaled
     trained: "Fitted | ClosedLoop | Regularized"
     gradients: GradientReport
     time: np.ndarray
@@ -60,6 +57,11 @@ class Identified:
     seconds: dict[str, float] = field(default_factory=dict)
     std: dict[str, np.ndarray] = field(default_factory=dict)
 
+    @property
+    def net(self) -> Network:
+        """The network with its loop open, in scaled units."""
+        return self.model.net
+
     def to_dict(self) -> dict[str, Any]:
         """Returns scores, gradient check, training and settings as plain values, ready for `json.dump`."""
         return {
@@ -68,7 +70,7 @@ class Identified:
             "training": self.trained.to_dict(),
             "parameters": self.net.parameter_count,
             "topology": self.net.topology.to_dict(),
-            "scaling": {name: scaler.to_dict() for name, scaler in self.scalers.items()},
+            "scaling": {name: scaler.to_dict() for name, scaler in self.model.scalers.items()},
             "settings": asdict(self.settings),
             "seconds": self.seconds,
             "dtype": str(np.dtype(self.net.dtype)),
@@ -77,21 +79,24 @@ class Identified:
 
 
 def identify(
-    table: Table,
+    records: Any,
     inputs: Sequence[str],
     targets: Sequence[str],
     settings: Settings | None = None,
     *,
+    validation: Any = None,
     say: Callable[[str], None] = lambda text: None,
     progress: bool | None = None,
 ) -> Identified:
-    """Identifies a NARX network from a record.
+    """Identifies a NARX network from records.
 
     Args:
-        table: The record; a column `time` that is not an input or target is checked for even sampling.
+        records: A `Table`, a path of a .csv or .mat file, a `lddn_jax.data.Record`, or a list of them; see `Record.of`.
+            A column `time` that is not an input or target is checked for even sampling.
         inputs: Names of input columns; may be empty.
         targets: Names of the columns to predict.
         settings: See `Settings`.
+        validation: Records that validate, likewise; None: a share of those above.
         say: Is told what is going on, a line or a small table at a time.
         progress: As in `lddn_jax.fit`.
 
@@ -99,54 +104,61 @@ def identify(
         An `Identified`.
 
     Raises:
-        DataError: If columns are missing or hold NaN, or the record is too short.
+        DataError: If columns are missing or hold NaN where they may not, or a part is too short.
         TopologyError: If settings describe no network.
     """
     settings = settings or Settings()
     if settings.trainer not in TRAINERS:
         raise LDDNError(f"trainer={settings.trainer!r} is unknown; known are {sorted(TRAINERS)}.")
-    record = Experiment.of(table, inputs, targets, settings)
-    columns, scalers, moment, second = record.columns, record.scalers, record.time, record.second
-    say(str(record))
-
+    experiment = Experiment.of(records, inputs, targets, settings, validation)
+    say(str(experiment))
     key, shuffle = jax.random.split(jax.random.key(settings.seed))
-    net = Network(record.topology, key=key, init=settings.init)
+    dtype = None if settings.dtype is None else np.dtype(settings.dtype)
+    net = Network(experiment.topology, key=key, init=settings.init, dtype=dtype)
     say(net.summary())
 
     seconds: dict[str, float] = {}
-    loss = losses.MeanSquaredError()
+    loss, loops = losses.MeanSquaredError(), experiment.loops
     with _Timer(seconds, "gradient_check"):
-        closed = closed_over(net, record.loops)
-        gradients = check_gradients(loss, closed, record.windows(0, record.held + 2 * 20, 20, closed.topology))
+        closed = closed_over(net, loops)
+        longest = max(experiment.train, key=len)
+        count = min(2 * 20, len(longest) - experiment.held)
+        few = experiment.cut([longest.piece(0, experiment.held + count)], max(1, count // 2), closed.topology)
+        gradients = check_gradients(loss, closed, few)
     say(str(gradients))
 
     with _Timer(seconds, "training"):
-        opened, trained = TRAINERS[settings.trainer](net, record, settings, shuffle, say, progress)
+        opened, trained = TRAINERS[settings.trainer](net, experiment, settings, shuffle, say, progress)
     say(str(trained))
 
     with _Timer(seconds, "testing"):
-        closed = closed_over(opened, record.loops)
-        steps = len(moment) - second
-        open_part = record.windows(second, len(moment), steps)
-        closed_part = record.windows(second, len(moment), steps, closed.topology)
-        one_step = _in_units(predict(opened, open_part.inputs, open_part.state), scalers)
-        free_run = _in_units(predict(closed, closed_part.inputs, closed_part.state, steps=steps), scalers)
-        measured = {name: columns[name][second:, 0] for name in targets}
-        before = {name: columns[name][second - 1 : -1, 0] for name in targets}
+        model = Scaled(opened, dict(experiment.scalers))
+        open_part = experiment.cut(experiment.test, None)
+        closed_part = experiment.cut(experiment.test, None, closed.topology)
+        steps = [len(record) - experiment.held for record in experiment.test]
+        one_step, free_run = (
+            _joined(model.in_units(predict(net, part.inputs, part.state, steps=part.steps)), steps)
+            for net, part in ((opened, open_part), (closed_over(opened, loops), closed_part))
+        )
+        known = [{name: record.targets[name] for name in experiment.targets} for record in experiment.test]
+        measured = _joined(_stacked(known, experiment.held, 0), steps)
+        before = _joined(_stacked(known, experiment.held - 1, 1), steps)
+        scored = np.concatenate([np.arange(count) >= settings.warmup for count in steps])
+        if not scored.any():
+            raise LDDNError(f"warmup={settings.warmup}, but no test piece is longer than {max(steps)} steps.")
         scores = {
-            "one_step": _score(measured, one_step),
-            "closed_loop": _score(measured, free_run),
-            "persistence": _score(measured, before),
+            name: _score({k: np.where(scored, y, np.nan) for k, y in measured.items()}, predicted)
+            for name, predicted in (("one_step", one_step), ("closed_loop", free_run), ("persistence", before))
         }
     found = Identified(
-        opened, scalers, trained, gradients, moment[second:], measured, one_step, free_run, scores, settings, seconds
+        model, trained, gradients, _moments(experiment, steps), measured, one_step, free_run, scores, settings, seconds
     )
     if not isinstance(trained, Regularized):
         return found
     with _Timer(seconds, "error_bars"):
-        bars = trained.posterior.predict(closed_part.inputs, closed_part.state, steps=steps)
-        std = {name: np.asarray(bars.std[name])[0, :, 0] * float(scalers[name].error_scale()[0]) for name in targets}
-        covered = [diagnostics.coverage(measured[name], free_run[name], std[name]) for name in targets]
+        bars = trained.posterior.predict(closed_part.inputs, closed_part.state, steps=closed_part.steps)
+        std = _joined(model.errors_in_units(bars.std), steps)
+        covered = [diagnostics.coverage(measured[k][scored], free_run[k][scored], std[k][scored]) for k in measured]
         scores["closed_loop"]["coverage"] = float(np.mean(covered))
     return replace(found, std=std)
 
@@ -162,8 +174,27 @@ class _Timer:
         self._seconds[self._phase] = time.perf_counter() - self._start
 
 
-def _in_units(outputs: Mapping[str, Any], scalers: Mapping[str, AbstractScaler]) -> dict[str, np.ndarray]:
-    return {name: np.asarray(scalers[name].invert(output[0]))[:, 0] for name, output in outputs.items()}
+def _stacked(known: Sequence[Mapping[str, np.ndarray]], start: int, before_end: int) -> dict[str, list[np.ndarray]]:
+    """Rows of every piece, from `start` on and without the last ones, by target."""
+    return {name: [piece[name][start : len(piece[name]) - before_end] for piece in known] for name in known[0]}
+
+
+def _joined(outputs: Mapping[str, Any], steps: Sequence[int]) -> dict[str, np.ndarray]:
+    """The pieces of a part one after the other, without what fills them up: `(time,)` by target or element of one."""
+    found = {}
+    for name, pieces in outputs.items():
+        whole = np.concatenate([np.asarray(piece)[:count] for piece, count in zip(pieces, steps, strict=True)])
+        one = whole.shape[1] == 1
+        found |= {name if one else f"{name}_{k + 1}": column for k, column in enumerate(whole.T)}
+    return found
+
+
+def _moments(experiment: Experiment, steps: Sequence[int]) -> np.ndarray:
+    """The instants of one test piece; of several, or where they are not known, numbers of samples."""
+    only = experiment.test[0]
+    if len(experiment.test) > 1 or only.time is None:
+        return np.arange(sum(steps), dtype=float)
+    return np.asarray(only.time[experiment.held :])
 
 
 def _score(measured: Mapping[str, np.ndarray], predicted: Mapping[str, np.ndarray]) -> dict[str, Any]:

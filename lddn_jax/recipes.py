@@ -57,10 +57,15 @@ class Regularized:
 
 
 def by_adam(
-    net: Network, record: Experiment, settings: Settings, key: Array, say: Callable[[str], None], progress: bool | None
+    net: Network,
+    experiment: Experiment,
+    settings: Settings,
+    key: Array,
+    say: Callable[[str], None],
+    progress: bool | None,
 ) -> tuple[Network, Fitted]:
     """Returns the network with its loop open, and how it was trained."""
-    training = record.windows(0, record.first, settings.window)
+    training = experiment.cut(experiment.train, settings.window)
     epochs = settings.epochs or 6000
     batch_size = min(settings.batch_size, training.batch[0])
     updates = epochs * -(-training.batch[0] // batch_size)
@@ -72,7 +77,7 @@ def by_adam(
         losses.MeanSquaredError(),
         trainer,
         epochs=epochs,
-        validation=record.windows(record.first, record.second, record.second - record.first),
+        validation=experiment.cut(experiment.validation, None),
         max_fail=epochs,  # the learning rate falls to zero: the end is part of the recipe
         key=key,
         progress=progress,
@@ -80,19 +85,20 @@ def by_adam(
     return fitted.net, fitted
 
 
-def by_levenberg_marquardt(net, record, settings, key, say, progress) -> tuple[Network, ClosedLoop]:
+def by_levenberg_marquardt(net, experiment, settings, key, say, progress) -> tuple[Network, ClosedLoop]:
     """Returns the network with its loop open, and how it was trained."""
-    horizons = [h for h in settings.horizons if h is None or h <= record.first - record.held]
+    shortest = min(map(len, experiment.train)) - experiment.held
+    horizons = [h for h in settings.horizons if h is None or h <= shortest]
     epochs = settings.epochs or 50
     several = "1 network" if settings.restarts == 1 else f"{settings.restarts} networks at once"
     shown = ", ".join("all" if h is None else str(h) for h in horizons)
     say(f"training: Levenberg-Marquardt, {several}, {epochs} steps at each horizon: {shown}")
     found = fit_closed_loop(
         net,
-        record.whole(0, record.first),
+        experiment.scaled(experiment.train),
         LevenbergMarquardt(restarts=settings.restarts, init_of_restarts=settings.init),
         horizons,
-        validation=record.whole(record.first, record.second),
+        validation=experiment.scaled(experiment.validation),
         epochs=epochs,
         key=key,
         progress=progress,
@@ -100,18 +106,20 @@ def by_levenberg_marquardt(net, record, settings, key, say, progress) -> tuple[N
     return found.opened, found
 
 
-def by_bayesian_regularization(net, record, settings, key, say, progress) -> tuple[Network, Regularized]:
+def by_bayesian_regularization(net, experiment, settings, key, say, progress) -> tuple[Network, Regularized]:
     """Returns the network with its loop open, and how it was trained."""
-    opened, before = by_levenberg_marquardt(net, record, settings, key, say, progress)
+    opened, before = by_levenberg_marquardt(net, experiment, settings, key, say, progress)
     horizon = before.stages[before.best_stage].horizon
-    closed = closed_over(opened, record.loops)
-    data = record.windows(0, record.second, horizon or record.second - record.held, closed.topology)
+    closed = closed_over(opened, experiment.loops)
+    needed = experiment.held + (horizon or 1)
+    records = [record for record in (*experiment.train, *experiment.validation) if len(record) >= needed]
+    data = experiment.cut(records, horizon, closed.topology)
     epochs = settings.bayesian_epochs
     free = "the whole record" if horizon is None else f"{horizon} step{'s' if horizon > 1 else ''}"
     say(f"training: Bayesian regularization, {epochs} steps, windows that run free for {free}")
     trainer = BayesianRegularization(groups=settings.groups)
     after = fit(closed, data, losses.MeanSquaredError(), trainer, epochs=epochs, key=key, progress=progress)
-    return opened_at(after.net, record.loops), Regularized(before, after, posterior(after, data), horizon)
+    return opened_at(after.net, experiment.loops), Regularized(before, after, posterior(after, data), horizon)
 
 
 TRAINERS: dict[str, Callable[..., tuple[Network, Any]]] = {

@@ -7,11 +7,11 @@ The validation part trains none of them; how they do on it is there to check the
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import jax
 
 from lddn_jax.data.sequences import Sequences
-from lddn_jax.data.tables import Table
 from lddn_jax.experiment import Experiment
 from lddn_jax.settings import Settings
 from lddn_jax.topology import Topology
@@ -20,7 +20,7 @@ from lddn_jax.training.comparison import Comparison, compare
 
 
 def compare_narx(
-    table: Table,
+    records: Any,
     inputs: Sequence[str],
     targets: Sequence[str],
     *,
@@ -33,7 +33,7 @@ def compare_narx(
     """Trains a NARX network for each size and each set of delays by Bayesian regularization, and lists their evidence.
 
     Args:
-        table: The record.
+        records: A table, a path, a `Record`, or a list of them.
         inputs: Names of input columns; may be empty.
         targets: Names of the columns to predict.
         hidden: Numbers of hidden neurons.
@@ -66,17 +66,17 @@ def compare_narx(
     grid = {}
     for size, delays, feedback in itertools.product(hidden, input_delays, feedback_delays):
         choice = replace(settings, hidden=size, input_delays=delays, feedback_delays=feedback, trainer="br")
-        grid[_name(choice, bool(inputs))] = Experiment.of(table, inputs, targets, choice)
+        grid[_name(choice, bool(inputs))] = Experiment.of(records, inputs, targets, choice)
     by_topology = {experiment.topology: experiment for experiment in grid.values()}
     longest = max(experiment.held for experiment in grid.values())
 
     def training(topology: Topology) -> Sequences:
         experiment = by_topology[topology]
-        return experiment.windows(longest, experiment.first, experiment.first - longest)
+        return experiment.cut(experiment.train, None, skip=longest - experiment.held)
 
     def validation(topology: Topology) -> Sequences:
         experiment = by_topology[topology]
-        return experiment.windows(experiment.first, experiment.second, experiment.second - experiment.first)
+        return experiment.cut(experiment.validation, None, skip=longest - experiment.held)
 
     return compare(
         {name: experiment.topology for name, experiment in grid.items()},

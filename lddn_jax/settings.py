@@ -23,8 +23,12 @@ class Settings:
         batch_size: Windows in a mini-batch of Adam.
         learning_rate: Of Adam at the start; it falls to zero along a cosine.
         window: Time steps of a training window of Adam.
-        train: Share of the record that trains.
-        validation: Share of the record, after that, that validates.
+        train: Share of the records that trains.
+        validation: Share of the records, after that, that validates.
+        division: "blocks": each record is cut in time; "records": each belongs to one part as a whole.
+        missing: "error", or "mask" if records may have missing targets.
+        warmup: First steps of each test piece that are not scored.
+        dtype: "float32" or "float64"; None for JAX's default float.
         seed: Of the first weights and of the shuffling.
     """
 
@@ -42,6 +46,10 @@ class Settings:
     batch_size: int = 4
     learning_rate: float = 1e-2
     window: int = 100
-    train: float = 0.6
-    validation: float = 0.2
+    train: float = 0.7
+    validation: float = 0.15
+    division: str = "blocks"
+    missing: str = "error"
+    warmup: int = 0
+    dtype: str | None = None
     seed: int = 0

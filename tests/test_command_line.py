@@ -40,13 +40,13 @@ def test_fit_leaves_everything_behind(csv, tmp_path, capsys):
     results = json.loads((out / "results.json").read_text())
     table = lddn.data.read_csv(csv)
     y = table["y"]
-    assert results["test"]["persistence"]["rmse"] == pytest.approx(np.sqrt(np.mean((y[160:] - y[159:-1]) ** 2)))
+    assert results["test"]["persistence"]["rmse"] == pytest.approx(np.sqrt(np.mean((y[172:] - y[171:-1]) ** 2)))
     assert results["gradient_check"]["passed"] is True
     assert results["gradient_check"]["worst"] < 1e-11
     assert results["dtype"] == "float64"
     assert [stage["horizon"] for stage in results["training"]["stages"]] == [1, 5, None]
-    assert results["parameters"] == lddn.load(out / "network.npz").parameter_count
-    assert set(results["seconds"]) == {"reading", "gradient_check", "training", "testing", "writing"}
+    assert results["parameters"] == lddn.load(out / "network.npz").net.parameter_count
+    assert set(results["seconds"]) == {"gradient_check", "training", "testing", "writing"}
     assert results["test"].keys() == {"one_step", "closed_loop", "persistence", "samples"}
     text = capsys.readouterr().out
     for words in ("all methods agree", "one step ahead", "closed loop", "persistence", "results.json"):
@@ -76,7 +76,7 @@ def test_bayesian_regularization_leaves_error_bars_behind(csv, tmp_path, capsys)
     assert results["training"]["posterior"] == found.to_dict()
     assert 0 <= results["test"]["closed_loop"]["coverage"] <= 1
     assert "u -> hidden delay 2" in found.groups.labels
-    assert found.net.topology == lddn.close_loop(lddn.load(out / "network.npz"), "y", "measured_y").topology
+    assert found.net.topology == lddn.load(out / "network.npz").close_loop("y", "measured_y").net.topology
     assert "training: Bayesian regularization, 3 steps" in capsys.readouterr().out
 
 
@@ -84,17 +84,17 @@ def test_the_scores_are_those_of_the_saved_network(csv, tmp_path):
     """The one-step score, computed again from the files and the record alone."""
     out = tmp_path / "out"
     main(["fit", str(csv), "--inputs", "u", "--targets", "y", "--out", str(out), *QUICK])
-    results, net = json.loads((out / "results.json").read_text()), lddn.load(out / "network.npz")
+    results, net = json.loads((out / "results.json").read_text()), lddn.load(out / "network.npz").net
     table = lddn.data.read_csv(csv)
     scale = {name: lddn.data.scaling.from_dict(results["scaling"][name]) for name in ("u", "y")}
     u, y = (scale[name].apply(table.signal([name])) for name in ("u", "y"))
     whole = lddn.predict(net, {"u": u, "measured_y": y})["y"]
-    error = table["y"][160:] - np.asarray(scale["y"].invert(whole))[160:, 0]
+    error = table["y"][172:] - np.asarray(scale["y"].invert(whole))[172:, 0]
     assert results["test"]["one_step"]["rmse"] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-10)
     closed = lddn.close_loop(net, "y", "measured_y")
-    held = {"u": u[158:160], "y": y[158:160]}
-    free = np.asarray(scale["y"].invert(lddn.predict(closed, u[160:], held)["y"]))[:, 0]
-    expected = np.sqrt(np.mean((table["y"][160:] - free) ** 2))
+    held = {"u": u[170:172], "y": y[170:172]}
+    free = np.asarray(scale["y"].invert(lddn.predict(closed, u[172:], held)["y"]))[:, 0]
+    expected = np.sqrt(np.mean((table["y"][172:] - free) ** 2))
     assert results["test"]["closed_loop"]["rmse"] == pytest.approx(expected, rel=1e-10)
 
 
@@ -119,6 +119,68 @@ def test_the_seed_decides_everything_random(csv, tmp_path):
         main(["fit", str(csv), "--inputs", "u", "--targets", "y", "--out", f"{tmp_path}/{k}", "--seed", seed, *QUICK])
     scores = [json.loads((tmp_path / str(k) / "results.json").read_text())["test"]["one_step"] for k in range(3)]
     assert scores[0] == scores[1] != scores[2]
+
+
+@pytest.fixture
+def model(csv, tmp_path):
+    """What a fit of the record left."""
+    main(["fit", str(csv), "--inputs", "u", "--targets", "y", "--out", str(tmp_path / "fitted"), *QUICK])
+    return tmp_path / "fitted" / "network.npz"
+
+
+def test_predict_runs_on_a_new_file(csv, model, tmp_path, capsys):
+    out = tmp_path / "predicted"
+    options = ["--model", str(model), "--ahead", "1,5", "--warmup", "10", "--out", str(out)]
+    assert main(["predict", str(csv), *options]) == 0
+    assert {p.name for p in out.iterdir()} == {"predictions.csv", "predictions.png", "scores.json"}
+    table, scores = lddn.data.read_csv(out / "predictions.csv"), json.loads((out / "scores.json").read_text())
+    assert table.names == ("time", "y", "y free run", "y 1 step ahead", "y 5 steps ahead")
+    assert table["time"][0] == pytest.approx(0.2)
+    for kind, score in scores.items():
+        error = (table["y"] - table[f"y {kind}"])[10:]
+        assert score["y"]["rmse"] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-9)
+    assert "198 steps, 10 of them for warm-up, not scored" in capsys.readouterr().out
+
+
+def test_predict_needs_no_measured_outputs(csv, model, tmp_path, capsys):
+    lddn.data.Table({"u": lddn.data.read_csv(csv)["u"]}).to_csv(tmp_path / "new.csv")
+    out = tmp_path / "predicted"
+    assert main(["predict", str(tmp_path / "new.csv"), "--model", str(model), "--out", str(out)]) == 0
+    assert lddn.data.read_csv(out / "predictions.csv").names == ("time", "y free run")
+    assert "no measured outputs" in capsys.readouterr().out
+
+
+def test_records_are_files_and_one_validates(csv, tmp_path, capsys):
+    table = lddn.data.read_csv(csv)
+    for name, rows in (("a", slice(0, 80)), ("b", slice(80, 200))):
+        lddn.data.Table({column: table[column][rows] for column in table}).to_csv(tmp_path / f"{name}.csv")
+    files = [str(tmp_path / "a.csv"), str(tmp_path / "b.csv")]
+    options = ["--inputs", "u", "--targets", "y", "--warmup", "3", "--validation", str(csv), *QUICK]
+    assert main(["fit", *files, "--out", str(tmp_path / "out"), *options]) == 0
+    results, said = json.loads((tmp_path / "out" / "results.json").read_text()), capsys.readouterr().out
+    assert "train: 165 samples in 2 pieces; validate: 200 samples; test: 35 samples in 2 pieces" in said
+    assert "the first 3 steps of each test piece are warm-up and not scored" in said
+    assert results["test"]["samples"] == 31
+
+
+def test_gaps_are_left_out_when_asked(csv, tmp_path, capsys):
+    table = lddn.data.read_csv(csv)
+    y = table["y"].copy()
+    y[[50, 180]] = np.nan
+    lddn.data.Table({"u": table["u"], "y": y}).to_csv(tmp_path / "gaps.csv")
+    arguments = ["fit", str(tmp_path / "gaps.csv"), "--inputs", "u", "--targets", "y", "--out", str(tmp_path / "out")]
+    assert main([*arguments, *QUICK]) == 2
+    assert "'y' is nan at sample 50" in capsys.readouterr().err
+    assert main([*arguments, *QUICK, "--missing", "mask"]) == 0
+    assert "train: 139 samples in 2 pieces" in capsys.readouterr().out
+
+
+def test_float32_is_for_first_order(csv, tmp_path, capsys):
+    arguments = ["fit", str(csv), "--inputs", "u", "--targets", "y", "--out", str(tmp_path), "--dtype", "float32"]
+    assert main([*arguments, *ADAM]) == 0
+    assert json.loads((tmp_path / "results.json").read_text())["dtype"] == "float32"
+    assert main([*arguments, *QUICK]) == 2
+    assert "float32 network" in capsys.readouterr().err
 
 
 def test_maglev_runs_the_whole_story(tmp_path):
@@ -149,11 +211,12 @@ def test_a_failed_check_is_exit_code_one(tmp_path, capsys, monkeypatch):
         (["fit", "absent.csv", "--targets", "y"], ["absent.csv"]),
         (["fit", "{csv}", "--targets", "yy"], ["yy", "y"]),
         (["fit", "{csv}", "--inputs", "y", "--targets", "y"], ["both an input and a target"]),
-        (["fit", "{csv}", "--inputs", "u", "--targets", "y", "--trainer", "adam", "--window", "500"], ["too short"]),
+        (["fit", "{csv}", "--inputs", "u", "--targets", "y", "--trainer", "adam", "--window", "500"], ["a piece needs 502"]),
         (["fit", "{csv}", "--inputs", "u", "--targets", "y", "--feedback", "0,1"], ["feedback", "positive delays"]),
         (["fit", "{csv}", "--inputs", "u", "--targets", "y", "--delays", "2,1"], ["(1, 2)"]),
         (["fit", "{csv}", "--inputs", "u", "--targets", "y", "--init", "glorrot"], ["glorrot", "glorot"]),
-        (["fit", "{gap}", "--inputs", "u", "--targets", "y"], ["'u'", "row 3"]),
+        (["fit", "{gap}", "--inputs", "u", "--targets", "y"], ["'gap'", "'u'", "sample 2"]),
+        (["predict", "{csv}", "--model", "absent.npz"], ["absent.npz"]),
         (["check", "absent.json"], ["absent.json"]),
         (["check", "{csv}"], ["not JSON"]),
         (["check", "{bad}"], ["zero-delay loop A -> B -> A"]),

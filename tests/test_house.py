@@ -48,6 +48,7 @@ FLOORS = {
     "recipes.py": 7,
     "settings.py": 7,
     "experiment.py": 7,
+    "forecast.py": 7,
     "selection.py": 7,
     "commands/": 8,
     "__main__.py": 8,

@@ -19,6 +19,25 @@ def positive(text: str) -> int:
     return checked(text, int, lambda x: x > 0, "a positive whole number")
 
 
+def count(text: str) -> int:
+    """A whole number, zero included."""
+    return checked(text, int, lambda x: x >= 0, "a whole number")
+
+
+def share(text: str) -> float:
+    """A share between 0 and 1."""
+    return checked(text, float, lambda x: 0 < x < 1, "a share between 0 and 1")
+
+
+def share_or_file(text: str) -> float | str:
+    """A share between 0 and 1, or else the path of a file."""
+    try:
+        float(text)
+    except ValueError:
+        return text
+    return share(text)
+
+
 def rate(text: str) -> float:
     """A positive number."""
     return checked(text, float, lambda x: 0 < x < float("inf"), "a positive number")

@@ -15,7 +15,7 @@ def add(commands) -> None:
     """Declares the command."""
     default = Settings()
     compare = commands.add_parser("compare", help="compare sizes and delays of NARX networks by their evidence")
-    compare.add_argument("file", help="CSV file with a header")
+    compare.add_argument("files", nargs="+", help="CSV or .mat files, each a record of its own")
     compare.add_argument("--inputs", type=names, default=[], help="input columns, such as current,valve")
     compare.add_argument("--targets", type=names, required=True, help="columns to predict")
     compare.add_argument(
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
     found = lddn.compare_narx(
-        lddn.data.read_csv(options.file),
+        options.files,
         options.inputs,
         options.targets,
         hidden=options.hidden,

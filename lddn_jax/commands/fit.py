@@ -7,13 +7,14 @@ import platform
 import time
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import jax
 
 import lddn_jax as lddn
-from lddn_jax.commands.arguments import delays, horizons, names, positive, rate, say
+from lddn_jax.commands.arguments import count, delays, horizons, names, positive, rate, say, share, share_or_file
 from lddn_jax.commands.results import table_of_scores, write
-from lddn_jax.data.tables import Table
+from lddn_jax.experiment import DIVISIONS
 from lddn_jax.identify import identify
 from lddn_jax.io import write_atomically
 from lddn_jax.recipes import TRAINERS
@@ -30,7 +31,7 @@ def add(commands) -> None:
     maglev.set_defaults(run=_maglev)
 
     table = commands.add_parser("fit", help="train a NARX network on the columns of a CSV file")
-    table.add_argument("file", help="CSV file with a header")
+    table.add_argument("files", nargs="+", help="CSV or .mat files, each a record of its own")
     table.add_argument("--inputs", type=names, default=[], help="input columns, such as current,valve")
     table.add_argument("--targets", type=names, required=True, help="columns to predict")
     table.set_defaults(run=_fit)
@@ -76,6 +77,31 @@ def add(commands) -> None:
             help="leave out the direct linear connections to the outputs",
         )
         command.add_argument(
+            "--validation",
+            type=share_or_file,
+            default=default.validation,
+            help="share of the records that validates, or a file that does (default %(default)s)",
+        )
+        command.add_argument(
+            "--train", type=share, default=default.train, help="share that trains; the rest tests (default %(default)s)"
+        )
+        command.add_argument(
+            "--division",
+            choices=sorted(DIVISIONS),
+            default=default.division,
+            help="cut each record in time, or give each to one part as a whole (default %(default)s)",
+        )
+        command.add_argument(
+            "--missing",
+            choices=("error", "mask"),
+            default=default.missing,
+            help="what a missing target is: an error, or a gap that nothing is trained and judged on (default error)",
+        )
+        command.add_argument("--warmup", type=count, default=0, help="first steps of each test piece, not scored (0)")
+        command.add_argument(
+            "--dtype", choices=("float32", "float64"), default="float64", help="of the network (default float64)"
+        )
+        command.add_argument(
             "--out", default="lddn_out", help="folder for network, figures, results (default lddn_out)"
         )
 
@@ -88,18 +114,19 @@ def _maglev(options: argparse.Namespace) -> int:
 
 
 def _fit(options: argparse.Namespace) -> int:
-    start = time.perf_counter()
-    table = lddn.data.read_csv(options.file)
-    return _identify(options, table, options.inputs, options.targets, {"reading": time.perf_counter() - start})
+    return _identify(options, options.files, options.inputs, options.targets, {})
 
 
 def _identify(
-    options: argparse.Namespace, table: Table, inputs: list[str], targets: list[str], seconds: dict[str, float]
+    options: argparse.Namespace, given: Any, inputs: list[str], targets: list[str], seconds: dict[str, float]
 ) -> int:
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
-    settings = Settings(**{f.name: getattr(options, f.name) for f in fields(Settings) if hasattr(options, f.name)})
-    found = identify(table, inputs, targets, settings, say=say, progress=None)
+    chosen = {f.name: getattr(options, f.name) for f in fields(Settings) if hasattr(options, f.name)}
+    validation = chosen["validation"] if isinstance(chosen["validation"], str) else None
+    if validation is not None:
+        chosen["validation"] = Settings().validation
+    found = identify(given, inputs, targets, Settings(**chosen), validation=validation, say=say, progress=None)
     say(table_of_scores(found))
     start = time.perf_counter()
     files = write(out, found)

@@ -10,7 +10,7 @@ from lddn_jax.recipes import Regularized
 
 def write(out: Path, found: Identified) -> list[str]:
     """Writes the network, the history and the figures; returns the names of the files."""
-    lddn.save(out / "network.npz", found.net)
+    lddn.save(out / "network.npz", found.model)
     found.trained.history.to_csv(out / "training.csv")
     files = ["network.npz", "training.csv"]
     try:
@@ -64,6 +64,8 @@ def _write_posterior(out: Path, found: Identified, posterior: lddn.Posterior) ->
 def table_of_scores(found: Identified) -> str:
     """Returns errors on the test part."""
     lines = [f"{f'test, {len(found.time)} samples':<34}{'RMSE':>12}{'R²':>12}"]
+    if found.settings.warmup:
+        lines.insert(0, f"the first {found.settings.warmup} steps of each test piece are warm-up and not scored")
     for name, label in (
         ("one_step", "one step ahead"),
         ("closed_loop", "closed loop (free run)"),

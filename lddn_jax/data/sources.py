@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from lddn_jax.data.delimited import did_you_mean
+from lddn_jax.data.delimited import did_you_mean, read_rows
 from lddn_jax.data.matlab import read_mat
 from lddn_jax.data.tables import Table, read_csv
 from lddn_jax.errors import DataError, ShapeError
@@ -87,6 +87,15 @@ def channels_of(source: Any, inputs: Sequence[str], targets: Sequence[str], time
         f"a record cannot be made of {type(source).__name__}. Give a Table, a dict of arrays, a pandas or polars "
         "frame, the path of a .csv or .mat file, or an object with .u and .y."
     )
+
+
+def names_of(source: Any) -> tuple[str, ...]:
+    """Returns the names of a source's channels; none of an object with `u` and `y`, whose channels have no names."""
+    if isinstance(source, (str, PathLike)):
+        path = Path(source)
+        return read_mat(path).names if path.suffix.lower() == ".mat" else tuple(read_rows(path, "utf-8")[0])
+    columns = source if isinstance(source, Mapping) else getattr(source, "columns", ())
+    return tuple(map(str, columns))
 
 
 def read_table(path: str | PathLike[str], columns: Sequence[str] | None = None) -> Table:

@@ -11,7 +11,7 @@ from lddn_jax.plots.axes import COLORS, SHADES, axes_or_new, colors
 
 def response(
     time: ArrayLike,
-    measured: ArrayLike,
+    measured: ArrayLike | None,
     predictions: Mapping[str, ArrayLike],
     *,
     ylabel: str = "",
@@ -22,7 +22,7 @@ def response(
 
     Args:
         time: `(time,)`.
-        measured: `(time,)`.
+        measured: `(time,)`; None where nothing was measured.
         predictions: `(time,)` each, by the name that the legend shows.
         ylabel: Name and unit of the signal.
         splits: Parts of the record that are shaded and named, such as `{"train": (0, 24), "test": (24, 40)}`: begin and
@@ -38,7 +38,8 @@ def response(
         ax.annotate(
             name, (start, 0), (4, 4), xycoords=("data", "axes fraction"), textcoords="offset points", size="small"
         )
-    ax.plot(time, np.asarray(measured), color="black", linewidth=1.6, label="measured")
+    if measured is not None:
+        ax.plot(time, np.asarray(measured), color="black", linewidth=1.6, label="measured")
     for (name, prediction), color in zip(predictions.items(), colors(), strict=False):
         ax.plot(time, np.asarray(prediction), color=color, linewidth=1.1, label=name)
     ax.set(xlabel="time", ylabel=ylabel)

@@ -1,0 +1,56 @@
+"""`predict`: a trained network on a new file."""
+
+import argparse
+import json
+from pathlib import Path
+
+import lddn_jax as lddn
+from lddn_jax.commands.arguments import count, horizons, say
+from lddn_jax.errors import DataError
+from lddn_jax.io import write_atomically
+
+
+def add(commands) -> None:
+    """Declares the command."""
+    predict = commands.add_parser("predict", help="run a trained network on a new file")
+    predict.add_argument("file", help="CSV or .mat file; columns named as those that the network was trained on")
+    predict.add_argument("--model", default="lddn_out/network.npz", help="what fit left (default %(default)s)")
+    predict.add_argument(
+        "--ahead", type=horizons, default=(1,), help="steps ahead, beside the free run, such as 1,10 (default 1)"
+    )
+    predict.add_argument("--warmup", type=count, default=0, help="first steps that are not scored (default 0)")
+    predict.add_argument("--out", default="lddn_out", help="folder for predictions, figure and scores")
+    predict.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Prints the scores; leaves predictions, scores and a figure behind."""
+    model = lddn.load(options.model)
+    if not isinstance(model, lddn.Scaled):
+        raise DataError(
+            f"{options.model} holds a {type(model).__name__}, not a network with its scalers. Give the network.npz "
+            "that `python -m lddn_jax fit` left, or save lddn.Scaled(net, scalers)."
+        )
+    if None in options.ahead:
+        raise DataError("--ahead all: the free run is always made; name steps ahead, such as --ahead 1,10.")
+    found = lddn.forecast(model, options.file, options.ahead, warmup=options.warmup)
+    say(str(found))
+    out = Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    found.to_table().to_csv(out / "predictions.csv")
+    write_atomically(out / "scores.json", (json.dumps(found.scores, indent=2) + "\n").encode())
+    files = ["predictions.csv", "scores.json"]
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        say("no figure: it needs matplotlib (pip install 'lddn_jax[plot]')")
+    else:
+        names = list(next(iter(found.predictions.values())))
+        figure = Figure(figsize=(10, 3.5 * len(names)), layout="constrained")
+        for ax, name in zip(figure.subplots(len(names), 1, squeeze=False)[:, 0], names, strict=True):
+            lines = {kind: outputs[name] for kind, outputs in found.predictions.items()}
+            lddn.plots.response(found.time, found.measured.get(name), lines, ylabel=name, ax=ax)
+        figure.savefig(out / "predictions.png", dpi=120)
+        files.append("predictions.png")
+    say(f"wrote {', '.join(str(out / name) for name in files)}")
+    return 0

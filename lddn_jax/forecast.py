@@ -1,0 +1,145 @@
+"""A trained network on records it has never seen, in their own units.
+
+Where the outputs were measured, predictions one step ahead and further are compared with them, and a free run starts
+from the first measured values. Where they were not, a free run starts from a delay state of zeros in scaled units, the
+middle of what the network was trained on.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from lddn_jax import diagnostics
+from lddn_jax.data.records import Record
+from lddn_jax.data.sequences import whole
+from lddn_jax.data.sources import names_of
+from lddn_jax.data.tables import Table
+from lddn_jax.data.units import scaled
+from lddn_jax.errors import DataError
+from lddn_jax.plan import plan
+from lddn_jax.prediction import k_step
+from lddn_jax.scaled import Scaled
+from lddn_jax.simulate import predict
+from lddn_jax.training.closed_loop import closed_over, loops_of
+
+FREE = "free run"
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Predictions of one record.
+
+    Attributes:
+        time: `(time,)` of the predicted steps; numbers of rows where the record tells none.
+        measured: `(time,)` by output; empty where nothing was measured.
+        predictions: `(time,)` by what it is and by output: {"free run": {"y": …}, "1 step ahead": …}.
+        warmup: First steps that are not scored.
+    """
+
+    time: np.ndarray
+    measured: Mapping[str, np.ndarray]
+    predictions: Mapping[str, Mapping[str, np.ndarray]]
+    warmup: int
+
+    @property
+    def scores(self) -> dict[str, dict[str, dict[str, float]]]:
+        """RMSE and R² by prediction and output, after the warm-up; empty where nothing was measured."""
+        rows = slice(self.warmup, None)
+        return {
+            kind: {
+                name: {
+                    score.__name__: score(y[rows], found[name][rows]) for score in (diagnostics.rmse, diagnostics.r2)
+                }
+                for name, y in self.measured.items()
+            }
+            for kind, found in self.predictions.items()
+            if self.measured
+        }
+
+    def to_table(self) -> Table:
+        """Returns all columns, ready for `to_csv`."""
+        columns = {"time": self.time, **self.measured}
+        for kind, found in self.predictions.items():
+            columns |= {f"{name} {kind}": value for name, value in found.items()}
+        return Table(columns)
+
+    def __str__(self):
+        skipped = f", {self.warmup} of them for warm-up, not scored" if self.warmup else ""
+        lines = [f"{len(self.time)} steps{skipped}"]
+        if not self.measured:
+            return f"{lines[0]}; the record has no measured outputs to compare with"
+        lines.append(f"{'':<34}{'RMSE':>12}{'R²':>12}")
+        for kind, outputs in self.scores.items():
+            lines += [f"{f'{name}, {kind}':<34}{s['rmse']:>12.6g}{s['r2']:>12.6f}" for name, s in outputs.items()]
+        return "\n".join(lines)
+
+
+def forecast(model: Scaled, source: Any, ahead: Sequence[int] = (1,), *, warmup: int = 0) -> Forecast:
+    """Predicts a record.
+
+    Args:
+        model: A network with its loop open, such as `lddn_jax.identify` finds, with its scalers.
+        source: As for `lddn_jax.data.Record.of`; columns are named as the inputs and outputs of the network. Without
+            columns of the outputs there is a free run only.
+        ahead: Steps ahead, beside the free run.
+        warmup: First steps that are not scored.
+
+    Raises:
+        DataError: If a column is missing or holds NaN, or the record is too short.
+
+    Example:
+        >>> import jax, numpy as np, lddn_jax as lddn
+        >>> net = lddn.Network(lddn.models.narx({"u": 1}, {"y": 1}, hidden=2), key=jax.random.key(0))
+        >>> u, y = np.random.default_rng(0).normal(size=(2, 30, 1))
+        >>> model = lddn.Scaled.fit(net, lddn.Sequences({"u": u, "measured_y": y}, y))
+        >>> found = lddn.forecast(model, {"u": u[:, 0], "y": y[:, 0]}, ahead=(1, 3))
+        >>> list(found.predictions), len(found.time)
+        (['free run', '1 step ahead', '3 steps ahead'], 28)
+    """
+    topology, loops = model.net.topology, loops_of(model.net, None)
+    held = max(plan(topology).longest_delays.values())
+    inputs = [i.name for i in topology.inputs if i.name not in loops]
+    columns, outputs = names_of(source), list(topology.outputs)
+    known = not columns or any(name in columns for name in outputs)
+    time = "time" if "time" in columns and "time" not in (*inputs, *outputs) else None
+    closed = closed_over(model.net, loops)
+    if not known:
+        return _unmeasured(model, closed, source, inputs, time)
+    record = Record.of(source, inputs=inputs, targets=outputs, time=time, missing="mask")
+    if not 0 <= warmup < len(record) - held:
+        raise DataError(f"warmup={warmup}: the record has {len(record) - held} steps after {held} for its delay state.")
+    units = scaled(record, model.scalers)
+    data = whole(closed.topology, units)
+    first = len(record) - data.steps
+    found = {FREE: predict(closed, data.inputs, data.state)}
+    if not any(np.isnan(target[first - held :]).any() for target in record.targets.values()):
+        opened = whole(topology, scaled(record.measured(loops), model.scalers))
+        for k in ahead:
+            found[f"{k} step{'s' if k > 1 else ''} ahead"] = k_step(model.net, opened, k)
+    rows = range(first, len(record))
+    instants = np.asarray(rows, float) if record.time is None else record.time[first:]
+    measured = {name: record.targets[name][first:, 0] for name in outputs}
+    return Forecast(instants, measured, _in_units(model, found), warmup)
+
+
+def _unmeasured(model: Scaled, closed: Any, source: Any, inputs: list[str], time: str | None) -> Forecast:
+    if not inputs:
+        raise DataError(
+            f"the record has none of the outputs {list(model.net.topology.outputs)}, and the network has no other "
+            "input to run on. Give a file with measured outputs to start from."
+        )
+    record = Record.of(source, inputs=inputs, targets=inputs[:1], time=time)  # a record has a target, whatever it is
+    data = scaled(record, model.scalers)
+    units = {name: jnp.asarray(signal, model.net.dtype)[None] for name, signal in data.inputs.items()}
+    instants = np.arange(len(record), dtype=float) if record.time is None else np.asarray(record.time)
+    return Forecast(instants, {}, _in_units(model, {FREE: predict(closed, units)}), 0)
+
+
+def _in_units(model: Scaled, found: Mapping[str, Any]) -> dict[str, dict[str, np.ndarray]]:
+    return {
+        kind: {name: np.asarray(value)[0, :, 0] for name, value in model.in_units(outputs).items()}
+        for kind, outputs in found.items()
+    }
