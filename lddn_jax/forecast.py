@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from lddn_jax import diagnostics
+from lddn_jax.data.batches import Sequences
 from lddn_jax.data.records import Record
 from lddn_jax.data.sequences import whole
-from lddn_jax.data.sources import names_of
+from lddn_jax.data.sources import names_of, signals_of
 from lddn_jax.data.tables import Table
 from lddn_jax.data.units import scaled
 from lddn_jax.errors import DataError
@@ -131,11 +131,11 @@ def _unmeasured(model: Scaled, closed: Any, source: Any, inputs: list[str], time
             f"the record has none of the outputs {list(model.net.topology.outputs)}, and the network has no other "
             "input to run on. Give a file with measured outputs to start from."
         )
-    record = Record.of(source, inputs=inputs, targets=inputs[:1], time=time)  # a record has a target, whatever it is
-    data = scaled(record, model.scalers)
-    units = {name: jnp.asarray(signal, model.net.dtype)[None] for name, signal in data.inputs.items()}
-    instants = np.arange(len(record), dtype=float) if record.time is None else np.asarray(record.time)
-    return Forecast(instants, {}, _in_units(model, {FREE: predict(closed, units)}), 0)
+    signals, _, time_found = signals_of(source, inputs, [], time)
+    units = {name: model.scalers[name].apply(signal)[None] for name, signal in signals.items()}
+    data = Sequences(units, None)  # which says where an input is missing
+    instants = np.arange(data.steps, dtype=float) if time_found is None else time_found
+    return Forecast(instants, {}, _in_units(model, {FREE: predict(closed, data.inputs)}), 0)
 
 
 def _in_units(model: Scaled, found: Mapping[str, Any]) -> dict[str, dict[str, np.ndarray]]:

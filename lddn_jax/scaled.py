@@ -23,9 +23,8 @@ from lddn_jax import rewiring
 from lddn_jax.data.scaling import AbstractScaler, MinMax, Standard
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.errors import DataError, ShapeError
-from lddn_jax.models import measured_name
 from lddn_jax.network import Network
-from lddn_jax.signals import Signals, by_name, check_last_axes, is_traced
+from lddn_jax.signals import Signals, by_name, check_last_axes, is_traced, measured_name
 from lddn_jax.simulate import Trajectory, predict, simulate
 from lddn_jax.training.error_bars import Prediction
 

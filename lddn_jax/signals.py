@@ -54,6 +54,11 @@ def by_name(kind: str, given: Any, names: Iterable[str]) -> dict[str, Any]:
     return dict(given)
 
 
+def measured_name(output: str) -> str:
+    """The name of the input that carries measured values of an output, where a loop is open."""
+    return f"measured_{output}"
+
+
 def as_signals(kind: str, given: Any, sizes: Mapping[str, int], dtype: Any) -> Signals:
     """Returns one array `(*batch, time, size)` of `dtype` for each name in `sizes`, all of one batch and length.
 

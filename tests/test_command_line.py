@@ -211,7 +211,10 @@ def test_a_failed_check_is_exit_code_one(tmp_path, capsys, monkeypatch):
         (["fit", "absent.csv", "--targets", "y"], ["absent.csv"]),
         (["fit", "{csv}", "--targets", "yy"], ["yy", "y"]),
         (["fit", "{csv}", "--inputs", "y", "--targets", "y"], ["both an input and a target"]),
-        (["fit", "{csv}", "--inputs", "u", "--targets", "y", "--trainer", "adam", "--window", "500"], ["a piece needs 502"]),
+        (
+            ["fit", "{csv}", "--inputs", "u", "--targets", "y", "--trainer", "adam", "--window", "500"],
+            ["a piece needs 502"],
+        ),
         (["fit", "{csv}", "--inputs", "u", "--targets", "y", "--feedback", "0,1"], ["feedback", "positive delays"]),
         (["fit", "{csv}", "--inputs", "u", "--targets", "y", "--delays", "2,1"], ["(1, 2)"]),
         (["fit", "{csv}", "--inputs", "u", "--targets", "y", "--init", "glorrot"], ["glorrot", "glorot"]),

@@ -4,11 +4,12 @@ Each is built of the same parts: hidden layers one after the other, named `hidde
 are several, and a linear layer for each output. What differs is where the delays are and what is fed back.
 """
 
-from lddn_jax.models.autoregressive import measured_name, nar, narx
+from lddn_jax.models.autoregressive import nar, narx
 from lddn_jax.models.delayed import distributed_delay, time_delay
 from lddn_jax.models.linear import adaline, fir, linear_state_space
 from lddn_jax.models.recurrent import elman, jordan, layer_recurrent
 from lddn_jax.models.static import cascade_forward, feedforward
+from lddn_jax.signals import measured_name
 
 __all__ = [
     "adaline",

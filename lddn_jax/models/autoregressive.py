@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from lddn_jax.models.parts import Hidden, check_feedback, hidden_layers, in_series, input_list, output_layers
+from lddn_jax.signals import measured_name
 from lddn_jax.topology import Connection, Topology
 
 
@@ -96,8 +97,3 @@ def nar(
         transfer=transfer,
         linear_path=linear_path,
     )
-
-
-def measured_name(output: str) -> str:
-    """The name of the input that carries measured values of an output."""
-    return f"measured_{output}"

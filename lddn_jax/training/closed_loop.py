@@ -31,7 +31,7 @@ from lddn_jax.losses import AbstractLoss, MeanSquaredError, counted, error_weigh
 from lddn_jax.network import Network
 from lddn_jax.plan import plan
 from lddn_jax.rewiring import close_loop, open_loop
-from lddn_jax.signals import Signals, as_signals
+from lddn_jax.signals import Signals, as_signals, measured_name
 from lddn_jax.training.base import AbstractTrainer, rmse
 from lddn_jax.training.fit import Fitted, History, fit
 
@@ -271,7 +271,8 @@ def loops_of(net: Network, given: Mapping[str, str] | None) -> dict[str, str]:
     """
     topology = net.topology
     if given is None:
-        given = {f"measured_{name}": name for name in topology.outputs if f"measured_{name}" in topology.input_names}
+        names = {measured_name(output): output for output in topology.outputs}
+        given = {input: output for input, output in names.items() if input in topology.input_names}
     if not given:
         raise LDDNError(
             f"none of the inputs {sorted(topology.input_names)} is the measurement of one of the outputs "

@@ -21,6 +21,7 @@ from lddn_jax.topology import Connection, Topology
 from lddn_jax.training.groups import Tap
 from lddn_jax.training.posterior import Posterior
 from lddn_jax.training.relevance import relevance
+from lddn_jax.validation import reached
 
 
 @dataclass(frozen=True)
@@ -103,10 +104,10 @@ def _without(topology: Topology, weak: set[Tap]) -> Topology:
     for c in topology.connections:
         delays = tuple(d for d in c.delays if (c.to, c.source, d) not in weak)
         connections += [Connection(c.source, c.to, delays)] if delays else []
-    useful, found = set(topology.outputs), 0
-    while len(useful) > found:
-        found = len(useful)
-        useful |= {c.source for c in connections if c.to in useful}
+    fed: dict[str, set[str]] = {name: set() for name in topology.sizes}
+    for c in connections:
+        fed[c.to].add(c.source)
+    useful = reached(fed, topology.outputs)
     layers = [layer for layer in topology.layers if layer.name in useful]
     inputs = [i for i in topology.inputs if i.name in useful]
     return Topology(inputs, layers, [c for c in connections if c.to in useful], topology.outputs)
