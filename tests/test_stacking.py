@@ -253,6 +253,13 @@ REFUSED = {
         DataError,
         "record 'number 1' of 9 steps gives no window: 3 are needed.*length=6 or less",
     ),
+    "gaps everywhere": (
+        lambda: whole(
+            OPEN, Record(RAGGED[0].inputs, {"y": np.full((17, 2), np.nan), "z": np.ones((17, 1))}, None, "x", "mask")
+        ),
+        DataError,
+        "record 'x' of 17 steps gives no window of 1: wherever one could begin",
+    ),
     "targets twice": (lambda: windows(OPEN, RAGGED, 10), DataError, r"topology, records, length"),
     "a signal that no record has": (
         lambda: whole(declare("w:1", "y:2:linear", "w>y@1", "y"), RAGGED),
