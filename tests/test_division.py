@@ -105,7 +105,7 @@ def test_other_keys_divide_otherwise():
 def test_records_whole():
     division = divide(RECORDS, ByRecord())
     assert [[one.name for one in getattr(division, part)] for part in PARTS] == [["a", "b"], ["d"], ["c"]]
-    division = divide(RECORDS, ByRecord(test=("a",)))
+    division = divide(RECORDS, ByRecord(test="a"))
     assert [[one.name for one in getattr(division, part)] for part in PARTS] == [["b", "c", "d"], [], ["a"]]
 
 
@@ -166,6 +166,10 @@ REFUSED = {
         r"only 6 would belong to validation, \[28, 34\)",
     ),
     "shares of more": (lambda: divide(RECORDS, shares=(0.7, 0.2, 0.2)), "sum to 1"),
+    "two shares": (
+        lambda: divide(RECORDS, shares=(0.8, 0.2)),
+        "shares=.0.8, 0.2. are those of train, validation and test",
+    ),
     "nothing trains": (lambda: divide(RECORDS, shares=(0.0, 0.5, 0.5)), "something must train"),
     "no way": (lambda: divide(RECORDS, "blocks"), r"how=lddn.data.Blocks\(\)"),
     "two records for three parts": (lambda: divide(RECORDS[:2], ByRecord()), r"2 record\(s\) cannot be.*Blocks"),

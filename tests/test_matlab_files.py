@@ -96,6 +96,14 @@ def test_cells_are_records(saved):
         np.testing.assert_array_equal(table["u"], 2 * cell[:, 0])
 
 
+def test_an_array_of_structs_is_records(tmp_path):
+    runs = np.array([(cell, 2 * cell) for cell in CELLS], dtype=[("u", object), ("y", object)])
+    scipy.io.savemat(tmp_path / "runs.mat", {"runs": runs})
+    tables = read_mat(tmp_path / "runs.mat", records=True)
+    assert [(table.names, len(table)) for table in tables] == [(("runs.u", "runs.y"), n) for n in (5, 7, 6)]
+    np.testing.assert_array_equal(tables[2]["runs.y"], 2 * CELLS[2][:, 0])
+
+
 def test_what_is_wanted_of_cells(saved):
     path = saved({"y": CELLS, "u": CELLS, "other": CELLS[:2]})
     assert [table.names for table in read_mat(path, ["u"], records=True)] == 3 * [("u",)]

@@ -12,7 +12,7 @@ other resemble each other, so single samples are never dealt out.
 import abc
 import dataclasses
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -36,7 +36,7 @@ class AbstractDividing(abc.ABC):
     """A way to divide records: pass one to `divide`."""
 
     @abc.abstractmethod
-    def pieces(self, records: Sequence[Record], shares: dict[str, float]) -> list[Piece]:
+    def pieces(self, records: Sequence[Record], shares: Mapping[str, float | int]) -> list[Piece]:
         """Returns the pieces, none overlapping another.
 
         Args:
@@ -73,7 +73,7 @@ class Interleaved(AbstractDividing):
 
     def pieces(self, records, shares):
         """Goes through the stretches of all records in order."""
-        stretches, given = _stretches(records, self.length, shares), dict.fromkeys(shares, 0)
+        stretches, given = _stretches(records, self.length), dict.fromkeys(shares, 0)
         parts = []
         for done in range(1, len(stretches) + 1):
             parts.append(max(shares, key=lambda part, done=done: shares[part] * done - given[part]))
@@ -98,7 +98,7 @@ class RandomWindows(AbstractDividing):
 
     def pieces(self, records, shares):
         """Gives each part the number of stretches that its share asks for, drawn from those of all records."""
-        stretches = _stretches(records, self.length, shares)
+        stretches = _stretches(records, self.length)
         exact = {part: share * len(stretches) for part, share in shares.items()}
         counts = {part: int(number) for part, number in exact.items()}
         for part in sorted(exact, key=lambda part: counts[part] - exact[part])[: len(stretches) - sum(counts.values())]:
@@ -120,8 +120,13 @@ class ByRecord(AbstractDividing):
         test: Names of the records that test. If any is named, all others train, and shares play no part.
     """
 
-    validation: tuple[str, ...] = ()
-    test: tuple[str, ...] = ()
+    validation: str | tuple[str, ...] = ()
+    test: str | tuple[str, ...] = ()
+
+    def __post_init__(self):
+        for part in ("validation", "test"):
+            names = getattr(self, part)
+            object.__setattr__(self, part, (names,) if isinstance(names, str) else tuple(names))
 
     def pieces(self, records, shares):
         """Gives every record to a part."""
@@ -164,7 +169,7 @@ class ByRecord(AbstractDividing):
         return parts
 
 
-def _stretches(records: Sequence[Record], length: int, shares: dict[str, float]) -> list[tuple[int, int, int]]:
+def _stretches(records: Sequence[Record], length: int) -> list[tuple[int, int, int]]:
     """Cuts every record into stretches of `length` samples: its number, start and stop."""
     if not hasattr(length, "__index__") or length < 1:
         raise DataError(f"length={length!r} of a stretch must be a positive number of samples.")
@@ -187,7 +192,7 @@ def _merged(stretches: list[tuple[int, int, int]], parts: list[str]) -> list[Pie
     return pieces
 
 
-def _too_few(count: int, length: int, part: str, share: float) -> str:
+def _too_few(count: int, length: int, part: str, share: float | int) -> str:
     return (
         f"the records hold {count} stretch(es) of {length} samples, none of which falls to {part}, whose share is "
         f"{share}. Pass a shorter length, bring longer records, or give it a larger share."

@@ -73,8 +73,9 @@ def divide(
     how = Blocks() if how is None else how
     if not isinstance(how, AbstractDividing):
         raise DataError(f"divide: how={how!r} is no way to divide; write how=lddn.data.Blocks().")
-    named = dict(zip(PARTS, map(float, shares), strict=True))
-    if not (all(share >= 0 for share in named.values()) and named["train"] > 0 and abs(sum(named.values()) - 1) < 1e-9):
+    named = dict(zip(PARTS, shares, strict=False))
+    sound = len(shares) == len(PARTS) and all(share >= 0 for share in shares)
+    if not (sound and named["train"] > 0 and abs(sum(shares) - 1) < 1e-9):
         raise DataError(
             f"divide: shares={tuple(shares)} are those of train, validation and test; none may be negative, something "
             "must train, and they sum to 1: shares=(0.7, 0.15, 0.15)."

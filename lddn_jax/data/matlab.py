@@ -3,7 +3,7 @@
     x = [1 2 3]  or  x = [1; 2; 3]       a vector, a column `x` either way: MATLAB does not tell them apart
     X, samples × 2                       columns `X_1`, `X_2`
     s.x                                  the field of a struct, a column `s.x`
-    y = {y1, y2, y3}                     a cell array, one record each: asked for by `records=True`
+    y = {y1, y2, y3}  or  s(1).y, s(2).y  a cell array or an array of structs, one record each: `records=True`
 
 Files up to version 7 are read by SciPy; those of version 7.3 are HDF5 files, which h5py reads (`pip install
 'lddn_jax[io]'`), and hold every matrix transposed. Numbers only; text, dates and objects of classes are left out.
@@ -46,8 +46,8 @@ def read_mat(
         path: The file.
         columns: The columns or variables wanted, in the order wanted: `"x"`, `"X_2"`, `"s.x"`, or `"X"` for all columns
             of a matrix. None means all variables of numbers, which must then be of one length; scalars are left out.
-        records: Whether to read cell arrays, one record for each cell. Variables that are no cell array are left out,
-            unless they are named in `columns`: then every record gets them.
+        records: Whether to read cell arrays and arrays of structs, one record for each cell. Other variables are left
+            out, unless they are named in `columns`: then every record gets them.
 
     Returns:
         A `Table`; with `records=True` a list of them.
@@ -195,7 +195,7 @@ def _unpacked(value: Any) -> Any:
     if not isinstance(value, np.ndarray):
         return None
     if value.dtype.names:
-        return {field: value[field].flat[0] for field in value.dtype.names} if value.size == 1 else None
+        return {name: value[name].flat[0] if value.size == 1 else value[name] for name in value.dtype.names}
     if value.dtype == object:
         cells = [_unpacked(cell) for cell in value.ravel(order="F")]
         return Cells(cells) if cells and all(isinstance(cell, np.ndarray) for cell in cells) else None

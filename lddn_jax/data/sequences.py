@@ -177,8 +177,12 @@ def _starts(topology: Topology, record: Record, length: int) -> list[int]:
         place = int(np.searchsorted(candidates, starts[-1] + length))
     if not starts:
         called = f"record {record.name!r}" if record.name else "a record"
-        gaps = " And targets are missing wherever a delay state would need them." if steps >= longest + length else ""
-        raise DataError(_too_short(called, steps, longest, length) + gaps)
+        if steps < longest + length:
+            raise DataError(_too_short(called, steps, longest, length))
+        raise DataError(
+            f"{called} of {steps} steps gives no window of {length}: wherever one could begin, a target is missing "
+            "that a delay state needs. Fill the gaps, or leave this record out."
+        )
     return starts
 
 
