@@ -42,6 +42,7 @@ class Identified:
         time: `(time,)` of the test part; `measured`, `one_step` and `closed_loop` by target belong to it.
         scores: "one_step", "closed_loop" and "persistence", each with `rmse` and `r2` in the record's units (None where
             the prediction left the finite numbers, with the first such step as `diverged_at`).
+        record: What it was identified from; the last part tests.
         seconds: By phase.
         std: `(time,)` by target: the standard deviation of a measurement in the closed loop, in the record's units.
             Empty unless trained by Bayesian regularization.
@@ -57,6 +58,7 @@ class Identified:
     closed_loop: dict[str, np.ndarray]
     scores: dict[str, dict[str, Any]]
     settings: Settings
+    record: Experiment
     seconds: dict[str, float] = field(default_factory=dict)
     std: dict[str, np.ndarray] = field(default_factory=dict)
 
@@ -139,7 +141,18 @@ def identify(
             "persistence": _score(measured, before),
         }
     found = Identified(
-        opened, scalers, trained, gradients, moment[second:], measured, one_step, free_run, scores, settings, seconds
+        net=opened,
+        scalers=scalers,
+        trained=trained,
+        gradients=gradients,
+        time=moment[second:],
+        measured=measured,
+        one_step=one_step,
+        closed_loop=free_run,
+        scores=scores,
+        settings=settings,
+        record=record,
+        seconds=seconds,
     )
     if not isinstance(trained, Regularized):
         return found
