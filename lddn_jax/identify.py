@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from lddn_jax import diagnostics, losses
+from lddn_jax.diagnostics.lagged import channels
 from lddn_jax.errors import LDDNError
 from lddn_jax.experiment import Experiment
 from lddn_jax.gradients.check import GradientReport, check_gradients
@@ -40,6 +41,7 @@ class Identified:
             target belong to it.
         scores: "one_step", "closed_loop" and "persistence", each with `rmse` and `r2` in the record's units (None where
             the prediction left the finite numbers, with the first such step as `diverged_at`).
+        experiment: The records it was identified from, divided and scaled.
         seconds: By phase.
         std: `(time,)` by target: the standard deviation of a measurement in the closed loop, in the record's units.
             Empty unless trained by Bayesian regularization.
@@ -54,6 +56,7 @@ class Identified:
     closed_loop: dict[str, np.ndarray]
     scores: dict[str, dict[str, Any]]
     settings: Settings
+    experiment: Experiment
     seconds: dict[str, float] = field(default_factory=dict)
     std: dict[str, np.ndarray] = field(default_factory=dict)
 
@@ -151,7 +154,17 @@ def identify(
             for name, predicted in (("one_step", one_step), ("closed_loop", free_run), ("persistence", before))
         }
     found = Identified(
-        model, trained, gradients, _moments(experiment, steps), measured, one_step, free_run, scores, settings, seconds
+        model=model,
+        trained=trained,
+        gradients=gradients,
+        time=_moments(experiment, steps),
+        measured=measured,
+        one_step=one_step,
+        closed_loop=free_run,
+        scores=scores,
+        settings=settings,
+        experiment=experiment,
+        seconds=seconds,
     )
     if not isinstance(trained, Regularized):
         return found
@@ -181,12 +194,11 @@ def _stacked(known: Sequence[Mapping[str, np.ndarray]], start: int, before_end: 
 
 def _joined(outputs: Mapping[str, Any], steps: Sequence[int]) -> dict[str, np.ndarray]:
     """The pieces of a part one after the other, without what fills them up: `(time,)` by target or element of one."""
-    found = {}
-    for name, pieces in outputs.items():
-        whole = np.concatenate([np.asarray(piece)[:count] for piece, count in zip(pieces, steps, strict=True)])
-        one = whole.shape[1] == 1
-        found |= {name if one else f"{name}_{k + 1}": column for k, column in enumerate(whole.T)}
-    return found
+    whole = {
+        name: np.concatenate([np.asarray(piece)[:count] for piece, count in zip(pieces, steps, strict=True)])
+        for name, pieces in outputs.items()
+    }
+    return {name: signal[:, 0] for name, signal in channels(whole).items()}
 
 
 def _moments(experiment: Experiment, steps: Sequence[int]) -> np.ndarray:

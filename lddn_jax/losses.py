@@ -252,7 +252,7 @@ class CrossEntropy(AbstractLoss):
         return -jnp.sum(jnp.where(whole, weight * target * logarithm, 0)), jnp.sum(whole)
 
 
-def error_weights(weights: Any, outputs: Signals) -> dict[str, Array]:
+def error_weights(weights: Any, outputs: Mapping[str, Any]) -> dict[str, Array]:
     """Returns error weights by output layer, each broadcast to the shape of that output.
 
     Args:
@@ -289,7 +289,7 @@ def difference(target: Array, output: Array, weight: Array) -> Array:
     return jnp.where(weight > 0, target - output, 0)
 
 
-def counted(targets: Signals, weights: Any) -> Signals:
+def counted(targets: Mapping[str, Any], weights: Any) -> Mapping[str, Any]:
     """Returns targets with NaN wherever one does not count: where it is missing, or its error weight is zero.
 
     Args:

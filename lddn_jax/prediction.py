@@ -18,9 +18,10 @@ import numpy as np
 
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.delays import DelayState, cut, state_sizes, states_along
-from lddn_jax.errors import LDDNError
+from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.network import Network
-from lddn_jax.signals import Signals, as_signals
+from lddn_jax.rewiring import open_loop
+from lddn_jax.signals import Signals, as_signals, by_name, first_nan, measured_name
 from lddn_jax.simulate import predict, prepare, simulate
 from lddn_jax.training.base import check_positive
 from lddn_jax.training.closed_loop import closed_over, loops_of
@@ -33,8 +34,8 @@ def k_step(net: Network, data: Sequences, k: int, *, loops: Mapping[str, str] | 
     """Predicts k steps ahead, at every step of a record.
 
     Args:
-        net: The network with its loop open.
-        data: `Sequences`, measured outputs among the inputs; targets are not used.
+        net: The network with its loop open; or closed, and then its targets are what was measured.
+        data: `Sequences`, measured outputs among the inputs if the loop is open.
         k: Steps ahead. The first k − 1 predictions start where the record does.
         loops: The output layer of each input that carries its measured values; by default inputs named `measured_y`
             belong to output `y`.
@@ -43,7 +44,8 @@ def k_step(net: Network, data: Sequences, k: int, *, loops: Mapping[str, str] | 
         `(*batch, time, size)` by output layer: at time t the prediction that knew measurements up to t − k.
 
     Raises:
-        LDDNError: If no input is the measurement of an output, or k is not a positive whole number.
+        LDDNError: If k is not a positive whole number.
+        DataError: If a target that is fed back is missing.
         ShapeError: If data does not fit the network.
 
     Example:
@@ -114,8 +116,9 @@ def horizon_profile(
     Every horizon is judged on the same runs: from each step of the record that leaves room for the longest one.
 
     Args:
-        net: The network with its loop open.
-        data: `Sequences`, measured outputs among the inputs; NaN targets are don't-cares.
+        net: The network with its loop open; or closed, and then its targets are what was measured.
+        data: `Sequences`, measured outputs among the inputs if the loop is open; NaN targets are don't-cares, but where
+            they are fed back.
         horizons: Steps ahead, ascending; None: 1, 2, 5, 10 … up to half of the record.
         loops: As for `k_step`.
 
@@ -176,9 +179,12 @@ class _Record:
 
     @classmethod
     def of(cls, net: Network, data: Any, loops: Mapping[str, str] | None) -> "_Record":
-        loops = loops_of(net, loops)
+        inputs, state = data.inputs, data.state
+        if loops is None and not any(measured_name(name) in net.topology.input_names for name in net.topology.outputs):
+            net, inputs, state, loops = _opened(net, data)
+        loops = loops_of(net, loops) if loops != {} else {}
         closed = closed_over(net, loops)
-        inputs, state, steps = prepare(net, data.inputs, data.state, None)
+        inputs, state, steps = prepare(net, inputs, state, None if net.topology.inputs else data.steps)
         measured = {output: input for input, output in loops.items()}
         a = simulate(net, inputs, state).a  # of layers that no measurement tells
         before, signals = {}, {}
@@ -206,6 +212,32 @@ class _Record:
             found = predict(self.closed, inputs, state, steps=length)
             count = len(group)
             yield group, *jax.tree.map(lambda value, count=count: value[..., :count, :, :], (state, found))
+
+
+def _opened(net: Network, data: Any) -> tuple[Network, Any, Any, dict[str, str]]:
+    """Opens the loops of a network through its outputs, and lets targets take their place."""
+    topology, loops = net.topology, {}
+    inputs = dict(by_name("input", data.inputs, topology.input_names))
+    targets = by_name("target", data.targets, topology.outputs)
+    state = None if data.state is None else dict(data.state)
+    for name in topology.outputs:
+        late = [c.to for c in topology.connections if c.source == name and c.delays[0] > 0]
+        if not late:
+            continue
+        if (where := first_nan(targets[name])) is not None:
+            raise DataError(
+                f"target {name!r} is NaN at {where} of (*batch, time, element), and was to start a run. Fill the gap, "
+                "or take the pieces between gaps: record.unbroken()."
+            )
+        input = measured_name(name)
+        net = open_loop(net, output=name, input=input, to=late)
+        loops[input], inputs[input] = name, targets[name]
+        if state is not None:
+            sizes = state_sizes(net.topology)
+            state[input] = state[name][..., -sizes[input][0] :, :]
+            if name not in sizes:
+                del state[name]
+    return net, inputs, state, loops
 
 
 def _horizons(given: Sequence[int] | None, steps: int) -> tuple[int, ...]:

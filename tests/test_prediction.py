@@ -130,10 +130,22 @@ def test_horizons_must_ascend_within_the_record(horizons):
         lddn.horizon_profile(net, data, horizons)
 
 
-def test_there_must_be_a_measurement():
-    topology = lddn.Topology([lddn.Input("u", 1)], [lddn.Layer("y", 1)], [lddn.Connection("u", "y")], ["y"])
-    with pytest.raises(lddn.LDDNError, match="none of the inputs"):
-        lddn.k_step(lddn.Network(topology, init="zeros"), lddn.Sequences(jnp.ones((3, 1)), jnp.ones((3, 1))), 1)
+def test_a_closed_loop_is_opened_by_its_targets():
+    net, data = record(NARX)
+    expected = lddn.k_step(net, data, 4)
+    closed = lddn.close_loop(lddn.close_loop(net, "y", "measured_y"), "z", "measured_z")
+    state = {name.removeprefix("measured_"): line for name, line in data.state.items()}
+    found = lddn.k_step(closed, lddn.Sequences({"u": data.inputs["u"]}, data.targets, state), 4)
+    assert all(np.max(np.abs(found[name] - expected[name])) < 1e-13 for name in expected)
+    gap = dict(data.targets) | {"y": data.targets["y"].at[5].set(jnp.nan)}
+    with pytest.raises(lddn.DataError, match="'y' is NaN at"):
+        lddn.k_step(closed, lddn.Sequences({"u": data.inputs["u"]}, gap, state), 4)
+
+
+def test_without_a_loop_all_horizons_are_one():
+    net, data = record(lddn.models.fir({"u": 1}, {"y": 1}, delays=(0, 2)))
+    expected, found = lddn.predict(net, data.inputs, data.state), lddn.k_step(net, data, 4)
+    assert np.max(np.abs(found["y"] - expected["y"])) < 1e-13
 
 
 @pytest.mark.parametrize("name", ["awkward", "awkward-two-batch-axes", "fir-in-series", "multi-rate", "autonomous"])
