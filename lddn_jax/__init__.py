@@ -28,6 +28,7 @@ from lddn_jax.io import load, save
 from lddn_jax.network import Network
 from lddn_jax.plan import plan
 from lddn_jax.prediction import HorizonProfile, horizon_profile, k_step
+from lddn_jax.report import Report, report
 from lddn_jax.rewiring import add_delay, carry_over, close_loop, open_loop, remove_delay
 from lddn_jax.scaled import Scaled
 from lddn_jax.selection import compare_narx
@@ -86,6 +87,7 @@ __all__ = [
     "Prediction",
     "Pruned",
     "Relevance",
+    "Report",
     "Scaled",
     "SensitivityBPTT",
     "Sequences",
@@ -130,6 +132,7 @@ __all__ = [
     "prune",
     "relevance",
     "remove_delay",
+    "report",
     "save",
     "simulate",
     "step",

@@ -40,6 +40,7 @@ class Identified:
             target belong to it.
         scores: "one_step", "closed_loop" and "persistence", each with `rmse` and `r2` in the record's units (None where
             the prediction left the finite numbers, with the first such step as `diverged_at`).
+        experiment: What it was identified from.
         seconds: By phase.
         std: `(time,)` by target: the standard deviation of a measurement in the closed loop, in the record's units.
             Empty unless trained by Bayesian regularization.
@@ -54,6 +55,7 @@ class Identified:
     closed_loop: dict[str, np.ndarray]
     scores: dict[str, dict[str, Any]]
     settings: Settings
+    experiment: Experiment
     seconds: dict[str, float] = field(default_factory=dict)
     std: dict[str, np.ndarray] = field(default_factory=dict)
 
@@ -151,7 +153,17 @@ def identify(
             for name, predicted in (("one_step", one_step), ("closed_loop", free_run), ("persistence", before))
         }
     found = Identified(
-        model, trained, gradients, _moments(experiment, steps), measured, one_step, free_run, scores, settings, seconds
+        model=model,
+        trained=trained,
+        gradients=gradients,
+        time=_moments(experiment, steps),
+        measured=measured,
+        one_step=one_step,
+        closed_loop=free_run,
+        scores=scores,
+        settings=settings,
+        experiment=experiment,
+        seconds=seconds,
     )
     if not isinstance(trained, Regularized):
         return found

@@ -6,8 +6,8 @@
     NRMSE = RMSE / √mean((y − ȳ)²)   R² = 1 − NRMSE²        fit = 100 (1 − NRMSE)
 
 These are the definitions of the `nonlinear_benchmarks` package, and of MATLAB's `compare` (its fit is in percent).
-A measurement that is NaN, or has weight 0, is a don't-care. A prediction that is not finite where something was
-measured is infinitely wrong.
+A measurement that is NaN, or has weight 0, is a don't-care. A prediction that is not finite, or too large
+to be squared, is infinitely wrong where something was measured.
 
 Schoukens & Ljung (2019), "Nonlinear System Identification: A User-Oriented Road Map", IEEE Control Systems 39(6).
 """
@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lddn_jax.errors import DataError, ShapeError
+
+HUGE = 1e150  # what is larger has no square
 
 
 def rmse(measured: ArrayLike, predicted: ArrayLike, weights: ArrayLike | None = None) -> float:
@@ -117,5 +119,5 @@ def _errors(measured: ArrayLike, predicted: ArrayLike, weights: ArrayLike | None
             raise ShapeError("there is no measured value to compare with; every weight is 0.")
     counts = w > 0  # 0 · ∞ is not 0
     y, y_hat, w = (values[counts].astype(float) for values in (y, y_hat, w))
-    with np.errstate(over="ignore"):
-        return np.where(np.isfinite(y_hat), y - y_hat, np.inf), y, w
+    finite = np.abs(y_hat) < HUGE  # which NaN is not
+    return np.where(finite, y - np.where(finite, y_hat, 0.0), np.inf), y, w
