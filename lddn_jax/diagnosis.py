@@ -10,11 +10,9 @@ import numpy as np
 
 from lddn_jax import diagnostics
 from lddn_jax.judged import FREE_RUN, Judged
-from lddn_jax.plan import plan
-from lddn_jax.training.closed_loop import diverged_at
+from lddn_jax.prediction import horizon_profile
 
 LAGS = 20
-LONGEST_HORIZON = 100
 LEAST = 2 * LAGS  # residuals to test
 MARGIN = 0.05  # of the training range, beyond which a signal is outside of it
 
@@ -63,13 +61,11 @@ def diagnose(known: Judged, lags: int = LAGS) -> Diagnosis:
     if known.loop is not None:
         net, data = known.loop
         stable = diagnostics.stability(net, data.inputs, data.state, steps=data.steps)
-        hidden = plan(net.topology).longest_delays.keys() - net.topology.input_names - set(net.topology.outputs)
-        longest = min(LONGEST_HORIZON, data.steps // 2)
-        complete = all(not np.isnan(np.asarray(target)).any() for target in data.targets.values())
-        if not hidden and complete and longest >= 1:
-            steps, errors = diagnostics.error_by_horizon(net, data, longest)
-            horizons = (steps, {name: error * known.scale.get(name, 1.0) for name, error in errors.items()})
-    gone = {kind: diverged_at(known.predictions[kind], known.measured) for kind in known.models}
+    if known.opened is not None and len(known.time) > 1:
+        profile = horizon_profile(*known.opened)
+        errors = {name: error * known.scale.get(name, 1.0) for name, error in profile.rmse.items()}
+        horizons = (np.array(profile.horizons), errors)
+    gone = {kind: known.diverged(kind) for kind in known.models}
     return Diagnosis(
         scores={kind: diagnostics.scores(known.measured, predicted) for kind, predicted in known.predictions.items()},
         own={name: diagnostics.autocorrelation(e, lags) for name, e in testable.items()},

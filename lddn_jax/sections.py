@@ -95,9 +95,7 @@ def draw(
 
 def _topology(known: Judged) -> Section:
     topology = known.net.topology
-    figures = []
-    if diagram := getattr(plots, "diagram", None):
-        figures.append(draw("The network.", lambda ax: diagram(topology, ax=ax), (9, 4)))
+    figures = [draw("The network.", lambda ax: plots.diagram(topology, ax=ax), (9, 4))]
     if known.net.parameter_count:
         rows = sum(layer.size for layer in topology.layers)
         caption = "Weights and biases: a row for each neuron, a column for each source and delay."

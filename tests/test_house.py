@@ -181,7 +181,7 @@ def test_dependencies():
 
 @pytest.mark.parametrize("file", FILES)
 def test_only_required_packages_are_imported_at_the_top(file):
-    """matplotlib, tqdm, jinja2, diffrax and h5py are extras, imported where they are used, so that the rest works without."""
+    """matplotlib, tqdm, jinja2, diffrax and h5py are extras, imported where used, so that the rest works without."""
     extras = {"matplotlib", "tqdm", "jinja2", "diffrax", "h5py"}
     top = [node for node in tree(file).body if isinstance(node, (ast.Import, ast.ImportFrom))]
     names = {alias.name for node in top if isinstance(node, ast.Import) for alias in node.names}

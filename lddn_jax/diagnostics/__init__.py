@@ -2,7 +2,6 @@
 
 from lddn_jax.diagnostics.delays import SuggestedDelays, suggest_delays
 from lddn_jax.diagnostics.error_bars import calibration, coverage
-from lddn_jax.diagnostics.horizon import error_by_horizon
 from lddn_jax.diagnostics.ranges import first_outside, training_range
 from lddn_jax.diagnostics.residuals import (
     Correlation,
@@ -27,7 +26,6 @@ __all__ = [
     "calibration",
     "coverage",
     "cross_correlation",
-    "error_by_horizon",
     "first_outside",
     "fit_index",
     "ljung_box",

@@ -222,7 +222,7 @@ def fit_closed_loop(
     return ClosedLoop(tuple(stages), len(stages) - 1 - smallest([s.closed_loop for s in reversed(stages)]), loops)
 
 
-def diverged_at(predicted: Mapping[str, Any], targets: Mapping[str, Any], weights: Any = None) -> int | None:
+def diverged_at(predicted: Signals, targets: Signals, weights: Any = None) -> int | None:
     """Returns the first step at which an output is not finite or far outside of the targets, in any sequence.
 
     Args:
