@@ -96,7 +96,9 @@ def about_whiteness(test: Evidence, correlation: Correlation, output: str, delay
         return None
     lag = correlation.strongest()
     value = correlation.values[correlation.lags == lag][0]
-    start = f"Residuals of {output} are not white (Ljung-Box {_p(test)}), most at lag {lag} ({value:.2f})"
+    start = (
+        f"Residuals of {output} are not white (Ljung-Box p {p_in_words(test.p_value)}), most at lag {lag} ({value:.2f})"
+    )
     if lag in delays:
         return f"{start}, although the network reads that delay: try more hidden neurons or longer training."
     return f"{start}: their past could predict them. Try feedback delay {lag}."
@@ -107,8 +109,8 @@ def about_normality(test: Evidence, output: str) -> str | None:
     if test.p_value >= LEVEL:
         return None
     return (
-        f"Residuals of {output} are not Gaussian ({_p(test)}), but error bars take them to be. Look at the histogram "
-        "for outliers."
+        f"Residuals of {output} are not Gaussian (p {p_in_words(test.p_value)}), but error bars take them to be. Look "
+        "at the histogram for outliers."
     )
 
 
@@ -187,8 +189,9 @@ def about_stop(stop_reason: str | None, history: Mapping[str, Any]) -> str | Non
     return f"The training loss still fell by {100 * fell:.0f} % in the last {len(tail)} epochs: pass more epochs."
 
 
-def _p(test: Evidence) -> str:
-    return f"p = {test.p_value:.1g}" if test.p_value > 1e-12 else "p < 1e-12"
+def p_in_words(p: float) -> str:
+    """A p-value with as many digits as mean something."""
+    return f"= {p:.1g}" if p > 1e-12 else "< 1e-12"
 
 
 def _beyond_chance(correlation: Correlation) -> int | None:

@@ -11,7 +11,6 @@ import numpy as np
 from lddn_jax import diagnostics
 from lddn_jax.judged import FREE_RUN, Judged
 from lddn_jax.prediction import horizon_profile
-from lddn_jax.training.closed_loop import diverged_at
 
 LAGS = 20
 LEAST = 2 * LAGS  # residuals to test
@@ -62,12 +61,11 @@ def diagnose(known: Judged, lags: int = LAGS) -> Diagnosis:
     if known.loop is not None:
         net, data = known.loop
         stable = diagnostics.stability(net, data.inputs, data.state, steps=data.steps)
-        complete = all(not np.isnan(np.asarray(target)).any() for target in data.targets.values())
-        if complete and data.steps >= 2:
-            profile = horizon_profile(net, data)
-            errors = {name: error * known.scale.get(name, 1.0) for name, error in profile.rmse.items()}
-            horizons = (np.array(profile.horizons), errors)
-    gone = {kind: diverged_at(known.predictions[kind], known.measured) for kind in known.models}
+    if known.opened is not None and len(known.time) > 1:
+        profile = horizon_profile(*known.opened)
+        errors = {name: error * known.scale.get(name, 1.0) for name, error in profile.rmse.items()}
+        horizons = (np.array(profile.horizons), errors)
+    gone = {kind: known.diverged(kind) for kind in known.models}
     return Diagnosis(
         scores={kind: diagnostics.scores(known.measured, predicted) for kind, predicted in known.predictions.items()},
         own={name: diagnostics.autocorrelation(e, lags) for name, e in testable.items()},

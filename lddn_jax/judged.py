@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from lddn_jax import diagnostics
@@ -15,6 +16,7 @@ from lddn_jax.data.sequences import Sequences
 from lddn_jax.diagnostics.lagged import channels
 from lddn_jax.errors import LDDNError
 from lddn_jax.identify import Identified
+from lddn_jax.models import measured_name
 from lddn_jax.network import Network
 from lddn_jax.plan import plan
 from lddn_jax.recipes import Regularized
@@ -43,10 +45,11 @@ class Judged:
         measured: Measured outputs.
         predictions: By what they are, and by output.
         loop: The network whose loop is closed, and data for it in its own units; None if there is no loop.
+        opened: The network whose loop is open, and data for it; None if no input is the measurement of an output.
         record: Of an identified network the whole record by column, its time and its parts.
         ranges: Of signals in the part that trained; empty if it is not known.
         std: Standard deviation of a measurement in the free run, by output; empty unless there are error bars.
-        scale: What turns an error of an output from the units of `loop` into the record's.
+        scale: What turns an error of an output from the units of `opened` into the record's.
     """
 
     net: Network
@@ -59,6 +62,7 @@ class Judged:
     measured: Channels
     predictions: dict[str, Channels]
     loop: tuple[Network, Sequences] | None = None
+    opened: tuple[Network, Sequences] | None = None
     record: tuple[Mapping[str, np.ndarray], np.ndarray, dict[str, tuple[float, float]]] | None = None
     ranges: Mapping[str, Any] = field(default_factory=dict)
     std: Channels = field(default_factory=dict)
@@ -69,11 +73,17 @@ class Judged:
         """What there are predictions of, persistence apart."""
         return [kind for kind in self.predictions if kind != PERSISTENCE]
 
+    def diverged(self, kind: str) -> int | None:
+        """Returns the first step at which a prediction left the finite numbers or all that was measured."""
+        with np.errstate(over="ignore"):
+            signals = [{k: jnp.asarray(v) for k, v in part.items()} for part in (self.predictions[kind], self.measured)]
+        return diverged_at(*signals)
+
     @property
     def residuals(self) -> Channels:
         """Measured − predicted by output, of the first of `predictions`; NaN from where that diverged."""
         first = self.predictions[self.models[0]]
-        step = diverged_at(first, self.measured)
+        step = self.diverged(self.models[0])
         until = (np.arange(len(self.time)) < (len(self.time) if step is None else step))[:, None]
         return {name: y - np.where(until, first[name], np.nan) for name, y in self.measured.items()}
 
@@ -103,6 +113,8 @@ def judged(found: Any, data: Sequences | None = None) -> Judged:
     inputs = as_signals("input", data.inputs, {name: sizes[name] for name in topology.input_names}, net.dtype)
     targets = as_signals("target", data.targets, {name: sizes[name] for name in topology.outputs}, net.dtype)
     has_loop = bool(plan(topology).longest_delays.keys() - topology.input_names)
+    has_measured = any(measured_name(output) in topology.input_names for output in topology.outputs)
+    own = Sequences(inputs, targets, data.state)
     predicted = channels(predict(net, inputs, data.state, steps=data.steps))
     return Judged(
         net=net,
@@ -114,7 +126,8 @@ def judged(found: Any, data: Sequences | None = None) -> Judged:
         inputs=channels(inputs),
         measured=channels(targets),
         predictions={FREE_RUN if has_loop else ONE_STEP: predicted},
-        loop=(net, Sequences(inputs, targets, data.state)) if has_loop else None,
+        loop=(net, own) if has_loop else None,
+        opened=(net, own) if has_measured else None,
     )
 
 
@@ -157,6 +170,7 @@ def _of_identified(found: Identified) -> Judged:
             PERSISTENCE: {name: before[name] for name in found.measured},
         },
         loop=(closed, experiment.cut([longest], None, closed.topology)),
+        opened=(found.net, experiment.cut([longest], None)),
         record=(
             columns,
             np.arange(edges[-1], dtype=float),

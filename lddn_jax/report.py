@@ -89,7 +89,7 @@ def report(
     known = judged(found, data)
     numbers = diagnose(known)
     outputs = ", ".join(known.net.topology.outputs)
-    fits = [f"{kind} fit {numbers.scores[kind].all.fit:.2f} %" for kind in known.models]
+    fits = [f"{kind} fit {numbers.scores[kind].all.fit:.2f}\N{NO-BREAK SPACE}%" for kind in known.models]
     page = Report(
         title or f"A model of {outputs}",
         f"{known.net.parameter_count} parameters; on {len(known.time)} steps: {', '.join(fits)}.",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lddn_jax import plots
+from lddn_jax.advice import p_in_words
 from lddn_jax.diagnosis import Diagnosis
 from lddn_jax.diagnostics import Scores
 from lddn_jax.errors import LDDNError
@@ -95,9 +96,7 @@ def draw(
 
 def _topology(known: Judged) -> Section:
     topology = known.net.topology
-    figures = []
-    if diagram := getattr(plots, "diagram", None):
-        figures.append(draw("The network.", lambda ax: diagram(topology, ax=ax), (9, 4)))
+    figures = [draw("The network.", lambda ax: plots.diagram(topology, ax=ax), (9, 3.2))]
     if known.net.parameter_count:
         rows = sum(layer.size for layer in topology.layers)
         caption = "Weights and biases: a row for each neuron, a column for each source and delay."
@@ -194,7 +193,9 @@ def _diagnostics(known: Judged, found: Diagnosis) -> Section:
     for tests in (found.whiteness, found.normality):
         for name, test in tests.items():
             verdict = "rejected" if test.p_value < 0.01 else "not rejected"
-            rows.append((test.null, name, f"{test.statistic:.4g}", f"{test.p_value:.2g}", verdict))
+            rows.append(
+                (test.null, name, f"{test.statistic:.4g}", p_in_words(test.p_value).removeprefix("= "), verdict)
+            )
     figures = [
         draw(f"Residuals of {name} with their own past.", lambda ax, c=c: plots.residual_correlations(c, ax=ax))
         for name, c in found.own.items()

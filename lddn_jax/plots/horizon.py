@@ -33,6 +33,8 @@ def horizon_profile(
         ax.plot(horizons, shown, color=color, linewidth=1.3, marker=marker, markersize=3.5, label=name)
     wide = horizons.size > 1 and horizons.min() > 0 and horizons.max() >= 20 * horizons.min()
     ax.set(xlabel="horizon in steps", ylabel=ylabel, xscale="log" if wide else "linear")
+    if wide:
+        ax.xaxis.set_major_formatter("{x:g}")  # 100 in place of 10²
     ax.set_ylim(bottom=0)
     if any(lines):
         ax.legend(frameon=False)
