@@ -40,7 +40,7 @@ class Settings:
     trainer: str = "lm"
     epochs: int | None = None
     restarts: int = 8
-    bayesian_epochs: int = 300
+    bayesian_epochs: int = 1000
     groups: str = "all"
     horizons: tuple[int | None, ...] = (1, 5, 20, 100, None)
     batch_size: int = 4
