@@ -1,4 +1,4 @@
-"""The command line: `python -m lddn_jax maglev | fit | predict | compare | check`."""
+"""The command line: `python -m lddn_jax maglev | fit | predict | report | compare | check`."""
 
 import argparse
 import os
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import jax
 
 from lddn_jax import xla
-from lddn_jax.commands import check, compare, fit, predict
+from lddn_jax.commands import check, compare, fit, predict, report
 from lddn_jax.errors import LDDNError
 
 
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m lddn_jax", description="Identify dynamic systems with Layered Digital Dynamic Networks."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (fit, predict, compare, check):
+    for command in (fit, predict, report, compare, check):
         command.add(commands)
     options = parser.parse_args(arguments)
     # Only the command line changes the environment and JAX's configuration; the library never does.

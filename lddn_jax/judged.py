@@ -12,7 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from lddn_jax import diagnostics
-from lddn_jax.data.sequences import Sequences
+from lddn_jax.data.batches import Sequences
+from lddn_jax.data.records import Record
+from lddn_jax.data.scaling import MinMax
+from lddn_jax.data.sequences import whole
+from lddn_jax.data.units import scaled
 from lddn_jax.diagnostics.lagged import channels
 from lddn_jax.errors import LDDNError
 from lddn_jax.identify import Identified
@@ -20,9 +24,10 @@ from lddn_jax.models import measured_name
 from lddn_jax.network import Network
 from lddn_jax.plan import plan
 from lddn_jax.recipes import Regularized
+from lddn_jax.scaled import Scaled
 from lddn_jax.signals import as_signals
 from lddn_jax.simulate import predict
-from lddn_jax.training.closed_loop import ClosedLoop, closed_over, diverged_at
+from lddn_jax.training.closed_loop import ClosedLoop, closed_over, diverged_at, loops_of
 from lddn_jax.training.fit import Fitted, History
 
 ONE_STEP, FREE_RUN, PERSISTENCE = "one step ahead", "closed loop (free run)", "persistence y(t) = y(t−1)"
@@ -45,7 +50,7 @@ class Judged:
         measured: Measured outputs.
         predictions: By what they are, and by output.
         loop: The network whose loop is closed, and data for it in its own units; None if there is no loop.
-        opened: The network whose loop is open, and data for it; None if no input is the measurement of an output.
+        opened: The network and data that the horizon profile is made of; None if there is no loop, or a gap in it.
         record: Of an identified network the whole record by column, its time and its parts.
         ranges: Of signals in the part that trained; empty if it is not known.
         std: Standard deviation of a measurement in the free run, by output; empty unless there are error bars.
@@ -88,12 +93,12 @@ class Judged:
         return {name: y - np.where(until, first[name], np.nan) for name, y in self.measured.items()}
 
 
-def judged(found: Any, data: Sequences | None = None) -> Judged:
+def judged(found: Any, data: Sequences | Record | None = None) -> Judged:
     """Gathers what is known of a trained network.
 
     Args:
-        found: `Identified`, `Fitted` or `ClosedLoop`.
-        data: What to judge a `Fitted` or `ClosedLoop` on; an `Identified` brings its own.
+        found: `Identified`, `Fitted` or `ClosedLoop`; or a `Scaled` network whose loop is open.
+        data: What to judge a `Fitted` or `ClosedLoop` on, or a `Record` for a `Scaled`; an `Identified` brings its own.
 
     Raises:
         LDDNError: If data are missing, or given to an `Identified`.
@@ -102,11 +107,18 @@ def judged(found: Any, data: Sequences | None = None) -> Judged:
         if data is not None:
             raise LDDNError("an Identified is judged on the test part of its own record; leave data out.")
         return _of_identified(found)
+    if isinstance(found, Scaled):
+        if not isinstance(data, Record):
+            raise LDDNError(
+                "a Scaled network is judged on a record: report(model, lddn.data.Record.of(...), path=...)."
+            )
+        return _of_model(found, data)
     if not isinstance(found, (Fitted, ClosedLoop)):
         raise LDDNError(
-            f"{type(found).__name__} cannot be judged; give what identify, fit or fit_closed_loop returned."
+            f"{type(found).__name__} cannot be judged; give what identify, fit or fit_closed_loop returned, or a "
+            "lddn.Scaled network."
         )
-    if data is None or data.targets is None:
+    if not isinstance(data, Sequences) or data.targets is None:
         raise LDDNError("a fit is judged on data with targets: report(fitted, data, path='report.html').")
     net, topology = found.net, found.net.topology
     sizes = topology.sizes
@@ -114,6 +126,7 @@ def judged(found: Any, data: Sequences | None = None) -> Judged:
     targets = as_signals("target", data.targets, {name: sizes[name] for name in topology.outputs}, net.dtype)
     has_loop = bool(plan(topology).longest_delays.keys() - topology.input_names)
     has_measured = any(measured_name(output) in topology.input_names for output in topology.outputs)
+    complete = not any(np.isnan(np.asarray(target)).any() for target in targets.values())
     own = Sequences(inputs, targets, data.state)
     predicted = channels(predict(net, inputs, data.state, steps=data.steps))
     return Judged(
@@ -127,7 +140,7 @@ def judged(found: Any, data: Sequences | None = None) -> Judged:
         measured=channels(targets),
         predictions={FREE_RUN if has_loop else ONE_STEP: predicted},
         loop=(net, own) if has_loop else None,
-        opened=(net, own) if has_measured else None,
+        opened=(net, own) if has_measured or (has_loop and complete) else None,
     )
 
 
@@ -179,6 +192,40 @@ def _of_identified(found: Identified) -> Judged:
         ranges=diagnostics.training_range(by_part["train"]),
         std=column(found.std),
         scale={name: float(found.model.scalers[name].error_scale()[0]) for name in experiment.targets},
+    )
+
+
+def _of_model(model: Scaled, record: Record) -> Judged:
+    """A saved network on a record that has measured outputs, without gaps."""
+    topology, loops = model.net.topology, loops_of(model.net, None)
+    closed = closed_over(model.net, loops)
+    units = scaled(record.measured(loops), model.scalers)
+    opened, free = whole(topology, units), whole(closed.topology, units)
+    held = len(record) - opened.steps
+
+    def run(net, data):
+        return {name: y[0] for name, y in channels(model.in_units(predict(net, data.inputs, data.state))).items()}
+
+    measured = channels({name: record.targets[name] for name in topology.outputs})
+    ranges = {name: (s.lowest, s.highest) for name, s in model.scalers.items() if isinstance(s, MinMax)}
+    return Judged(
+        net=model.net,
+        trained="a network that was trained before",
+        stop_reason="",
+        history=History({"loss": []}),
+        best_epoch=None,
+        time=np.arange(held, len(record), dtype=float) if record.time is None else record.time[held:],
+        inputs=channels({name: record.inputs[name][held:] for name in topology.input_names - loops.keys()}),
+        measured={name: y[held:] for name, y in measured.items()},
+        predictions={
+            ONE_STEP: run(model.net, opened),
+            FREE_RUN: run(closed, free),
+            PERSISTENCE: {name: y[held - 1 : -1] for name, y in measured.items()},
+        },
+        loop=(closed, free),
+        opened=(model.net, opened),
+        ranges={name: tuple(map(np.asarray, pair)) for name, pair in ranges.items() if name not in loops},
+        scale={name: float(model.scalers[name].error_scale()[0]) for name in topology.outputs},
     )
 
 

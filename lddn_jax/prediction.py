@@ -234,9 +234,8 @@ def _opened(net: Network, data: Any) -> tuple[Network, Any, Any, dict[str, str]]
         loops[input], inputs[input] = name, targets[name]
         if state is not None:
             sizes = state_sizes(net.topology)
-            state[input] = state[name][..., -sizes[input][0] :, :]
-            if name not in sizes:
-                del state[name]
+            held = state.pop(name)
+            state |= {source: held[..., -sizes[source][0] :, :] for source in (name, input) if source in sizes}
     return net, inputs, state, loops
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from lddn_jax.advice import advise
-from lddn_jax.data.sequences import Sequences
 from lddn_jax.diagnosis import diagnose
 from lddn_jax.errors import LDDNError
 from lddn_jax.io import write_atomically
@@ -58,14 +57,14 @@ class Report:
         write_atomically(path, self.to_html().encode())
 
 
-def report(
-    found: Any, data: Sequences | None = None, path: str | Path | None = None, *, title: str | None = None
-) -> Report:
+def report(found: Any, data: Any = None, path: str | Path | None = None, *, title: str | None = None) -> Report:
     """Judges a trained network and writes one page about it.
 
     Args:
-        found: What `identify` returned, which brings its own record; or what `fit` or `fit_closed_loop` returned.
-        data: What to judge a fit on, best data that did not train; targets may be NaN where missing.
+        found: What `identify` returned, which brings its own record; or what `fit` or `fit_closed_loop` returned; or a
+            `Scaled` network, such as a command left.
+        data: What to judge a fit on, best data that did not train: `Sequences`, targets NaN where missing. For a
+            `Scaled` network a `lddn_jax.data.Record` without gaps.
         path: Of the HTML file; None writes none.
         title: Of the page; None for one that names the outputs.
 

@@ -35,6 +35,7 @@ def test_fit_leaves_everything_behind(csv, tmp_path, capsys):
         "training.csv",
         "response.png",
         "training.png",
+        "report.html",
         "results.json",
     }
     results = json.loads((out / "results.json").read_text())

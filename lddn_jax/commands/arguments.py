@@ -3,10 +3,29 @@
 import argparse
 from typing import Any
 
+from lddn_jax.errors import DataError
+from lddn_jax.io import load
+from lddn_jax.scaled import Scaled
+
 
 def say(text: str) -> None:
     """Prints a text and an empty line, at once."""
     print(text, end="\n\n", flush=True)
+
+
+def model_of(path: str) -> Scaled:
+    """The network with its scalers that a file holds.
+
+    Raises:
+        DataError: If it holds something else.
+    """
+    model = load(path)
+    if not isinstance(model, Scaled):
+        raise DataError(
+            f"{path} holds a {type(model).__name__}, not a network with its scalers. Give the network.npz "
+            "that `python -m lddn_jax fit` left, or save lddn.Scaled(net, scalers)."
+        )
+    return model
 
 
 def names(text: str) -> list[str]:

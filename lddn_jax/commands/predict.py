@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import lddn_jax as lddn
-from lddn_jax.commands.arguments import count, horizons, say
+from lddn_jax.commands.arguments import count, horizons, model_of, say
 from lddn_jax.errors import DataError
 from lddn_jax.io import write_atomically
 
@@ -25,12 +25,7 @@ def add(commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Prints the scores; leaves predictions, scores and a figure behind."""
-    model = lddn.load(options.model)
-    if not isinstance(model, lddn.Scaled):
-        raise DataError(
-            f"{options.model} holds a {type(model).__name__}, not a network with its scalers. Give the network.npz "
-            "that `python -m lddn_jax fit` left, or save lddn.Scaled(net, scalers)."
-        )
+    model = model_of(options.model)
     if None in options.ahead:
         raise DataError("--ahead all: the free run is always made; name steps ahead, such as --ahead 1,10.")
     found = lddn.forecast(model, options.file, options.ahead, warmup=options.warmup)

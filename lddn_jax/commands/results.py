@@ -1,5 +1,6 @@
 """What a fit leaves in its folder: the network, its history, figures, and what it says on the screen."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import lddn_jax as lddn
@@ -36,8 +37,14 @@ def write(out: Path, found: Identified) -> list[str]:
     )
     figure.savefig(out / "training.png", dpi=120)
     files += ["response.png", "training.png"]
-    trained = found.trained
-    return [*files, *_write_posterior(out, found, trained.posterior)] if isinstance(trained, Regularized) else files
+    if isinstance(found.trained, Regularized):
+        files += _write_posterior(out, found, found.trained.posterior)
+    if find_spec("jinja2") is None:
+        say("no report: it needs jinja2 (pip install 'lddn_jax[report]')")
+        return files
+    page = lddn.report(found, path=out / "report.html")
+    say("\n".join(f"- {warning}" for warning in page.warnings) or "the report warns of nothing")
+    return [*files, "report.html"]
 
 
 def _write_posterior(out: Path, found: Identified, posterior: lddn.Posterior) -> list[str]:

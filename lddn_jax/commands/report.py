@@ -1,0 +1,35 @@
+"""`report`: one page about a trained network on a file."""
+
+import argparse
+from pathlib import Path
+
+import lddn_jax as lddn
+from lddn_jax.commands.arguments import model_of, say
+from lddn_jax.data.sources import names_of
+from lddn_jax.signals import measured_name
+
+
+def add(commands) -> None:
+    """Declares the command."""
+    report = commands.add_parser("report", help="judge a trained network on a file, on one HTML page")
+    report.add_argument("file", help="CSV or .mat file; columns named as those that the network was trained on")
+    report.add_argument("--model", default="lddn_out/network.npz", help="what fit left (default %(default)s)")
+    report.add_argument("--out", default="lddn_out/report.html", help="the page (default %(default)s)")
+    report.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Writes the page, and prints what it warns of."""
+    model = model_of(options.model)
+    topology = model.net.topology
+    measured = {measured_name(name) for name in topology.outputs}
+    inputs = [i.name for i in topology.inputs if i.name not in measured]
+    time = "time" if "time" in set(names_of(options.file)) - {*inputs, *topology.outputs} else None
+    record = lddn.data.Record.of(options.file, inputs=inputs, targets=list(topology.outputs), time=time)
+    out = Path(options.out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    page = lddn.report(model, record, out)
+    say(page.summary)
+    say("\n".join(f"- {warning}" for warning in page.warnings) or "nothing to warn of")
+    say(f"wrote {out}")
+    return 0
