@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lddn_jax.advice import advise
-from lddn_jax.data.sequences import Sequences
+from lddn_jax.data.batches import Sequences
 from lddn_jax.diagnosis import diagnose
 from lddn_jax.errors import LDDNError
 from lddn_jax.io import write_atomically

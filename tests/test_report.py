@@ -141,7 +141,7 @@ def test_numbers_of_an_identified_network_are_in_its_units(good):
     assert horizons.tolist() == [1, 2, 5, 10, 20, 50]
     assert errors["y"][0] == pytest.approx(good.scores["one_step"]["rmse"], rel=0.2)  # of fewer steps
     assert found.stability.contracting
-    np.testing.assert_allclose(known.residuals["y"][:, 0], good.measured["y"] - good.one_step["y"])
+    np.testing.assert_allclose(known.residuals["y"][0, :, 0], good.measured["y"] - good.one_step["y"])
 
 
 def fitted(net, losses=(2.0, 1.0), stop_reason="epochs"):
