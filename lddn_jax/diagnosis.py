@@ -63,8 +63,10 @@ def diagnose(known: Judged, lags: int = LAGS) -> Diagnosis:
         stable = diagnostics.stability(net, data.inputs, data.state, steps=data.steps)
     if known.opened is not None and len(known.time) > 1:
         profile = horizon_profile(*known.opened)
-        errors = {name: error * known.scale.get(name, 1.0) for name, error in profile.rmse.items()}
-        horizons = (np.array(profile.horizons), errors)
+        # Of an output with several elements, each in its own units, there is no error in the record's.
+        scale = known.scale or dict.fromkeys(profile.rmse, 1.0)
+        errors = {name: error * scale[name] for name, error in profile.rmse.items() if name in scale}
+        horizons = (np.array(profile.horizons), errors) if errors else None
     gone = {kind: known.diverged(kind) for kind in known.models}
     return Diagnosis(
         scores={kind: diagnostics.scores(known.measured, predicted) for kind, predicted in known.predictions.items()},

@@ -4,7 +4,7 @@ An identified network comes with its record and is judged on the test part, in t
 the data that it is given with.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -146,52 +146,55 @@ def judged(found: Any, data: Sequences | Record | None = None) -> Judged:
 
 def _of_identified(found: Identified) -> Judged:
     experiment, trained, held = found.experiment, found.trained, found.experiment.held
-    closed = closed_over(found.net, experiment.loops)
+    test, loops = experiment.test, experiment.loops
+    steps = [len(piece) - held for piece in test]
+    longest = [max(test, key=len)]
+    closed = closed_over(found.net, loops)
 
-    def column(values):
-        return {name: np.asarray(value, float)[:, None] for name, value in values.items()}
+    def apart(joined: Mapping[str, np.ndarray], fill: str = "nan") -> Channels:
+        """Pieces that lie one after the other, side by side: `(pieces, time, 1)`, with NaN or the last value behind."""
+        ends = np.cumsum(steps)[:-1]
+        return {name: _padded(np.split(np.asarray(line, float), ends), fill) for name, line in joined.items()}
 
-    def joined(part, start=0, before_end=0):
-        """Signals of a part, its pieces one after the other, by element."""
-        pieces = [{**record.inputs, **record.targets} for record in part]
-        whole = {
-            name: np.concatenate([piece[name][start : len(piece[name]) - before_end] for piece in pieces])
-            for name in pieces[0]
-            if name not in experiment.loops
-        }
-        return channels(whole)
+    def of_test(start: int, before_end: int, kind: str) -> Channels:
+        pieces = [
+            _elements({k: x for k, x in getattr(record, kind).items() if k not in loops}, start, before_end)
+            for record in test
+        ]
+        return {name: _padded([piece[name] for piece in pieces], "nan") for name in pieces[0]}
 
-    test, before = joined(experiment.test, held), joined(experiment.test, held - 1, 1)
-    parts = {"train": experiment.train, "validation": experiment.validation, "test": experiment.test}
-    by_part = {part: joined(records) for part, records in parts.items()}
-    columns = {name: np.concatenate([signals[name] for signals in by_part.values()])[:, 0] for name in test}
-    edges = np.cumsum([0, *(sum(map(len, records)) for records in parts.values())])
-    longest = max(experiment.test, key=len)
+    measured = apart(found.measured)
+    for y in measured.values():
+        y[:, : found.settings.warmup] = np.nan  # as in its scores
+    predictions = {
+        ONE_STEP: apart(found.one_step, "last"),
+        FREE_RUN: apart(found.closed_loop, "last"),
+        PERSISTENCE: of_test(held - 1, 1, "targets"),
+    }
     fitted = trained.after if isinstance(trained, Regularized) else trained
+    trained_on = [_elements(r.targets, 0, 0) | _elements(r.inputs, 0, 0) for r in experiment.train]
+    inputs = of_test(held, 0, "inputs")
+    ranges = {k: np.concatenate([part[k] for part in trained_on])[:, None] for k in (*inputs, *measured)}
     return Judged(
         net=found.net,
         trained=str(trained),
         stop_reason=_last(fitted).stop_reason,
         history=trained.history.of(fitted.best_restart) if isinstance(fitted, Fitted) else trained.history,
         best_epoch=fitted.best_epoch if isinstance(fitted, Fitted) else None,
-        time=found.time,
-        inputs={name: signal for name, signal in test.items() if name not in found.measured},
-        measured=column(found.measured),
-        predictions={
-            ONE_STEP: column(found.one_step),
-            FREE_RUN: column(found.closed_loop),
-            PERSISTENCE: {name: before[name] for name in found.measured},
+        time=found.time if len(test) == 1 else np.arange(max(steps), dtype=float),
+        inputs=inputs,
+        measured=measured,
+        predictions=predictions,
+        loop=(closed, experiment.cut(longest, None, closed.topology)),
+        opened=(found.net, experiment.cut(longest, None)),
+        record=_whole_record(found),
+        ranges=diagnostics.training_range(ranges),
+        std=apart(found.std, "last"),
+        scale={
+            name: float(experiment.scalers[name].error_scale()[0])
+            for name in experiment.targets
+            if found.net.topology.sizes[name] == 1
         },
-        loop=(closed, experiment.cut([longest], None, closed.topology)),
-        opened=(found.net, experiment.cut([longest], None)),
-        record=(
-            columns,
-            np.arange(edges[-1], dtype=float),
-            {part: (float(edges[k]), float(edges[k + 1])) for k, part in enumerate(parts)},
-        ),
-        ranges=diagnostics.training_range(by_part["train"]),
-        std=column(found.std),
-        scale={name: float(found.model.scalers[name].error_scale()[0]) for name in experiment.targets},
     )
 
 
@@ -227,6 +230,40 @@ def _of_model(model: Scaled, record: Record) -> Judged:
         ranges={name: tuple(map(np.asarray, pair)) for name, pair in ranges.items() if name not in loops},
         scale={name: float(model.scalers[name].error_scale()[0]) for name in topology.outputs},
     )
+
+
+def _whole_record(found: Identified) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, tuple[float, float]]]:
+    """All records one after the other by element, their time, and where the parts begin and end."""
+    experiment = found.experiment
+    parts = {"train": experiment.train, "validation": experiment.validation, "test": experiment.test}
+    pieces = [piece for part in parts.values() for piece in part]
+    shown = [
+        _elements({k: x for k, x in p.inputs.items() if k not in experiment.loops} | dict(p.targets), 0, 0)
+        for p in pieces
+    ]
+    lines = {name: np.concatenate([piece[name] for piece in shown]) for name in shown[0]}
+    stops = np.cumsum([sum(map(len, part)) for part in parts.values()])
+    time = np.arange(stops[-1], dtype=float)
+    if all(piece.time is not None for piece in pieces):
+        known = np.concatenate([piece.time for piece in pieces])
+        time = known if (np.diff(known) > 0).all() else time
+    starts = [0, *stops[:-1]]
+    splits = {
+        name: (float(time[start]), float(time[min(stop, len(time) - 1)]))
+        for name, start, stop in zip(parts, starts, stops, strict=True)
+    }
+    return lines, time, splits
+
+
+def _elements(signals: Mapping[str, Any], start: int, before_end: int) -> dict[str, np.ndarray]:
+    """Rows of signals by element, `(time,)`."""
+    return {name: x[start : len(x) - before_end, 0] for name, x in channels(signals).items()}
+
+
+def _padded(pieces: Sequence[np.ndarray], fill: str) -> np.ndarray:
+    longest = max(map(len, pieces))
+    ends = [np.full(longest - len(piece), np.nan if fill == "nan" else piece[-1]) for piece in pieces]
+    return np.stack([np.concatenate([piece, end]) for piece, end in zip(pieces, ends, strict=True)])[..., None]
 
 
 def _last(found: Fitted | ClosedLoop) -> Fitted:

@@ -141,7 +141,24 @@ def test_numbers_of_an_identified_network_are_in_its_units(good):
     assert horizons.tolist() == [1, 2, 5, 10, 20, 50]
     assert errors["y"][0] == pytest.approx(good.scores["one_step"]["rmse"], rel=0.2)  # of fewer steps
     assert found.stability.contracting
-    np.testing.assert_allclose(known.residuals["y"][:, 0], good.measured["y"] - good.one_step["y"])
+    np.testing.assert_allclose(known.residuals["y"][0, :, 0], good.measured["y"] - good.one_step["y"])
+
+
+def test_several_records_are_judged_side_by_side():
+    """No residual is beside one of another record, and what fills up the shorter one counts nowhere."""
+    tables = [record(2), lddn.data.Table({name: record(2)[name][:700] for name in ("time", "u", "y")})]
+    several = lddn.identify(tables, ["u"], ["y"], QUICK)
+    known = judged(several)
+    found = diagnose(known)
+    lengths = [len(piece) - several.experiment.held for piece in several.experiment.test]
+    assert len(set(lengths)) == len(lengths) == 2
+    assert np.sum(~np.isnan(known.residuals["y"])) == found.scores[ONE_STEP].all.count == sum(lengths)
+    assert found.scores[ONE_STEP].all.rmse == pytest.approx(several.scores["one_step"]["rmse"], rel=1e-12)
+    assert found.scores[FREE_RUN].all.rmse == pytest.approx(several.scores["closed_loop"]["rmse"], rel=1e-12)
+    persistence = found.scores["persistence y(t) = y(t−1)"].all.rmse
+    assert persistence == pytest.approx(several.scores["persistence"]["rmse"], rel=1e-12)
+    assert found.diverged == {}
+    assert "1600 samples" in " ".join(Page(lddn.report(several).to_html()).text)
 
 
 def fitted(net, losses=(2.0, 1.0), stop_reason="epochs"):
