@@ -7,7 +7,8 @@ approximation; exact where outputs are linear in the parameters). What follows f
     draws           x* + W z,    W Wᵀ = H⁻¹,    z standard normal
     predictions     var y(t) = g(t) H⁻¹ g(t)ᵀ + 1/(2β),    g(t) = ∂a(t)/∂x through all loops and delays
 
-Draws of whole networks show what the linearization of predictions leaves out.
+Draws of whole networks are not linearized, but they trust the Gaussian as far out as it reaches: where many parameters
+are hardly determined, the posterior is a curved valley that most draws have left, and their spread is too large.
 
 MacKay (1992), Neural Computation 4(3) 448-472.
 """
@@ -144,8 +145,9 @@ class Posterior(eqx.Module):
     ) -> Prediction:
         """Returns mean and standard deviation of the outputs of n networks drawn from the posterior.
 
-        Nothing is linearized, so where both agree the error bars of `predict` can be trusted. A draw whose free run
-        diverges makes them infinite or NaN.
+        Nothing is linearized, so where both agree the error bars of `predict` can be trusted. Where draws spread
+        wider, ask fresh data by `lddn_jax.diagnostics.coverage`: of a network with more parameters than the data
+        determine, most draws fit the record badly. A draw whose free run diverges makes them infinite or NaN.
 
         Args:
             key: A JAX key.
