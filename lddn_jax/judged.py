@@ -16,6 +16,7 @@ from lddn_jax.data.sequences import Sequences
 from lddn_jax.diagnostics.lagged import channels
 from lddn_jax.errors import LDDNError
 from lddn_jax.identify import Identified
+from lddn_jax.losses import counted
 from lddn_jax.models import measured_name
 from lddn_jax.network import Network
 from lddn_jax.plan import plan
@@ -114,7 +115,7 @@ def judged(found: Any, data: Sequences | None = None) -> Judged:
     targets = as_signals("target", data.targets, {name: sizes[name] for name in topology.outputs}, net.dtype)
     has_loop = bool(plan(topology).longest_delays.keys() - topology.input_names)
     has_measured = any(measured_name(output) in topology.input_names for output in topology.outputs)
-    own = Sequences(inputs, targets, data.state)
+    own = Sequences(inputs, targets, data.state, data.weights)
     predicted = channels(predict(net, inputs, data.state, steps=data.steps))
     return Judged(
         net=net,
@@ -124,7 +125,7 @@ def judged(found: Any, data: Sequences | None = None) -> Judged:
         best_epoch=found.best_epoch if isinstance(found, Fitted) else None,
         time=np.arange(data.steps, dtype=float),
         inputs=channels(inputs),
-        measured=channels(targets),
+        measured=channels(counted(targets, data.weights)),
         predictions={FREE_RUN if has_loop else ONE_STEP: predicted},
         loop=(net, own) if has_loop else None,
         opened=(net, own) if has_measured else None,

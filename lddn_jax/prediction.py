@@ -19,6 +19,7 @@ import numpy as np
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.delays import DelayState, cut, state_sizes, states_along
 from lddn_jax.errors import DataError, LDDNError
+from lddn_jax.losses import counted
 from lddn_jax.network import Network
 from lddn_jax.rewiring import open_loop
 from lddn_jax.signals import Signals, as_signals, by_name, first_nan, measured_name
@@ -117,8 +118,8 @@ def horizon_profile(
 
     Args:
         net: The network with its loop open; or closed, and then its targets are what was measured.
-        data: `Sequences`, measured outputs among the inputs if the loop is open; NaN targets are don't-cares, but where
-            they are fed back.
+        data: `Sequences`, measured outputs among the inputs if the loop is open; targets that are NaN or have error
+            weight 0 are don't-cares, but where they are fed back.
         horizons: Steps ahead, ascending; None: 1, 2, 5, 10 … up to half of the record.
         loops: As for `k_step`.
 
@@ -140,7 +141,7 @@ def horizon_profile(
     record = _Record.of(net, data, loops)
     chosen = _horizons(horizons, record.steps)
     sizes = {name: net.topology.sizes[name] for name in net.topology.outputs}
-    targets = as_signals("target", data.targets, sizes, net.dtype)
+    targets = counted(as_signals("target", data.targets, sizes, net.dtype), data.weights)
     starts, places = np.arange(record.steps - chosen[-1] + 1), np.array(chosen) - 1
     squares = {name: np.zeros(len(chosen)) for name in sizes}
     still = {name: np.zeros(len(chosen)) for name in sizes}

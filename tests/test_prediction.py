@@ -123,6 +123,17 @@ def test_missing_targets_are_left_out():
     assert profile.to_dict()["horizons"] == [1]
 
 
+def test_what_fills_up_a_shorter_record_is_left_out():
+    net, data = record(NARX, (2,))
+    steps = data.steps
+    weights = {name: jnp.ones_like(y).at[1, 15:].set(0) for name, y in data.targets.items()}
+    padded = {name: y.at[1, 15:].set(0) for name, y in data.targets.items()}
+    profile = lddn.horizon_profile(net, lddn.Sequences(data.inputs, padded, data.state, weights), (1,))
+    error = data.targets["y"] - lddn.k_step(net, data, 1)["y"]
+    counted = np.concatenate([np.ravel(error[0, :steps]), np.ravel(error[1, :15])])
+    assert profile.rmse["y"][0] == pytest.approx(np.sqrt(np.mean(counted**2)))
+
+
 @pytest.mark.parametrize("horizons", [(), (2, 1), (0, 1), (1, 26), (True,)])
 def test_horizons_must_ascend_within_the_record(horizons):
     net, data = record(NARX)
