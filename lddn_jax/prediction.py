@@ -19,7 +19,7 @@ import numpy as np
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.delays import DelayState, cut, state_sizes, states_along
 from lddn_jax.errors import DataError, LDDNError
-from lddn_jax.losses import counted
+from lddn_jax.losses import counted, error_weights
 from lddn_jax.network import Network
 from lddn_jax.rewiring import open_loop
 from lddn_jax.signals import Signals, as_signals, by_name, first_nan, measured_name
@@ -220,12 +220,13 @@ def _opened(net: Network, data: Any) -> tuple[Network, Any, Any, dict[str, str]]
     topology, loops = net.topology, {}
     inputs = dict(by_name("input", data.inputs, topology.input_names))
     targets = by_name("target", data.targets, topology.outputs)
+    known = _with_gaps(targets, data.weights)
     state = None if data.state is None else dict(data.state)
     for name in topology.outputs:
         late = [c.to for c in topology.connections if c.source == name and c.delays[0] > 0]
         if not late:
             continue
-        if (where := first_nan(targets[name])) is not None:
+        if (where := first_nan(known[name])) is not None:
             raise DataError(
                 f"target {name!r} is NaN at {where} of (*batch, time, element), and was to start a run. Fill the gap, "
                 "or take the pieces between gaps: record.unbroken()."
@@ -239,6 +240,22 @@ def _opened(net: Network, data: Any) -> tuple[Network, Any, Any, dict[str, str]]
             if name not in sizes:
                 del state[name]
     return net, inputs, state, loops
+
+
+def _with_gaps(targets: Mapping[str, Any], weights: Any) -> Mapping[str, Any]:
+    """Targets with NaN in gaps, which a batch of records marks by weight 0 between others.
+
+    Weight 0 before all others is a warm-up, whose values are known; after them a record has ended.
+    """
+    if weights is None:
+        return targets
+    found = {}
+    for name, weight in error_weights(weights, targets).items():
+        counts = np.asarray(weight) > 0
+        begun = np.maximum.accumulate(counts, axis=-2)
+        ended = ~np.flip(np.maximum.accumulate(np.flip(counts, axis=-2), axis=-2), axis=-2)
+        found[name] = np.where(begun & ~ended & ~counts, np.nan, np.asarray(targets[name]))
+    return found
 
 
 def _horizons(given: Sequence[int] | None, steps: int) -> tuple[int, ...]:

@@ -153,6 +153,17 @@ def test_a_closed_loop_is_opened_by_its_targets():
         lddn.k_step(closed, lddn.Sequences({"u": data.inputs["u"]}, gap, state), 4)
 
 
+def test_a_gap_that_a_closed_loop_would_start_from_is_refused_and_the_end_of_a_record_is_not():
+    net = lddn.close_loop(lddn.Network(lddn.models.narx({"u": 1}, {"y": 1}), key=jax.random.key(0)), "y", "measured_y")
+    u, y = jax.random.normal(jax.random.key(1), (2, 30, 1))
+    gap, end = (jnp.ones_like(y).at[rows].set(0) for rows in (slice(10, 15), slice(20, 30)))
+    with pytest.raises(lddn.DataError, match=r"NaN at \(10, 0\)"):
+        lddn.horizon_profile(net, lddn.Sequences(u, y * gap, weights={"y": gap}), (1, 3))
+    padded = lddn.horizon_profile(net, lddn.Sequences(u, y * end, weights={"y": end}), (1,))
+    alone = lddn.horizon_profile(net, lddn.Sequences(u[:20], y[:20]), (1,))
+    assert padded.rmse["y"] == pytest.approx(alone.rmse["y"])
+
+
 def test_without_a_loop_all_horizons_are_one():
     net, data = record(lddn.models.fir({"u": 1}, {"y": 1}, delays=(0, 2)))
     expected, found = lddn.predict(net, data.inputs, data.state), lddn.k_step(net, data, 4)
