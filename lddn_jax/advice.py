@@ -40,7 +40,7 @@ def advise(known: Judged, found: Diagnosis) -> tuple[str, ...]:
         said.append(about_input(correlation, source, output, delays.get(source.partition("[")[0], set())))
     for output, test in found.whiteness.items():
         own = delays.get(output.partition("[")[0], set()) | delays.get(measured_name(output.partition("[")[0]), set())
-        said.append(about_whiteness(test, found.own[output], output, own))
+        said.append(about_whiteness(test, found.own[output], output, own, _free_run_as_good(found, output)))
     said += [about_coverage(share, output) for output, share in found.coverage.items()]
     if known.std:
         said += [about_normality(test, output) for output, test in found.normality.items()]
@@ -83,7 +83,13 @@ def about_input(correlation: Correlation, source: str, output: str, delays: Coll
     return f"{start} at lag {lag} {numbers}: try delay {lag}."
 
 
-def about_whiteness(test: Evidence, correlation: Correlation, output: str, delays: Collection[int] = ()) -> str | None:
+def about_whiteness(
+    test: Evidence,
+    correlation: Correlation,
+    output: str,
+    delays: Collection[int] = (),
+    free_run_as_good: bool = False,
+) -> str | None:
     """Residuals that their own past explains.
 
     Args:
@@ -91,6 +97,9 @@ def about_whiteness(test: Evidence, correlation: Correlation, output: str, delay
         correlation: Of the residuals with their past.
         output: Whose residuals they are.
         delays: Those through which the network reads that output's past.
+        free_run_as_good: Whether a free run errs no more than these residuals, which are one step ahead. Then noise was
+            added to the measurement: y + v leaves residuals v(t) − Σ_d θ(d) v(t−d), which are correlated even for the
+            true system.
     """
     if test.p_value >= LEVEL:
         return None
@@ -99,6 +108,11 @@ def about_whiteness(test: Evidence, correlation: Correlation, output: str, delay
     start = (
         f"Residuals of {output} are not white (Ljung-Box p {p_in_words(test.p_value)}), most at lag {lag} ({value:.2f})"
     )
+    if free_run_as_good and value < 0:
+        return (
+            f"{start}, as noise of the measurement leaves them, which a prediction one step ahead relies on. The free "
+            "run errs no more, so a larger network would not help: judge by the free run."
+        )
     if lag in delays:
         return f"{start}, although the network reads that delay: try more hidden neurons or longer training."
     return f"{start}: their past could predict them. Try feedback delay {lag}."
@@ -192,6 +206,13 @@ def about_stop(stop_reason: str | None, history: Mapping[str, Any]) -> str | Non
 def p_in_words(p: float) -> str:
     """A p-value with as many digits as mean something."""
     return f"= {p:.1g}" if p > 1e-12 else "< 1e-12"
+
+
+def _free_run_as_good(found: Diagnosis, output: str) -> bool:
+    """Whether a free run errs no more than a prediction one step ahead."""
+    if not {ONE_STEP, FREE_RUN} <= found.scores.keys():
+        return False
+    return found.scores[FREE_RUN].by_output[output].rmse <= found.scores[ONE_STEP].by_output[output].rmse
 
 
 def _beyond_chance(correlation: Correlation) -> int | None:

@@ -74,6 +74,8 @@ class Forecast:
         lines.append(f"{'':<34}{'RMSE':>12}{'R²':>12}")
         for kind, outputs in self.scores.items():
             lines += [f"{f'{name}, {kind}':<34}{s['rmse']:>12.6g}{s['r2']:>12.6f}" for name, s in outputs.items()]
+        if any(np.isnan(y).any() for y in self.measured.values()):
+            lines.append("measured outputs have gaps, which nothing can be predicted from: there is a free run only")
         return "\n".join(lines)
 
 
@@ -82,9 +84,9 @@ def forecast(model: Scaled, source: Any, ahead: Sequence[int] = (1,), *, warmup:
 
     Args:
         model: A network with its loop open, such as `lddn_jax.identify` finds, with its scalers.
-        source: As for `lddn_jax.data.Record.of`; columns are named as the inputs and outputs of the network. Without
-            columns of the outputs there is a free run only.
-        ahead: Steps ahead, beside the free run.
+        source: A `lddn_jax.data.Record`, or what `Record.of` takes; columns are named as the inputs and outputs of the
+            network. Without columns of the outputs there is a free run only.
+        ahead: Steps ahead, beside the free run; left out where measured outputs have gaps.
         warmup: First steps that are not scored.
 
     Raises:
@@ -102,6 +104,9 @@ def forecast(model: Scaled, source: Any, ahead: Sequence[int] = (1,), *, warmup:
     topology, loops = model.net.topology, loops_of(model.net, None)
     held = max(plan(topology).longest_delays.values())
     inputs = [i.name for i in topology.inputs if i.name not in loops]
+    if isinstance(source, Record):
+        instants = {} if source.time is None else {"time": source.time}
+        source = {**instants, **source.inputs, **source.targets}
     columns, outputs = names_of(source), list(topology.outputs)
     known = not columns or any(name in columns for name in outputs)
     time = "time" if "time" in columns and "time" not in (*inputs, *outputs) else None

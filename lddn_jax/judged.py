@@ -20,9 +20,11 @@ from lddn_jax.data.units import scaled
 from lddn_jax.diagnostics.lagged import channels
 from lddn_jax.errors import LDDNError
 from lddn_jax.identify import Identified
+from lddn_jax.losses import counted
 from lddn_jax.models import measured_name
 from lddn_jax.network import Network
 from lddn_jax.plan import plan
+from lddn_jax.prediction import with_gaps
 from lddn_jax.recipes import Regularized
 from lddn_jax.scaled import Scaled
 from lddn_jax.signals import as_signals
@@ -126,8 +128,8 @@ def judged(found: Any, data: Sequences | Record | None = None) -> Judged:
     targets = as_signals("target", data.targets, {name: sizes[name] for name in topology.outputs}, net.dtype)
     has_loop = bool(plan(topology).longest_delays.keys() - topology.input_names)
     has_measured = any(measured_name(output) in topology.input_names for output in topology.outputs)
-    complete = not any(np.isnan(np.asarray(target)).any() for target in targets.values())
-    own = Sequences(inputs, targets, data.state)
+    complete = not any(np.isnan(np.asarray(y)).any() for y in with_gaps(targets, data.weights).values())
+    own = Sequences(inputs, targets, data.state, data.weights)
     predicted = channels(predict(net, inputs, data.state, steps=data.steps))
     return Judged(
         net=net,
@@ -137,7 +139,7 @@ def judged(found: Any, data: Sequences | Record | None = None) -> Judged:
         best_epoch=found.best_epoch if isinstance(found, Fitted) else None,
         time=np.arange(data.steps, dtype=float),
         inputs=channels(inputs),
-        measured=channels(targets),
+        measured=channels(counted(targets, data.weights)),
         predictions={FREE_RUN if has_loop else ONE_STEP: predicted},
         loop=(net, own) if has_loop else None,
         opened=(net, own) if has_measured or (has_loop and complete) else None,

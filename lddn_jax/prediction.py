@@ -19,6 +19,7 @@ import numpy as np
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.delays import DelayState, cut, state_sizes, states_along
 from lddn_jax.errors import DataError, LDDNError
+from lddn_jax.losses import counted, error_weights
 from lddn_jax.network import Network
 from lddn_jax.rewiring import open_loop
 from lddn_jax.signals import Signals, as_signals, by_name, first_nan, measured_name
@@ -117,8 +118,8 @@ def horizon_profile(
 
     Args:
         net: The network with its loop open; or closed, and then its targets are what was measured.
-        data: `Sequences`, measured outputs among the inputs if the loop is open; NaN targets are don't-cares, but where
-            they are fed back.
+        data: `Sequences`, measured outputs among the inputs if the loop is open; targets that are NaN or have error
+            weight 0 are don't-cares, but where they are fed back.
         horizons: Steps ahead, ascending; None: 1, 2, 5, 10 … up to half of the record.
         loops: As for `k_step`.
 
@@ -140,7 +141,7 @@ def horizon_profile(
     record = _Record.of(net, data, loops)
     chosen = _horizons(horizons, record.steps)
     sizes = {name: net.topology.sizes[name] for name in net.topology.outputs}
-    targets = as_signals("target", data.targets, sizes, net.dtype)
+    targets = counted(as_signals("target", data.targets, sizes, net.dtype), data.weights)
     starts, places = np.arange(record.steps - chosen[-1] + 1), np.array(chosen) - 1
     squares = {name: np.zeros(len(chosen)) for name in sizes}
     still = {name: np.zeros(len(chosen)) for name in sizes}
@@ -219,12 +220,13 @@ def _opened(net: Network, data: Any) -> tuple[Network, Any, Any, dict[str, str]]
     topology, loops = net.topology, {}
     inputs = dict(by_name("input", data.inputs, topology.input_names))
     targets = by_name("target", data.targets, topology.outputs)
+    known = with_gaps(targets, data.weights)
     state = None if data.state is None else dict(data.state)
     for name in topology.outputs:
         late = [c.to for c in topology.connections if c.source == name and c.delays[0] > 0]
         if not late:
             continue
-        if (where := first_nan(targets[name])) is not None:
+        if (where := first_nan(known[name])) is not None:
             raise DataError(
                 f"target {name!r} is NaN at {where} of (*batch, time, element), and was to start a run. Fill the gap, "
                 "or take the pieces between gaps: record.unbroken()."
@@ -237,6 +239,22 @@ def _opened(net: Network, data: Any) -> tuple[Network, Any, Any, dict[str, str]]
             held = state.pop(name)
             state |= {source: held[..., -sizes[source][0] :, :] for source in (name, input) if source in sizes}
     return net, inputs, state, loops
+
+
+def with_gaps(targets: Mapping[str, Any], weights: Any) -> Mapping[str, Any]:
+    """Targets with NaN in gaps, which a batch of records marks by weight 0 between others.
+
+    Weight 0 before all others is a warm-up, whose values are known; after them a record has ended.
+    """
+    if weights is None:
+        return targets
+    found = {}
+    for name, weight in error_weights(weights, targets).items():
+        counts = np.asarray(weight) > 0
+        begun = np.maximum.accumulate(counts, axis=-2)
+        ended = ~np.flip(np.maximum.accumulate(np.flip(counts, axis=-2), axis=-2), axis=-2)
+        found[name] = np.where(begun & ~ended & ~counts, np.nan, np.asarray(targets[name]))
+    return found
 
 
 def _horizons(given: Sequence[int] | None, steps: int) -> tuple[int, ...]:

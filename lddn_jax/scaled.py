@@ -22,10 +22,12 @@ from jaxtyping import Array
 from lddn_jax import rewiring
 from lddn_jax.data.scaling import AbstractScaler, MinMax, Standard
 from lddn_jax.data.sequences import Sequences
+from lddn_jax.delays import DelayState
 from lddn_jax.errors import DataError, ShapeError
 from lddn_jax.network import Network
 from lddn_jax.signals import Signals, by_name, check_last_axes, is_traced, measured_name
 from lddn_jax.simulate import Trajectory, predict, simulate
+from lddn_jax.streaming import as_record
 from lddn_jax.training.error_bars import Prediction
 
 
@@ -135,8 +137,23 @@ class Scaled(eqx.Module):
             what the network computed, in scaled units.
         """
         found = simulate(self.net, self._inputs(inputs), self._state(state), steps=steps)
-        final = {name: self._inverted(name, held) for name, held in found.final_state.items()}
-        return Trajectory(found.n, found.a, self.in_units(found.outputs), final)
+        return Trajectory(found.n, found.a, self.in_units(found.outputs), self._inverted(found.final_state))
+
+    def step(self, sample: Any, state: Mapping | None = None) -> tuple[Signals, DelayState]:
+        """Advances the network by one sample, as `lddn_jax.step` does, in the units of the record.
+
+        Args:
+            sample: `(*batch, size)` by input name, now.
+            state: The delay state that the step before returned; None as for `predict`.
+
+        Returns:
+            Outputs `(*batch, size)` by output layer, and the delay state for the next step.
+
+        Raises:
+            ShapeError: If a name or shape does not fit the topology.
+        """
+        found = self.simulate(as_record(self.net, sample), state, steps=None if self.net.topology.inputs else 1)
+        return {name: output[..., 0, :] for name, output in found.outputs.items()}, found.final_state
 
     @overload
     def in_units(self, outputs: Prediction) -> Prediction: ...
@@ -202,8 +219,8 @@ class Scaled(eqx.Module):
             found[name] = self.scalers[name].apply(found[name])
         return found
 
-    def _inverted(self, name: str, held: Array) -> Array:
-        return self.scalers[name].invert(held) if name in self.scalers else held
+    def _inverted(self, state: Mapping[str, Array]) -> DelayState:
+        return {name: self.scalers[name].invert(x) if name in self.scalers else x for name, x in state.items()}
 
     def _scaler(self, name: str) -> AbstractScaler:
         if name not in self.net.topology.outputs:

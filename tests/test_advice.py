@@ -27,6 +27,7 @@ FALLING, FLAT = np.geomspace(1, 1e-6, 100), np.append(np.geomspace(1, 0.1, 20), 
 WHITE, COLORED = Evidence("residuals are white", 20.0, 0.4, 20), Evidence("residuals are white", 90.0, 1e-5, 20)
 SURE = Evidence("residuals are white", 2000.0, 0.0, 20)
 OWN = diagnostics.autocorrelation(lfilter([1.0], [1.0, 0, -0.6], E))
+ALTERNATING = diagnostics.autocorrelation(lfilter([1.0, -0.5], [1.0], E))
 
 SAID = {
     "missing delay": (
@@ -37,6 +38,16 @@ SAID = {
     "delay is there": (lambda: advice.about_input(crossed(3), "u", "y", {1, 3}), "reads that delay", "hidden neurons"),
     "feedback": (lambda: advice.about_input(crossed(-4), "u", "y", {1}), "u 4 steps later", "controller"),
     "not white": (lambda: advice.about_whiteness(COLORED, OWN, "y", {1}), "p = 1e-05", "Try feedback delay 2"),
+    "noise of the sensor": (
+        lambda: advice.about_whiteness(COLORED, ALTERNATING, "y", {1}, free_run_as_good=True),
+        "noise of the measurement",
+        "judge by the free run",
+    ),
+    "a slow rest": (
+        lambda: advice.about_whiteness(COLORED, OWN, "y", {2}, free_run_as_good=True),
+        "reads that delay",
+        "hidden neurons",
+    ),
     "white surely": (lambda: advice.about_whiteness(SURE, OWN, "y", {1, 2}), "p < 1e-12", "reads that delay"),
     "not Gaussian": (lambda: advice.about_normality(COLORED, "y"), "not Gaussian", "outliers"),
     "narrow bands": (lambda: advice.about_coverage(0.7, "y"), "y is 70 %, nominal 95 %", "too narrow"),

@@ -123,6 +123,17 @@ def test_missing_targets_are_left_out():
     assert profile.to_dict()["horizons"] == [1]
 
 
+def test_what_fills_up_a_shorter_record_is_left_out():
+    net, data = record(NARX, (2,))
+    steps = data.steps
+    weights = {name: jnp.ones_like(y).at[1, 15:].set(0) for name, y in data.targets.items()}
+    padded = {name: y.at[1, 15:].set(0) for name, y in data.targets.items()}
+    profile = lddn.horizon_profile(net, lddn.Sequences(data.inputs, padded, data.state, weights), (1,))
+    error = data.targets["y"] - lddn.k_step(net, data, 1)["y"]
+    counted = np.concatenate([np.ravel(error[0, :steps]), np.ravel(error[1, :15])])
+    assert profile.rmse["y"][0] == pytest.approx(np.sqrt(np.mean(counted**2)))
+
+
 @pytest.mark.parametrize("horizons", [(), (2, 1), (0, 1), (1, 26), (True,)])
 def test_horizons_must_ascend_within_the_record(horizons):
     net, data = record(NARX)
@@ -140,6 +151,17 @@ def test_a_closed_loop_is_opened_by_its_targets():
     gap = dict(data.targets) | {"y": data.targets["y"].at[5].set(jnp.nan)}
     with pytest.raises(lddn.DataError, match="'y' is NaN at"):
         lddn.k_step(closed, lddn.Sequences({"u": data.inputs["u"]}, gap, state), 4)
+
+
+def test_a_gap_that_a_closed_loop_would_start_from_is_refused_and_the_end_of_a_record_is_not():
+    net = lddn.close_loop(lddn.Network(lddn.models.narx({"u": 1}, {"y": 1}), key=jax.random.key(0)), "y", "measured_y")
+    u, y = jax.random.normal(jax.random.key(1), (2, 30, 1))
+    gap, end = (jnp.ones_like(y).at[rows].set(0) for rows in (slice(10, 15), slice(20, 30)))
+    with pytest.raises(lddn.DataError, match=r"NaN at \(10, 0\)"):
+        lddn.horizon_profile(net, lddn.Sequences(u, y * gap, weights={"y": gap}), (1, 3))
+    padded = lddn.horizon_profile(net, lddn.Sequences(u, y * end, weights={"y": end}), (1,))
+    alone = lddn.horizon_profile(net, lddn.Sequences(u[:20], y[:20]), (1,))
+    assert padded.rmse["y"] == pytest.approx(alone.rmse["y"])
 
 
 def test_without_a_loop_all_horizons_are_one():

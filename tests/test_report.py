@@ -189,11 +189,13 @@ def test_what_diverges_is_said_and_drawn():
     Page(report.to_html())
 
 
-def test_targets_that_are_missing_do_not_count():
+@pytest.mark.parametrize("marked", ["by NaN", "by weights"])
+def test_targets_that_are_missing_do_not_count(marked):
     case = BY_NAME["feed-forward"]
     data = case.data
-    gaps = {"y": data.targets["y"].at[:, :3].set(jnp.nan)}
-    report = lddn.report(fitted(case.net), lddn.Sequences(data.inputs, gaps))
+    gaps = {"y": data.targets["y"].at[:, :3].set(jnp.nan if marked == "by NaN" else 0)}
+    weights = None if marked == "by NaN" else {"y": jnp.ones_like(data.targets["y"]).at[:, :3].set(0)}
+    report = lddn.report(fitted(case.net), lddn.Sequences(data.inputs, gaps, weights=weights))
     rows = report.sections[1].tables[0].rows
     assert [row[-1] for row in rows if row[0] == "y[0]"] == ["3"]
     Page(report.to_html())

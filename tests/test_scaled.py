@@ -113,6 +113,18 @@ def test_a_simulation_goes_on_without_a_seam(net, kind):
     np.testing.assert_allclose(together, whole, rtol=1e-12)
 
 
+def test_sample_by_sample_it_predicts_the_same(net, kind):
+    data, scaled = record(net.topology), Scaled.fit(net, record(net.topology), kind)
+    steps = None if net.topology.inputs else 9
+    whole, state, seen = scaled.predict(data.inputs, data.state, steps=steps), data.state, []
+    for t in range(next(iter(whole.values())).shape[1]):
+        outputs, state = scaled.step({name: x[:, t] for name, x in data.inputs.items()} or None, state)
+        seen.append(outputs)
+    for name, output in whole.items():
+        together = jnp.stack([outputs[name] for outputs in seen], axis=1)
+        np.testing.assert_allclose(together, output, rtol=1e-10, atol=1e-10)  # scaled and back at every step
+
+
 def narx():
     return lddn.Network(models.narx({"u": 1}, {"y": 2}, hidden=3), key=jax.random.key(1))
 

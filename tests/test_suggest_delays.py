@@ -78,6 +78,21 @@ def test_steps_with_a_gap_are_left_out():
     assert found.samples < 40 * 39 + 1
 
 
+def test_records_of_unequal_length_bring_their_targets_and_gaps():
+    lengths = (900, 600)
+    signals = [record(SYSTEMS["gaps"], seed, 0.8, steps) for seed, steps in enumerate(lengths)]
+    signals[0][1][100:110] = np.nan
+    records = [lddn.data.Record({"u": u[:, None]}, {"y": y[:, None]}, missing="mask") for u, y in signals]
+    found = diagnostics.suggest_delays(records, longest=6)
+    assert (found.of("u"), found.of("y")) == ((2, 5), (1, 4))
+    assert found.samples == sum(lengths) - 2 * 6 - 16
+
+
+def test_inputs_without_outputs_are_refused():
+    with pytest.raises(lddn.DataError, match="or inputs and outputs"):
+        diagnostics.suggest_delays(np.ones(100))
+
+
 def test_without_inputs():
     y = lfilter([1.0], [1.0, 0, -0.7], np.random.default_rng(0).normal(size=500))
     found = diagnostics.suggest_delays(None, {"y": y}, longest=4)

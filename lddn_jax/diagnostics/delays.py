@@ -26,8 +26,11 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from lddn_jax.diagnostics.lagged import channel, past, standardized
+from lddn_jax.data.records import holds_records
+from lddn_jax.data.stacking import stack
+from lddn_jax.diagnostics.lagged import channel, channels, past, standardized
 from lddn_jax.errors import DataError, ShapeError
+from lddn_jax.losses import counted
 
 
 @dataclass(frozen=True)
@@ -108,14 +111,14 @@ class SuggestedDelays:
 
 
 def suggest_delays(
-    inputs: Any, outputs: Any, *, longest: int = 10, shortest: int = 0, level: float = 0.01
+    inputs: Any, outputs: Any = None, *, longest: int = 10, shortest: int = 0, level: float = 0.01
 ) -> SuggestedDelays:
-    """Suggests delays of inputs and of feedback from a record.
+    """Suggests delays of inputs and of feedback from records.
 
     Args:
-        inputs: `(*batch, time, 1)` or `(time,)` by name, or a bare array, called "u"; None or `{}` for none. NaN where
-            missing: steps that would read it are left out.
-        outputs: Likewise; a bare array is called "y".
+        inputs: `lddn_jax.data.Record`s, which bring their targets; or `(*batch, time, 1)` or `(time,)` by name, or a
+            bare array, called "u"; None or `{}` for none. NaN where missing: steps that would read it are left out.
+        outputs: Likewise, unless records are given; a bare array is called "y".
         longest: The longest delay tried, in samples.
         shortest: The shortest delay of an input tried: 1 if an input cannot act within the same sample.
         level: How often a candidate may be suggested of a record in which no source matters.
@@ -124,7 +127,7 @@ def suggest_delays(
         `SuggestedDelays`, with `input_delays` and `feedback_delays`, and the statistics of each candidate.
 
     Raises:
-        DataError: If there are too few steps without a gap.
+        DataError: If there are too few steps without a gap, or no outputs.
         ShapeError: If shapes differ.
 
     Example:
@@ -141,6 +144,13 @@ def suggest_delays(
         raise DataError(
             f"suggest_delays: shortest={shortest}, longest={longest}, level={level}; needed: 0 ≤ shortest ≤ longest, "
             "longest ≥ 1 and a level between 0 and 1."
+        )
+    if holds_records(inputs) and outputs is None:
+        together = stack(inputs)
+        inputs, outputs = channels(together.inputs), channels(counted(together.targets, together.weights))
+    elif outputs is None or holds_records(inputs):
+        raise DataError(
+            "suggest_delays takes records alone, or inputs and outputs: suggest_delays({'u': u}, {'y': y})."
         )
     given_inputs = {} if inputs is None else inputs if isinstance(inputs, Mapping) else {"u": inputs}
     given_outputs = outputs if isinstance(outputs, Mapping) else {"y": outputs}

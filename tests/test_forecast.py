@@ -1,0 +1,41 @@
+"""A forecast is the same, whatever holds the record."""
+
+import jax
+import numpy as np
+import pytest
+
+import lddn_jax as lddn
+
+
+@pytest.fixture(scope="module")
+def model():
+    net = lddn.Network(lddn.models.narx({"u": 1}, {"y": 1}, hidden=2), key=jax.random.key(0))
+    u, y = np.random.default_rng(0).normal(size=(2, 30, 1))
+    return lddn.Scaled.fit(net, lddn.Sequences({"u": u, "measured_y": y}, y))
+
+
+@pytest.fixture(scope="module")
+def columns():
+    u, y = np.random.default_rng(1).normal(size=(2, 40))
+    return {"time": 0.5 * np.arange(40), "u": u, "y": y}
+
+
+def test_a_record_is_predicted_as_its_columns_are(model, columns):
+    record = lddn.data.Record.of(columns, inputs=["u"], targets=["y"], time="time")
+    found, expected = (lddn.forecast(model, source, ahead=(1, 3)) for source in (record, columns))
+    assert list(found.predictions) == ["free run", "1 step ahead", "3 steps ahead"]
+    for kind, outputs in expected.predictions.items():
+        np.testing.assert_array_equal(found.predictions[kind]["y"], outputs["y"])
+    np.testing.assert_array_equal(found.time, columns["time"][2:])
+
+
+def test_gaps_leave_the_free_run_and_are_told(model, columns):
+    y = columns["y"].copy()
+    y[20:25] = np.nan
+    record = lddn.data.Record.of(columns | {"y": y}, inputs=["u"], targets=["y"], missing="mask")
+    found = lddn.forecast(model, record)
+    assert list(found.predictions) == ["free run"]
+    assert "have gaps" in str(found)
+    np.testing.assert_array_equal(
+        found.predictions["free run"]["y"], lddn.forecast(model, columns).predictions["free run"]["y"]
+    )
