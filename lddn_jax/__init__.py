@@ -31,7 +31,7 @@ from lddn_jax.prediction import HorizonProfile, horizon_profile, k_step
 from lddn_jax.report import Report, report
 from lddn_jax.rewiring import add_delay, carry_over, close_loop, open_loop, remove_delay
 from lddn_jax.scaled import Scaled
-from lddn_jax.selection import compare_narx
+from lddn_jax.selection import Selection, compare_narx
 from lddn_jax.settings import Settings
 from lddn_jax.simulate import Trajectory, predict, simulate
 from lddn_jax.streaming import step
@@ -89,6 +89,7 @@ __all__ = [
     "Relevance",
     "Report",
     "Scaled",
+    "Selection",
     "SensitivityBPTT",
     "Sequences",
     "Settings",

@@ -6,17 +6,34 @@ The validation part trains none of them; how they do on it is there to check the
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.experiment import Experiment
+from lddn_jax.scaled import Scaled
 from lddn_jax.settings import Settings
 from lddn_jax.topology import Topology
 from lddn_jax.training.bayesian import BayesianRegularization
 from lddn_jax.training.comparison import Comparison, compare
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What `compare_narx` returned; print it to read the table.
+
+    Attributes:
+        comparison: Candidates with their evidence, errors in scaled units.
+        model: The network of largest evidence, its loop open, with its scalers.
+    """
+
+    comparison: Comparison
+    model: Scaled
+
+    def __str__(self):
+        return f"{self.comparison}\n(errors one step ahead, in scaled units)"
 
 
 def compare_narx(
@@ -29,7 +46,7 @@ def compare_narx(
     feedback_delays: Sequence[tuple[int, ...]] = ((1, 2),),
     settings: Settings | None = None,
     progress: bool | None = None,
-) -> Comparison:
+) -> Selection:
     """Trains a NARX network for each size and each set of delays by Bayesian regularization, and lists their evidence.
 
     Args:
@@ -44,7 +61,7 @@ def compare_narx(
         progress: As in `lddn_jax.fit`.
 
     Returns:
-        A `Comparison`, errors in scaled units; the loops of its networks are open.
+        A `Selection`; the loops of its networks are open.
 
     Raises:
         DataError: If columns are missing or hold NaN, or the record is too short.
@@ -57,7 +74,7 @@ def compare_narx(
         >>> settings = lddn.Settings(restarts=1, epochs=20)
         >>> with jax.enable_x64(True):
         ...     found = lddn.compare_narx(table, ["u"], ["y"], hidden=[1], input_delays=[(1,), (2,)], settings=settings)
-        >>> found.best.name
+        >>> found.comparison.best.name
         '1 hidden, input delays 2, feedback delays 1,2'
 
     MacKay (1992), Neural Computation 4(3) 448-472, section 3.
@@ -78,7 +95,7 @@ def compare_narx(
         experiment = by_topology[topology]
         return experiment.cut(experiment.validation, None, skip=longest - experiment.held)
 
-    return compare(
+    found = compare(
         {name: experiment.topology for name, experiment in grid.items()},
         training,
         trainer=BayesianRegularization(
@@ -90,6 +107,8 @@ def compare_narx(
         key=jax.random.key(settings.seed),
         progress=progress,
     )
+    best = found.best.fitted.net
+    return Selection(found, Scaled(best, dict(by_topology[best.topology].scalers)))
 
 
 def _name(settings: Settings, has_inputs: bool) -> str:

@@ -64,7 +64,7 @@ def test_compare_leaves_a_table_and_the_best_network_behind(csv, tmp_path, capsy
         f"{size} hidden, input delays {delays}, feedback delays 1,2" for size in (1, 2) for delays in ("1", "2,3")
     ]
     best = max(rows, key=lambda row: row["log_evidence"])
-    assert best["parameters"] == lddn.load(out / "network.npz").parameter_count
+    assert best["parameters"] == lddn.load(out / "network.npz").net.parameter_count
     assert "largest evidence" in capsys.readouterr().out
 
 

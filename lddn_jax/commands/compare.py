@@ -55,18 +55,19 @@ def run(options: argparse.Namespace) -> int:
             seed=options.seed,
         ),
     )
-    say(f"{found}\n(errors one step ahead, in scaled units)")
-    found.to_csv(out / "comparison.csv")
-    write_atomically(out / "comparison.json", (json.dumps(found.to_dict(), indent=2, allow_nan=False) + "\n").encode())
-    lddn.save(out / "network.npz", found.best.fitted.net)
+    say(str(found))
+    table = found.comparison
+    table.to_csv(out / "comparison.csv")
+    write_atomically(out / "comparison.json", (json.dumps(table.to_dict(), indent=2, allow_nan=False) + "\n").encode())
+    lddn.save(out / "network.npz", found.model)
     files = ["comparison.csv", "comparison.json", "network.npz"]
     try:
         from matplotlib.figure import Figure
     except ImportError:
         say("no figure: it needs matplotlib (pip install 'lddn_jax[plot]')")
     else:
-        figure = Figure(figsize=(10, 2.5 + 0.35 * len(found.candidates)), layout="constrained")
-        lddn.plots.comparison(found, axes=figure.subplots(1, 2, sharey=True))
+        figure = Figure(figsize=(10, 2.5 + 0.35 * len(table.candidates)), layout="constrained")
+        lddn.plots.comparison(table, axes=figure.subplots(1, 2, sharey=True))
         figure.savefig(out / "comparison.png", dpi=120)
         files.append("comparison.png")
     say(f"wrote {', '.join(str(out / name) for name in files)}")
