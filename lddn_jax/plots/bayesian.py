@@ -72,5 +72,7 @@ def comparison(found: Any, *, axes: Any = None) -> Any:
             axes[1].plot([row[name] for row in rows], places, "o", color=color, label=label)
     axes[1].set(xlabel="RMSE")
     axes[1].set_xlim(left=0)
+    for ax in axes:
+        ax.locator_params(axis="x", nbins=4)
     axes[1].legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     return axes
