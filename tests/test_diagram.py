@@ -14,10 +14,11 @@ from lddn_jax.plots.arrangement import PITCH, arrange
 from lddn_jax.plots.diagram import TAPS, taps_label
 from lddn_jax.plots.routing import route
 
-TOPOLOGIES = {case.name: case.topology for case in ZOO} | {
-    "two outputs with a linear path": models.narx({"u": 1}, {"y": 1, "z": 2}, hidden=(5, 4), linear_path=True),
-    "cascade": models.cascade_forward({"u": 2, "v": 1}, {"y": 1}, hidden=(5, 4, 3)),
-    "state space": models.linear_state_space({"u": 2}, {"y": 1}, feedthrough=True),
+# Functions, so that no topology is built, and no transfer function registered, while tests are collected.
+TOPOLOGIES = {case.name: lambda case=case: case.topology for case in ZOO} | {
+    "two outputs with a linear path": lambda: models.narx({"u": 1}, {"y": 1, "z": 2}, hidden=(5, 4), linear_path=True),
+    "cascade": lambda: models.cascade_forward({"u": 2, "v": 1}, {"y": 1}, hidden=(5, 4, 3)),
+    "state space": lambda: models.linear_state_space({"u": 2}, {"y": 1}, feedthrough=True),
 }
 
 
@@ -30,7 +31,7 @@ def ax():
 
 @pytest.fixture(params=TOPOLOGIES.values(), ids=TOPOLOGIES)
 def topology(request):
-    return request.param
+    return request.param()
 
 
 def texts(ax):
