@@ -11,8 +11,9 @@ import pytest
 import lddn_jax as lddn
 from lddn_jax.__main__ import main
 
-QUICK = ["--epochs", "3", "--hidden", "3", "--restarts", "2", "--horizons", "1,5,all"]
-ADAM = ["--trainer", "adam", "--epochs", "3", "--hidden", "3", "--window", "20"]
+FAST = ["--epochs", "3", "--hidden", "3", "--restarts", "2", "--horizons", "1,5,all"]
+QUICK = [*FAST, "--no-report"]
+ADAM = ["--trainer", "adam", "--epochs", "3", "--hidden", "3", "--window", "20", "--no-report"]
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def csv(tmp_path):
 
 def test_fit_leaves_everything_behind(csv, tmp_path, capsys):
     out = tmp_path / "out"
-    assert main(["fit", str(csv), "--inputs", "u", "--targets", "y", "--out", str(out), *QUICK]) == 0
+    assert main(["fit", str(csv), "--inputs", "u", "--targets", "y", "--out", str(out), *FAST]) == 0
     assert {p.name for p in out.iterdir()} == {
         "network.npz",
         "training.csv",

@@ -101,6 +101,7 @@ def add(commands) -> None:
         command.add_argument(
             "--dtype", choices=("float32", "float64"), default="float64", help="of the network (default float64)"
         )
+        command.add_argument("--no-report", dest="report", action="store_false", help="leave out report.html")
         command.add_argument(
             "--out", default="lddn_out", help="folder for network, figures, results (default lddn_out)"
         )
@@ -129,7 +130,7 @@ def _identify(
     found = identify(given, inputs, targets, Settings(**chosen), validation=validation, say=say, progress=None)
     say(table_of_scores(found))
     start = time.perf_counter()
-    files = write(out, found)
+    files = write(out, found, report=options.report)
     seconds = seconds | found.seconds | {"writing": time.perf_counter() - start}
     results = found.to_dict() | {
         "seconds": seconds,

@@ -9,8 +9,8 @@ from lddn_jax.identify import Identified
 from lddn_jax.recipes import Regularized
 
 
-def write(out: Path, found: Identified) -> list[str]:
-    """Writes the network, the history and the figures; returns the names of the files."""
+def write(out: Path, found: Identified, *, report: bool) -> list[str]:
+    """Writes the network, the history, the figures and, if asked, the report; returns the names of the files."""
     lddn.save(out / "network.npz", found.model)
     found.trained.history.to_csv(out / "training.csv")
     files = ["network.npz", "training.csv"]
@@ -39,6 +39,8 @@ def write(out: Path, found: Identified) -> list[str]:
     files += ["response.png", "training.png"]
     if isinstance(found.trained, Regularized):
         files += _write_posterior(out, found, found.trained.posterior)
+    if not report:
+        return files
     if find_spec("jinja2") is None:
         say("no report: it needs jinja2 (pip install 'lddn_jax[report]')")
         return files
