@@ -24,7 +24,7 @@ def relevance(table: Any, *, ax: Any = None) -> Any:
     ax.bar(places - 0.2, [row.scale for row in rows], width=0.4, color=COLORS[0], label="prior scale 1/√(2α)")
     ax.bar(places + 0.2, [row.determined for row in rows], width=0.4, color=COLORS[1], label="determined γ/P")
     ax.set_xticks(places, [row.name for row in rows], rotation=60, ha="right")
-    ax.legend(frameon=False)
+    ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     return ax
 
 

@@ -93,7 +93,7 @@ def evidence(history: Mapping[str, ArrayLike], *, axes: Any = None) -> Any:
     axes[0].plot(np.asarray(history["gamma"]), color=COLORS[0], linewidth=1.1)
     axes[2].plot(np.asarray(history["log_evidence"]), color=COLORS[0], linewidth=1.1)
     axes[1].set(yscale="log")
-    axes[1].legend(frameon=False)
+    axes[1].legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
     for ax, label in zip(axes, ("effective parameters γ", "", "log evidence"), strict=True):
         ax.set(xlabel="epoch", ylabel=label)
         ax.margins(x=0)
