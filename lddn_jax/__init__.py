@@ -1,7 +1,8 @@
 """Layered Digital Dynamic Networks in JAX: arbitrary delay graphs, verified gradients, identification from data."""
 
 from lddn_jax import data, diagnostics, initializers, losses, models, optimizers, plots, transfer
-from lddn_jax.data.sequences import Sequences, windows
+from lddn_jax.data.batches import Sequences
+from lddn_jax.data.sequences import windows
 from lddn_jax.delays import zero_state
 from lddn_jax.errors import (
     CheckpointError,

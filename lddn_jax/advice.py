@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lddn_jax.diagnosis import Diagnosis
-from lddn_jax.diagnostics import Correlation, Evidence, Score, Stability
+from lddn_jax.diagnostics import Correlation, HypothesisTest, Score, Stability
 from lddn_jax.judged import FREE_RUN, ONE_STEP, PERSISTENCE, Judged
 from lddn_jax.models import measured_name
 
@@ -84,7 +84,7 @@ def about_input(correlation: Correlation, source: str, output: str, delays: Coll
 
 
 def about_whiteness(
-    test: Evidence,
+    test: HypothesisTest,
     correlation: Correlation,
     output: str,
     delays: Collection[int] = (),
@@ -118,7 +118,7 @@ def about_whiteness(
     return f"{start}: their past could predict them. Try feedback delay {lag}."
 
 
-def about_normality(test: Evidence, output: str) -> str | None:
+def about_normality(test: HypothesisTest, output: str) -> str | None:
     """Error bars of residuals that are not Gaussian."""
     if test.p_value >= LEVEL:
         return None

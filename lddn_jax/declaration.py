@@ -1,7 +1,7 @@
 """What a topology is made of: inputs, layers and connections, each checked by itself when it is made.
 
 A declaration is data, often read from JSON, so nothing is taken on trust: names, whole numbers and lists are checked
-here, and what only the whole network can tell in `validation.py`.
+here, and what only the whole network can tell in `wellformed.py`.
 """
 
 import difflib

@@ -37,8 +37,8 @@ class Diagnosis:
     scores: dict[str, diagnostics.Scores]
     own: dict[str, diagnostics.Correlation]
     with_inputs: dict[tuple[str, str], diagnostics.Correlation]
-    whiteness: dict[str, diagnostics.Evidence]
-    normality: dict[str, diagnostics.Evidence]
+    whiteness: dict[str, diagnostics.HypothesisTest]
+    normality: dict[str, diagnostics.HypothesisTest]
     diverged: dict[str, int]
     stability: diagnostics.Stability | None
     outside: dict[str, int | None]

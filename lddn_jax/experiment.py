@@ -11,19 +11,15 @@ from typing import Any
 
 from lddn_jax import models
 from lddn_jax.data.batches import Sequences
-from lddn_jax.data.dividing import Blocks, ByRecord
 from lddn_jax.data.division import divide
-from lddn_jax.data.records import Record, as_records, holds_records
+from lddn_jax.data.records import Record, as_records, holds_records, timed_record
 from lddn_jax.data.scaling import AbstractScaler
 from lddn_jax.data.sequences import whole, windows
-from lddn_jax.data.sources import names_of
 from lddn_jax.data.units import scaled, scalers_of
 from lddn_jax.errors import DataError
 from lddn_jax.plan import plan
 from lddn_jax.settings import Settings
 from lddn_jax.topology import Topology
-
-DIVISIONS = {"blocks": Blocks(), "records": ByRecord()}
 
 
 @dataclass(frozen=True)
@@ -68,17 +64,7 @@ class Experiment:
         """
         _check_names(inputs, targets)
         records = _records(given, inputs, targets, settings)
-        sizes = records[0].sizes
-        topology = models.narx(
-            sizes["inputs"],
-            sizes["targets"],
-            hidden=settings.hidden,
-            input_delays=settings.input_delays,
-            feedback_delays=settings.feedback_delays,
-            linear_path=settings.linear_path,
-        )
-        if settings.division not in DIVISIONS:
-            raise DataError(f"division={settings.division!r} is unknown; known are {sorted(DIVISIONS)}.")
+        topology = narx_of(settings, **records[0].sizes)
         needed = max(plan(topology).longest_delays.values()) + (settings.window if settings.trainer == "adam" else 1)
         own = [] if validation is None else _records(validation, inputs, targets, settings)
         parts = _parts(records, settings, own, needed)
@@ -94,7 +80,7 @@ class Experiment:
         return cls(topology, tuple(targets), scalers, *pieces)
 
     def on(self, topology: Topology) -> "Experiment":
-        """The same records for another topology of the same inputs and targets."""
+        """The same records for another topology of the same inputs and targets, with no longer delays."""
         return replace(self, topology=topology)
 
     @property
@@ -137,6 +123,22 @@ class Experiment:
         )
 
 
+def narx_of(settings: Settings, inputs: Mapping[str, int], targets: Mapping[str, int]) -> Topology:
+    """The topology that settings describe, for inputs and targets of given sizes.
+
+    Raises:
+        TopologyError: If they describe no network.
+    """
+    return models.narx(
+        inputs,
+        targets,
+        hidden=settings.hidden,
+        input_delays=settings.input_delays,
+        feedback_delays=settings.feedback_delays,
+        linear_path=settings.linear_path,
+    )
+
+
 def _check_names(inputs: Sequence[str], targets: Sequence[str]) -> None:
     if not targets:
         raise DataError("no target column was named; name the columns to predict, such as targets=['position'].")
@@ -152,13 +154,7 @@ def _records(given: Any, inputs: Sequence[str], targets: Sequence[str], settings
     if holds_records(given):
         return as_records(given, "identify")
     sources = given if isinstance(given, (list, tuple)) else [given]
-    return [_record(source, inputs, targets, settings) for source in sources]
-
-
-def _record(source: Any, inputs: Sequence[str], targets: Sequence[str], settings: Settings) -> Record:
-    has_time = "time" in names_of(source) and "time" not in (*inputs, *targets)
-    time = "time" if has_time else None
-    return Record.of(source, inputs=list(inputs), targets=list(targets), time=time, missing=settings.missing)
+    return [timed_record(source, list(inputs), list(targets), settings.missing) for source in sources]
 
 
 def _parts(records: list[Record], settings: Settings, own: list[Record], needed: int) -> list[list[Record]]:
@@ -170,5 +166,5 @@ def _parts(records: list[Record], settings: Settings, own: list[Record], needed:
         )
     test = 1 - train - settings.validation
     shares = (train / (train + test), 0.0, test / (train + test)) if own else (train, validation, test)
-    found = divide(records, DIVISIONS[settings.division], shares, shortest=needed)
+    found = divide(records, settings.division, shares, shortest=needed)
     return [found.train, own or found.validation, found.test]

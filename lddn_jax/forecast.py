@@ -13,17 +13,17 @@ import numpy as np
 
 from lddn_jax import diagnostics
 from lddn_jax.data.batches import Sequences
-from lddn_jax.data.records import Record
+from lddn_jax.data.records import Record, timed_record
 from lddn_jax.data.sequences import whole
 from lddn_jax.data.sources import names_of, signals_of
 from lddn_jax.data.tables import Table
 from lddn_jax.data.units import scaled
+from lddn_jax.diagnostics.lagged import channels
 from lddn_jax.errors import DataError
-from lddn_jax.plan import plan
 from lddn_jax.prediction import k_step
 from lddn_jax.scaled import Scaled
 from lddn_jax.simulate import predict
-from lddn_jax.training.closed_loop import closed_over, loops_of
+from lddn_jax.training.closed_loop import closed_over, loops_of, measured_loops
 
 FREE = "free run"
 
@@ -34,7 +34,7 @@ class Forecast:
 
     Attributes:
         time: `(time,)` of the predicted steps; numbers of rows where the record tells none.
-        measured: `(time,)` by output; empty where nothing was measured.
+        measured: `(time,)` by output, or element of one; empty where nothing was measured.
         predictions: `(time,)` by what it is and by output: {"free run": {"y": …}, "1 step ahead": …}.
         warmup: First steps that are not scored.
     """
@@ -102,49 +102,67 @@ def forecast(model: Scaled, source: Any, ahead: Sequence[int] = (1,), *, warmup:
         (['free run', '1 step ahead', '3 steps ahead'], 28)
     """
     topology, loops = model.net.topology, loops_of(model.net, None)
-    held = max(plan(topology).longest_delays.values())
-    inputs = [i.name for i in topology.inputs if i.name not in loops]
-    if isinstance(source, Record):
-        instants = {} if source.time is None else {"time": source.time}
-        source = {**instants, **source.inputs, **source.targets}
-    columns, outputs = names_of(source), list(topology.outputs)
-    known = not columns or any(name in columns for name in outputs)
-    time = "time" if "time" in columns and "time" not in (*inputs, *outputs) else None
+    columns = () if isinstance(source, Record) else names_of(source)
+    if columns and not any(name in columns for name in topology.outputs):
+        return _unmeasured(model, source)
+    record = record_for(model, source, "mask")
     closed = closed_over(model.net, loops)
-    if not known:
-        return _unmeasured(model, closed, source, inputs, time)
-    record = Record.of(source, inputs=inputs, targets=outputs, time=time, missing="mask")
-    if not 0 <= warmup < len(record) - held:
-        raise DataError(f"warmup={warmup}: the record has {len(record) - held} steps after {held} for its delay state.")
-    units = scaled(record, model.scalers)
-    data = whole(closed.topology, units)
+    data = whole(closed.topology, scaled(record, model.scalers))
     first = len(record) - data.steps
+    if not 0 <= warmup < data.steps:
+        raise DataError(f"warmup={warmup}: the record has {data.steps} steps after {first} for its delay state.")
     found = {FREE: predict(closed, data.inputs, data.state)}
-    if not any(np.isnan(target[first - held :]).any() for target in record.targets.values()):
+    if not any(np.isnan(target).any() for target in record.targets.values()):
         opened = whole(topology, scaled(record.measured(loops), model.scalers))
         for k in ahead:
-            found[f"{k} step{'s' if k > 1 else ''} ahead"] = k_step(model.net, opened, k)
-    rows = range(first, len(record))
-    instants = np.asarray(rows, float) if record.time is None else record.time[first:]
-    measured = {name: record.targets[name][first:, 0] for name in outputs}
-    return Forecast(instants, measured, _in_units(model, found), warmup)
+            found[steps_ahead(k)] = k_step(model.net, opened, k)
+    instants = np.arange(len(record), dtype=float) if record.time is None else record.time
+    measured = {name: y[first:, 0] for name, y in channels(record.targets).items()}
+    return Forecast(instants[first:], measured, _in_units(model, found), warmup)
 
 
-def _unmeasured(model: Scaled, closed: Any, source: Any, inputs: list[str], time: str | None) -> Forecast:
+def steps_ahead(k: int) -> str:
+    """What predictions k steps ahead are called."""
+    return f"{k} step{'s' if k > 1 else ''} ahead"
+
+
+def exogenous(model: Scaled) -> list[str]:
+    """The inputs of a network that carry no measured output."""
+    loops = measured_loops(model.net.topology)
+    return [i.name for i in model.net.topology.inputs if i.name not in loops]
+
+
+def record_for(model: Scaled, source: Any, missing: str = "error") -> Record:
+    """Returns the record of a network's inputs and outputs that a source holds; a `Record` as it is.
+
+    Args:
+        model: A network with its loop open.
+        source: As for `Record.of`; a column `time` that is no signal tells instants.
+        missing: As for `Record`.
+    """
+    if isinstance(source, Record):
+        return source
+    return timed_record(source, exogenous(model), list(model.net.topology.outputs), missing)
+
+
+def _unmeasured(model: Scaled, source: Any) -> Forecast:
+    inputs, columns = exogenous(model), names_of(source)
     if not inputs:
         raise DataError(
             f"the record has none of the outputs {list(model.net.topology.outputs)}, and the network has no other "
             "input to run on. Give a file with measured outputs to start from."
         )
-    signals, _, time_found = signals_of(source, inputs, [], time)
+    signals, _, instants = signals_of(source, inputs, [], "time" if "time" in {*columns} - {*inputs} else None)
     units = {name: model.scalers[name].apply(signal)[None] for name, signal in signals.items()}
     data = Sequences(units, None)  # which says where an input is missing
-    instants = np.arange(data.steps, dtype=float) if time_found is None else time_found
-    return Forecast(instants, {}, _in_units(model, {FREE: predict(closed, data.inputs)}), 0)
+    free = predict(closed_over(model.net, loops_of(model.net, None)), data.inputs)
+    return Forecast(
+        np.arange(data.steps, dtype=float) if instants is None else instants, {}, _in_units(model, {FREE: free}), 0
+    )
 
 
 def _in_units(model: Scaled, found: Mapping[str, Any]) -> dict[str, dict[str, np.ndarray]]:
     return {
-        kind: {name: np.asarray(value)[0, :, 0] for name, value in model.in_units(outputs).items()}
+        kind: {name: y[0, :, 0] for name, y in channels(model.in_units(outputs)).items()}
         for kind, outputs in found.items()
     }

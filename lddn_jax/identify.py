@@ -74,7 +74,7 @@ class Identified:
             "parameters": self.net.parameter_count,
             "topology": self.net.topology.to_dict(),
             "scaling": {name: scaler.to_dict() for name, scaler in self.model.scalers.items()},
-            "settings": asdict(self.settings),
+            "settings": asdict(self.settings) | {"division": repr(self.settings.division)},
             "seconds": self.seconds,
             "dtype": str(np.dtype(self.net.dtype)),
             "seed": self.settings.seed,

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lddn_jax.data.sequences import Sequences
+from lddn_jax.data.batches import Sequences
 from lddn_jax.delays import DelayState, cut, state_sizes, states_along
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.losses import counted, error_weights
@@ -25,7 +25,7 @@ from lddn_jax.rewiring import open_loop
 from lddn_jax.signals import Signals, as_signals, by_name, first_nan, measured_name
 from lddn_jax.simulate import predict, prepare, simulate
 from lddn_jax.training.base import check_positive
-from lddn_jax.training.closed_loop import closed_over, loops_of
+from lddn_jax.training.closed_loop import closed_over, measured_loops
 
 HORIZONS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 ELEMENTS = 2**22  # of outputs that are computed at once
@@ -181,9 +181,9 @@ class _Record:
     @classmethod
     def of(cls, net: Network, data: Any, loops: Mapping[str, str] | None) -> "_Record":
         inputs, state = data.inputs, data.state
-        if loops is None and not any(measured_name(name) in net.topology.input_names for name in net.topology.outputs):
+        loops = measured_loops(net.topology) if loops is None else dict(loops)
+        if not loops:
             net, inputs, state, loops = _opened(net, data)
-        loops = loops_of(net, loops) if loops != {} else {}
         closed = closed_over(net, loops)
         inputs, state, steps = prepare(net, inputs, state, None if net.topology.inputs else data.steps)
         measured = {output: input for input, output in loops.items()}

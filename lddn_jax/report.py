@@ -13,7 +13,7 @@ from lddn_jax.advice import advise
 from lddn_jax.diagnosis import diagnose
 from lddn_jax.errors import LDDNError
 from lddn_jax.io import write_atomically
-from lddn_jax.judged import judged
+from lddn_jax.judging import judged
 from lddn_jax.sections import Section, sections
 
 

@@ -20,8 +20,8 @@ import numpy as np
 from jaxtyping import Array
 
 from lddn_jax import rewiring
+from lddn_jax.data.batches import Sequences
 from lddn_jax.data.scaling import AbstractScaler, MinMax, Standard
-from lddn_jax.data.sequences import Sequences
 from lddn_jax.delays import DelayState
 from lddn_jax.errors import DataError, ShapeError
 from lddn_jax.network import Network

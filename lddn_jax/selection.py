@@ -5,14 +5,15 @@ The validation part trains none of them; how they do on it is there to check the
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 
-from lddn_jax.data.sequences import Sequences
-from lddn_jax.experiment import Experiment
+from lddn_jax.data.batches import Sequences
+from lddn_jax.data.records import Record
+from lddn_jax.experiment import Experiment, narx_of
 from lddn_jax.scaled import Scaled
 from lddn_jax.settings import Settings
 from lddn_jax.topology import Topology
@@ -80,35 +81,41 @@ def compare_narx(
     MacKay (1992), Neural Computation 4(3) 448-472, section 3.
     """
     settings = settings or Settings()
-    grid = {}
-    for size, delays, feedback in itertools.product(hidden, input_delays, feedback_delays):
-        choice = replace(settings, hidden=size, input_delays=delays, feedback_delays=feedback, trainer="br")
-        grid[_name(choice, bool(inputs))] = Experiment.of(records, inputs, targets, choice)
-    by_topology = {experiment.topology: experiment for experiment in grid.values()}
-    longest = max(experiment.held for experiment in grid.values())
+    choices = [
+        replace(settings, trainer="br", hidden=size, input_delays=delays, feedback_delays=feedback)
+        for size, delays, feedback in itertools.product(hidden, input_delays, feedback_delays)
+    ]
+    # With all delays of all candidates the records are long enough for each.
+    every = replace(choices[0], input_delays=_union(input_delays), feedback_delays=_union(feedback_delays))
+    experiment = Experiment.of(records, inputs, targets, every)
+    sizes = experiment.train[0].sizes
+    exogenous = {name: size for name, size in sizes["inputs"].items() if name not in experiment.loops}
+    grid = {_name(choice, bool(inputs)): narx_of(choice, exogenous, sizes["targets"]) for choice in choices}
 
-    def training(topology: Topology) -> Sequences:
-        experiment = by_topology[topology]
-        return experiment.cut(experiment.train, None, skip=longest - experiment.held)
+    def of(part: Sequence[Record]) -> Callable[[Topology], Sequences]:
+        def cut(topology):
+            own = experiment.on(topology)
+            return own.cut(part, None, skip=experiment.held - own.held)
 
-    def validation(topology: Topology) -> Sequences:
-        experiment = by_topology[topology]
-        return experiment.cut(experiment.validation, None, skip=longest - experiment.held)
+        return cut
 
     found = compare(
-        {name: experiment.topology for name, experiment in grid.items()},
-        training,
+        grid,
+        of(experiment.train),
         trainer=BayesianRegularization(
             groups=settings.groups, restarts=settings.restarts, init_of_restarts=settings.init
         ),
-        held_out=validation,
+        held_out=of(experiment.validation),
         epochs=settings.epochs or 100,
         init=settings.init,
         key=jax.random.key(settings.seed),
         progress=progress,
     )
-    best = found.best.fitted.net
-    return Selection(found, Scaled(best, dict(by_topology[best.topology].scalers)))
+    return Selection(found, Scaled(found.best.fitted.net, dict(experiment.scalers)))
+
+
+def _union(sets: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    return tuple(sorted({d for delays in sets for d in delays}))
 
 
 def _name(settings: Settings, has_inputs: bool) -> str:

@@ -1,6 +1,8 @@
 """What can be chosen of an identification, with defaults."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from lddn_jax.data.dividing import AbstractDividing, Blocks
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Settings:
         window: Time steps of a training window of Adam.
         train: Share of the records that trains.
         validation: Share of the records, after that, that validates.
-        division: "blocks": each record is cut in time; "records": each belongs to one part as a whole.
+        division: How records are divided, such as `lddn_jax.data.ByRecord()`.
         missing: "error", or "mask" if records may have missing targets.
         warmup: First steps of each test piece that are not scored.
         dtype: "float32" or "float64"; None for JAX's default float.
@@ -48,7 +50,7 @@ class Settings:
     window: int = 100
     train: float = 0.7
     validation: float = 0.15
-    division: str = "blocks"
+    division: AbstractDividing = field(default_factory=Blocks)
     missing: str = "error"
     warmup: int = 0
     dtype: str | None = None

@@ -17,7 +17,7 @@ from typing import Any
 
 from lddn_jax.declaration import Connection, Input, Layer, check_keys, items, unknown
 from lddn_jax.errors import TopologyError
-from lddn_jax.validation import TopologyWarning, check, warn_of_idle_parts
+from lddn_jax.wellformed import TopologyWarning, check, warn_of_idle_parts
 
 __all__ = ["Connection", "Input", "Layer", "Topology", "TopologyError", "TopologyWarning"]
 

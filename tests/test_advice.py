@@ -5,7 +5,7 @@ import pytest
 from scipy.signal import lfilter
 
 from lddn_jax import advice, diagnostics
-from lddn_jax.diagnostics import Evidence, Score, Stability
+from lddn_jax.diagnostics import HypothesisTest, Score, Stability
 
 RNG = np.random.default_rng(0)
 U, E = RNG.normal(size=(2, 600))
@@ -24,8 +24,11 @@ def stability(exponent):
 
 
 FALLING, FLAT = np.geomspace(1, 1e-6, 100), np.append(np.geomspace(1, 0.1, 20), np.full(80, 0.1))
-WHITE, COLORED = Evidence("residuals are white", 20.0, 0.4, 20), Evidence("residuals are white", 90.0, 1e-5, 20)
-SURE = Evidence("residuals are white", 2000.0, 0.0, 20)
+WHITE, COLORED = (
+    HypothesisTest("residuals are white", 20.0, 0.4, 20),
+    HypothesisTest("residuals are white", 90.0, 1e-5, 20),
+)
+SURE = HypothesisTest("residuals are white", 2000.0, 0.0, 20)
 OWN = diagnostics.autocorrelation(lfilter([1.0], [1.0, 0, -0.6], E))
 ALTERNATING = diagnostics.autocorrelation(lfilter([1.0, -0.5], [1.0], E))
 

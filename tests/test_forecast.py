@@ -39,3 +39,24 @@ def test_gaps_leave_the_free_run_and_are_told(model, columns):
     np.testing.assert_array_equal(
         found.predictions["free run"]["y"], lddn.forecast(model, columns).predictions["free run"]["y"]
     )
+
+
+def test_every_element_of_an_output_is_predicted():
+    topology = lddn.models.narx({"u": 1}, {"y": 2}, hidden=2)
+    rng = np.random.default_rng(2)
+    u, y = rng.normal(size=(30, 1)), rng.normal(size=(30, 2))
+    net = lddn.Network(topology, key=jax.random.key(0))
+    model = lddn.Scaled.fit(net, lddn.Sequences({"u": u, "measured_y": y}, y))
+    found = lddn.forecast(model, lddn.data.Record({"u": u}, {"y": y}))
+    outputs = np.asarray(model.predict({"u": u, "measured_y": y})["y"])
+    for element in (0, 1):
+        np.testing.assert_allclose(found.predictions["1 step ahead"][f"y[{element}]"], outputs[2:, element], rtol=1e-12)
+        np.testing.assert_array_equal(found.measured[f"y[{element}]"], y[2:, element])
+
+
+def test_a_report_of_a_record_with_gaps_says_what_to_do(model, columns):
+    y = columns["y"].copy()
+    y[20:25] = np.nan
+    record = lddn.data.Record.of(columns | {"y": y}, inputs=["u"], targets=["y"], missing="mask")
+    with pytest.raises(lddn.DataError, match="between gaps"):
+        lddn.report(model, record)

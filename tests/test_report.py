@@ -13,7 +13,8 @@ from networks import BY_NAME, declare
 
 import lddn_jax as lddn
 from lddn_jax.diagnosis import diagnose
-from lddn_jax.judged import FREE_RUN, ONE_STEP, judged
+from lddn_jax.judged import FREE_RUN, ONE_STEP
+from lddn_jax.judging import judged
 from lddn_jax.training.fit import Fitted, History
 
 VOID = {"meta", "img", "link", "br"}

@@ -60,7 +60,7 @@ CASES = {  # a batch, its records without padding, and the loss of these
 TWO = ("ragged", "whole, with gaps")
 
 
-def close(found, expected, tolerance=1e-12):
+def assert_close(found, expected, tolerance=1e-12):
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * max(1.0, float(np.abs(b).max(initial=0))))
 
@@ -77,7 +77,7 @@ def total(pieces):
 def test_value_and_gradient_add_up(case, method):
     batch, singles, loss = CASES[case]
     found = lddn.value_and_grad(SUM, NET, batch, method=method)
-    close(found, total([lddn.value_and_grad(loss, NET, one, method=method) for one in singles]))
+    assert_close(found, total([lddn.value_and_grad(loss, NET, one, method=method) for one in singles]))
 
 
 @pytest.mark.parametrize("method", [lddn.BPTT(), lddn.RTRL()], ids=lambda method: method.name)
@@ -85,7 +85,7 @@ def test_value_and_gradient_add_up(case, method):
 def test_normal_equations_add_up(case, method):
     batch, singles, loss = CASES[case]
     found = lddn.gauss_newton(NET, batch, SUM, method=method)
-    close(found, total([lddn.gauss_newton(NET, one, loss, method=method) for one in singles]))
+    assert_close(found, total([lddn.gauss_newton(NET, one, loss, method=method) for one in singles]))
 
 
 @pytest.mark.parametrize("case", TWO)
@@ -96,7 +96,7 @@ def test_a_levenberg_marquardt_step_is_that_of_the_sums(case):
     sums = total([lddn.gauss_newton(NET, one, loss) for one in singles])
     assert float(fitted.history["rejected"][0]) == 0
     x, unravel = NET.ravel()
-    close(fitted.net, unravel(x - jnp.linalg.solve(sums.JTJ + 10.0 * jnp.eye(x.size), sums.JTe)))
+    assert_close(fitted.net, unravel(x - jnp.linalg.solve(sums.JTJ + 10.0 * jnp.eye(x.size), sums.JTe)))
 
 
 def known(one):
@@ -133,9 +133,9 @@ def test_bayesian_regularization_does_not_see_padding():
     trainer = lddn.BayesianRegularization()
     a, b = (lddn.fit(NET, data, losses.MeanSquaredError(), trainer, epochs=3) for data in (exact, padded))
     for name in ("strengths", "gamma", "log_evidence", "found"):
-        close(getattr(b.state, name), getattr(a.state, name))
+        assert_close(getattr(b.state, name), getattr(a.state, name))
     names = ("loss", "E_D", "gamma", "alpha", "beta", "log_evidence", "gradient_norm")
-    close([b.history[name] for name in names], [a.history[name] for name in names])
+    assert_close([b.history[name] for name in names], [a.history[name] for name in names])
 
 
 @pytest.mark.parametrize("loss", [SUM, losses.MeanSquaredError()], ids=["sum", "mean"])
@@ -145,14 +145,14 @@ def test_the_evidence_does_not_see_padding(loss):
     exact, padded = (lddn.Posterior.at(NET, one, strengths, groups, loss) for one in data)
     assert float(padded.counts.N) == float(exact.counts.N) == 12 * 3 * 3
     for name in ("E_D", "E_W", "gamma", "log_evidence", "counts"):
-        close(getattr(padded, name), getattr(exact, name))
+        assert_close(getattr(padded, name), getattr(exact, name))
 
 
 @pytest.mark.parametrize("case", ["ragged", "with gaps"])
 def test_residuals_of_bayesian_regularization_add_up(case):
     batch, singles, masked = CASES[case]
     found = Counts.of(SUM, batch.targets, batch.weights)
-    close(
+    assert_close(
         found, total([Counts.of(masked, {n: jnp.asarray(y) for n, y in one.targets.items()}, None) for one in singles])
     )
     assert float(found.N) == batch.counted == 43 * 3 - (9 if case == "with gaps" else 0)
@@ -168,8 +168,8 @@ TRAINERS = {
 @pytest.mark.parametrize(("trainer", "loss"), TRAINERS.values(), ids=TRAINERS)
 def test_training_does_not_see_padding(trainer, loss):
     a, b = (lddn.fit(NET, data, loss, trainer, epochs=3) for data in (stack(EQUAL), stack(EQUAL, length=20)))
-    close(b.net, a.net)
-    close(b.history["loss"], a.history["loss"])
+    assert_close(b.net, a.net)
+    assert_close(b.history["loss"], a.history["loss"])
 
 
 def test_an_output_that_explodes_after_the_end_of_its_record_does_no_harm():
@@ -180,8 +180,10 @@ def test_an_output_that_explodes_after_the_end_of_its_record_does_no_harm():
     one = Record({"u": np.ones((5, 1))}, {"y": np.zeros((5, 1))})
     exact, padded = stack(one), stack(one, length=1100)
     assert not np.isfinite(lddn.predict(net, padded.inputs)["y"]).all()
-    close(Problem.of(SUM, net, padded, lddn.BPTT()).value(net), Problem.of(SUM, net, exact, lddn.BPTT()).value(net))
-    close(lddn.gauss_newton(net, padded, SUM), lddn.gauss_newton(net, exact, SUM))
+    assert_close(
+        Problem.of(SUM, net, padded, lddn.BPTT()).value(net), Problem.of(SUM, net, exact, lddn.BPTT()).value(net)
+    )
+    assert_close(lddn.gauss_newton(net, padded, SUM), lddn.gauss_newton(net, exact, SUM))
 
 
 # ---- windows and whole ----------------------------------------------------------------------------------------------
@@ -233,8 +235,8 @@ def test_fit_closed_loop_takes_records():
     data = Sequences(padded.inputs | measured, padded.targets, weights=padded.weights)
     a, b = (lddn.fit_closed_loop(net, given, trainer, (1, None), epochs=2) for given in (data, RAGGED))
     for one, other in zip(a.stages, b.stages, strict=True):
-        close(other.net, one.net)
-        close([other.open_loop, other.closed_loop], [one.open_loop, one.closed_loop])
+        assert_close(other.net, one.net)
+        assert_close([other.open_loop, other.closed_loop], [one.open_loop, one.closed_loop])
 
 
 def test_a_free_run_is_not_judged_after_the_end_of_its_record():

@@ -1,12 +1,11 @@
 """`compare`: which size and which delays, by the evidence of Bayesian regularization."""
 
 import argparse
-import json
 from pathlib import Path
 
 import lddn_jax as lddn
 from lddn_jax.commands.arguments import delays, names, positive, say
-from lddn_jax.io import write_atomically
+from lddn_jax.commands.files import canvas, write_json
 from lddn_jax.settings import Settings
 from lddn_jax.training.groups import LABELS
 
@@ -58,15 +57,11 @@ def run(options: argparse.Namespace) -> int:
     say(str(found))
     table = found.comparison
     table.to_csv(out / "comparison.csv")
-    write_atomically(out / "comparison.json", (json.dumps(table.to_dict(), indent=2, allow_nan=False) + "\n").encode())
+    write_json(out / "comparison.json", table.to_dict())
     lddn.save(out / "network.npz", found.model)
     files = ["comparison.csv", "comparison.json", "network.npz"]
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        say("no figure: it needs matplotlib (pip install 'lddn_jax[plot]')")
-    else:
-        figure = Figure(figsize=(10, 2.5 + 0.35 * len(table.candidates)), layout="constrained")
+    figure = canvas(10, 2.5 + 0.35 * len(table.candidates))
+    if figure is not None:
         lddn.plots.comparison(table, axes=figure.subplots(1, 2, sharey=True))
         figure.savefig(out / "comparison.png", dpi=120)
         files.append("comparison.png")

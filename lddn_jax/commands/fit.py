@@ -2,7 +2,6 @@
 
 import argparse
 import importlib.metadata
-import json
 import platform
 import time
 from dataclasses import fields
@@ -13,14 +12,14 @@ import jax
 
 import lddn_jax as lddn
 from lddn_jax.commands.arguments import count, delays, horizons, names, positive, rate, say, share, share_or_file
+from lddn_jax.commands.files import write_json
 from lddn_jax.commands.results import table_of_scores, write
-from lddn_jax.experiment import DIVISIONS
 from lddn_jax.identify import identify
-from lddn_jax.io import write_atomically
 from lddn_jax.recipes import TRAINERS
 from lddn_jax.settings import Settings
 from lddn_jax.training.groups import LABELS
 
+DIVISIONS = {"blocks": lddn.data.Blocks(), "records": lddn.data.ByRecord()}
 _FIELDS = {"--delays": "input_delays", "--feedback": "feedback_delays"}
 
 
@@ -88,7 +87,7 @@ def add(commands) -> None:
         command.add_argument(
             "--division",
             choices=sorted(DIVISIONS),
-            default=default.division,
+            default="blocks",
             help="cut each record in time, or give each to one part as a whole (default %(default)s)",
         )
         command.add_argument(
@@ -124,6 +123,7 @@ def _identify(
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
     chosen = {f.name: getattr(options, f.name) for f in fields(Settings) if hasattr(options, f.name)}
+    chosen["division"] = DIVISIONS[options.division]
     validation = chosen["validation"] if isinstance(chosen["validation"], str) else None
     if validation is not None:
         chosen["validation"] = Settings().validation
@@ -140,6 +140,6 @@ def _identify(
         "inputs": inputs,
         "targets": targets,
     }
-    write_atomically(out / "results.json", (json.dumps(results, indent=2, allow_nan=False) + "\n").encode())
+    write_json(out / "results.json", results)
     say(f"wrote {', '.join(str(out / name) for name in (*files, 'results.json'))}")
     return 0 if found.gradients.passed else 1

@@ -1,13 +1,12 @@
 """`predict`: a trained network on a new file."""
 
 import argparse
-import json
 from pathlib import Path
 
 import lddn_jax as lddn
 from lddn_jax.commands.arguments import count, horizons, model_of, say
+from lddn_jax.commands.files import canvas, write_json
 from lddn_jax.errors import DataError
-from lddn_jax.io import write_atomically
 
 
 def add(commands) -> None:
@@ -33,15 +32,11 @@ def run(options: argparse.Namespace) -> int:
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
     found.to_table().to_csv(out / "predictions.csv")
-    write_atomically(out / "scores.json", (json.dumps(found.scores, indent=2) + "\n").encode())
+    write_json(out / "scores.json", found.scores)
     files = ["predictions.csv", "scores.json"]
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        say("no figure: it needs matplotlib (pip install 'lddn_jax[plot]')")
-    else:
-        names = list(next(iter(found.predictions.values())))
-        figure = Figure(figsize=(10, 3.5 * len(names)), layout="constrained")
+    names = list(next(iter(found.predictions.values())))
+    figure = canvas(10, 3.5 * len(names))
+    if figure is not None:
         for ax, name in zip(figure.subplots(len(names), 1, squeeze=False)[:, 0], names, strict=True):
             lines = {kind: outputs[name] for kind, outputs in found.predictions.items()}
             lddn.plots.response(found.time, found.measured.get(name), lines, ylabel=name, ax=ax)

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import lddn_jax as lddn
 from lddn_jax.commands.arguments import model_of, say
-from lddn_jax.data.sources import names_of
-from lddn_jax.signals import measured_name
+from lddn_jax.forecast import record_for
 
 
 def add(commands) -> None:
@@ -21,11 +20,7 @@ def add(commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Writes the page, and prints what it warns of."""
     model = model_of(options.model)
-    topology = model.net.topology
-    measured = {measured_name(name) for name in topology.outputs}
-    inputs = [i.name for i in topology.inputs if i.name not in measured]
-    time = "time" if "time" in set(names_of(options.file)) - {*inputs, *topology.outputs} else None
-    record = lddn.data.Record.of(options.file, inputs=inputs, targets=list(topology.outputs), time=time)
+    record = record_for(model, options.file)
     out = Path(options.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     page = lddn.report(model, record, out)

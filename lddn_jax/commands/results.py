@@ -5,6 +5,7 @@ from pathlib import Path
 
 import lddn_jax as lddn
 from lddn_jax.commands.arguments import say
+from lddn_jax.commands.files import canvas
 from lddn_jax.identify import Identified
 from lddn_jax.recipes import Regularized
 
@@ -14,13 +15,10 @@ def write(out: Path, found: Identified, *, report: bool) -> list[str]:
     lddn.save(out / "network.npz", found.model)
     found.trained.history.to_csv(out / "training.csv")
     files = ["network.npz", "training.csv"]
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        say("no figures: they need matplotlib (pip install 'lddn_jax[plot]')")
-        return files
     count = len(found.measured)
-    figure = Figure(figsize=(10, 4.5 * count), layout="constrained")
+    figure = canvas(10, 4.5 * count)
+    if figure is None:
+        return files
     axes = figure.subplots(2 * count, 1, sharex=True, height_ratios=[3, 1] * count, squeeze=False)[:, 0]
     for k, name in enumerate(found.measured):
         predictions = {"one step ahead": found.one_step[name], "closed loop": found.closed_loop[name]}
@@ -29,7 +27,7 @@ def write(out: Path, found: Identified, *, report: bool) -> list[str]:
         lddn.plots.errors(found.time, found.measured[name], predictions, ax=axes[2 * k + 1])
     axes[0].set_title("Test part: measured and predicted")
     figure.savefig(out / "response.png", dpi=120)
-    figure = Figure(figsize=(8, 4), layout="constrained")
+    figure = canvas(8, 4)
     lddn.plots.training_curve(
         found.trained.history,
         best_epoch=found.trained.best_epoch if isinstance(found.trained, lddn.Fitted) else None,
@@ -51,20 +49,18 @@ def write(out: Path, found: Identified, *, report: bool) -> list[str]:
 
 def _write_posterior(out: Path, found: Identified, posterior: lddn.Posterior) -> list[str]:
     """Writes the posterior and its figures; returns the names of the files."""
-    from matplotlib.figure import Figure
-
     lddn.save(out / "posterior.npz", posterior)
-    figure = Figure(figsize=(12, 4), layout="constrained")
+    figure = canvas(12, 4)
     lddn.plots.evidence(found.trained.history, axes=figure.subplots(1, 3))
     figure.savefig(out / "evidence.png", dpi=120)
     count = len(found.measured)
-    figure = Figure(figsize=(12, 4 * count), layout="constrained")
+    figure = canvas(12, 4 * count)
     for row, name in zip(figure.subplots(count, 2, width_ratios=[3, 1], squeeze=False), found.measured, strict=True):
         measured, mean, std = found.measured[name], found.closed_loop[name], found.std[name]
         lddn.plots.bands(found.time, measured, mean, std, ylabel=name, ax=row[0])
         lddn.plots.calibration(*lddn.diagnostics.calibration(measured, mean, std), ax=row[1])
     figure.savefig(out / "bands.png", dpi=120)
-    figure = Figure(figsize=(10, 5), layout="constrained")
+    figure = canvas(10, 5)
     lddn.plots.relevance(lddn.relevance(posterior), ax=figure.subplots())
     figure.savefig(out / "relevance.png", dpi=120)
     return ["posterior.npz", "evidence.png", "bands.png", "relevance.png"]

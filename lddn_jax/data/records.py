@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lddn_jax.data.sources import label_of, signals_of
+from lddn_jax.data.sources import label_of, names_of, signals_of
 from lddn_jax.data.tables import uniform_sampling
 from lddn_jax.errors import DataError, ShapeError
 from lddn_jax.signals import real
@@ -235,6 +235,12 @@ class Record:
             f"{self._called}: {channel} is {signal[step, element]} at sample {step}{when}, the first of "
             f"{np.count_nonzero(bad.any(axis=1))}. {fix}"
         )
+
+
+def timed_record(source: Any, inputs: Any, targets: Any, missing: str = "error") -> Record:
+    """Returns `Record.of`, with the column `time`, if there is one that is no signal, as its instants."""
+    is_time = "time" in names_of(source) and "time" not in (*inputs, *targets)
+    return Record.of(source, inputs, targets, time="time" if is_time else None, missing=missing)
 
 
 def as_records(given: Any, where: str) -> list[Record]:

@@ -5,7 +5,7 @@ from lddn_jax.diagnostics.error_bars import calibration, coverage
 from lddn_jax.diagnostics.ranges import first_outside, training_range
 from lddn_jax.diagnostics.residuals import (
     Correlation,
-    Evidence,
+    HypothesisTest,
     autocorrelation,
     cross_correlation,
     ljung_box,
@@ -17,7 +17,7 @@ from lddn_jax.diagnostics.stability import Stability, stability
 
 __all__ = [
     "Correlation",
-    "Evidence",
+    "HypothesisTest",
     "Score",
     "Scores",
     "Stability",

@@ -67,7 +67,7 @@ class Correlation:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class HypothesisTest:
     """What a statistical test found.
 
     Attributes:
@@ -150,7 +150,7 @@ def cross_correlation(inputs: ArrayLike, residuals: ArrayLike, lags: int = 20) -
     return Correlation(np.arange(-lags, lags + 1), values, _std(c, count))
 
 
-def ljung_box(residuals: ArrayLike, lags: int = 20, fitted: int = 0) -> Evidence:
+def ljung_box(residuals: ArrayLike, lags: int = 20, fitted: int = 0) -> HypothesisTest:
     """Tests whether residuals are white, by all lags at once.
 
         Q = (N + 2) / N Σ_k n_k ρ_ee(k)²  ~  χ² with lags − fitted degrees of freedom
@@ -182,10 +182,10 @@ def ljung_box(residuals: ArrayLike, lags: int = 20, fitted: int = 0) -> Evidence
     if degrees < 1:
         raise DataError("ljung_box: gaps leave no pair of residuals at any lag.")
     Q = float((N + 2) / N * np.sum(count[1:][known] * values[1:][known] ** 2))
-    return Evidence("residuals are white", Q, float(stats.chi2.sf(Q, degrees)), degrees)
+    return HypothesisTest("residuals are white", Q, float(stats.chi2.sf(Q, degrees)), degrees)
 
 
-def normality(residuals: ArrayLike) -> Evidence:
+def normality(residuals: ArrayLike) -> HypothesisTest:
     """Tests whether residuals are Gaussian, by their skewness and kurtosis.
 
     Correlated residuals count as fewer than they are, so the test finds against them too often.
@@ -208,7 +208,7 @@ def normality(residuals: ArrayLike) -> Evidence:
     if len(e) < 20 or np.ptp(e) == 0:
         raise DataError(f"normality: {len(e)} residuals, {len(np.unique(e))} of them different; 20 and 2 are needed.")
     found = stats.normaltest(e)
-    return Evidence("residuals are Gaussian", float(found.statistic), float(found.pvalue), 2)
+    return HypothesisTest("residuals are Gaussian", float(found.statistic), float(found.pvalue), 2)
 
 
 def _mean_products(now: np.ndarray, before: np.ndarray, lags: int) -> tuple[np.ndarray, np.ndarray]:

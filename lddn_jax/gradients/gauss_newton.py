@@ -200,7 +200,7 @@ def _sums(net, loss, inputs, targets, state, weights, steps, method, factor, tra
         return forward(net, columns, inputs, state, steps, outputs, keep, total)
 
     size = max(1, SEQUENCES // bytes_of_a_step(net, columns, outputs))
-    numbers = {"of": jnp.arange(lanes)[None, None]}
+    numbers = {"of": jnp.arange(lanes)[None, None]}  # which sequence a lane is, cut into groups as signals are
     everything = (numbers, *(to_lanes(values) for values in (inputs, state, filled, root)))
     if size >= lanes:
         return of_sequences(start, everything)

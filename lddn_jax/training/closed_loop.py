@@ -32,6 +32,7 @@ from lddn_jax.network import Network
 from lddn_jax.plan import plan
 from lddn_jax.rewiring import close_loop, open_loop
 from lddn_jax.signals import Signals, as_signals, measured_name
+from lddn_jax.topology import Topology
 from lddn_jax.training.base import AbstractTrainer, rmse
 from lddn_jax.training.fit import Fitted, History, fit
 
@@ -263,6 +264,12 @@ def opened_at(net: Network, loops: Mapping[str, str]) -> Network:
     return net
 
 
+def measured_loops(topology: Topology) -> dict[str, str]:
+    """The output of each input that carries its measured values by its name, `y` of `measured_y`."""
+    names = {measured_name(output): output for output in topology.outputs}
+    return {input: output for input, output in names.items() if input in topology.input_names}
+
+
 def loops_of(net: Network, given: Mapping[str, str] | None) -> dict[str, str]:
     """Returns the output of each input that carries its measured values; by default `y` of `measured_y`.
 
@@ -270,9 +277,7 @@ def loops_of(net: Network, given: Mapping[str, str] | None) -> dict[str, str]:
         LDDNError: If there is none.
     """
     topology = net.topology
-    if given is None:
-        names = {measured_name(output): output for output in topology.outputs}
-        given = {input: output for input, output in names.items() if input in topology.input_names}
+    given = measured_loops(topology) if given is None else given
     if not given:
         raise LDDNError(
             f"none of the inputs {sorted(topology.input_names)} is the measurement of one of the outputs "

@@ -21,7 +21,7 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from lddn_jax.data.sequences import Sequences
+from lddn_jax.data.batches import Sequences
 from lddn_jax.data.tables import csv_of
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.gradients.base import AbstractGradient

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 
-from lddn_jax.data.sequences import Sequences
+from lddn_jax.data.batches import Sequences
 from lddn_jax.delays import cut, state_sizes
 from lddn_jax.errors import LDDNError
 from lddn_jax.network import Network
@@ -21,7 +21,7 @@ from lddn_jax.topology import Connection, Topology
 from lddn_jax.training.groups import Tap
 from lddn_jax.training.posterior import Posterior
 from lddn_jax.training.relevance import relevance
-from lddn_jax.validation import reached
+from lddn_jax.wellformed import reached
 
 
 @dataclass(frozen=True)
