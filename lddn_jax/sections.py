@@ -176,7 +176,8 @@ def _scores(known: Judged, found: Diagnosis) -> Section:
 def _score_grid(scores: dict[str, Scores]) -> Grid:
     rows = [("prediction", "of", "RMSE", "NRMSE", "MAE", "R²", "fit in %")]
     for kind, table in scores.items():
-        for label, s in [row for row in table.rows() if row[0] in (*table.by_output, "all")]:
+        shown = (*table.by_output, *(["all"] if len(table.by_output) > 1 else []))
+        for label, s in [row for row in table.rows() if row[0] in shown]:
             numbers = (f"{s.rmse:.4g}", f"{s.nrmse:.4g}", f"{s.mae:.4g}", f"{s.r2:.4f}", f"{s.fit:.2f}")
             rows.append((kind, label, *numbers))
     return Grid(tuple(rows))

@@ -13,7 +13,7 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
-def canvas(width: float, height: float) -> Any:
+def canvas(width: float | int, height: float | int) -> Any:
     """A figure of this size in inches to draw on; None, and a word about it, where matplotlib is not installed."""
     try:
         from matplotlib.figure import Figure
