@@ -116,7 +116,7 @@ def plant(steps: int) -> tuple[lddn.Topology, lddn.Sequences]:
     return topology, lddn.windows(topology, signals, position, length=steps - 2)
 
 
-def moments(history: lddn.training.fit.History, levels: tuple[float, ...]) -> dict[float, dict[str, float]]:
+def moments(history: lddn.training.history.History, levels: tuple[float, ...]) -> dict[float, dict[str, float]]:
     """When each error was reached: seconds and updates; only the seconds of the whole run where it was not.
 
     A loss is that of the network before an update, so the update before led to it. Of several networks the best counts.

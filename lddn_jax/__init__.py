@@ -1,6 +1,6 @@
 """Layered Digital Dynamic Networks in JAX: arbitrary delay graphs, verified gradients, identification from data."""
 
-from lddn_jax import data, diagnostics, initializers, losses, models, optimizers, plots, transfer
+from lddn_jax import callbacks, data, diagnostics, initializers, losses, models, optimizers, plots, transfer
 from lddn_jax.data.batches import Sequences
 from lddn_jax.data.sequences import windows
 from lddn_jax.delays import zero_state
@@ -44,13 +44,16 @@ from lddn_jax.training.closed_loop import ClosedLoop, diverged_at, fit_closed_lo
 from lddn_jax.training.comparison import Comparison, compare
 from lddn_jax.training.error_bars import Prediction
 from lddn_jax.training.first_order import Optax
-from lddn_jax.training.fit import Fitted, fit
+from lddn_jax.training.fit import fit
+from lddn_jax.training.fitted import Fitted
 from lddn_jax.training.initial_state import estimate_state
 from lddn_jax.training.least_squares import LeastSquares, levenberg_marquardt
 from lddn_jax.training.levenberg_marquardt import LevenbergMarquardt
+from lddn_jax.training.outcome import StopReason
 from lddn_jax.training.posterior import Posterior, posterior
 from lddn_jax.training.pruning import Pruned, prune
 from lddn_jax.training.relevance import Relevance, relevance
+from lddn_jax.training.training_state import TrainingState
 
 __version__ = "0.1.0"
 
@@ -95,12 +98,15 @@ __all__ = [
     "Sequences",
     "Settings",
     "ShapeError",
+    "StopReason",
     "Topology",
     "TopologyError",
     "TopologyWarning",
+    "TrainingState",
     "Trajectory",
     "adapt",
     "add_delay",
+    "callbacks",
     "carry_over",
     "check_gradients",
     "choose_jacobian",

@@ -26,7 +26,7 @@ from lddn_jax.scaled import Scaled
 from lddn_jax.settings import Settings
 from lddn_jax.simulate import predict
 from lddn_jax.training.closed_loop import ClosedLoop, closed_over
-from lddn_jax.training.fit import Fitted
+from lddn_jax.training.fitted import Fitted
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ from lddn_jax.scaled import Scaled
 from lddn_jax.signals import as_signals, measured_name
 from lddn_jax.simulate import predict
 from lddn_jax.training.closed_loop import ClosedLoop, closed_over, loops_of
-from lddn_jax.training.fit import Fitted, History
+from lddn_jax.training.fitted import Fitted
+from lddn_jax.training.history import History
 
 
 def judged(found: Any, data: Sequences | Record | None = None) -> Judged:

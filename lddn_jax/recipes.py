@@ -21,7 +21,9 @@ from lddn_jax.settings import Settings
 from lddn_jax.training.bayesian import BayesianRegularization
 from lddn_jax.training.closed_loop import ClosedLoop, closed_over, fit_closed_loop, opened_at
 from lddn_jax.training.first_order import Optax
-from lddn_jax.training.fit import Fitted, History, fit
+from lddn_jax.training.fit import fit
+from lddn_jax.training.fitted import Fitted
+from lddn_jax.training.history import History
 from lddn_jax.training.levenberg_marquardt import LevenbergMarquardt
 from lddn_jax.training.posterior import Posterior, posterior
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from lddn_jax.advice import advise
+from lddn_jax.archive import write_atomically
 from lddn_jax.diagnosis import diagnose
 from lddn_jax.errors import LDDNError
-from lddn_jax.io import write_atomically
 from lddn_jax.judging import judged
 from lddn_jax.sections import Section, sections
 

@@ -12,7 +12,7 @@ from networks import declare
 
 import lddn_jax as lddn
 from lddn_jax import diagnostics, losses
-from lddn_jax.training.fit import STOP_REASONS
+from lddn_jax.training.outcome import StopReason
 
 
 def test_a_large_network_does_not_overfit():
@@ -74,7 +74,7 @@ def test_what_is_recorded():
 @pytest.mark.parametrize(
     ("reason", "settings", "layers"),
     [
-        ("settled", {"tolerance": 1e-2}, "y:1:linear"),
+        ("converged", {"tolerance": 1e-2}, "y:1:linear"),
         ("min_grad", {"min_grad": 1e9}, "y:1:linear"),
         ("mu_max", {"mu": 5e-3, "mu_max": 6e-3, "min_grad": 0.0, "tolerance": 0.0}, "h:3:tanh y:1:linear"),
         ("epochs", {"min_grad": 0.0, "tolerance": 0.0}, "y:1:linear"),
@@ -86,7 +86,7 @@ def test_it_says_why_it_stopped(reason, settings, layers):
     trainer, epochs = lddn.BayesianRegularization(**settings), 2 if reason == "epochs" else 60
     fitted = lddn.fit(net, short_record(100, 0), MSE, trainer, epochs=epochs)
     assert fitted.stop_reason == reason
-    assert STOP_REASONS[reason] in str(fitted)
+    assert StopReason(reason).meaning in str(fitted)
 
 
 def test_signals_far_from_unit_scale_are_warned_of(caplog):

@@ -98,7 +98,7 @@ def test_levenberg_marquardt_and_optimistix_share_a_start(name):
 
 def test_the_moments_at_which_errors_were_reached():
     loss = np.array([[8.0, 9.0], [6.0, 4.0], [np.nan, 1.0]])
-    history = lddn.training.fit.History({"loss": loss, "seconds": [1.0, 2.0, 3.0]})
+    history = lddn.training.history.History({"loss": loss, "seconds": [1.0, 2.0, 3.0]})
     assert bench_training.moments(history, (8.5, 4.0, 1.5, 0.5)) == {
         8.5: {"seconds": 0.0, "updates": 0},
         4.0: {"seconds": 1.0, "updates": 1},

@@ -56,7 +56,7 @@ def closed_form(X, y, rounds=2000):
 def test_a_linear_layer_is_the_closed_form(settings):
     net, data, X, y = linear_problem()
     fitted = lddn.fit(net, data, SSE, lddn.BayesianRegularization(**EXACT, **settings))
-    assert fitted.stop_reason == "settled"
+    assert fitted.stop_reason == "converged"
     found, expected = lddn.posterior(fitted, data), closed_form(X, y)
     np.testing.assert_allclose(found.strengths.alpha[0], expected["alpha"], rtol=1e-8)
     np.testing.assert_allclose(found.strengths.beta, expected["beta"], rtol=1e-8)

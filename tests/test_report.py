@@ -15,7 +15,8 @@ import lddn_jax as lddn
 from lddn_jax.diagnosis import diagnose
 from lddn_jax.judged import FREE_RUN, ONE_STEP
 from lddn_jax.judging import judged
-from lddn_jax.training.fit import Fitted, History
+from lddn_jax.training.fitted import Fitted
+from lddn_jax.training.history import History
 
 VOID = {"meta", "img", "link", "br"}
 QUICK = lddn.Settings(hidden=2, restarts=2, epochs=20, horizons=(1,), input_delays=(2,))

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from lddn_jax.archive import write_atomically
 from lddn_jax.commands.arguments import say
-from lddn_jax.io import write_atomically
 
 
 def write_json(path: Path, value: Any) -> None:

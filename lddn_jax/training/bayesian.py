@@ -90,7 +90,7 @@ class BayesianRegularization(AbstractDamped):
         update: "every_step" (Foresee & Hagan), or "inner_converged" (MacKay): α and β are re-estimated once another
             step would gain less than `inner_tolerance` in F.
         tolerance: Change of γ/P, log α (times γ_c/P_c), log β and log evidence (over N) below which, three times in a
-            row, training stops ("settled").
+            row, training stops ("converged").
         inner_tolerance: See `update`.
         start: The first α, as a multiple of what the first weights suggest. With 1 a network of more neurons than the
             data ask for ends in a good optimum more often; 0.01 keeps the nonlinear parts of one whose data have next
@@ -104,8 +104,9 @@ class BayesianRegularization(AbstractDamped):
 
     The gradient method given to `fit` provides J; without one it is `RTRL()`. The loss says what E_D is a multiple of.
     `fitted.state` holds α, β and γ. Info: `loss`, `gradient_norm` (of F), `E_D`, `beta` of the network before
-    the step; `gamma`, `log_evidence`, `E_W`, `mu`, `rejected`, `settled` after it; `alpha`, or `alpha: group` and
-    `gamma: group` where there are several; `floors`, the number of floors that held a re-estimate back.
+    the step; `gamma`, `log_evidence`, `E_W`, `mu`, `rejected`, `non_finite`, `settled` after it; `alpha`, or
+    `alpha: group` and `gamma: group` where there are several; `floors`, the number of floors that held a re-estimate
+    back.
 
     Example:
         >>> import jax, jax.numpy as jnp, lddn_jax as lddn
@@ -238,15 +239,16 @@ class BayesianRegularization(AbstractDamped):
             **{f"gamma: {name}": gamma[c] for c, name in enumerate(groups.labels) if several},
             "mu": trial.mu,
             "rejected": trial.rejected,
+            "non_finite": trial.non_finite,
             "settled": settled,
             "floors": sum(jnp.sum(leaf) for leaf in jax.tree.leaves(floors)),
         }
         return there, state, info
 
     def stop(self, info):
-        """Returns "settled", "min_grad" or "mu_max" where there is nothing left to gain."""
+        """Returns "converged", "min_grad" or "mu_max" where there is nothing left to gain."""
         if info["settled"] >= CALM:
-            return "settled"
+            return "converged"
         return self.exhausted(info)
 
     def rank(self, state: State, scores: np.ndarray) -> np.ndarray:

@@ -34,7 +34,9 @@ from lddn_jax.rewiring import close_loop, open_loop
 from lddn_jax.signals import Signals, as_signals, measured_name
 from lddn_jax.topology import Topology
 from lddn_jax.training.base import AbstractTrainer, rmse
-from lddn_jax.training.fit import Fitted, History, fit
+from lddn_jax.training.fit import fit
+from lddn_jax.training.fitted import Fitted
+from lddn_jax.training.history import History
 
 _logger = logging.getLogger("lddn_jax")
 

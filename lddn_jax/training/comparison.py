@@ -30,7 +30,8 @@ from lddn_jax.network import Network
 from lddn_jax.topology import Topology
 from lddn_jax.training.base import rmse
 from lddn_jax.training.bayesian import BayesianRegularization
-from lddn_jax.training.fit import Fitted, fit
+from lddn_jax.training.fit import fit
+from lddn_jax.training.fitted import Fitted
 from lddn_jax.training.posterior import Posterior, posterior
 
 _logger = logging.getLogger("lddn_jax")

@@ -110,6 +110,7 @@ class Trial(eqx.Module):
         mu: μ for the next step.
         nu: Nielsen's ν.
         rejected: Number of rejected trials.
+        non_finite: How many of them were not finite: the step, or F there.
         accepted: Whether a step was taken.
         length: ‖D δ‖ of the last trial.
     """
@@ -119,6 +120,7 @@ class Trial(eqx.Module):
     mu: Array
     nu: Array
     rejected: Array
+    non_finite: Array
     accepted: Array
     length: Array
 
@@ -154,7 +156,8 @@ def damped_step(
     def attempt(trial: Trial) -> Trial:
         step = solve(normal, trial.mu, D)
         there = value_of(x + step)
-        accepted = jnp.isfinite(there) & jnp.all(jnp.isfinite(step)) & (there < value)
+        finite = jnp.isfinite(there) & jnp.all(jnp.isfinite(step))
+        accepted = finite & (there < value)
         expected = jnp.sum(step * (trial.mu * D * D * step - normal.JTe))
         mu, nu = follow(settings, trial.mu, trial.nu, accepted, (value - there) / expected)
         return Trial(
@@ -163,10 +166,11 @@ def damped_step(
             jnp.maximum(jnp.where(jnp.isfinite(mu), mu, jnp.asarray(jnp.inf, x.dtype)), SMALLEST),
             nu,
             trial.rejected + (~accepted).astype(trial.rejected.dtype),
+            trial.non_finite + (~finite).astype(trial.non_finite.dtype),
             accepted,
             jnp.sqrt(jnp.sum((D * step) ** 2)),
         )
 
-    none = jnp.zeros((), x.dtype)
-    start = Trial(x, value, mu, nu, jnp.zeros((), jnp.int32), jnp.zeros((), bool), none)
+    none, nothing = jnp.zeros((), jnp.int32), jnp.zeros((), x.dtype)
+    start = Trial(x, value, mu, nu, none, none, jnp.zeros((), bool), nothing)
     return jax.lax.while_loop(searching, attempt, start)

@@ -7,7 +7,7 @@ data say which delays matter: where they do not, α grows and the weights vanish
 MacKay (1992), Neural Computation 4(3); Neal (1996), *Bayesian Learning for Neural Networks*, for the name.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +84,12 @@ class Groups:
         labels = tuple(dict.fromkeys(names))
         members = tuple(int(k) for k in _flat({tap: k for k, tap in enumerate(taps)}, topology))
         return cls(labels, tuple(taps), tuple(labels.index(name) for name in names), members)
+
+    @classmethod
+    def from_dict(cls, known: Mapping[str, Any]) -> "Groups":
+        """Returns the groups that `dataclasses.asdict` made a mapping of, through JSON if need be."""
+        taps = tuple((to, source, delay) for to, source, delay in known["taps"])
+        return cls(tuple(known["labels"]), taps, tuple(known["of_taps"]), tuple(known["members"]))
 
     @property
     def of_parameters(self) -> np.ndarray:

@@ -21,6 +21,7 @@ from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.gauss_newton import GaussNewton
 from lddn_jax.training.base import check_positive
 from lddn_jax.training.damping import Damping, damped_step
+from lddn_jax.training.outcome import StopReason
 
 REASONS = ("max_steps", "goal", "min_grad", "mu_max", "small_step", "small_gain", "non_finite")
 
@@ -47,9 +48,14 @@ class LeastSquares(eqx.Module):
     reason: Array
 
     @property
-    def stop_reason(self) -> str:
-        """Why it stopped, by name."""
-        return REASONS[int(self.reason)]
+    def stop_reason(self) -> StopReason:
+        """Why it stopped; it equals its name."""
+        return StopReason(REASONS[int(self.reason)])
+
+    @property
+    def success(self) -> bool:
+        """Whether it came to an end within the finite numbers."""
+        return self.stop_reason.success
 
 
 class _State(eqx.Module):

@@ -52,7 +52,8 @@ class LevenbergMarquardt(AbstractDamped):
         LDDNError: If a number or a name makes no sense.
 
     The gradient method given to `fit` provides J; without one it is `RTRL()`. Info: `loss`, `gradient_norm`, `mu`
-    (after the step) and `rejected`, the number of trials that failed.
+    (after the step), `rejected`, the number of trials that failed, and `non_finite`, how many of them left the finite
+    numbers.
 
     Example:
         >>> import jax, jax.numpy as jnp, lddn_jax as lddn
@@ -94,6 +95,7 @@ class LevenbergMarquardt(AbstractDamped):
             "gradient_norm": 2 * factor * jnp.sqrt(jnp.sum(normal.JTe**2)),
             "mu": trial.mu,
             "rejected": trial.rejected,
+            "non_finite": trial.non_finite,
         }
         return unravel(trial.x), State(trial.mu, trial.nu), info
 

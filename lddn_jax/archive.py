@@ -1,0 +1,237 @@
+"""Files that are whole or refused: arrays and a JSON header in one .npz, without pickle, sealed by a SHA-256.
+
+    | zip archive: header.npy, name/0000.npy, name/0001.npy … | its comment: "sha256:", digest of every byte before |
+
+The comment is part of the zip format, so NumPy opens the file all the same, and a bit flipped or a byte lost anywhere,
+in a date that nobody reads too, is noticed. A file is written next to its destination and then put in its place in one
+step: what is there is the old file or the whole new one, whenever the power goes.
+"""
+
+import hashlib
+import io
+import json
+import os
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from lddn_jax.errors import CheckpointError, PrecisionError
+
+VERSION = 2
+_SEAL = b"sha256:"
+_SEAL_LENGTH = len(_SEAL) + 64
+_COMMENT_LENGTH = 2  # bytes at the end of a zip archive without a comment, which say how long the comment is
+HOST_ONLY = "host/"  # how names of arrays begin that stay in NumPy, in float64 whatever JAX is set to
+
+
+@dataclass(frozen=True)
+class Archive:
+    """What a file holds.
+
+    Attributes:
+        path: Where it is.
+        header: Of JSON's types.
+        arrays: The leaves of each pytree, by its name.
+    """
+
+    path: Path
+    header: dict[str, Any]
+    arrays: dict[str, list[Any]]
+
+    @property
+    def format(self) -> str:
+        """What kind of file it is."""
+        return self.header["format"]
+
+    def filled(self, name: str, structure: Any) -> Any:
+        """Returns a pytree of the structure, shapes and dtypes given with the arrays of that name.
+
+        Raises:
+            CheckpointError: If they do not fit.
+        """
+        wanted, given = jax.tree.leaves(structure), self.arrays.get(name, [])
+        expected, found = ([(leaf.shape, str(leaf.dtype)) for leaf in leaves] for leaves in (wanted, given))
+        if expected != found:
+            odd = next((pair for pair in zip(expected, found, strict=False) if pair[0] != pair[1]), None)
+            detail = f"{len(found)} arrays instead of {len(expected)}" if odd is None else f"{odd[1]}, not {odd[0]}"
+            raise CheckpointError(f"{self.path} does not fit: its arrays {name!r} are others than needed ({detail}).")
+        leaves = given if name.startswith(HOST_ONLY) else [jax.numpy.asarray(leaf) for leaf in given]
+        return jax.tree.unflatten(jax.tree.structure(structure), leaves)
+
+    def damaged(self, what: str, error: Exception) -> CheckpointError:
+        """The error to raise where a part of the header cannot be used."""
+        return CheckpointError(f"{self.path} is damaged: {what} cannot be read ({error}).")
+
+
+def write(path: str | Path, format: str, header: Mapping[str, Any], trees: Mapping[str, Any]) -> None:
+    """Writes pytrees of arrays and a header, whole or not at all.
+
+    Args:
+        path: Where; by convention it ends in `.npz`.
+        format: What kind of file it is.
+        header: Values of JSON's types.
+        trees: Pytrees of arrays by name; keys of random numbers may be among the arrays.
+
+    Raises:
+        CheckpointError: If the folder does not exist or cannot be written to.
+    """
+    arrays: dict[str, Any] = {}
+    notes: dict[str, dict[str, str]] = {}
+    for name, tree in trees.items():
+        for k, leaf in enumerate(jax.tree.leaves(tree)):
+            label = f"{name}/{k:04d}"
+            arrays[label], note = _to_host(leaf)
+            if note:
+                notes[label] = note
+    whole = {**header, "format": format, "version": VERSION, "notes": notes}
+    text = np.frombuffer(json.dumps(whole, allow_nan=False).encode(), np.uint8)
+    buffer = io.BytesIO()
+    np.savez(buffer, header=text, **arrays)
+    content = buffer.getvalue()[:-_COMMENT_LENGTH] + _SEAL_LENGTH.to_bytes(_COMMENT_LENGTH, "little")
+    write_atomically(path, content + _seal(content))
+
+
+def read(path: str | Path) -> Archive:
+    """Reads what `write` wrote; files of older versions are brought up to date.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged, newer than this package, or was not written by it.
+        PrecisionError: If it holds float64 numbers while JAX is set to 32 bits.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from None
+    body, seal = content[:-_SEAL_LENGTH], content[-_SEAL_LENGTH:]
+    sealed = seal.startswith(_SEAL)
+    if sealed and seal != _seal(body):
+        raise CheckpointError(f"{path} is damaged: its SHA-256 is not that of what was written. Take another copy.")
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            header = json.loads(bytes(file["header"]))
+            arrays = {name: file[name] for name in sorted(file.files) if name != "header"}
+    # What zipfile, zlib and NumPy raise on damaged archives.
+    except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        raise CheckpointError(f"{path} is damaged or was not written by lddn.save ({error}).") from error
+    if not isinstance(header, dict) or not str(header.get("format")).startswith("lddn_jax "):
+        raise CheckpointError(f"{path} was not written by lddn.save.")
+    version = header.get("version")
+    if version not in (*MIGRATIONS, VERSION):
+        raise CheckpointError(
+            f"{path} has format version {version}, this package reads versions up to {VERSION}. "
+            "Install the version of lddn_jax that wrote it."
+        )
+    if not sealed and version not in MIGRATIONS:
+        raise CheckpointError(f"{path} is damaged: its end, which seals it, is missing. Take another copy.")
+    while version != VERSION:
+        header, arrays = MIGRATIONS[version](path, header, arrays)
+        version = header["version"]
+    _check_precision(path, arrays)
+    return Archive(path, header, _grouped(arrays, header["notes"]))
+
+
+def write_atomically(path: str | Path, content: bytes) -> None:
+    """Writes a file under a temporary name and moves it into place.
+
+    Raises:
+        CheckpointError: If the folder does not exist or cannot be written to.
+    """
+    path = Path(path)
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=temporary_prefix(path), delete=False) as file:
+            temporary = Path(file.name)
+            try:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+                file.close()
+                temporary.chmod(0o666 & ~_umask())
+                temporary.replace(path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} could not be written: {error.strerror}. Make the folder first, or choose another."
+        ) from error
+
+
+def temporary_prefix(path: Path) -> str:
+    """How the temporary names begin that a file is written under; one that is left over tells of a kill."""
+    return f".{path.name}."
+
+
+def _sync_folder(folder: Path) -> None:
+    """The new name reaches the disk as well, where a folder can be opened for that."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def _seal(content: bytes) -> bytes:
+    return _SEAL + hashlib.sha256(content).hexdigest().encode()
+
+
+def _to_host(leaf: Any) -> tuple[np.ndarray, dict[str, str]]:
+    """The leaf in NumPy, and what NumPy's format cannot say of it."""
+    if isinstance(leaf, jax.Array) and jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return np.asarray(jax.random.key_data(leaf)), {"key": str(jax.random.key_impl(leaf))}
+    value = np.asarray(leaf)
+    if value.dtype.kind == "V":  # bfloat16 and its kin, which NumPy does not know by name
+        return value.view(f"u{value.dtype.itemsize}"), {"dtype": value.dtype.name}
+    return value, {}
+
+
+def _grouped(arrays: Mapping[str, np.ndarray], notes: Mapping[str, Mapping[str, str]]) -> dict[str, list[Any]]:
+    groups: dict[str, list[Any]] = {}
+    for label, value in arrays.items():
+        note = notes.get(label, {})
+        if "key" in note:
+            value = jax.random.wrap_key_data(jax.numpy.asarray(value), impl=note["key"])
+        elif "dtype" in note:
+            value = value.view(jax.numpy.dtype(note["dtype"]))
+        groups.setdefault(label.rpartition("/")[0], []).append(value)
+    return groups
+
+
+def _check_precision(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    wide = any(value.dtype == "float64" for name, value in arrays.items() if not name.startswith(HOST_ONLY))
+    if wide and jax.numpy.result_type(float) != "float64":
+        raise PrecisionError(
+            f"{path} holds float64 numbers while JAX is set to 32 bits. Put "
+            'jax.config.update("jax_enable_x64", True) before loading it.'
+        )
+
+
+def _from_version_1(
+    path: Path, header: dict[str, Any], arrays: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Version 1 numbered its arrays through, and its digest was of the arrays alone."""
+    digest = hashlib.sha256()
+    for value in arrays.values():
+        digest.update(f"{value.dtype.str}{value.shape}".encode())
+        digest.update(np.ascontiguousarray(value).tobytes())
+    if digest.hexdigest() != header.get("sha256"):
+        raise CheckpointError(f"{path} is damaged: its arrays differ from what was written (SHA-256).")
+    return {**header, "version": 2, "notes": {}}, {f"values/{name}": value for name, value in arrays.items()}
+
+
+MIGRATIONS = {1: _from_version_1}

@@ -1,0 +1,102 @@
+"""How training is going: a bar by tqdm, or a line of text."""
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import optax
+
+from lddn_jax.training.training_state import TrainingState
+
+SHOWN = {"loss": "loss", "validation_loss": "validation", "gradient_norm": "|g|", "mu": "mu", "gamma": "gamma"}
+REFRESH = 0.2  # seconds between two looks on a terminal
+LINES = 10.0  # seconds between two lines elsewhere
+
+
+class Progress:
+    """Shows epoch, loss, gradient norm, μ or learning rate, γ and the time left.
+
+    With tqdm (`pip install 'lddn_jax[plot]'`) it is a bar, else a line of text that is written over; where there is no
+    terminal to write on, a new line every ten seconds.
+
+    Args:
+        delay: Seconds before anything is shown.
+        anywhere: Whether to show it where standard error is no terminal as well.
+
+    Example:
+        >>> progress = Progress(delay=2)
+    """
+
+    def __init__(self, delay: float | int = 0.0, anywhere: bool = True):
+        self._delay, self._anywhere = delay, anywhere
+
+    def on_start(self, state: TrainingState) -> None:
+        """Notes the time."""
+        self._terminal = sys.stderr.isatty()
+        self._silent = not (self._terminal or self._anywhere)
+        self._start, self._first = time.monotonic(), state.epoch
+        self._next = self._start + self._delay
+        self._bar: Any = None
+        self._written = False
+
+    def on_step(self, state: TrainingState) -> None:
+        """Shows where training is, now and then."""
+        now = time.monotonic()
+        if self._silent or now < self._next:
+            return
+        self._next = now + (REFRESH if self._terminal else LINES)
+        self._show(state, now)
+
+    def on_end(self, state: TrainingState) -> None:
+        """Shows the end, if anything was shown before."""
+        if self._written:
+            self._show(state, time.monotonic())
+            if self._bar is not None:
+                self._bar.close()
+            elif self._terminal:
+                sys.stderr.write("\n")
+
+    def _show(self, state: TrainingState, now: float) -> None:
+        numbers = {label: f"{value:.3g}" for label, value in _numbers(state).items()}
+        if not self._written:
+            self._bar, self._written = _bar(state, self._terminal), True
+        if self._bar is not None:
+            self._bar.set_postfix(numbers, refresh=False)
+            self._bar.update(state.epoch - self._bar.n)
+            return
+        taken = max(state.epoch - self._first, 1)
+        left = (state.epochs - state.epoch) * (now - self._start) / taken
+        text = "  ".join(f"{label} {number}" for label, number in numbers.items())
+        line = f"epoch {state.epoch}/{state.epochs}  {text}  {left:.0f} s left at most"
+        # On a terminal over the line before, the rest of which is erased.
+        sys.stderr.write(f"\r{line}\x1b[K" if self._terminal else f"{line}\n")
+        sys.stderr.flush()
+
+
+def shown(progress: bool | None) -> tuple[Progress, ...]:
+    """What `fit(..., progress=...)` means, as callbacks."""
+    if progress is False:
+        return ()
+    return (Progress() if progress else Progress(delay=2.0, anywhere=False),)
+
+
+def _bar(state: TrainingState, terminal: bool) -> Any:
+    """A bar of tqdm's; None where it is not installed, or would fill a file with its pictures."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return None
+    return tqdm(total=state.epochs, initial=state.epoch, unit="epoch") if terminal else None
+
+
+def _numbers(state: TrainingState) -> Mapping[str, float]:
+    """What is worth showing, by what it is called there."""
+    last = state.last
+    found = {label: last[name] for name, label in SHOWN.items() if name in last}
+    if "mu" in last:
+        return found
+    # Of a transformation that was made by optax.inject_hyperparams.
+    rates = [rate for _, rate in optax.tree.get_all_with_path(state.trainer, "learning_rate") if hasattr(rate, "dtype")]
+    return found | ({"rate": float(jax.numpy.ravel(rates[0])[0])} if rates else {})

@@ -1,0 +1,46 @@
+"""What a number was computed with: versions, device, and what JAX and XLA are set to."""
+
+import functools
+import importlib.metadata
+import os
+import platform
+import sys
+from collections.abc import Mapping
+
+import jax
+
+PACKAGES = ("jax", "jaxlib", "optax", "equinox", "numpy")
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that numbers depend on."""
+    own = {"python": platform.python_version(), "lddn_jax": sys.modules["lddn_jax"].__version__}
+    return own | {name: importlib.metadata.version(name) for name in PACKAGES}
+
+
+def environment() -> dict[str, str]:
+    """Everything that two runs may differ in although they were given the same, by name."""
+    device = jax.devices()[0]
+    return versions() | {
+        "device": f"{device.platform}: {device.device_kind}",
+        "float": str(jax.numpy.result_type(float)),
+        "matmul precision": str(jax.config.jax_default_matmul_precision),
+        "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
+    }
+
+
+def differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """What differs between two mappings of texts, in words.
+
+    Example:
+        >>> differences({"jax": "0.10.1", "device": "cpu"}, {"jax": "0.12.0", "device": "cpu"})
+        ['jax was 0.10.1 and is 0.12.0']
+    """
+    names = dict.fromkeys((*then, *now))
+    changed = [(name, then.get(name, "absent"), now.get(name, "absent")) for name in names]
+    return [
+        f"{name} was {before or 'empty'} and is {after or 'empty'}"
+        for name, before, after in changed
+        if before != after
+    ]

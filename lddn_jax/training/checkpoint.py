@@ -1,0 +1,250 @@
+"""A `TrainingState` on disk, and the way back into training.
+
+The file holds every array that the next step depends on, bit by bit, so that a run that goes on from it is the run that
+was never stopped. What cannot be written without pickle, the code of trainer and loss, is described instead, and
+compared with what `fit` is given when it goes on.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from lddn_jax import archive
+from lddn_jax.archive import Archive
+from lddn_jax.environment import differences, environment
+from lddn_jax.errors import CheckpointError, LDDNError
+from lddn_jax.gradients.gauss_newton import GaussNewton
+from lddn_jax.network import Network
+from lddn_jax.topology import Topology
+from lddn_jax.training import bayesian, levenberg_marquardt
+from lddn_jax.training.evidence import Floors, Strengths
+from lddn_jax.training.fitted import Fitted
+from lddn_jax.training.groups import Groups
+from lddn_jax.training.history import History
+from lddn_jax.training.identity import Identity
+from lddn_jax.training.non_finite import NonFinite
+from lddn_jax.training.outcome import Flag, StopReason
+from lddn_jax.training.started import Started, network_of
+from lddn_jax.training.training_state import Kept, TrainingState
+
+FORMAT = "lddn_jax training"
+EPOCH_FILES = "epoch_*.npz"
+_logger = logging.getLogger("lddn_jax")
+
+
+def save_training(path: str | Path, t: TrainingState) -> None:
+    """Writes a run to a file, whole or not at all.
+
+    Raises:
+        CheckpointError: If the folder does not exist or cannot be written to.
+    """
+    net, history = network_of(t.trained), t.history
+    lines = {} if t.delay_lines is None else t.delay_lines
+    header = {
+        "topology": net.topology.to_dict(),
+        "dtype": str(np.dtype(net.dtype)),
+        "restarts": t.restarts,
+        "trained lines": sorted(t.trained.state) if isinstance(t.trained, Started) else None,
+        "lines": sorted(lines),
+        "trainer": {
+            "leaves": _leaf_names(t.trainer),
+            "groups": asdict(t.trainer.groups) if isinstance(t.trainer, bayesian.State) else None,
+        },
+        "epoch": t.epoch,
+        "epochs": t.epochs,
+        "validated": t.best is not None,
+        "ended": t.values is not None and t.scores is not None,
+        "reasons": [reason and str(reason) for reason in t.reasons],
+        "ends": list(t.ends),
+        "columns": list(history),
+        "seconds": t.seconds,
+        "limits": dict(t.limits),
+        "identity": t.identity.lines,
+        "environment": environment(),
+        "stop": t.stop and str(t.stop),
+        "non_finite": [asdict(place) | {"value": repr(place.value)} for place in t.non_finite],
+        "flags": sorted(t.flags),
+    }
+    kept = {"lowest": t.lowest} | ({} if t.best is None else {"best": t.best})
+    ended = () if t.values is None or t.scores is None else (t.values, t.scores)
+    trees = {
+        "trained": t.trained,
+        "trainer": t.trainer,
+        "key": t.key,
+        "lines": lines,
+        **{name: each.trained for name, each in kept.items()},
+        **{f"host/{name}": (each.epochs, each.values) for name, each in kept.items()},
+        "host/history": list(history.values()),
+        "host/ended": ended,
+    }
+    archive.write(path, FORMAT, header, trees)
+
+
+def resumed(source: Any, structure: Any, identity: Identity, limits: Mapping[str, Any], epochs: int) -> TrainingState:
+    """Returns the state that a run goes on from.
+
+    Args:
+        source: A path of a file, or of a folder of checkpoints; a `Fitted`; or a `TrainingState`.
+        structure: Shapes and dtypes of networks, trainer's state and key, as the run has them at its start.
+        identity: What it was to be about.
+        limits: `goal` and `max_fail` from now on.
+        epochs: The largest number of steps from now on, those that were taken included.
+
+    Raises:
+        CheckpointError: If the source cannot be read, or is of another run.
+    """
+    if isinstance(source, Fitted):
+        source = source.training
+    if isinstance(source, TrainingState):
+        what, t, changed = "the run given as resume", source, []
+        _check_same(what, t.identity, identity)
+    elif isinstance(source, (str, Path)):
+        what, file = str(source), _read(Path(source))
+        _check_same(what, Identity({}, file.header["identity"]), identity)
+        t, changed = _filled(file, structure), differences(file.header["environment"], environment())
+    else:
+        raise CheckpointError(
+            f"resume={source!r} is no saved run; give the path of a checkpoint, a folder of checkpoints, or what fit "
+            "returned."
+        )
+    if changed:
+        _logger.warning(
+            "%s was computed with something else: %s. Numbers may differ in the last digits.", what, "; ".join(changed)
+        )
+    # A limit that was moved is no longer reached.
+    moved = {reason for reason in ("goal", "max_fail") if t.limits[reason] != limits[reason]}
+    return replace(
+        t,
+        rows=list(t.rows[: t.epoch]),
+        reasons=tuple(None if reason in moved else reason for reason in t.reasons),
+        epochs=epochs,
+        limits=limits,
+        identity=identity,
+        stop=None,
+        values=None,
+        scores=None,
+        flags=t.flags | {Flag.RESUMED} | ({Flag.ENVIRONMENT_CHANGED} if changed else set()),
+    )
+
+
+def loaded(file: Archive) -> TrainingState:
+    """Returns the state that a file holds; the trainer's state by name where its class is not one of this package."""
+    header = file.header
+    try:
+        net = Network(Topology.from_dict(header["topology"]), init="zeros", dtype=header["dtype"])
+        several = (header["restarts"],) if header["restarts"] > 1 else ()
+        trained: Any = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((*several, *leaf.shape), leaf.dtype), net)
+        names = header["trained lines"]
+        if names is not None:
+            lines = map(jax.numpy.asarray, file.arrays["trained"][-len(names) :])
+            trained = Started(trained, dict(zip(names, lines, strict=True)))
+        trainer = _trainer_state(header["trainer"], file.arrays.get("trainer", []))
+        (key,) = file.arrays["key"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise file.damaged("its topology or its trainer's state", error) from error
+    return _filled(file, (trained, trainer, key))
+
+
+def newest(folder: str | Path) -> Path | None:
+    """Returns the checkpoint of the latest epoch in a folder; None where there is none."""
+    return max(Path(folder).glob(EPOCH_FILES), default=None, key=lambda path: path.name)
+
+
+def _read(path: Path) -> Archive:
+    """The file, or of a folder the newest that is whole."""
+    if not path.is_dir():
+        file = archive.read(path)
+        if file.format != FORMAT:
+            raise CheckpointError(f"{path} holds a {file.format.removeprefix('lddn_jax ')}, not a run to go on from.")
+        return file
+    files = sorted(path.glob(EPOCH_FILES), reverse=True)
+    damaged: list[str] = []
+    for file in files:
+        try:
+            found = _read(file)
+        except CheckpointError as error:
+            damaged.append(str(error))
+            continue
+        for said in damaged:
+            _logger.warning("an older checkpoint is taken, %s: %s", file, said)
+        return found
+    detail = "; ".join(damaged) or f"it holds no {EPOCH_FILES}"
+    raise CheckpointError(f"resume={str(path)!r} is a folder without a checkpoint to go on from: {detail}.")
+
+
+def _check_same(what: str, then: Identity, now: Identity) -> None:
+    changes = then.changes(now)
+    if changes:
+        raise CheckpointError(
+            f"cannot go on from {what}, which is of another run: {changes}. Give fit the same topology, data and "
+            "settings, or leave resume out to begin anew."
+        )
+
+
+def _filled(file: Archive, structure: Any) -> TrainingState:
+    """The state that a file holds, in a given structure."""
+    header, (trained, trainer, key) = file.header, structure
+    restarts = header["restarts"]
+    each = (np.zeros(restarts, int), np.zeros(restarts))
+
+    def kept(name: str) -> Kept:
+        return Kept(file.filled(name, trained), *file.filled(f"host/{name}", each))
+
+    try:
+        columns = dict(zip(header["columns"], file.arrays["host/history"], strict=True))
+        values, scores = file.filled("host/ended", (each[1], each[1])) if header["ended"] else (None, None)
+        lines = dict(zip(header["lines"], map(jax.numpy.asarray, file.arrays.get("lines", [])), strict=True))
+        return TrainingState(
+            trained=file.filled("trained", trained),
+            trainer=file.filled("trainer", trainer),
+            key=file.filled("key", key),
+            epoch=header["epoch"],
+            epochs=header["epochs"],
+            restarts=restarts,
+            lowest=kept("lowest"),
+            best=kept("best") if header["validated"] else None,
+            reasons=tuple(reason and StopReason.of(reason) for reason in header["reasons"]),
+            ends=tuple(header["ends"]),
+            rows=History(columns).rows(),
+            seconds=header["seconds"],
+            limits=header["limits"],
+            identity=Identity({}, header["identity"]),
+            delay_lines=lines or None,
+            stop=header["stop"] and StopReason.of(header["stop"]),
+            values=values,
+            scores=scores,
+            non_finite=tuple(_place(place) for place in header["non_finite"]),
+            flags=frozenset(header["flags"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, LDDNError):
+            raise
+        raise file.damaged("its run", error) from error
+
+
+def _place(known: Mapping[str, Any]) -> NonFinite:
+    return NonFinite(**{**known, "value": float(known["value"]), "parameters": tuple(known["parameters"])})
+
+
+def _trainer_state(known: Mapping[str, Any], leaves: list[Any]) -> Any:
+    """The state as an object of the class that it was of, if that is one of this package; else its arrays by name."""
+    some = jax.numpy.zeros(())
+    likely: list[Any] = [levenberg_marquardt.State(some, some)]
+    if known["groups"] is not None:
+        groups, floors = Groups.from_dict(known["groups"]), Floors(some, some, some, some)
+        for factor in ((), (some, some)):
+            found, strengths = GaussNewton(some, some, some, *factor), Strengths(some, some)
+            likely.append(bayesian.State(some, some, strengths, some, some, found, floors, some, groups))
+    for state in likely:
+        if _leaf_names(state) == known["leaves"]:
+            return jax.tree.unflatten(jax.tree.structure(state), leaves)
+    return dict(zip(known["leaves"], leaves, strict=True))
+
+
+def _leaf_names(tree: Any) -> list[str]:
+    return [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]

@@ -1,0 +1,79 @@
+"""What was recorded of a run, one array by name."""
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Row = dict[str, np.ndarray]  # of one epoch; a number, or one for each of several networks
+
+
+class History(Mapping):
+    """What was recorded, one array by name with one entry for each epoch.
+
+    `loss` is that of the network before the epoch's step, `validation_loss` that of the network after it, `seconds` the
+    time since the start; the rest is the trainer's info. With restarts an entry is an array, one element for each
+    network, NaN after that network has stopped.
+    """
+
+    def __init__(self, columns: Mapping[str, Any]):
+        self._columns = {name: np.asarray(values) for name, values in columns.items()}
+
+    @classmethod
+    def of_rows(cls, rows: Sequence[Row]) -> "History":
+        """Joins rows that have the same names."""
+        if not rows:
+            return cls({"loss": []})
+        return cls({name: np.array([row[name] for row in rows]) for name in rows[0]})
+
+    def rows(self) -> list[Row]:
+        """The rows that `of_rows` makes the same history of."""
+        return [{name: np.asarray(values[k]) for name, values in self.items()} for k in range(len(self["loss"]))]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._columns:
+            raise KeyError(f"{name!r} was not recorded; known are {list(self._columns)}")
+        return self._columns[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def __repr__(self):
+        return f"History({', '.join(self._columns)}; {len(self['loss'])} epochs)"
+
+    def to_csv(self, path: str | Path) -> None:
+        """Writes one row for each epoch, with a header."""
+        with Path(path).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            names = [*one_number_each(next(iter(self.rows()), dict(self)))]
+            writer.writerow(["epoch", *names])
+            writer.writerows([k, *one_number_each(row).values()] for k, row in enumerate(self.rows()))
+
+    def of(self, restart: int) -> "History":
+        """Returns the history of one network of several, up to the step at which it stopped."""
+        if self["loss"].ndim == 1:
+            return self
+        count = int(np.sum(~np.isnan(self["loss"][:, restart])))
+        columns = {name: v[:count, restart] if v.ndim > 1 else v[:count] for name, v in self.items()}
+        return History(columns)
+
+
+def one_number_each(row: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """The numbers of a row; those of several networks under names of their own, `loss_0` and so on.
+
+    Example:
+        >>> one_number_each({"loss": np.array([1.0, 2.0]), "seconds": np.array(0.5)})
+        {'loss_0': 1.0, 'loss_1': 2.0, 'seconds': 0.5}
+    """
+    numbers = {}
+    for name, value in row.items():
+        if np.ndim(value):
+            numbers |= {f"{name}_{k}": float(each) for k, each in enumerate(value)}
+        else:
+            numbers[name] = float(value)
+    return numbers
