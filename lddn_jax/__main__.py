@@ -19,7 +19,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Without the program's name; None for those of the process.
 
     Returns:
-        The exit code: 0; 1 if a gradient check fails; 2 if something that was given cannot be used.
+        The exit code: 0; 1 if a gradient check fails; 2 if something that was given cannot be used; 130 if training was
+        interrupted.
     """
     parser = argparse.ArgumentParser(
         prog="python -m lddn_jax", description="Identify dynamic systems with Layered Digital Dynamic Networks."
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return 130
+        return fit.INTERRUPTED
     return 2
 
 

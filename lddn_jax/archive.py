@@ -62,7 +62,7 @@ class Archive:
             odd = next((pair for pair in zip(expected, found, strict=False) if pair[0] != pair[1]), None)
             detail = f"{len(found)} arrays instead of {len(expected)}" if odd is None else f"{odd[1]}, not {odd[0]}"
             raise CheckpointError(f"{self.path} does not fit: its arrays {name!r} are others than needed ({detail}).")
-        leaves = given if name.startswith(HOST_ONLY) else [jax.numpy.asarray(leaf) for leaf in given]
+        leaves = given if name.startswith(HOST_ONLY) else [jax.device_put(leaf) for leaf in given]
         return jax.tree.unflatten(jax.tree.structure(structure), leaves)
 
     def damaged(self, what: str, error: Exception) -> CheckpointError:
@@ -205,7 +205,7 @@ def _grouped(arrays: Mapping[str, np.ndarray], notes: Mapping[str, Mapping[str, 
     for label, value in arrays.items():
         note = notes.get(label, {})
         if "key" in note:
-            value = jax.random.wrap_key_data(jax.numpy.asarray(value), impl=note["key"])
+            value = jax.random.wrap_key_data(jax.device_put(value), impl=note["key"])
         elif "dtype" in note:
             value = value.view(jax.numpy.dtype(note["dtype"]))
         groups.setdefault(label.rpartition("/")[0], []).append(value)

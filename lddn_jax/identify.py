@@ -16,12 +16,13 @@ import jax
 import numpy as np
 
 from lddn_jax import diagnostics, losses
+from lddn_jax.callbacks.checkpoint import Checkpoint
 from lddn_jax.diagnostics.lagged import channels
 from lddn_jax.errors import LDDNError
 from lddn_jax.experiment import Experiment
 from lddn_jax.gradients.check import GradientReport, check_gradients
 from lddn_jax.network import Network
-from lddn_jax.recipes import TRAINERS, Regularized
+from lddn_jax.recipes import TRAINERS, Regularized, Supervision
 from lddn_jax.scaled import Scaled
 from lddn_jax.settings import Settings
 from lddn_jax.simulate import predict
@@ -89,6 +90,9 @@ def identify(
     *,
     validation: Any = None,
     say: Callable[[str], None] = lambda text: None,
+    callbacks: Sequence[Any] = (),
+    checkpoint: Checkpoint | None = None,
+    resume: bool = False,
     progress: bool | None = None,
 ) -> Identified:
     """Identifies a NARX network from records.
@@ -101,6 +105,9 @@ def identify(
         settings: See `Settings`.
         validation: Records that validate, likewise; None: a share of those above.
         say: Is told what is going on, a line or a small table at a time.
+        callbacks: As in `lddn_jax.fit`.
+        checkpoint: Saves every part of the training in a folder of its own.
+        resume: Whether to go on from what `checkpoint` saved.
         progress: As in `lddn_jax.fit`.
 
     Returns:
@@ -131,7 +138,8 @@ def identify(
     say(str(gradients))
 
     with _Timer(seconds, "training"):
-        opened, trained = TRAINERS[settings.trainer](net, experiment, settings, shuffle, say, progress)
+        supervision = Supervision(say, callbacks, checkpoint, resume, progress)
+        opened, trained = TRAINERS[settings.trainer](net, experiment, settings, shuffle, supervision)
     say(str(trained))
 
     with _Timer(seconds, "testing"):

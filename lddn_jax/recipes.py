@@ -7,7 +7,7 @@
 - `adam`: with the loop open, on windows whose delay states come from the record.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import optax
 from jaxtyping import Array
 
 from lddn_jax import losses
+from lddn_jax.callbacks.checkpoint import Checkpoint
 from lddn_jax.experiment import Experiment
 from lddn_jax.network import Network
 from lddn_jax.settings import Settings
@@ -25,7 +26,36 @@ from lddn_jax.training.fit import fit
 from lddn_jax.training.fitted import Fitted
 from lddn_jax.training.history import History
 from lddn_jax.training.levenberg_marquardt import LevenbergMarquardt
+from lddn_jax.training.outcome import StopReason
 from lddn_jax.training.posterior import Posterior, posterior
+
+
+@dataclass(frozen=True)
+class Supervision:
+    """How training is watched and kept.
+
+    Attributes:
+        say: Is told what is going on.
+        callbacks: As in `lddn_jax.fit`.
+        checkpoint: Saves every part of the training in a folder of its own.
+        resume: Whether to go on from what it saved.
+        progress: As in `lddn_jax.fit`.
+    """
+
+    say: Callable[[str], None] = lambda text: None
+    callbacks: Sequence[Any] = ()
+    checkpoint: Checkpoint | None = None
+    resume: bool = False
+    progress: bool | None = None
+
+    def of(self, part: str) -> dict[str, Any]:
+        """Returns what `fit` is to be given for a part of the training."""
+        own = None if self.checkpoint is None else self.checkpoint.within(part)
+        return {
+            "callbacks": self.callbacks if own is None else (*self.callbacks, own),
+            "resume": own.saved if own is not None and self.resume else None,
+            "progress": self.progress,
+        }
 
 
 @dataclass(frozen=True)
@@ -43,6 +73,11 @@ class Regularized:
     after: Fitted
     posterior: Posterior
     horizon: int | None
+
+    @property
+    def stop_reason(self) -> StopReason:
+        """Why Bayesian regularization stopped."""
+        return self.after.stop_reason
 
     @property
     def history(self) -> History:
@@ -63,8 +98,7 @@ def by_adam(
     experiment: Experiment,
     settings: Settings,
     key: Array,
-    say: Callable[[str], None],
-    progress: bool | None,
+    supervision: Supervision,
 ) -> tuple[Network, Fitted]:
     """Returns the network with its loop open, and how it was trained."""
     training = experiment.cut(experiment.train, settings.window)
@@ -72,7 +106,7 @@ def by_adam(
     batch_size = min(settings.batch_size, training.batch[0])
     updates = epochs * -(-training.batch[0] // batch_size)
     trainer = Optax(optax.adam(optax.cosine_decay_schedule(settings.learning_rate, updates)), batch_size)
-    say(f"training: Adam, {epochs} epochs of {training.batch[0]} windows of {settings.window} steps")
+    supervision.say(f"training: Adam, {epochs} epochs of {training.batch[0]} windows of {settings.window} steps")
     fitted = fit(
         net,
         training,
@@ -82,19 +116,19 @@ def by_adam(
         validation=experiment.cut(experiment.validation, None),
         max_fail=epochs,  # the learning rate falls to zero: the end is part of the recipe
         key=key,
-        progress=progress,
+        **supervision.of("adam"),
     )
     return fitted.net, fitted
 
 
-def by_levenberg_marquardt(net, experiment, settings, key, say, progress) -> tuple[Network, ClosedLoop]:
+def by_levenberg_marquardt(net, experiment, settings, key, supervision) -> tuple[Network, ClosedLoop]:
     """Returns the network with its loop open, and how it was trained."""
     shortest = min(map(len, experiment.train)) - experiment.held
     horizons = [h for h in settings.horizons if h is None or h <= shortest]
     epochs = settings.epochs or 50
     several = "1 network" if settings.restarts == 1 else f"{settings.restarts} networks at once"
     shown = ", ".join("all" if h is None else str(h) for h in horizons)
-    say(f"training: Levenberg-Marquardt, {several}, {epochs} steps at each horizon: {shown}")
+    supervision.say(f"training: Levenberg-Marquardt, {several}, {epochs} steps at each horizon: {shown}")
     found = fit_closed_loop(
         net,
         experiment.scaled(experiment.train),
@@ -103,14 +137,19 @@ def by_levenberg_marquardt(net, experiment, settings, key, say, progress) -> tup
         validation=experiment.scaled(experiment.validation),
         epochs=epochs,
         key=key,
-        progress=progress,
+        callbacks=supervision.callbacks,
+        checkpoint=supervision.checkpoint,
+        resume=supervision.resume,
+        progress=supervision.progress,
     )
     return found.opened, found
 
 
-def by_bayesian_regularization(net, experiment, settings, key, say, progress) -> tuple[Network, Regularized]:
-    """Returns the network with its loop open, and how it was trained."""
-    opened, before = by_levenberg_marquardt(net, experiment, settings, key, say, progress)
+def by_bayesian_regularization(net, experiment, settings, key, supervision) -> tuple[Network, Regularized | ClosedLoop]:
+    """Returns the network with its loop open, and how it was trained; a `ClosedLoop` if that was interrupted."""
+    opened, before = by_levenberg_marquardt(net, experiment, settings, key, supervision)
+    if before.stop_reason.cut_short:
+        return opened, before
     horizon = before.stages[before.best_stage].horizon
     closed = closed_over(opened, experiment.loops)
     needed = experiment.held + (horizon or 1)
@@ -118,9 +157,10 @@ def by_bayesian_regularization(net, experiment, settings, key, say, progress) ->
     data = experiment.cut(records, horizon, closed.topology)
     epochs = settings.bayesian_epochs
     free = "the whole record" if horizon is None else f"{horizon} step{'s' if horizon > 1 else ''}"
-    say(f"training: Bayesian regularization, {epochs} steps, windows that run free for {free}")
+    supervision.say(f"training: Bayesian regularization, {epochs} steps, windows that run free for {free}")
     trainer = BayesianRegularization(groups=settings.groups)
-    after = fit(closed, data, losses.MeanSquaredError(), trainer, epochs=epochs, key=key, progress=progress)
+    more = supervision.of("bayesian")
+    after = fit(closed, data, losses.MeanSquaredError(), trainer, epochs=epochs, key=key, **more)
     return opened_at(after.net, experiment.loops), Regularized(before, after, posterior(after, data), horizon)
 
 

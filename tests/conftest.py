@@ -46,6 +46,14 @@ def pytest_addoption(parser):
         help="how many random topologies all gradient methods are compared on (each one compiles; default 16)",
     )
 
+    parser.addoption(
+        "--kills",
+        type=int,
+        default=2,
+        metavar="N",
+        help="how many times a run is killed and goes on (each one starts a process; default 2)",
+    )
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _compiled_programs_are_dropped_after_each_file():

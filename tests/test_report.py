@@ -17,6 +17,7 @@ from lddn_jax.judged import FREE_RUN, ONE_STEP
 from lddn_jax.judging import judged
 from lddn_jax.training.fitted import Fitted
 from lddn_jax.training.history import History
+from lddn_jax.training.outcome import StopReason
 
 VOID = {"meta", "img", "link", "br"}
 QUICK = lddn.Settings(hidden=2, restarts=2, epochs=20, horizons=(1,), input_delays=(2,))
@@ -164,7 +165,7 @@ def test_several_records_are_judged_side_by_side():
 
 
 def fitted(net, losses=(2.0, 1.0), stop_reason="epochs"):
-    return Fitted(net, None, History({"loss": list(losses)}), stop_reason, len(losses))
+    return Fitted(net, None, History({"loss": list(losses)}), StopReason(stop_reason), len(losses))
 
 
 def test_a_fit_is_judged_on_the_data_given():

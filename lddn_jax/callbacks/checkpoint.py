@@ -7,7 +7,7 @@ from pathlib import Path
 from lddn_jax.archive import temporary_prefix
 from lddn_jax.errors import CheckpointError, LDDNError
 from lddn_jax.training.base import check_positive
-from lddn_jax.training.checkpoint import EPOCH_FILES, newest, save_training
+from lddn_jax.training.checkpoint import EPOCH_FILES, save_training
 from lddn_jax.training.outcome import Flag
 from lddn_jax.training.training_state import TrainingState
 
@@ -43,7 +43,7 @@ class Checkpoint:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     checkpoint = Checkpoint(folder, every=2)
         ...     half = lddn.fit(*run, epochs=5, callbacks=[checkpoint])
-        ...     whole = lddn.fit(*run, epochs=10, callbacks=[checkpoint], resume=Checkpoint.newest(folder))
+        ...     whole = lddn.fit(*run, epochs=10, callbacks=[checkpoint], resume=checkpoint.saved)
         >>> len(half.history["loss"]), len(whole.history["loss"])
         (5, 10)
     """
@@ -67,14 +67,20 @@ class Checkpoint:
         self._folder, self._every, self._seconds = Path(folder), every, seconds
         self._keep, self._best = keep, best
 
-    @staticmethod
-    def newest(folder: str | Path) -> Path | None:
-        """Returns the checkpoint of the latest epoch in a folder.
+    def within(self, name: str) -> "Checkpoint":
+        """Returns the same for a folder inside of this one, for one of several runs that belong together."""
+        folder = self._folder / name
+        return Checkpoint(folder, every=self._every, seconds=self._seconds, keep=self._keep, best=self._best)
 
-        None where there is none, so that `fit(..., resume=Checkpoint.newest(folder))` begins or goes on, as the case
-        may be.
-        """
-        return newest(folder)
+    @property
+    def folder(self) -> Path:
+        """Where checkpoints are."""
+        return self._folder
+
+    @property
+    def saved(self) -> Path | None:
+        """The folder, None if it holds no checkpoint: `fit(..., resume=checkpoint.saved)` goes on or begins."""
+        return self._folder if any(self._folder.glob(EPOCH_FILES)) else None
 
     def on_start(self, state: TrainingState) -> None:
         """Makes the folder and clears away what a kill left half written."""

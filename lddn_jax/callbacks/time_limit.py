@@ -11,7 +11,8 @@ class TimeLimit:
     """Ends training ("time") after the step in which the time runs out.
 
     Args:
-        seconds: Counted from the start of this call of `fit`, compilation included.
+        seconds: Counted from the first time that training starts with this object, compilation included: all horizons
+            of `fit_closed_loop` together have so much time.
 
     Raises:
         LDDNError: If `seconds` is not a positive number.
@@ -25,12 +26,13 @@ class TimeLimit:
     def __init__(self, seconds: float | int):
         check_positive("seconds", seconds, (int, float))
         self._seconds = seconds
-        self._end = float("inf")
+        self._end: float | None = None
 
     def on_start(self, state: TrainingState) -> None:
-        """Starts the clock."""
-        self._end = time.monotonic() + self._seconds
+        """Starts the clock, unless it is running."""
+        if self._end is None:
+            self._end = time.monotonic() + self._seconds
 
     def on_step(self, state: TrainingState) -> bool:
         """Whether the time is up."""
-        return time.monotonic() >= self._end
+        return self._end is not None and time.monotonic() >= self._end

@@ -1,8 +1,7 @@
 """`fit` and `maglev`: from a table to a judged NARX network."""
 
 import argparse
-import importlib.metadata
-import platform
+import shutil
 import time
 from dataclasses import fields
 from pathlib import Path
@@ -14,11 +13,14 @@ import lddn_jax as lddn
 from lddn_jax.commands.arguments import count, delays, horizons, names, positive, rate, say, share, share_or_file
 from lddn_jax.commands.files import write_json
 from lddn_jax.commands.results import table_of_scores, write
+from lddn_jax.environment import versions
+from lddn_jax.errors import DataError
 from lddn_jax.identify import identify
 from lddn_jax.recipes import TRAINERS
 from lddn_jax.settings import Settings
 from lddn_jax.training.groups import LABELS
 
+INTERRUPTED = 130  # as shells report a program that Ctrl-C has ended
 DIVISIONS = {"blocks": lddn.data.Blocks(), "records": lddn.data.ByRecord()}
 _FIELDS = {"--delays": "input_delays", "--feedback": "feedback_delays"}
 
@@ -100,6 +102,14 @@ def add(commands) -> None:
         command.add_argument(
             "--dtype", choices=("float32", "float64"), default="float64", help="of the network (default float64)"
         )
+        command.add_argument("--resume", action="store_true", help="go on from the checkpoints in the folder, if any")
+        command.add_argument(
+            "--checkpoint-seconds",
+            type=rate,
+            default=60.0,
+            help="seconds between checkpoints, which are removed at the end (default 60)",
+        )
+        command.add_argument("--time-limit", type=rate, help="seconds after which training ends")
         command.add_argument("--no-report", dest="report", action="store_false", help="leave out report.html")
         command.add_argument(
             "--out", default="lddn_out", help="folder for network, figures, results (default lddn_out)"
@@ -127,7 +137,23 @@ def _identify(
     validation = chosen["validation"] if isinstance(chosen["validation"], str) else None
     if validation is not None:
         chosen["validation"] = Settings().validation
-    found = identify(given, inputs, targets, Settings(**chosen), validation=validation, say=say, progress=None)
+    checkpoint = lddn.callbacks.Checkpoint(out / "checkpoints", seconds=options.checkpoint_seconds)
+    if checkpoint.folder.exists() and not options.resume:
+        raise DataError(
+            f"{checkpoint.folder} holds a run that was cut short. Go on from it with --resume, remove it, or choose "
+            "another --out."
+        )
+    found = identify(
+        given,
+        inputs,
+        targets,
+        Settings(**chosen),
+        validation=validation,
+        say=say,
+        callbacks=[lddn.callbacks.TimeLimit(options.time_limit)] if options.time_limit else [],
+        checkpoint=checkpoint,
+        resume=options.resume,
+    )
     say(table_of_scores(found))
     start = time.perf_counter()
     files = write(out, found, report=options.report)
@@ -135,11 +161,17 @@ def _identify(
     results = found.to_dict() | {
         "seconds": seconds,
         "device": str(jax.devices()[0].device_kind),
-        "versions": {"python": platform.python_version(), "lddn_jax": lddn.__version__}
-        | {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "optax", "equinox", "numpy")},
+        "versions": versions(),
         "inputs": inputs,
         "targets": targets,
     }
     write_json(out / "results.json", results)
     say(f"wrote {', '.join(str(out / name) for name in (*files, 'results.json'))}")
+    reason = found.trained.stop_reason
+    if reason.cut_short:
+        say(f"training was cut short ({reason}); the same command with --resume goes on from there")
+    else:
+        shutil.rmtree(checkpoint.folder, ignore_errors=True)
+    if reason is lddn.StopReason.INTERRUPTED:
+        return INTERRUPTED
     return 0 if found.gradients.passed else 1

@@ -118,18 +118,17 @@ def resumed(source: Any, structure: Any, identity: Identity, limits: Mapping[str
         )
     # A limit that was moved is no longer reached.
     moved = {reason for reason in ("goal", "max_fail") if t.limits[reason] != limits[reason]}
-    return replace(
+    t = replace(
         t,
         rows=list(t.rows[: t.epoch]),
         reasons=tuple(None if reason in moved else reason for reason in t.reasons),
         epochs=epochs,
         limits=limits,
         identity=identity,
-        stop=None,
-        values=None,
-        scores=None,
         flags=t.flags | {Flag.RESUMED} | ({Flag.ENVIRONMENT_CHANGED} if changed else set()),
     )
+    nothing_to_do = (t.stop is StopReason.EPOCHS and t.epoch >= epochs) or not t.active.any()
+    return t if nothing_to_do else replace(t, stop=None, values=None, scores=None)
 
 
 def loaded(file: Archive) -> TrainingState:
@@ -141,18 +140,19 @@ def loaded(file: Archive) -> TrainingState:
         trained: Any = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((*several, *leaf.shape), leaf.dtype), net)
         names = header["trained lines"]
         if names is not None:
-            lines = map(jax.numpy.asarray, file.arrays["trained"][-len(names) :])
+            lines = map(jax.device_put, file.arrays["trained"][-len(names) :])
             trained = Started(trained, dict(zip(names, lines, strict=True)))
-        trainer = _trainer_state(header["trainer"], file.arrays.get("trainer", []))
+        leaves = file.arrays.get("trainer", [])
+        trainer = _trainer_state(header["trainer"], list(map(jax.device_put, leaves)))
         (key,) = file.arrays["key"]
     except (KeyError, TypeError, ValueError) as error:
         raise file.damaged("its topology or its trainer's state", error) from error
-    return _filled(file, (trained, trainer, key))
+    return replace(_filled(file, (trained, leaves, key)), trainer=trainer)
 
 
-def newest(folder: str | Path) -> Path | None:
-    """Returns the checkpoint of the latest epoch in a folder; None where there is none."""
-    return max(Path(folder).glob(EPOCH_FILES), default=None, key=lambda path: path.name)
+def epochs_asked(source: Path) -> int:
+    """The largest number of steps that the run was to have that a file, or the newest in a folder, is of."""
+    return _read(source).header["epochs"]
 
 
 def _read(path: Path) -> Archive:
@@ -198,7 +198,7 @@ def _filled(file: Archive, structure: Any) -> TrainingState:
     try:
         columns = dict(zip(header["columns"], file.arrays["host/history"], strict=True))
         values, scores = file.filled("host/ended", (each[1], each[1])) if header["ended"] else (None, None)
-        lines = dict(zip(header["lines"], map(jax.numpy.asarray, file.arrays.get("lines", [])), strict=True))
+        lines = dict(zip(header["lines"], map(jax.device_put, file.arrays.get("lines", [])), strict=True))
         return TrainingState(
             trained=file.filled("trained", trained),
             trainer=file.filled("trainer", trainer),

@@ -22,10 +22,11 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
+from lddn_jax.callbacks.checkpoint import Checkpoint
 from lddn_jax.data.batches import Sequences
 from lddn_jax.data.records import Record, as_records, holds_records
 from lddn_jax.data.sequences import whole, windows
-from lddn_jax.errors import DataError, LDDNError
+from lddn_jax.errors import CheckpointError, DataError, LDDNError
 from lddn_jax.gradients.base import AbstractGradient
 from lddn_jax.losses import AbstractLoss, MeanSquaredError, counted, error_weights
 from lddn_jax.network import Network
@@ -34,9 +35,11 @@ from lddn_jax.rewiring import close_loop, open_loop
 from lddn_jax.signals import Signals, as_signals, measured_name
 from lddn_jax.topology import Topology
 from lddn_jax.training.base import AbstractTrainer, rmse
+from lddn_jax.training.checkpoint import epochs_asked
 from lddn_jax.training.fit import fit
 from lddn_jax.training.fitted import Fitted
 from lddn_jax.training.history import History
+from lddn_jax.training.outcome import StopReason
 
 _logger = logging.getLogger("lddn_jax")
 
@@ -72,7 +75,7 @@ class Stage:
         """Returns its numbers as plain values, ready for `json.dump`."""
         return {
             "horizon": self.horizon,
-            "stop_reason": self.fitted.stop_reason,
+            "stop_reason": str(self.fitted.stop_reason),
             "epochs": len(self.fitted.history["loss"]),
             "open_loop": self.open_loop,
             "closed_loop": None if self.diverged_at is not None else self.closed_loop,
@@ -104,6 +107,11 @@ class ClosedLoop:
     def opened(self) -> Network:
         """The same weights with the loop open, to predict one step ahead."""
         return opened_at(self.net, self.loops)
+
+    @property
+    def stop_reason(self) -> StopReason:
+        """Why training stopped at the last horizon."""
+        return self.stages[-1].fitted.stop_reason
 
     @property
     def history(self) -> History:
@@ -153,6 +161,9 @@ def fit_closed_loop(
     epochs: int | Sequence[int] = 50,
     gradient: AbstractGradient | None = None,
     key: Array | None = None,
+    callbacks: Sequence[Any] = (),
+    checkpoint: Checkpoint | None = None,
+    resume: bool = False,
     progress: bool | None = None,
 ) -> ClosedLoop:
     """Trains a network open loop first, then closed over longer and longer horizons.
@@ -171,11 +182,16 @@ def fit_closed_loop(
         epochs: The largest number of steps of the trainer, for each horizon or one for all.
         gradient: As in `fit`.
         key: As in `fit`.
+        callbacks: As in `fit`; each is told of every horizon.
+        checkpoint: Saves every horizon in a folder of its own inside of the one it names.
+        resume: Whether to go on from what `checkpoint` saved: horizons that were finished are read, the one that was
+            not goes on. Where nothing was saved training begins.
         progress: As in `fit`.
 
     Returns:
         `ClosedLoop`: for each horizon a network with the error one step ahead and in a free run over the whole of the
-        records, and the best of these networks. A free run that diverges is flagged with its first such step.
+        records, and the best of these networks. A free run that diverges is flagged with its first such step. If
+        training is interrupted or its time is up, later horizons are left out.
 
     Raises:
         LDDNError: If no input is the measurement of an output, or horizons make no sense.
@@ -201,10 +217,13 @@ def fit_closed_loop(
     single, uncut = _cut(closed, judged, 1), _cut(closed, judged, None)
     loss = loss or MeanSquaredError()
 
+    if checkpoint is not None and resume:
+        _check_epochs(checkpoint, horizons, counts)
     stages: list[Stage] = []
     nets = closed
-    for horizon, count in zip(horizons, counts, strict=True):
+    for k, (horizon, count) in enumerate(zip(horizons, counts, strict=True)):
         _logger.info("fit_closed_loop: horizon %s", horizon)
+        own = None if checkpoint is None else _part(checkpoint, k)
         fitted = fit(
             nets,
             _cut(closed, records, horizon),
@@ -213,16 +232,38 @@ def fit_closed_loop(
             gradient=gradient,
             epochs=count,
             key=key,
+            callbacks=callbacks if own is None else (*callbacks, own),
+            resume=own.saved if own is not None and resume else None,
             progress=progress,
         )
         nets = fitted.restarts if fitted.restarts is not None else fitted.net
         candidates = _unstacked(nets, trainer.restarts)
         runs = [free_run(candidate, uncut) for candidate in candidates]
         chosen = smallest([error for error, _ in runs])
-        ahead, seconds = rmse(candidates[chosen], single)[0], float(fitted.history["seconds"][-1])
+        ahead, seconds = rmse(candidates[chosen], single)[0], float(np.max(fitted.history["seconds"], initial=0))
         stages.append(Stage(horizon, fitted, candidates[chosen], chosen, ahead, *runs[chosen], seconds))
+        if fitted.stop_reason.cut_short:
+            break
     # The last one where errors are equal: with the longest horizon.
     return ClosedLoop(tuple(stages), len(stages) - 1 - smallest([s.closed_loop for s in reversed(stages)]), loops)
+
+
+def _part(checkpoint: Checkpoint, k: int) -> Checkpoint:
+    return checkpoint.within(f"horizon_{k}")
+
+
+def _check_epochs(checkpoint: Checkpoint, horizons: Sequence[int | None], counts: Sequence[int]) -> None:
+    """Raises a CheckpointError if a horizon that others went on from would be trained further."""
+    for k, (horizon, count) in enumerate(zip(horizons, counts, strict=True)):
+        saved = _part(checkpoint, k).saved
+        if saved is None or _part(checkpoint, k + 1).saved is None:
+            return
+        before = epochs_asked(saved)
+        if before != count:
+            raise CheckpointError(
+                f"cannot go on from {checkpoint.folder}: horizon {horizon} had epochs={before} and is to have {count} "
+                f"now, but later horizons went on from it. Write epochs={before} again, or leave resume out."
+            )
 
 
 def diverged_at(predicted: Mapping[str, Any], targets: Mapping[str, Any], weights: Any = None) -> int | None:

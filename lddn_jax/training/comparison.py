@@ -74,7 +74,7 @@ class Candidate:
             "held_out_rmse": self.held_out_rmse,
             "epochs": self.fitted.best_epoch,
             "seconds": self.seconds,
-            "stop_reason": self.fitted.stop_reason,
+            "stop_reason": str(self.fitted.stop_reason),
         }
 
 
@@ -180,6 +180,9 @@ def compare(
         train_rmse = rmse(fitted.net, records[name])[0]
         held_out_rmse = None if test is None else rmse(fitted.net, test)[0]
         candidates.append(Candidate(name, fitted, found, train_rmse, held_out_rmse, seconds))
+        if fitted.stop_reason.cut_short:
+            _logger.warning("compare: training was interrupted; topologies after %r are left out.", name)
+            break
     return Comparison(tuple(candidates))
 
 

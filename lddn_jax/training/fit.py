@@ -91,7 +91,7 @@ def fit(
         >>> u = jax.random.normal(jax.random.key(0), (50, 1))
         >>> fitted = lddn.fit(lddn.Network(topology, init="zeros"), lddn.Sequences(u, 2 * u + 1),
         ...                   lddn.losses.MeanSquaredError(), lddn.Optax(optax.adam(0.1)), epochs=300)
-        >>> round(float(fitted.net.IW["y", "u"][0, 0, 0]), 3), fitted.stop_reason
+        >>> round(float(fitted.net.IW["y", "u"][0, 0, 0]), 3), str(fitted.stop_reason)
         (2.0, 'epochs')
     """
     if not isinstance(trainer, AbstractTrainer):
@@ -110,7 +110,7 @@ def fit(
     identity = Identity(
         {
             "topology": net.topology,
-            "dtype": np.dtype(net.dtype),
+            "first weights": {"IW": net.IW, "LW": net.LW, "b": net.b},
             "trainer": trainer,
             "data": problem,
             "validation": held_out,
@@ -213,8 +213,7 @@ def _run(course: _Course, training: TrainingState, hooks: Hooks) -> Fitted:
         )
     elif not fitted.success:
         where = "" if fitted.non_finite is None else f" First: {fitted.non_finite}."
-        meaning = StopReason(fitted.stop_reason).meaning
-        _logger.warning("training stopped after %d epochs: %s.%s", training.epoch, meaning, where)
+        _logger.warning("training stopped after %d epochs: %s.%s", training.epoch, fitted.stop_reason.meaning, where)
     else:
         _logger.info("training stopped after %d epochs: %s.", training.epoch, fitted.stop_reason)
     return fitted
@@ -280,10 +279,14 @@ def _reason(trainer: AbstractTrainer, limits: Any, row: dict[str, float], withou
 
 def _ended(course: _Course, t: TrainingState) -> TrainingState:
     """The state with the losses after the last step, and what restarts are compared by."""
+    if t.scores is not None:  # it went on from an end, and had nothing to do
+        return t
     t = replace(t, stop=t.stop or StopReason.EPOCHS)
-    values = course.values(course.problem, t.trained)
+    # Where somebody waits for the end nothing is compiled any more: what was best before is returned.
+    unknown = t.stop is StopReason.INTERRUPTED
+    values = np.full(t.restarts, np.nan) if unknown else course.values(course.problem, t.trained)
     unseen = np.array([reason not in (StopReason.GOAL, StopReason.NON_FINITE) for reason in t.reasons])
-    lost = unseen & ~np.isfinite(values)
+    lost = unseen & ~np.isfinite(values) & (not unknown)
     places = course.lost(t, lost, t.trained, t.epoch) if lost.any() else t.non_finite
     reasons = tuple(StopReason.NON_FINITE if gone else reason for gone, reason in zip(lost, t.reasons, strict=True))
     ends = tuple(t.epoch if gone else end for gone, end in zip(lost, t.ends, strict=True))

@@ -40,10 +40,10 @@ class Fitted:
     net: Network
     state: Any
     history: History
-    stop_reason: str
+    stop_reason: StopReason
     best_epoch: int
     best_restart: int = 0
-    stop_reasons: tuple[str, ...] = ()
+    stop_reasons: tuple[StopReason, ...] = ()
     restarts: Network | None = None
     initial_state: DelayState | None = None
     training: TrainingState | None = None
@@ -79,7 +79,7 @@ class Fitted:
     @property
     def success(self) -> bool:
         """Whether training came to an end, and did not break off."""
-        return StopReason.of(self.stop_reason).success
+        return self.stop_reason.success
 
     @property
     def rejected(self) -> int:
@@ -111,7 +111,7 @@ class Fitted:
         """
         if self.success:
             return self
-        reason = StopReason.of(self.stop_reason)
+        reason = self.stop_reason
         if reason in (StopReason.INTERRUPTED, StopReason.UNFINISHED):
             raise LDDNError(
                 f"training did not come to an end ({reason}): {reason.meaning}. Go on from epoch "
@@ -140,7 +140,7 @@ class Fitted:
         return int(np.nansum(self.history[name])) if name in self.history else 0
 
     def __str__(self):
-        history, reason = self.history.of(self.best_restart), StopReason.of(self.stop_reason)
+        history, reason = self.history.of(self.best_restart), self.stop_reason
         losses = history["loss"]
         lines = [
             f"stopped after {len(losses)} epochs: {reason.meaning} ({reason})",

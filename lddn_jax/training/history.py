@@ -25,7 +25,7 @@ class History(Mapping):
     def of_rows(cls, rows: Sequence[Row]) -> "History":
         """Joins rows that have the same names."""
         if not rows:
-            return cls({"loss": []})
+            return cls({"loss": [], "seconds": []})
         return cls({name: np.array([row[name] for row in rows]) for name in rows[0]})
 
     def rows(self) -> list[Row]:

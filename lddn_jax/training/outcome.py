@@ -42,6 +42,11 @@ class StopReason(enum.StrEnum):
     DIVERGED = "diverged", "the loss grew far beyond what it had been; what was best before is returned", False
     NON_FINITE = "non_finite", "the loss left the finite numbers; what was best before is returned", False
 
+    @property
+    def cut_short(self) -> bool:
+        """Whether somebody wants an end: what was to follow is left out."""
+        return self in (StopReason.INTERRUPTED, StopReason.TIME)
+
     @classmethod
     def of(cls, name: str) -> "StopReason":
         """Returns the reason of that name.
