@@ -6,6 +6,7 @@ import numpy as np
 
 from lddn_jax.errors import LDDNError
 from lddn_jax.training.base import check_positive
+from lddn_jax.training.history import Row
 from lddn_jax.training.outcome import StopReason
 from lddn_jax.training.training_state import TrainingState
 
@@ -50,10 +51,12 @@ class EarlyStopping:
         self._note(state.rows[state.epoch - 1], state.epoch)
         return state.epoch - self._at >= self._patience
 
-    def _note(self, row: dict[str, np.ndarray], epoch: int) -> None:
+    def _note(self, row: Row, epoch: int) -> None:
         if self._monitor not in row:
             raise LDDNError(f"EarlyStopping: {self._monitor!r} is not recorded; monitor one of {list(row)}.")
-        value = float(np.min(row[self._monitor], initial=math.inf, where=~np.isnan(row[self._monitor])))
+        value = row[self._monitor]
+        if isinstance(value, np.ndarray):
+            value = float(np.min(value, initial=math.inf, where=~np.isnan(value)))
         if value < self._best - self._min_delta or (self._best == math.inf and value < math.inf):
             self._best, self._at = value, epoch
 

@@ -1,8 +1,12 @@
-"""Logs of every epoch, complete at any moment, those of a run that goes on included."""
+"""Logs of every epoch, those of a run that goes on included, never more than a second behind."""
 
+import abc
 import csv
+import io
 import json
 import math
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -12,102 +16,95 @@ from lddn_jax.errors import DataError
 from lddn_jax.training.history import Row, one_number_each
 from lddn_jax.training.training_state import TrainingState
 
+BEHIND = 1.0  # seconds: to write every line at once takes longer than a step of a small network
 
-class CSVLog:
-    """Writes a row for each epoch to a CSV file, with a header, like `History.to_csv`.
 
-    A run that goes on begins the file with all that was recorded before.
+class AbstractLog(abc.ABC):
+    """Writes a line for each epoch to a file; a run that goes on begins it with all that was recorded before.
 
     Args:
         path: The file; it is replaced.
 
     Raises:
         DataError: When training starts, if the file cannot be written.
+    """
+
+    def __init__(self, path: str | Path):
+        self._path = Path(path)
+        self._file: TextIO | None = None
+        self._written, self._next = 0, 0.0
+
+    @abc.abstractmethod
+    def lines(self, start: int, rows: Sequence[Row]) -> str:
+        """Returns the lines of some rows, the first of which is that of epoch `start`."""
+
+    def on_start(self, state: TrainingState) -> None:
+        """Opens the file."""
+        try:
+            self._file = self._path.open("w", newline="", encoding="utf-8")
+        except OSError as error:
+            message = f"the log {self._path} cannot be written: {error.strerror}. Make the folder first."
+            raise DataError(message) from error
+        self._written = 0
+        self._write(state)
+
+    def on_step(self, state: TrainingState) -> None:
+        """Writes what is new, if a second has passed."""
+        if time.monotonic() >= self._next:
+            self._write(state)
+
+    def on_end(self, state: TrainingState) -> None:
+        """Writes the rest and closes the file."""
+        self._write(state)
+        if self._file is not None:
+            self._file.close()
+
+    def _write(self, state: TrainingState) -> None:
+        new = state.rows[self._written : state.epoch]
+        if new and self._file is not None:
+            self._file.write(self.lines(self._written, new))
+            self._file.flush()
+        self._written, self._next = state.epoch, time.monotonic() + BEHIND
+
+
+class CSVLog(AbstractLog):
+    """Writes a row for each epoch to a CSV file, with a header, like `History.to_csv`.
+
+    Args and Raises are those of `AbstractLog`.
 
     Example:
         >>> log = CSVLog("run.csv")
     """
 
-    def __init__(self, path: str | Path):
-        self._path = Path(path)
-        self._file: TextIO | None = None
-
-    def on_start(self, state: TrainingState) -> None:
-        """Opens the file and writes what was recorded before."""
-        self._file = _opened(self._path)
-        self._writer = csv.writer(self._file)
-        self._count = 0
-        self.on_step(state)
-
-    def on_step(self, state: TrainingState) -> None:
-        """Writes what is new."""
-        for epoch, row in _new(state, self._count):
-            numbers = one_number_each(row)
-            if epoch == 0:
-                self._writer.writerow(["epoch", *numbers])
-            self._writer.writerow([epoch, *numbers.values()])
-        self._count = state.epoch
-
-    def on_end(self, state: TrainingState) -> None:
-        """Closes the file."""
-        _close(self._file)
+    def lines(self, start, rows):
+        """Returns rows, and before the first one the header."""
+        text = io.StringIO()
+        writer = csv.writer(text)
+        numbers = [one_number_each(row) for row in rows]
+        if start == 0:
+            writer.writerow(["epoch", *numbers[0]])
+        writer.writerows([start + k, *row.values()] for k, row in enumerate(numbers))
+        return text.getvalue()
 
 
-class JSONLinesLog:
+class JSONLinesLog(AbstractLog):
     """Writes a JSON object for each epoch to a file, one a line; what is not finite becomes null.
 
-    With several networks a value is a list. A run that goes on begins the file with all that was recorded before.
-
-    Args:
-        path: The file; it is replaced.
-
-    Raises:
-        DataError: When training starts, if the file cannot be written.
+    With several networks a value is a list. Args and Raises are those of `AbstractLog`.
 
     Example:
         >>> log = JSONLinesLog("run.jsonl")
     """
 
-    def __init__(self, path: str | Path):
-        self._path = Path(path)
-        self._file: TextIO | None = None
-
-    def on_start(self, state: TrainingState) -> None:
-        """Opens the file and writes what was recorded before."""
-        self._file = _opened(self._path)
-        self._count = 0
-        self.on_step(state)
-
-    def on_step(self, state: TrainingState) -> None:
-        """Writes what is new."""
-        for epoch, row in _new(state, self._count):
-            line = {"epoch": epoch} | {name: _plain(value) for name, value in row.items()}
-            if self._file is not None:
-                self._file.write(json.dumps(line, allow_nan=False) + "\n")
-        self._count = state.epoch
-
-    def on_end(self, state: TrainingState) -> None:
-        """Closes the file."""
-        _close(self._file)
+    def lines(self, start, rows):
+        """Returns an object for each row."""
+        objects = [
+            {"epoch": start + k} | {name: _plain(value) for name, value in row.items()} for k, row in enumerate(rows)
+        ]
+        return "".join(json.dumps(each, allow_nan=False) + "\n" for each in objects)
 
 
-def _new(state: TrainingState, since: int) -> list[tuple[int, Row]]:
-    return list(zip(range(since, state.epoch), state.rows[since : state.epoch], strict=True))
-
-
-def _opened(path: Path) -> TextIO:
-    """The file, every line of which is written at once."""
-    try:
-        return path.open("w", newline="", encoding="utf-8", buffering=1)
-    except OSError as error:
-        raise DataError(f"the log {path} cannot be written: {error.strerror}. Make the folder first.") from error
-
-
-def _close(file: TextIO | None) -> None:
-    if file is not None:
-        file.close()
-
-
-def _plain(value: np.ndarray) -> Any:
-    numbers = [number if math.isfinite(number) else None for number in np.ravel(value).tolist()]
-    return numbers if np.ndim(value) else numbers[0]
+def _plain(value: float | np.ndarray) -> Any:
+    if isinstance(value, np.ndarray):
+        return [_plain(each) for each in value.tolist()]
+    return value if math.isfinite(value) else None

@@ -22,10 +22,12 @@ from lddn_jax.network import Network
 from lddn_jax.training.base import AbstractTrainer, Problem, check_positive
 from lddn_jax.training.checkpoint import resumed
 from lddn_jax.training.fitted import Fitted, best_of_each
+from lddn_jax.training.history import Row
 from lddn_jax.training.identity import Identity
 from lddn_jax.training.interruption import Interruption
 from lddn_jax.training.non_finite import NonFinite, locate
 from lddn_jax.training.outcome import StopReason
+from lddn_jax.training.program import Program, of_parts
 from lddn_jax.training.started import Started, Trained
 from lddn_jax.training.training_state import Kept, TrainingState
 from lddn_jax.xla import in_groups
@@ -105,7 +107,15 @@ def fit(
     problem = Problem.of(loss, net, data, gradient)
     trainer.check(net, problem)
     held_out = None if validation is None else Problem.of(loss, net, validation, gradient)
-    course = _Course(trainer, problem, held_out, nan_guard)
+    course = _Course(
+        trainer,
+        problem,
+        Program(_step, trainer, problem),
+        Program(_value, trainer, problem),
+        None if held_out is None else Program(_value, trainer, held_out),
+        trainer.stop,
+        nan_guard,
+    )
     limits = {"goal": goal, "max_fail": max_fail}
     identity = Identity(
         {
@@ -130,7 +140,10 @@ class _Course:
 
     trainer: AbstractTrainer
     problem: Problem
-    held_out: Problem | None
+    step: Program
+    value: Program
+    held_out: Program | None  # the validation loss
+    stop: Callable[[dict[str, float]], str | None]  # the trainer's; equinox takes long to bind a method
     nan_guard: bool
 
     @property
@@ -143,7 +156,7 @@ class _Course:
         if self.several:
             # No step is ever that late.
             trained = self.trainer.starts(trained, jax.random.fold_in(key, np.iinfo(np.int32).max))
-        return trained, _init(self.trainer, trained, self.problem, self.several), key
+        return trained, Program(_init, self.trainer, self.problem)(trained), key
 
     def begun(self, net: Network, key: Array, epochs: int, limits: Any, identity: Identity) -> TrainingState:
         """The state before the first step."""
@@ -152,7 +165,7 @@ class _Course:
         zeros, infinite = np.zeros(count, int), np.full(count, np.inf)
         best = None
         if self.held_out is not None:
-            values = self.values(self.held_out, trained)
+            values = _rows(self.held_out(trained))
             best = Kept(trained, zeros, np.where(np.isfinite(values), values, np.inf))
         return TrainingState(
             trained=trained,
@@ -171,10 +184,6 @@ class _Course:
             identity=identity,
             delay_lines=self.problem.state if self.problem.trains_state else None,
         )
-
-    def values(self, problem: Problem, trained: Trained) -> np.ndarray:
-        """Losses, `(restarts,)`."""
-        return _rows(_value(problem, trained, self.several))
 
     def lost(self, t: TrainingState, lost: np.ndarray, trained: Trained, epoch: int) -> tuple[NonFinite, ...]:
         """Where the networks that were lost left the finite numbers."""
@@ -223,9 +232,10 @@ def _advanced(
     course: _Course, t: TrainingState, elapsed: Callable[[], float], wait: Callable[[Any], Any]
 ) -> TrainingState:
     """The state after one step."""
-    trainer, several, active = course.trainer, course.several, t.active
+    several, active = course.several, t.active
     mask = active if several else None
-    new, new_state, info = wait(_step(trainer, t.trained, t.trainer, course.problem, t.key, np.uint32(t.epoch), mask))
+    new, new_state, info = course.step(t.trained, t.trainer, t.key, np.uint32(t.epoch), mask)
+    wait(info)
     info = {"loss": info["loss"]} | info  # first
     row = {name: np.where(active, _rows(value), np.nan) for name, value in info.items()}
     finite = np.isfinite(row["loss"])  # of the networks before the step
@@ -242,17 +252,16 @@ def _advanced(
     lowest = t.lowest.where(lower, t.trained, t.epoch, row["loss"])
     best = t.best
     if best is not None and course.held_out is not None:
-        row["validation_loss"] = np.where(going, course.values(course.held_out, new), np.nan)
+        row["validation_loss"] = np.where(going, _rows(course.held_out(new)), np.nan)
         best = best.where(row["validation_loss"] < best.values, new, epoch, row["validation_loss"])
     for k in map(int, np.flatnonzero(going)):
         without_gain = 0 if best is None else epoch - int(best.epochs[k])
-        reason = _reason(trainer, t.limits, {name: float(value[k]) for name, value in row.items()}, without_gain)
+        reason = _reason(course.stop, t.limits, {name: float(value[k]) for name, value in row.items()}, without_gain)
         if reason is not None:
             reasons[k], ends[k] = reason, epoch
-    row["seconds"] = np.array(elapsed())
-    if not several:
-        row = {name: np.reshape(value, ()) for name, value in row.items()}
-    t.rows[t.epoch :] = [row]
+    seconds = elapsed()
+    kept: Row = {name: value if several else float(value[0]) for name, value in row.items()}
+    t.rows[t.epoch :] = [kept | {"seconds": seconds}]
     return replace(
         t,
         trained=new,
@@ -263,15 +272,15 @@ def _advanced(
         reasons=tuple(reasons),
         ends=tuple(ends),
         non_finite=places,
-        seconds=float(row["seconds"]),
+        seconds=seconds,
     )
 
 
-def _reason(trainer: AbstractTrainer, limits: Any, row: dict[str, float], without_gain: int) -> StopReason | None:
+def _reason(stop: Callable, limits: Any, row: dict[str, float], without_gain: int) -> StopReason | None:
     """Why a network stops after a step, or None; `without_gain` counts the epochs since its best validation loss."""
     if limits["goal"] is not None and row["loss"] <= limits["goal"]:
         return StopReason.GOAL
-    said = trainer.stop(row)
+    said = stop(row)
     if said is not None:
         return StopReason.of(said)
     return StopReason.MAX_FAIL if without_gain >= limits["max_fail"] else None
@@ -284,7 +293,7 @@ def _ended(course: _Course, t: TrainingState) -> TrainingState:
     t = replace(t, stop=t.stop or StopReason.EPOCHS)
     # Where somebody waits for the end nothing is compiled any more: what was best before is returned.
     unknown = t.stop is StopReason.INTERRUPTED
-    values = np.full(t.restarts, np.nan) if unknown else course.values(course.problem, t.trained)
+    values = np.full(t.restarts, np.nan) if unknown else _rows(course.value(t.trained))
     unseen = np.array([reason not in (StopReason.GOAL, StopReason.NON_FINITE) for reason in t.reasons])
     lost = unseen & ~np.isfinite(values) & (not unknown)
     places = course.lost(t, lost, t.trained, t.epoch) if lost.any() else t.non_finite
@@ -303,15 +312,17 @@ def _rows(value: Array) -> np.ndarray:
     return np.atleast_1d(np.asarray(value, dtype=float))
 
 
-@eqx.filter_jit
-def _init(trainer: AbstractTrainer, net: Trained, problem: Problem, several: bool):
-    return in_groups(lambda net: trainer.init(net, problem), net) if several else trainer.init(net, problem)
+@of_parts
+def _init(trainer: AbstractTrainer, problem: Problem, net: Trained):
+    if trainer.restarts == 1:
+        return trainer.init(net, problem)
+    return in_groups(lambda net: trainer.init(net, problem), net)
 
 
-@eqx.filter_jit
-def _step(trainer: AbstractTrainer, net: Trained, state: Any, problem: Problem, key: Array, taken: Any, active: Any):
+@of_parts
+def _step(trainer: AbstractTrainer, problem: Problem, net: Trained, state: Any, key: Array, taken: Any, active: Any):
     key = jax.random.fold_in(key, taken)
-    if active is None:
+    if trainer.restarts == 1:
         return trainer.step(net, state, problem, key)
     keys = jax.random.split(key, trainer.restarts)
     new, new_state, info = in_groups(lambda one: trainer.step(one[0], one[1], problem, one[2]), (net, state, keys))
@@ -322,6 +333,6 @@ def _step(trainer: AbstractTrainer, net: Trained, state: Any, problem: Problem, 
     return jax.tree.map(kept, new, net), jax.tree.map(kept, new_state, state), info
 
 
-@eqx.filter_jit
-def _value(problem: Problem, net: Trained, several: bool) -> Array:
-    return in_groups(problem.value, net) if several else problem.value(net)
+@of_parts
+def _value(trainer: AbstractTrainer, problem: Problem, net: Trained) -> Array:
+    return problem.value(net) if trainer.restarts == 1 else in_groups(problem.value, net)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-Row = dict[str, np.ndarray]  # of one epoch; a number, or one for each of several networks
+Row = dict[str, float | np.ndarray]  # of one epoch; a number, or one for each of several networks
 
 
 class History(Mapping):
@@ -30,7 +30,8 @@ class History(Mapping):
 
     def rows(self) -> list[Row]:
         """The rows that `of_rows` makes the same history of."""
-        return [{name: np.asarray(values[k]) for name, values in self.items()} for k in range(len(self["loss"]))]
+        columns = {name: values.tolist() if values.ndim == 1 else list(values) for name, values in self.items()}
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._columns:
@@ -63,17 +64,17 @@ class History(Mapping):
         return History(columns)
 
 
-def one_number_each(row: Mapping[str, np.ndarray]) -> dict[str, float]:
+def one_number_each(row: Mapping[str, float | np.ndarray]) -> dict[str, float]:
     """The numbers of a row; those of several networks under names of their own, `loss_0` and so on.
 
     Example:
-        >>> one_number_each({"loss": np.array([1.0, 2.0]), "seconds": np.array(0.5)})
+        >>> one_number_each({"loss": np.array([1.0, 2.0]), "seconds": 0.5})
         {'loss_0': 1.0, 'loss_1': 2.0, 'seconds': 0.5}
     """
     numbers = {}
     for name, value in row.items():
-        if np.ndim(value):
+        if isinstance(value, np.ndarray):
             numbers |= {f"{name}_{k}": float(each) for k, each in enumerate(value)}
         else:
-            numbers[name] = float(value)
+            numbers[name] = value
     return numbers

@@ -116,7 +116,8 @@ class TrainingState:
         if not self.epoch:
             return {}
         row = self.rows[self.epoch - 1]
-        return {name: float(value[self._leader] if np.ndim(value) else value) for name, value in row.items()}
+        k = self._leader
+        return {name: float(value[k]) if isinstance(value, np.ndarray) else value for name, value in row.items()}
 
     @property
     def net(self) -> Network:

@@ -1,0 +1,98 @@
+"""What do callbacks cost, and the loop itself, beside the steps of a fit of 1,000 epochs on the floating magnet?"""
+
+from benchmarks import harness
+
+if __name__ == "__main__":
+    parser = harness.arguments(__doc__)
+    parser.add_argument("--epochs", type=int, default=1000, help="of one fit (default 1000)")
+    options = parser.parse_args()
+    harness.pin(options.cores)
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import lddn_jax as lddn
+from lddn_jax import callbacks as cb
+from lddn_jax.training.base import AbstractTrainer, Problem
+from lddn_jax.training.fit import _init, _step
+from lddn_jax.training.program import Program
+
+MSE = lddn.losses.MeanSquaredError()
+TRAINERS: dict[str, AbstractTrainer] = {
+    "Levenberg-Marquardt": lddn.LevenbergMarquardt(min_grad=0.0),
+    "Adam": lddn.Optax(optax.adam(1e-3)),
+}
+
+
+def magnet(steps: int) -> tuple[lddn.Network, lddn.Sequences]:
+    """An open-loop NARX network of ten neurons, and a scaled record."""
+    table = lddn.data.maglev(steps, jax.random.key(0))
+    current, position = (jnp.asarray(table[name], jnp.float64)[:, None] for name in ("current", "position"))
+    current, position = (lddn.data.MinMax.fit(signal).apply(signal) for signal in (current, position))
+    topology = lddn.models.narx({"current": 1}, {"position": 1}, hidden=10)
+    net = lddn.Network(topology, key=jax.random.key(1), dtype=jnp.float64)
+    return net, lddn.windows(topology, {"current": current, "measured_position": position}, position, length=steps - 2)
+
+
+def contenders(
+    net: lddn.Network, data: lddn.Sequences, trainer: AbstractTrainer, epochs: int, folder: Path
+) -> dict[str, Callable[[], np.ndarray]]:
+    """The same fit without callbacks, with them, and as its steps alone; each returns the losses."""
+
+    def fit(make: Callable[[], list]) -> Callable[[], np.ndarray]:
+        return lambda: lddn.fit(net, data, MSE, trainer, epochs=epochs, callbacks=make(), progress=False).history[
+            "loss"
+        ]
+
+    def hooks() -> list:
+        for old in folder.glob("*.npz"):
+            old.unlink()
+        return [
+            cb.Checkpoint(folder),
+            cb.CSVLog(folder / "log.csv"),
+            cb.JSONLinesLog(folder / "log.jsonl"),
+            cb.TimeLimit(3600),
+            cb.EarlyStopping("loss", patience=epochs),
+            cb.StopOnDivergence(),
+        ]
+
+    def steps() -> np.ndarray:
+        problem, losses = Problem.of(MSE, net, data, trainer.default_gradient), []
+        now, state, key = net, Program(_init, trainer, problem)(net), jax.random.key(0)
+        step = Program(_step, trainer, problem)
+        for k in range(epochs):
+            now, state, info = step(now, state, key, np.uint32(k), None)
+            losses.append(float(info["loss"]))
+        return np.array(losses)
+
+    return {"no callbacks": fit(list), "all callbacks": fit(hooks), "steps alone": steps}
+
+
+def main(options) -> None:
+    jax.config.update("jax_enable_x64", True)
+    rows = []
+    net, data = magnet(4000)
+    for name, trainer in TRAINERS.items():
+        if options.only not in name:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            found = contenders(net, data, trainer, options.epochs, Path(folder))
+            times = harness.compare(found, options.rounds)
+            results = {contender: run() for contender, run in found.items()}
+        for losses in results.values():
+            np.testing.assert_array_equal(losses, results["no callbacks"])
+        case = f"{name}, {options.epochs} epochs"
+        rows.append({"case": case, "dtype": "float64", "seconds": times, "each": "a whole fit"})
+        print(harness.line(case, times), flush=True)
+    if options.name:
+        print("wrote", harness.write(options.name, __doc__, options.cores, rows))
+
+
+if __name__ == "__main__":
+    main(options)
