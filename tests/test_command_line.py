@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -191,6 +192,39 @@ def test_maglev_runs_the_whole_story(tmp_path):
     assert "simulation" in results["seconds"]
     assert results["inputs"] == ["current"]
     assert results["targets"] == ["position"]
+
+
+@pytest.mark.parametrize("options", [QUICK, ADAM], ids=["lm", "adam"])
+def test_a_fit_that_was_cut_short_goes_on(options, csv, tmp_path, capsys):
+    """And ends where it would have ended; until then nobody may begin anew in its folder."""
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    command = ["fit", str(csv), "--inputs", "u", "--targets", "y", *options]
+    assert main([*command, "--out", str(out), "--time-limit", "1e-9"]) == 0
+    assert "--resume goes on from there" in capsys.readouterr().out
+    assert main([*command, "--out", str(out)]) == 2
+    assert "Go on from it with --resume" in capsys.readouterr().err
+    assert main([*command, "--out", str(out), "--resume"]) == 0
+    assert not (out / "checkpoints").exists()
+    assert main([*command, "--out", str(whole)]) == 0
+    found, expected = (json.loads((folder / "results.json").read_text()) for folder in (out, whole))
+    assert found["test"] == expected["test"]
+
+
+def test_an_interrupted_fit_leaves_a_network_and_says_how_to_go_on(csv, tmp_path, capsys, monkeypatch):
+    """Ctrl-C at the first step, by way of the signal itself."""
+    monkeypatch.setattr(
+        lddn.callbacks.TimeLimit, "on_step", lambda self, state: os.kill(os.getpid(), signal.SIGINT) or False
+    )
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    command = ["fit", str(csv), "--inputs", "u", "--targets", "y", "--out", str(tmp_path), *QUICK, "--time-limit", "99"]
+    try:
+        assert main(command) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert "training was cut short (interrupted)" in capsys.readouterr().out
+    assert {"network.npz", "results.json", "checkpoints"} <= {path.name for path in tmp_path.iterdir()}
+    stages = json.loads((tmp_path / "results.json").read_text())["training"]["stages"]
+    assert [(stage["epochs"], stage["stop_reason"]) for stage in stages] == [(1, "interrupted")]
 
 
 def test_check_reads_a_topology(tmp_path, capsys):

@@ -64,7 +64,9 @@ def _describe(name: str, value: Any, into: dict[str, str], above: tuple[int, ...
     if id(value) in above:
         return  # a function that closes over itself
     above = (*above, id(value))
-    if isinstance(value, (str, int, float, complex, bytes, type(None), np.dtype, np.generic)):
+    if isinstance(value, float) and value.is_integer():
+        into[name] = repr(int(value))  # schedules of optax turn numbers of steps into floats when they are first called
+    elif isinstance(value, (str, int, float, complex, bytes, type(None), np.dtype, np.generic)):
         into[name] = repr(value)
     elif isinstance(value, (np.ndarray, jax.Array)):
         into[name] = _digest(value)
