@@ -20,7 +20,7 @@ import optax
 import lddn_jax as lddn
 from lddn_jax import callbacks as cb
 from lddn_jax.training.base import AbstractTrainer, Problem
-from lddn_jax.training.fit import _init, _step
+from lddn_jax.training.course import _init, _step
 from lddn_jax.training.program import Program
 
 MSE = lddn.losses.MeanSquaredError()

@@ -3,13 +3,12 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
@@ -21,16 +20,13 @@ from lddn_jax.losses import AbstractLoss
 from lddn_jax.network import Network
 from lddn_jax.training.base import AbstractTrainer, Problem, check_positive
 from lddn_jax.training.checkpoint import resumed
+from lddn_jax.training.course import Course, rows_of
 from lddn_jax.training.fitted import Fitted, best_of_each
 from lddn_jax.training.history import Row
 from lddn_jax.training.identity import Identity
 from lddn_jax.training.interruption import Interruption
-from lddn_jax.training.non_finite import NonFinite, locate
 from lddn_jax.training.outcome import StopReason
-from lddn_jax.training.program import Program, of_parts
-from lddn_jax.training.started import Started, Trained
-from lddn_jax.training.training_state import Kept, TrainingState
-from lddn_jax.xla import in_groups
+from lddn_jax.training.training_state import TrainingState
 
 _logger = logging.getLogger("lddn_jax")
 
@@ -101,21 +97,17 @@ def fit(
     epochs = trainer.default_epochs if epochs is None else epochs
     check_positive("epochs", epochs)
     check_positive("max_fail", max_fail)
+    if goal is not None and not isinstance(goal, (int, float)):
+        raise LDDNError(
+            f"goal={goal!r} must be a number, the loss at which training stops, such as goal=1e-6; or None."
+        )
     hooks = Hooks.of([*callbacks, *shown(progress)])
     gradient = gradient or trainer.default_gradient
     key = jax.random.key(0) if key is None else key
     problem = Problem.of(loss, net, data, gradient)
     trainer.check(net, problem)
     held_out = None if validation is None else Problem.of(loss, net, validation, gradient)
-    course = _Course(
-        trainer,
-        problem,
-        Program(_step, trainer, problem),
-        Program(_value, trainer, problem),
-        None if held_out is None else Program(_value, trainer, held_out),
-        trainer.stop,
-        nan_guard,
-    )
+    course = Course.of(trainer, problem, held_out, nan_guard)
     limits = {"goal": goal, "max_fail": max_fail}
     identity = Identity(
         {
@@ -134,69 +126,7 @@ def fit(
     return _run(course, training, hooks)
 
 
-@dataclass(frozen=True)
-class _Course:
-    """What does not change from step to step."""
-
-    trainer: AbstractTrainer
-    problem: Problem
-    step: Program
-    value: Program
-    held_out: Program | None  # the validation loss
-    stop: Callable[[dict[str, float]], str | None]  # the trainer's; equinox takes long to bind a method
-    nan_guard: bool
-
-    @property
-    def several(self) -> bool:
-        return self.trainer.restarts > 1
-
-    def first(self, net: Network, key: Array) -> tuple[Trained, Any, Array]:
-        """The networks to start from, the trainer's first state, and the key."""
-        trained: Any = Started.of(net, self.problem.state) if self.problem.trains_state else net
-        if self.several:
-            # No step is ever that late.
-            trained = self.trainer.starts(trained, jax.random.fold_in(key, np.iinfo(np.int32).max))
-        return trained, Program(_init, self.trainer, self.problem)(trained), key
-
-    def begun(self, net: Network, key: Array, epochs: int, limits: Any, identity: Identity) -> TrainingState:
-        """The state before the first step."""
-        trained, state, key = self.first(net, key)
-        count = self.trainer.restarts
-        zeros, infinite = np.zeros(count, int), np.full(count, np.inf)
-        best = None
-        if self.held_out is not None:
-            values = _rows(self.held_out(trained))
-            best = Kept(trained, zeros, np.where(np.isfinite(values), values, np.inf))
-        return TrainingState(
-            trained=trained,
-            trainer=state,
-            key=key,
-            epoch=0,
-            epochs=epochs,
-            restarts=count,
-            lowest=Kept(trained, zeros, infinite),
-            best=best,
-            reasons=(None,) * count,
-            ends=(0,) * count,
-            rows=[],
-            seconds=0.0,
-            limits=limits,
-            identity=identity,
-            delay_lines=self.problem.state if self.problem.trains_state else None,
-        )
-
-    def lost(self, t: TrainingState, lost: np.ndarray, trained: Trained, epoch: int) -> tuple[NonFinite, ...]:
-        """Where the networks that were lost left the finite numbers."""
-        if not self.nan_guard:
-            return t.non_finite
-        nets = [
-            (k, jax.tree.map(lambda leaf, k=k: leaf[k], trained) if self.several else trained)
-            for k in np.flatnonzero(lost)
-        ]
-        return (*t.non_finite, *(locate(one, self.problem, epoch, int(k)) for k, one in nets))
-
-
-def _run(course: _Course, training: TrainingState, hooks: Hooks) -> Fitted:
+def _run(course: Course, training: TrainingState, hooks: Hooks) -> Fitted:
     before, start = training.seconds, time.perf_counter()
 
     def elapsed() -> float:
@@ -213,7 +143,8 @@ def _run(course: _Course, training: TrainingState, hooks: Hooks) -> Fitted:
         finally:
             # Whatever ended it, an error or a second Ctrl-C: the last whole step is not lost.
             hooks.on_end(training)
-    fitted = Fitted.of(training)
+    # What is left of the data is its description: a result does not keep them in memory.
+    fitted = Fitted.of(replace(training, identity=training.identity.written()))
     if fitted.stop_reason == StopReason.INTERRUPTED:
         _logger.warning(
             "training was interrupted by %s after %d epochs; fit(..., resume=...) goes on.",
@@ -229,7 +160,7 @@ def _run(course: _Course, training: TrainingState, hooks: Hooks) -> Fitted:
 
 
 def _advanced(
-    course: _Course, t: TrainingState, elapsed: Callable[[], float], wait: Callable[[Any], Any]
+    course: Course, t: TrainingState, elapsed: Callable[[], float], wait: Callable[[Any], Any]
 ) -> TrainingState:
     """The state after one step."""
     several, active = course.several, t.active
@@ -237,7 +168,7 @@ def _advanced(
     new, new_state, info = course.step(t.trained, t.trainer, t.key, np.uint32(t.epoch), mask)
     wait(info)
     info = {"loss": info["loss"]} | info  # first
-    row = {name: np.where(active, _rows(value), np.nan) for name, value in info.items()}
+    row = {name: np.where(active, rows_of(value), np.nan) for name, value in info.items()}
     finite = np.isfinite(row["loss"])  # of the networks before the step
     lost = active & ~finite
     reasons, ends = list(t.reasons), list(t.ends)
@@ -252,7 +183,7 @@ def _advanced(
     lowest = t.lowest.where(lower, t.trained, t.epoch, row["loss"])
     best = t.best
     if best is not None and course.held_out is not None:
-        row["validation_loss"] = np.where(going, _rows(course.held_out(new)), np.nan)
+        row["validation_loss"] = np.where(going, rows_of(course.held_out(new)), np.nan)
         best = best.where(row["validation_loss"] < best.values, new, epoch, row["validation_loss"])
     for k in map(int, np.flatnonzero(going)):
         without_gain = 0 if best is None else epoch - int(best.epochs[k])
@@ -286,14 +217,14 @@ def _reason(stop: Callable, limits: Any, row: dict[str, float], without_gain: in
     return StopReason.MAX_FAIL if without_gain >= limits["max_fail"] else None
 
 
-def _ended(course: _Course, t: TrainingState) -> TrainingState:
+def _ended(course: Course, t: TrainingState) -> TrainingState:
     """The state with the losses after the last step, and what restarts are compared by."""
     if t.scores is not None:  # it went on from an end, and had nothing to do
         return t
     t = replace(t, stop=t.stop or StopReason.EPOCHS)
     # Where somebody waits for the end nothing is compiled any more: what was best before is returned.
     unknown = t.stop is StopReason.INTERRUPTED
-    values = np.full(t.restarts, np.nan) if unknown else _rows(course.value(t.trained))
+    values = np.full(t.restarts, np.nan) if unknown else rows_of(course.value(t.trained))
     unseen = np.array([reason not in (StopReason.GOAL, StopReason.NON_FINITE) for reason in t.reasons])
     lost = unseen & ~np.isfinite(values) & (not unknown)
     places = course.lost(t, lost, t.trained, t.epoch) if lost.any() else t.non_finite
@@ -305,34 +236,3 @@ def _ended(course: _Course, t: TrainingState) -> TrainingState:
     if course.several and t.best is None:
         scores = course.trainer.rank(t.trainer, scores)
     return replace(t, scores=scores)
-
-
-def _rows(value: Array) -> np.ndarray:
-    """One element for each network."""
-    return np.atleast_1d(np.asarray(value, dtype=float))
-
-
-@of_parts
-def _init(trainer: AbstractTrainer, problem: Problem, net: Trained):
-    if trainer.restarts == 1:
-        return trainer.init(net, problem)
-    return in_groups(lambda net: trainer.init(net, problem), net)
-
-
-@of_parts
-def _step(trainer: AbstractTrainer, problem: Problem, net: Trained, state: Any, key: Array, taken: Any, active: Any):
-    key = jax.random.fold_in(key, taken)
-    if trainer.restarts == 1:
-        return trainer.step(net, state, problem, key)
-    keys = jax.random.split(key, trainer.restarts)
-    new, new_state, info = in_groups(lambda one: trainer.step(one[0], one[1], problem, one[2]), (net, state, keys))
-
-    def kept(new, old):
-        return jnp.where(active.reshape(-1, *(1,) * (new.ndim - 1)), new, old)
-
-    return jax.tree.map(kept, new, net), jax.tree.map(kept, new_state, state), info
-
-
-@of_parts
-def _value(trainer: AbstractTrainer, problem: Problem, net: Trained) -> Array:
-    return problem.value(net) if trainer.restarts == 1 else in_groups(problem.value, net)

@@ -46,7 +46,7 @@ class Fitted:
     stop_reasons: tuple[StopReason, ...] = ()
     restarts: Network | None = None
     initial_state: DelayState | None = None
-    training: TrainingState | None = None
+    training: TrainingState | None = field(default=None, repr=False)
     non_finite: NonFinite | None = None
     flags: frozenset[str] = field(default_factory=frozenset)
 

@@ -42,6 +42,10 @@ class Identity:
             _describe(name, part, found, ())
         return found
 
+    def written(self) -> "Identity":
+        """Returns the lines alone."""
+        return Identity({}, self.lines)
+
     def changes(self, now: "Identity") -> str:
         """In words, what is not the same now; empty if everything is."""
         both = {name: (line, now.lines.get(name, "")) for name, line in self.lines.items()}
