@@ -24,8 +24,8 @@ from jaxtyping import Array
 
 from lddn_jax.errors import ShapeError
 from lddn_jax.plan import SHORT, plan
-from lddn_jax.signals import Signals, by_name, check_last_axes
-from lddn_jax.topology import Connection, Topology, TopologyWarning
+from lddn_jax.signals import Signals, as_array, by_name, check_last_axes
+from lddn_jax.topology import Connection, Topology, TopologyWarning, check_topology
 
 DelayState = dict[str, Array]
 AnyArray = TypeVar("AnyArray", Array, np.ndarray)
@@ -50,6 +50,7 @@ def zero_state(topology: Topology, batch: tuple[int, ...] = (), dtype=None) -> D
         >>> zero_state(topology)["u"].shape
         (3, 1)
     """
+    check_topology(topology, "zero_state(topology, batch)")
     dtype = jnp.result_type(float) if dtype is None else dtype
     return {name: jnp.zeros((*batch, *shape), dtype) for name, shape in state_sizes(topology).items()}
 
@@ -72,11 +73,14 @@ def as_state(topology: Topology, given: Mapping | None, batch: tuple[int, ...], 
         return zero_state(topology, batch, dtype)
     sizes = state_sizes(topology)
     if not isinstance(given, Mapping):
-        raise ShapeError(f"a delay state is a dict by input and layer, here with {sorted(sizes)}; not {type(given)}.")
+        raise ShapeError(
+            f"{type(given).__name__} was given as a delay state, which is a dict by input and layer, here with "
+            f"{sorted(sizes)}."
+        )
     state = {}
     for name, value in by_name("delay state", given, sizes).items():
         what, (longest, size) = f"delay state of {name!r}", sizes[name]
-        value = jnp.asarray(value, dtype)
+        value = as_array(what, value, dtype)
         check_last_axes(what, value.shape, size)
         if value.shape[-2] != longest:
             raise ShapeError(
@@ -88,10 +92,15 @@ def as_state(topology: Topology, given: Mapping | None, batch: tuple[int, ...], 
                 f"{what} has batch shape {value.shape[:-2]}, but the signals have {batch}. "
                 "Give one state per sequence, or one without batch axes for all."
             )
-        if value.shape[:-2] != batch:
-            value = jnp.broadcast_to(value.reshape((1,) * len(batch) + value.shape), (*batch, longest, size))
         state[name] = value
-    return state
+    return {name: _for_each(value, batch) for name, value in state.items()}
+
+
+def _for_each(value: Array, batch: tuple[int, ...]) -> Array:
+    """One delay state for all sequences as one for each."""
+    if value.shape[:-2] == batch:
+        return value
+    return jnp.broadcast_to(value.reshape((1,) * len(batch) + value.shape), (*batch, *value.shape))
 
 
 def extend(before: Array | None, signal: Array, reverse: bool = False) -> Array:

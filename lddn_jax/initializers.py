@@ -20,6 +20,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from lddn_jax import transfer
@@ -33,7 +34,8 @@ Initializer = Callable[[Any, Layer, Shapes, Any], Drawn]
 
 def zeros(key: Array | None, layer: Layer, shapes: Shapes, dtype: Any) -> Drawn:
     """All weights and biases zero; needs no key."""
-    return {source: jnp.zeros(shape, dtype) for source, shape in shapes.items()}, jnp.zeros(layer.size, dtype)
+    # Made by NumPy: there is nothing to compile, and a file that is loaded begins with these.
+    return {source: _zeros(shape, dtype) for source, shape in shapes.items()}, _zeros((layer.size,), dtype)
 
 
 def uniform(key: Array, layer: Layer, shapes: Shapes, dtype: Any) -> Drawn:
@@ -130,6 +132,10 @@ def get(init: str | Initializer) -> Initializer:
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise TopologyError(f"there is no initializer {init!r}; known are {list(_INITIALIZERS)}.{hint}")
     return _INITIALIZERS[init]
+
+
+def _zeros(shape: tuple[int, ...], dtype: Any) -> Array:
+    return jnp.asarray(np.zeros(shape, dtype), dtype)
 
 
 def _key(key: Array, name: str) -> Array:

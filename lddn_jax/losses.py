@@ -24,7 +24,8 @@ import optax
 from jaxtyping import Array
 
 from lddn_jax.errors import DataError, LDDNError, ShapeError
-from lddn_jax.signals import Signals, by_name, first_nan, is_traced
+from lddn_jax.given import called, expect
+from lddn_jax.signals import Signals, as_array, by_name, first_nan, is_traced, real
 
 
 def _factors(given: Any) -> tuple[tuple[str, float], ...]:
@@ -66,8 +67,9 @@ class AbstractLoss(eqx.Module):
                 is NaN), or an error weight is negative.
             ShapeError: If names or shapes do not fit.
         """
+        compared = list(self._compared(outputs, targets, weights))
         total, count = jnp.zeros((), jnp.result_type(*jax.tree.leaves(outputs))), 0
-        for _, output, target, weight, known in self._compared(outputs, targets, weights):
+        for _, output, target, weight, known in compared:
             term, n = self._terms(output, target, weight, known)
             total, count = total + term, count + n
         return self._scale(total, count)
@@ -75,22 +77,22 @@ class AbstractLoss(eqx.Module):
     def _compared(self, outputs: Signals, targets: Signals, weights: Any) -> Iterator[tuple]:
         """Yields name, output, target (zero where missing), weight (likewise) and what is known, of each output."""
         if not isinstance(outputs, Mapping):
-            raise ShapeError("outputs must be a dict by output layer, as predict(net, inputs) returns them.")
+            raise ShapeError(
+                f"outputs are {called(outputs)}, but a dict by output layer is needed, as predict(net, inputs) returns it."
+            )
         targets = by_name("target", targets, outputs)
-        weights = error_weights(weights, outputs)
-        factors = dict(self.output_weights)
-        unknown = [name for name in factors if name not in outputs]
-        if unknown:
-            raise ShapeError(f"output_weights names {unknown[0]!r}; the outputs are {sorted(outputs)}.")
-        for name, output in outputs.items():
-            target = jnp.asarray(targets[name], output.dtype)
-            if target.shape != output.shape:
+        targets = {name: as_array(f"target {name!r}", targets[name], outputs[name].dtype) for name in outputs}
+        for name, target in targets.items():
+            if target.shape != outputs[name].shape:
                 raise ShapeError(
-                    f"target {name!r} has shape {target.shape}, but the output has {output.shape}; "
+                    f"target {name!r} has shape {target.shape}, but the output has {outputs[name].shape}; "
                     "both are (*batch, time, size)."
                 )
+        self.check(targets)
+        weights, factors = error_weights(weights, outputs), dict(self.output_weights)
+        for name, output in outputs.items():
+            target = targets[name]
             if self.missing == "error":
-                check_no_nan(f"target {name!r}", target)
                 known = jnp.ones_like(target, dtype=bool)
             else:
                 known = ~jnp.isnan(target)
@@ -98,6 +100,15 @@ class AbstractLoss(eqx.Module):
             nothing = jnp.zeros_like(target)
             filled, weight = jnp.where(known, target, nothing), jnp.where(known, factor * weights[name], nothing)
             yield name, output, filled, weight, known
+
+    def check(self, targets: Mapping[str, Any]) -> None:
+        """Raises an error if outputs do not have the names of `output_weights`, or a target is NaN that may not be."""
+        unknown = [name for name, _ in self.output_weights if name not in targets]
+        if unknown:
+            raise ShapeError(f"output_weights names {unknown[0]!r}; the outputs are {sorted(targets)}.")
+        if self.missing == "error":
+            for name, target in targets.items():
+                check_no_nan(f"target {name!r}", target)
 
     def value(self, net: Any, outputs: Signals, targets: Signals, weights: Any = None) -> Array:
         """Returns F = (1 − r) E + r W, the number that training decreases."""
@@ -124,7 +135,7 @@ class AbstractLoss(eqx.Module):
     def __check_init__(self):
         if self.missing not in ("error", "mask"):
             raise LDDNError(f'missing={self.missing!r}; write missing="error" or missing="mask".')
-        if not 0 <= self.regularization < 1:
+        if isinstance(self.regularization, str) or not 0 <= self.regularization < 1:
             raise LDDNError(f"regularization={self.regularization!r} must lie in [0, 1).")
 
 
@@ -215,7 +226,7 @@ class Huber(AbstractLoss):
     delta: float = eqx.field(default=1.0, static=True)
 
     def __check_init__(self):
-        if not self.delta > 0:
+        if isinstance(self.delta, str) or not self.delta > 0:
             raise LDDNError(
                 f"delta={self.delta!r}, where a Huber loss turns from square to straight, must be positive."
             )
@@ -265,12 +276,22 @@ def error_weights(weights: Any, outputs: Mapping[str, Any]) -> dict[str, Array]:
     """
     if weights is None:
         return {name: jnp.ones_like(output) for name, output in outputs.items()}
+    found = {}
+    for name, weight in checked_weights(weights, outputs).items():
+        shape = outputs[name].shape
+        weight = as_array(f"error weight {name!r}", weight, outputs[name].dtype)
+        weight = weight.reshape((1,) * (len(shape) - weight.ndim) + weight.shape)
+        found[name] = jnp.broadcast_to(weight, shape)
+    return found
+
+
+def checked_weights(weights: Any, outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns error weights by output layer, as they were given; arguments and errors are those of `error_weights`."""
     if not isinstance(weights, Mapping):
         weights = dict.fromkeys(outputs, weights)
     found = {}
     for name, weight in by_name("error weight", weights, outputs).items():
-        weight = jnp.asarray(weight, outputs[name].dtype)
-        shape = outputs[name].shape
+        weight, shape = real(f"error weight {name!r}", weight), outputs[name].shape
         try:
             fits = jnp.broadcast_shapes(weight.shape, shape) == shape
         except ValueError:
@@ -279,9 +300,18 @@ def error_weights(weights: Any, outputs: Mapping[str, Any]) -> dict[str, Array]:
             raise ShapeError(f"error weights of {name!r} have shape {weight.shape}; they must broadcast to {shape}.")
         if not is_traced(weight) and not (np.asarray(weight) >= 0).all():
             raise DataError(f"error weights of {name!r} are negative or NaN; write 0 for a don't-care.")
-        weight = weight.reshape((1,) * (len(shape) - weight.ndim) + weight.shape)
-        found[name] = jnp.broadcast_to(weight, shape)
+        found[name] = weight
     return found
+
+
+def check_loss(given: Any, call: str) -> None:
+    """Raises an LDDNError unless this is a loss.
+
+    Args:
+        given: The argument.
+        call: The call as it is written, all its arguments in order.
+    """
+    expect(AbstractLoss, "loss", given, call, "a loss, such as lddn.losses.MeanSquaredError()")
 
 
 def difference(target: Array, output: Array, weight: Array) -> Array:

@@ -15,8 +15,10 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
 from lddn_jax import initializers, transfer
-from lddn_jax.errors import PrecisionError, ShapeError, TopologyError
-from lddn_jax.topology import Topology
+from lddn_jax.errors import LDDNError, PrecisionError, ShapeError, TopologyError
+from lddn_jax.given import called
+from lddn_jax.signals import as_array
+from lddn_jax.topology import Topology, check_topology
 
 
 class Network(eqx.Module):
@@ -60,12 +62,13 @@ class Network(eqx.Module):
         init: str | initializers.Initializer = "nguyen-widrow",
         dtype: Any = None,
     ):
+        check_topology(topology, "Network(topology, key=..., init=...)")
         initializer = initializers.get(init)
         _check_key(key, initializer)
         dtype = _float_dtype(dtype)
         self.topology, self.IW, self.LW, self.b = topology, {}, {}, {}
+        transfer.check_known(topology)
         for layer in topology.layers:
-            transfer.get(layer.transfer)
             shapes = {
                 source: (len(delays), layer.size, topology.sizes[source])
                 for (to, source), delays in topology.delays.items()
@@ -112,6 +115,7 @@ class Network(eqx.Module):
 
         Raises:
             ShapeError: If a name is unknown or a shape differs.
+            DataError: If an array holds anything but real numbers.
 
         Example:
             >>> from lddn_jax.topology import *
@@ -124,10 +128,13 @@ class Network(eqx.Module):
         for field, given in (("IW", IW), ("LW", LW), ("b", b)):
             old = getattr(self, field)
             new[field] = dict(old)
+            if not isinstance(given, Mapping | None):
+                example = f"{{{next(iter(old))!r}: array}}" if old else "{}"
+                raise ShapeError(f"{field} is {called(given)}, but arrays are given by name: {field}={example}.")
             for name, value in (given or {}).items():
                 if name not in old:
                     raise ShapeError(f"{field}[{name!r}] does not exist in this network; it has {list(old)}.")
-                array = jnp.asarray(value, self.dtype)
+                array = as_array(f"{field}[{name!r}]", value, self.dtype)
                 _check_shape(f"{field}[{name!r}]", array, old[name].shape)
                 new[field][name] = array
         return assemble(self.topology, **new)
@@ -200,8 +207,34 @@ def _check_key(key, initializer):
         raise TopologyError(
             "random first weights need a key: write Network(topology, key=jax.random.key(0)), or init='zeros'."
         )
-    if key is not None and not hasattr(key, "dtype"):
-        raise TopologyError(f"key={key!r} is not a JAX key; write key=jax.random.key({key!r}).")
+    if key is not None and not is_key(key):
+        seed = key if isinstance(key, int) else 0
+        raise TopologyError(f"key={key!r} is not a JAX key; write key=jax.random.key({seed}).")
+
+
+def is_key(given: Any) -> bool:
+    """Whether this is a key of `jax.random.key`, or one of the older `jax.random.PRNGKey`."""
+    dtype = getattr(given, "dtype", None)
+    return dtype is not None and (jnp.issubdtype(dtype, jax.dtypes.prng_key) or dtype == jnp.uint32)
+
+
+def check_network(given: Any, call: str) -> None:
+    """Raises an LDDNError unless this is a network.
+
+    Args:
+        given: The argument.
+        call: The call as it is written, all its arguments in order.
+    """
+    if isinstance(given, Network):
+        return
+    name, fix = type(given).__name__.lower(), ""
+    if hasattr(given, "scalers"):
+        fix = f" Write {name}.net, in scaled units; or {name}.predict(inputs), in those of the record."
+    elif hasattr(given, "net"):
+        fix = f" Write {name}.net."
+    elif isinstance(given, Topology):
+        fix = " Write lddn.Network(topology, key=jax.random.key(0))."
+    raise LDDNError(f"net is {called(given)}, but {call} takes a lddn.Network there.{fix}")
 
 
 def _check_drawn(drawn, layer, shapes) -> tuple[Mapping[str, Any], Any]:
@@ -222,7 +255,10 @@ def _check_drawn(drawn, layer, shapes) -> tuple[Mapping[str, Any], Any]:
 def _float_dtype(dtype) -> Any:
     if dtype is None:
         return jnp.result_type(float)
-    dtype = jnp.dtype(dtype)
+    try:
+        dtype = jnp.dtype(dtype)
+    except TypeError:
+        raise PrecisionError(f"dtype={dtype!r} is unknown; use jnp.float32 or jnp.float64.") from None
     if not jnp.issubdtype(dtype, jnp.floating):
         raise PrecisionError(f"dtype={dtype.name} cannot hold weights; use jnp.float32 or jnp.float64.")
     if dtype == jnp.float64 and jnp.result_type(float) != jnp.float64:

@@ -19,7 +19,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from lddn_jax.topology import Topology
+from lddn_jax.topology import Topology, check_topology
 
 Pair = tuple[str, str]  # (to, source)
 
@@ -190,7 +190,6 @@ class Plan:
         return "\n".join([*lines, f"delay state: {held or 'none'}"])
 
 
-@functools.lru_cache(maxsize=4096)
 def plan(topology: Topology) -> Plan:
     """Returns how `topology` is run. Equal topologies, however declared, share one plan.
 
@@ -217,8 +216,18 @@ def plan(topology: Topology) -> Plan:
         y: feed-forward, the whole sequence at once
         delay state: hidden 1
 
+    Raises:
+        TopologyError: If it is given something else, such as a network.
+
     Tarjan (1972) for the components, by `scipy.sparse.csgraph`.
     """
+    check_topology(topology, "plan(topology)")
+    return planned(topology)
+
+
+@functools.lru_cache(maxsize=4096)
+def planned(topology: Topology) -> Plan:
+    """`plan` of what is known to be a topology."""
     names = sorted(layer.name for layer in topology.layers)
     component = _components(names, topology)
     between: dict[int, set[int]] = {component[name]: set() for name in names}

@@ -13,8 +13,8 @@ from lddn_jax import initializers
 from lddn_jax.declaration import whole
 from lddn_jax.delays import with_longer_input_delays
 from lddn_jax.errors import TopologyError
-from lddn_jax.network import Network, assemble
-from lddn_jax.topology import Connection, Input, Topology
+from lddn_jax.network import Network, assemble, check_network
+from lddn_jax.topology import Connection, Input, Topology, check_topology
 
 
 def close_loop(net: Network, output: str, input: str) -> Network:
@@ -39,8 +39,14 @@ def close_loop(net: Network, output: str, input: str) -> Network:
         >>> str(closed.topology.connections[0])
         'y -> y delay 1, 2'
     """
+    check_network(net, "close_loop(net, output, input)")
     topology = net.topology
-    layer, names = topology.layer(output), sorted(topology.input_names)
+    names = sorted(topology.input_names)
+    if output in names:
+        raise TopologyError(
+            f"close_loop: output {output!r} is an input; write close_loop(net, output={input!r}, input={output!r})?"
+        )
+    layer = topology.layer(output)
     if input not in names:
         raise TopologyError(f"close_loop: there is no input {input!r}; the inputs are {names}.")
     if topology.sizes[input] != layer.size:
@@ -84,6 +90,7 @@ def open_loop(net: Network, output: str, input: str, to: str | Iterable[str] | N
         >>> str(opened.topology.connections[0])
         'y_measured -> y delay 1, 2'
     """
+    check_network(net, "open_loop(net, output, input)")
     topology = net.topology
     layer = topology.layer(output)
     fed = [c.to for c in topology.connections if c.source == output]
@@ -197,6 +204,8 @@ def carry_over(
         >>> carry_over(net, fir.with_delays("u", "y", (1, 2))).IW["y", "u"].ravel().tolist()
         [2.0, 0.0]
     """
+    check_network(net, "carry_over(net, topology)")
+    check_topology(topology, "carry_over(net, topology)")
     fresh, old = Network(topology, key=key, init=init, dtype=net.dtype), net.IW | net.LW
 
     def weights(pair, new):
@@ -218,6 +227,7 @@ def carry_over(
 
 
 def _steps(verb: str, net: Network, n: int) -> int:
+    check_network(net, f"{verb}(net, n)")
     if not net.topology.inputs:
         raise TopologyError(
             f"{verb}: the network has no inputs, so there is no delay to shift. If its loop was closed, open it first: "

@@ -14,6 +14,7 @@ from jax.core import Tracer
 from jaxtyping import Array
 
 from lddn_jax.errors import DataError, ShapeError
+from lddn_jax.given import called
 
 Signals = dict[str, Array]
 
@@ -73,7 +74,7 @@ def as_signals(kind: str, given: Any, sizes: Mapping[str, int], dtype: Any) -> S
         DataError: If an array is not of real numbers.
     """
     named = by_name(kind, given, sizes)
-    signals = {name: _as_array(f"{kind} {name!r}", value, dtype) for name, value in sorted(named.items())}
+    signals = {name: as_array(f"{kind} {name!r}", value, dtype) for name, value in sorted(named.items())}
     for name, signal in signals.items():
         check_last_axes(f"{kind} {name!r}", signal.shape, sizes[name])
     shapes = {name: signal.shape[:-1] for name, signal in signals.items()}
@@ -130,5 +131,29 @@ def first_nan(signal: Any) -> tuple[int, ...] | None:
     return tuple(int(k) for k in np.argwhere(missing)[0]) if missing.any() else None
 
 
-def _as_array(what: str, value: Any, dtype: Any) -> Array:
-    return jnp.asarray(real(what, value), dtype)
+def as_array(what: str, value: Any, dtype: Any) -> Array:
+    """Returns an array of this dtype; NumPy converts what is not on a device yet, so that nothing is compiled for it.
+
+    Raises:
+        ShapeError: If it is ragged.
+        DataError: If it holds anything but real numbers.
+    """
+    value = real(what, value)
+    if not isinstance(value, jax.Array):
+        with np.errstate(over="ignore"):  # too large for float32 is an infinity there too
+            value = value.astype(dtype)
+    return jnp.asarray(value, dtype)
+
+
+def check_data(given: Any, call: str) -> None:
+    """Raises a DataError unless this is what a network is trained and judged on.
+
+    Args:
+        given: `Sequences`, or anything that has what they have.
+        call: The call as it is written, all its arguments in order.
+    """
+    if not all(hasattr(given, name) for name in ("inputs", "targets", "state", "weights")):
+        raise DataError(
+            f"data is {called(given)}, but {call} takes lddn.Sequences(inputs, targets). "
+            "Records become some by lddn.data.begin(topology, records)."
+        )

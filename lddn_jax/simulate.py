@@ -6,6 +6,7 @@
 """
 
 import math
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,7 +18,7 @@ from lddn_jax import recursion, transfer
 from lddn_jax.delays import DelayState, as_state, extend, last, piece
 from lddn_jax.errors import ShapeError
 from lddn_jax.layout import Values, from_lanes, to_lanes
-from lddn_jax.network import Network
+from lddn_jax.network import Network, check_network
 from lddn_jax.plan import plan
 from lddn_jax.signals import Signals, as_signals
 
@@ -65,7 +66,7 @@ def simulate(net: Network, inputs: Any, state: Mapping | None = None, *, steps: 
 
     De Jesús & Hagan (2007), eq. 1-2.
     """
-    return _simulate(net, *prepare(net, inputs, state, steps))
+    return _simulate(net, *prepare(net, inputs, state, steps, "simulate(net, inputs, state)"))
 
 
 def predict(net: Network, inputs: Any, state: Mapping | None = None, *, steps: int | None = None) -> Signals:
@@ -73,18 +74,37 @@ def predict(net: Network, inputs: Any, state: Mapping | None = None, *, steps: i
 
     Nothing else is kept, so memory grows with outputs only where signals of all times do not fit the cache.
     """
-    return _predict(net, *prepare(net, inputs, state, steps))
+    return _predict(net, *prepare(net, inputs, state, steps, "predict(net, inputs, state)"))
 
 
-def prepare(net: Network, inputs: Any, state: Mapping | None, steps: int | None) -> tuple[Signals, DelayState, int]:
+def prepare(
+    net: Network, inputs: Any, state: Mapping | None, steps: int | None, call: str = "run(net, inputs, state)"
+) -> tuple[Signals, DelayState, int]:
     """Checks and names what is given to a simulation; every method that takes inputs starts here.
+
+    Args:
+        net: As for `simulate`, like all but the last.
+        inputs: Likewise.
+        state: Likewise.
+        steps: Likewise.
+        call: How errors write the call.
 
     Returns:
         Inputs, delay state with the batch axes of the inputs, and the number of steps.
 
     Raises:
+        LDDNError: If something else than a network is given.
         ShapeError: If something does not fit, or the number of steps cannot be known.
     """
+    signals, batch, length = measured(net, inputs, state, steps, call)
+    return signals, as_state(net.topology, state, batch, net.dtype), length
+
+
+def measured(
+    net: Network, inputs: Any, state: Mapping | None, steps: int | None, call: str
+) -> tuple[Signals, tuple[int, ...], int]:
+    """Returns inputs, batch axes and number of steps; arguments and errors are those of `prepare`."""
+    check_network(net, call)
     topology = net.topology
     sizes = {i.name: i.size for i in topology.inputs}
     signals = as_signals("input", inputs, sizes, net.dtype)
@@ -99,10 +119,12 @@ def prepare(net: Network, inputs: Any, state: Mapping | None, steps: int | None)
                 "a network without inputs does not know how long to run: pass steps, for example "
                 "simulate(net, {}, state, steps=100)."
             )
-        batch, length = (), steps
-        if state:
+        if isinstance(steps, bool) or not hasattr(steps, "__index__") or steps < 1:
+            raise ShapeError(f"steps={steps!r}; a network runs for a whole number of steps, such as steps=100.")
+        batch, length = (), operator.index(steps)
+        if isinstance(state, Mapping) and state:
             batch = jnp.shape(next(iter(state.values())))[:-2]
-    return signals, as_state(topology, state, batch, net.dtype), length
+    return signals, batch, length
 
 
 @jax.jit(static_argnames="steps")

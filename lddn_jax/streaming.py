@@ -12,8 +12,8 @@ import jax.numpy as jnp
 
 from lddn_jax.delays import DelayState
 from lddn_jax.errors import ShapeError
-from lddn_jax.network import Network
-from lddn_jax.signals import Signals, by_name
+from lddn_jax.network import Network, check_network
+from lddn_jax.signals import Signals, as_array, by_name
 from lddn_jax.simulate import simulate
 
 
@@ -46,6 +46,7 @@ def step(net: Network, sample: Any, state: Mapping | None = None) -> tuple[Signa
 
     De Jesús & Hagan (2007), eq. 1-2.
     """
+    check_network(net, "step(net, sample, state)")
     trajectory = simulate(net, as_record(net, sample), state, steps=None if net.topology.inputs else 1)
     return {name: a[..., 0, :] for name, a in trajectory.outputs.items()}, trajectory.final_state
 
@@ -64,11 +65,11 @@ def one_moment(kind: str, sample: Any, sizes: Mapping[str, int], dtype: Any) -> 
     """Returns samples `(*batch, size)` with a time axis of length 1; see `as_record`."""
     found = {}
     for name, value in by_name(kind, sample, sizes).items():
-        value = jnp.asarray(value, dtype)
+        value = as_array(f"{kind} {name!r}", value, dtype)
         if value.ndim < 1 or value.shape[-1] != sizes[name]:
             raise ShapeError(
                 f"the sample of {kind} {name!r} has shape {value.shape}; needed is (*batch, {sizes[name]}), one moment "
                 "without a time axis. A whole record goes to lddn.predict(net, inputs)."
             )
-        found[name] = value[..., None, :]
-    return found
+        found[name] = value
+    return {name: jnp.expand_dims(value, -2) for name, value in found.items()}

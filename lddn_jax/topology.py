@@ -17,6 +17,7 @@ from typing import Any
 
 from lddn_jax.declaration import Connection, Input, Layer, check_keys, items, unknown
 from lddn_jax.errors import TopologyError
+from lddn_jax.given import called
 from lddn_jax.wellformed import TopologyWarning, check, warn_of_idle_parts
 
 __all__ = ["Connection", "Input", "Layer", "Topology", "TopologyError", "TopologyWarning"]
@@ -200,6 +201,10 @@ class Topology:
             >>> print(*deeper.connections, sep="; ")
             u -> y delay 0; u -> h delay 0; h -> y delay 1
         """
+        if not isinstance(layer, Layer):
+            raise TopologyError(
+                f"with_layer: {layer!r} is no layer. Write with_layer(Layer({layer!r}, size), connections)."
+            )
         names = [known.name for known in self.layers]
         layers = [layer if known.name == layer.name else known for known in self.layers]
         layers += [] if layer.name in names else [layer]
@@ -286,6 +291,22 @@ class Topology:
             label = "" if c.delays == (0,) else f'|"{", ".join(f"z⁻{_superscript(d)}" for d in c.delays)}"|'
             lines.append(f"    {node[c.source]} -->{label} {node[c.to]}")
         return "\n".join(lines)
+
+
+def check_topology(given: Any, call: str) -> None:
+    """Raises a TopologyError unless this is a topology.
+
+    Args:
+        given: The argument.
+        call: The call as it is written, all its arguments in order.
+    """
+    if isinstance(given, Topology):
+        return
+    if hasattr(given, "topology"):
+        fix = "Write net.topology."
+    else:
+        fix = "Read one by Topology.from_dict(declaration), or make it by Topology(inputs, layers, connections, outputs)."
+    raise TopologyError(f"topology is {called(given)}, but {call} takes a Topology. {fix}")
 
 
 def _label(name: str) -> str:

@@ -22,6 +22,7 @@ from jaxtyping import Array
 from lddn_jax.contraction import einsum
 from lddn_jax.errors import TopologyError
 from lddn_jax.layout import neurons_last, neurons_second
+from lddn_jax.topology import Topology
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,12 @@ def get(name: str) -> Transfer:
             f"lddn.transfer.register({name!r}, function)."
         )
     return found
+
+
+def check_known(topology: Topology) -> None:
+    """Raises a TopologyError if a layer names a transfer function that does not exist."""
+    for layer in topology.layers:
+        get(layer.transfer)
 
 
 def names() -> list[str]:

@@ -11,6 +11,7 @@ import pytest
 from networks import BY_NAME, ZOO, awkward, declare
 
 import lddn_jax as lddn
+from lddn_jax.plan import planned
 
 EACH = pytest.mark.parametrize("case", ZOO, ids=str)
 SOME = pytest.mark.parametrize("name", ["awkward", "long-delays-in-a-ring", "softmax-in-a-loop", "loops-in-series"])
@@ -119,7 +120,7 @@ def test_the_order_of_declaration_changes_nothing(shuffle):
     inputs, state = BY_NAME["awkward"].signals
     results = []
     for topology in (first, second):
-        lddn.plan.cache_clear()  # else the second would be handed what was compiled for the first
+        planned.cache_clear()  # else the second would be handed what was compiled for the first
         jax.clear_caches()
         net = lddn.Network(topology, key=jax.random.key(5))
         results.append(jax.tree.leaves((net, lddn.simulate(net, inputs, state))))

@@ -10,16 +10,16 @@ import jax
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array
 
-from lddn_jax.delays import DelayState, inputs_as_state
+from lddn_jax.delays import DelayState, as_state, inputs_as_state
 from lddn_jax.errors import LDDNError, ShapeError
-from lddn_jax.gradients.base import AbstractGradient, AbstractLinearization
+from lddn_jax.gradients.base import AbstractGradient, AbstractLinearization, check_method
 from lddn_jax.gradients.bptt import BPTT
 from lddn_jax.gradients.choice import choose_jacobian
 from lddn_jax.gradients.rtrl import RTRL
-from lddn_jax.losses import AbstractLoss, check_no_nan
-from lddn_jax.network import Network, assemble
-from lddn_jax.signals import Signals, as_signals
-from lddn_jax.simulate import batch_axes, prepare
+from lddn_jax.losses import AbstractLoss, check_loss, checked_weights
+from lddn_jax.network import Network, assemble, check_network
+from lddn_jax.signals import Signals, as_signals, check_data
+from lddn_jax.simulate import measured, prepare
 from lddn_jax.topology import Topology
 
 _logger = logging.getLogger("lddn_jax")
@@ -56,7 +56,10 @@ def value_and_grad(
         >>> float(value), float(gradient.b["y"][0])
         (4.0, -8.0)
     """
-    value, gradient, _ = _value_and_grad(loss, net, *prepare_data(loss, net, data), method or BPTT())
+    method = BPTT() if method is None else method
+    call = "value_and_grad(loss, net, data, method)"
+    check_method(method, call)
+    value, gradient, _ = _value_and_grad(loss, net, *prepare_data(loss, net, data, call), method)
     return value, gradient
 
 
@@ -97,7 +100,11 @@ def jacobian(
     """
     if isinstance(method, str) and method != "auto":
         raise LDDNError(f'method={method!r} is unknown: write "auto", or an object such as lddn.RTRL() or lddn.BPTT().')
-    steps = None
+    call, steps = "jacobian(net, data, method)", None
+    check_network(net, call)
+    check_data(data, call)
+    if not isinstance(method, str | None):
+        check_method(method, call)
     if not net.topology.inputs and data.targets is not None:
         sizes = {name: net.topology.sizes[name] for name in net.topology.outputs}
         steps = next(iter(as_signals("target", data.targets, sizes, net.dtype).values())).shape[-2]
@@ -110,22 +117,34 @@ def jacobian(
     )
 
 
-def prepare_data(loss: AbstractLoss, net: Network, data: Any) -> tuple[Signals, Signals, DelayState, Any, int]:
-    """Checks data against a network: inputs, targets, delay state, error weights and number of steps."""
+def prepare_data(
+    loss: AbstractLoss, net: Network, data: Any, call: str = "fit(net, data, loss, trainer)"
+) -> tuple[Signals, Signals, DelayState, Any, int]:
+    """Checks data against a network: inputs, targets, delay state, error weights and number of steps.
+
+    Args:
+        loss: The loss.
+        net: The network.
+        data: `Sequences`.
+        call: How errors write the call, all its arguments in order.
+    """
+    check_loss(loss, call)
+    check_network(net, call)
+    check_data(data, call)
     sizes = {name: net.topology.sizes[name] for name in net.topology.outputs}
     targets = as_signals("target", data.targets, sizes, net.dtype)
     some = next(iter(targets.values()))
-    inputs, state, steps = prepare(net, data.inputs, data.state, None if net.topology.inputs else some.shape[-2])
-    batch = batch_axes(inputs, state)
+    # All checks come before the delay state, whose zeros may have to be compiled.
+    steps = None if net.topology.inputs else some.shape[-2]
+    inputs, batch, steps = measured(net, data.inputs, data.state, steps, call)
     if some.shape[:-1] != (*batch, steps):
         raise ShapeError(
             f"targets have (*batch, time) = {some.shape[:-1]}, but inputs and state have {(*batch, steps)}; "
             "each target belongs to one step of one sequence."
         )
-    if loss.missing == "error":
-        for name, target in targets.items():
-            check_no_nan(f"target {name!r}", target)
-    return inputs, targets, state, data.weights, steps
+    loss.check(targets)
+    weights = None if data.weights is None else checked_weights(data.weights, targets)
+    return inputs, targets, as_state(net.topology, data.state, batch, net.dtype), weights, steps
 
 
 @jax.jit(static_argnames="steps")
@@ -162,6 +181,7 @@ def differentiable(method: AbstractGradient):
         >>> float(jax.grad(lambda net: run(net, jnp.ones((4, 1)))["y"].sum())(net).b["y"][0])
         4.0
     """
+    check_method(method, "differentiable(method)")
     structure = jax.tree.structure(method)
 
     def run(net: Network, inputs: Any, state: Mapping | None = None, *, steps: int | None = None) -> Signals:

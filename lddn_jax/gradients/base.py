@@ -21,6 +21,7 @@ from jaxtyping import Array
 from lddn_jax.contraction import einsum
 from lddn_jax.delays import DelayState, state_sizes
 from lddn_jax.errors import LDDNError, ShapeError
+from lddn_jax.given import expect
 from lddn_jax.network import Network
 from lddn_jax.signals import Signals, as_signals
 from lddn_jax.simulate import batch_axes, prepare
@@ -72,18 +73,17 @@ class AbstractGradient(eqx.Module):
     def bounded_derivatives(
         self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
     ) -> tuple[dict[str, Array], dict[str, Array]]:
-        """Returns the same, and a bound on the Euclidean norm of what each row neglects, `(*batch, time, size)`.
+        """Returns the same, and a bound on the Euclidean norm of what each row neglects, `(*batch, time, size)`."""
+        found = self.derivatives(net, inputs, state, steps, with_state)
+        return found, {name: jnp.zeros(jacobian.shape[:-1], net.dtype) for name, jacobian in found.items()}
 
-        Raises:
-            LDDNError: If the method truncates without knowing what it neglects.
-        """
+    def check_bounded(self) -> None:
+        """Raises an LDDNError if the method truncates without knowing what it neglects."""
         if self.truncated:
             raise LDDNError(
                 f"{self.name} cannot say how much it neglects. Write lddn.BPTT(window=...), which can, or a method "
                 "that neglects nothing, such as lddn.RTRL()."
             )
-        found = self.derivatives(net, inputs, state, steps, with_state)
-        return found, {name: jnp.zeros(jacobian.shape[:-1], net.dtype) for name, jacobian in found.items()}
 
     def pullback(
         self, net: Network, inputs, state: Mapping | None, cotangents, *, steps: int | None = None
@@ -143,8 +143,21 @@ class AbstractGradient(eqx.Module):
             ShapeError: If a name or shape does not fit.
             LDDNError: If the bound is asked of a method that has none.
         """
+        if return_neglected:
+            self.check_bounded()
         found = _jacobian(self, net, *prepare(net, inputs, state, steps), with_state, return_neglected)
         return found if return_neglected else found[0]
+
+
+def check_method(given: Any, call: str, name: str = "method") -> None:
+    """Raises an LDDNError unless this is a gradient method.
+
+    Args:
+        given: The argument.
+        call: The call as it is written, all its arguments in order.
+        name: The argument's name.
+    """
+    expect(AbstractGradient, name, given, call, "a gradient method, such as lddn.BPTT() or lddn.RTRL()")
 
 
 @jax.jit(static_argnames="steps")

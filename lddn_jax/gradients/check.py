@@ -16,7 +16,7 @@ over all parameters, against the first method that is not truncated.
 import math
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,9 +24,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.api import _value_and_grad, prepare_data
 from lddn_jax.gradients.autodiff import Autodiff
-from lddn_jax.gradients.base import AbstractGradient
+from lddn_jax.gradients.base import AbstractGradient, check_method
 from lddn_jax.gradients.bptt import BPTT
 from lddn_jax.gradients.finite_difference import FiniteDifference
 from lddn_jax.gradients.rtrl import RTRL
@@ -222,7 +223,7 @@ def check_gradients(
 
     Raises:
         ShapeError: If names or shapes do not fit the topology.
-        ValueError: If fewer than two methods are given, or all of them truncate.
+        LDDNError: If fewer than two methods are given, or all of them truncate.
 
     Example:
         >>> import jax, jax.numpy as jnp, lddn_jax as lddn
@@ -235,16 +236,20 @@ def check_gradients(
         >>> report.passed, report.truncations[0].method
         (True, 'BPTT(horizon=10)')
     """
+    call = "check_gradients(loss, net, data, methods)"
+    methods = list(methods) if isinstance(methods, Iterable) else [methods]
+    for method in methods:
+        check_method(method, call, "a method")
     exact = [method for method in methods if not method.truncated]
     if len(methods) < 2 or not exact:
-        raise ValueError(
+        raise LDDNError(
             f"check_gradients compares methods; given were {[m.name for m in methods]}, needed are at least two, and "
             "one of them the full gradient, such as lddn.BPTT()."
         )
+    prepared = prepare_data(loss, net, data, call)
     dtype = jnp.dtype(net.dtype).name
     allowed = _tolerance(tolerance, TOLERANCE, dtype)
     allowed_difference = _tolerance(finite_difference_tolerance, FINITE_DIFFERENCE_TOLERANCE, dtype)
-    prepared = prepare_data(loss, net, data)
     *arrays, steps = prepared
     blocks, seconds, stored, value = {}, {}, {}, jnp.nan
     for method in methods:

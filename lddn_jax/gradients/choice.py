@@ -13,7 +13,7 @@ from lddn_jax.gradients.bptt import BPTT
 from lddn_jax.gradients.columns import Columns
 from lddn_jax.gradients.rtrl import RTRL
 from lddn_jax.plan import plan
-from lddn_jax.topology import Topology
+from lddn_jax.topology import Topology, check_topology
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ def choose_jacobian(topology: Topology, steps: int) -> Choice:
         >>> print(lddn.choose_jacobian(elman, steps=10))
         BPTT: 1.1e+08 operations a sequence, against 3.5e+08
     """
+    check_topology(topology, "choose_jacobian(topology, steps)")
     recurrent = {source for block in plan(topology).blocks for (_, source), _ in block.delayed}
     crossing = sum(topology.sizes[name] for name in recurrent)
     outputs = sum(topology.sizes[name] for name in topology.outputs)

@@ -43,7 +43,7 @@ class FiniteDifference(AbstractForward):
     def __check_init__(self):
         if self.order not in _STENCILS:
             raise LDDNError(f"FiniteDifference(order={self.order!r}): order is 2 or 4.")
-        if self.step is not None and not self.step > 0:
+        if self.step is not None and (isinstance(self.step, str) or not self.step > 0):
             raise LDDNError(f"FiniteDifference(step={self.step!r}): a step is positive; leave it out for the default.")
 
     def sensitivities(self, net, inputs, state, steps, layers, with_state):

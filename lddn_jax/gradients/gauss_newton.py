@@ -29,11 +29,11 @@ from lddn_jax.contraction import einsum
 from lddn_jax.delays import piece
 from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.api import prepare_data
-from lddn_jax.gradients.base import AbstractGradient
+from lddn_jax.gradients.base import AbstractGradient, check_method
 from lddn_jax.gradients.columns import Columns
 from lddn_jax.gradients.rtrl import RTRL, bytes_of_a_step, forward
 from lddn_jax.layout import Values, to_lanes
-from lddn_jax.losses import AbstractLeastSquares, AbstractLoss
+from lddn_jax.losses import AbstractLeastSquares, AbstractLoss, check_loss
 from lddn_jax.network import Network
 from lddn_jax.simulate import batch_axes
 from lddn_jax.xla import one_at_a_time
@@ -110,13 +110,16 @@ def gauss_newton(
 
     Hagan & Menhaj (1994), eq. 12-16.
     """
+    call = "gauss_newton(net, data, loss)"
+    check_loss(loss, call)
     if not isinstance(loss, AbstractLeastSquares):
         raise LDDNError(
             f"gauss_newton needs a loss that is a sum of squares; {type(loss).__name__} is none. Write "
             "lddn.losses.SumSquaredError() or lddn.losses.MeanSquaredError()."
         )
-    method = method or RTRL()
-    inputs, targets, state, weights, steps = prepare_data(loss, net, data)
+    method = RTRL() if method is None else method
+    check_method(method, call)
+    inputs, targets, state, weights, steps = prepare_data(loss, net, data, call)
     if not isinstance(method, RTRL):
         check_memory(net, math.prod(batch_axes(inputs, state)) * steps, memory, method)
     return _gauss_newton(net, loss, inputs, targets, state, weights, steps=steps, method=method, factor=factor)

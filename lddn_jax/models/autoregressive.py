@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from lddn_jax.models.parts import Hidden, check_feedback, hidden_layers, in_series, input_list, output_layers
+from lddn_jax.models.parts import Hidden, check_feedback, hidden_layers, in_series, input_list, output_layers, sized
 from lddn_jax.signals import measured_name
 from lddn_jax.topology import Connection, Topology
 
@@ -46,8 +46,9 @@ def narx(
     2nd ed., ch. 27.
     """
     check_feedback("narx", "feedback_delays", feedback_delays)
+    inputs, outputs = sized("inputs", inputs), sized("outputs", outputs)
     measured = {measured_name(name): size for name, size in outputs.items()}
-    lines = dict.fromkeys(inputs, tuple(input_delays)) | dict.fromkeys(measured, tuple(feedback_delays))
+    lines = dict.fromkeys(inputs, input_delays) | dict.fromkeys(measured, feedback_delays)
     layers = hidden_layers(hidden, transfer)
     return Topology(
         input_list(dict(inputs) | measured),

@@ -36,7 +36,7 @@ def time_delay(
     Hagan et al., *Neural Network Design*, 2nd ed., ch. 14; MathWorks, *Deep Learning Toolbox*, `timedelaynet`.
     """
     layers = hidden_layers(hidden, transfer)
-    lines = dict.fromkeys(inputs, tuple(delays))
+    lines = dict.fromkeys(inputs, delays)
     return Topology(
         input_list(inputs), [*layers, *output_layers(outputs)], in_series(lines, layers, outputs), list(outputs)
     )
@@ -78,7 +78,7 @@ def distributed_delay(
             f"layer{'s' if len(layers) > 1 else ''}; needed is one before each of them and one before the outputs: "
             f"delays={((1, 2),) * (len(layers) + 1)}."
         )
-    lines = dict.fromkeys(inputs, tuple(delays[0]))
+    lines = dict.fromkeys(inputs, delays[0])
     return Topology(
         input_list(inputs),
         [*layers, *output_layers(outputs)],

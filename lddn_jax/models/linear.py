@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from lddn_jax.models.parts import input_list
+from lddn_jax.models.parts import input_list, sized
 from lddn_jax.topology import Connection, Layer, Topology
 
 
@@ -33,8 +33,8 @@ def fir(
     """
     return Topology(
         input_list(inputs),
-        [Layer(name, size, "linear", bias) for name, size in outputs.items()],
-        [Connection(source, to, tuple(delays)) for source in inputs for to in outputs],
+        [Layer(name, size, "linear", bias) for name, size in sized("outputs", outputs).items()],
+        [Connection(source, to, delays) for source in inputs for to in outputs],
         list(outputs),
     )
 
@@ -71,7 +71,7 @@ def linear_state_space(
         input_list(inputs),
         [
             Layer("state", states, "linear", bias=False),
-            *(Layer(n, size, "linear", False) for n, size in outputs.items()),
+            *(Layer(n, size, "linear", False) for n, size in sized("outputs", outputs).items()),
         ],
         [
             *(Connection(source, "state", (1,)) for source in inputs),

@@ -10,7 +10,7 @@ Hidden = int | Sequence[int]
 
 def input_list(inputs: Mapping[str, int]) -> list[Input]:
     """One input for each name and size."""
-    return [Input(name, size) for name, size in inputs.items()]
+    return [Input(name, size) for name, size in sized("inputs", inputs).items()]
 
 
 def hidden_layers(hidden: Hidden, transfer: str) -> list[Layer]:
@@ -19,7 +19,7 @@ def hidden_layers(hidden: Hidden, transfer: str) -> list[Layer]:
     Raises:
         TopologyError: If there is none.
     """
-    sizes = list(hidden) if isinstance(hidden, Iterable) else [hidden]
+    sizes = list(hidden) if isinstance(hidden, Iterable) and not isinstance(hidden, str) else [hidden]
     if not sizes:
         raise TopologyError("hidden=() declares no hidden layer; write hidden=10, or for a linear network models.fir.")
     if len(sizes) == 1:
@@ -29,7 +29,15 @@ def hidden_layers(hidden: Hidden, transfer: str) -> list[Layer]:
 
 def output_layers(outputs: Mapping[str, int]) -> list[Layer]:
     """One linear layer for each output."""
-    return [Layer(name, size, "linear") for name, size in outputs.items()]
+    return [Layer(name, size, "linear") for name, size in sized("outputs", outputs).items()]
+
+
+def sized(what: str, given: Mapping[str, int]) -> Mapping[str, int]:
+    """Returns sizes by name; raises a TopologyError if it is given anything else."""
+    if not isinstance(given, Mapping):
+        example = {"inputs": {"u": 1}, "outputs": {"y": 1}}[what]
+        raise TopologyError(f"{what}={given!r} must be sizes by name, such as {what}={example}.")
+    return given
 
 
 def in_series(
@@ -48,17 +56,19 @@ def in_series(
     """
     later = [(0,)] * len(hidden) if later is None else later
     return [
-        *(Connection(source, hidden[0].name, tuple(delays)) for source, delays in lines.items()),
+        *(Connection(source, hidden[0].name, delays) for source, delays in lines.items()),
         *(
-            Connection(one.name, following.name, tuple(delays))
+            Connection(one.name, following.name, delays)
             for one, following, delays in zip(hidden, hidden[1:], later, strict=False)
         ),
-        *(Connection(hidden[-1].name, name, tuple(later[-1])) for name in outputs),
+        *(Connection(hidden[-1].name, name, later[-1]) for name in outputs),
     ]
 
 
 def check_feedback(model: str, name: str, delays: Sequence[int]) -> None:
     """Raises a TopologyError that names the model and its argument if a delay of a loop is 0."""
+    if isinstance(delays, str) or not isinstance(delays, Iterable):
+        raise TopologyError(f"{model}: {name}={delays!r}, but delays are listed: {name}=(1, 2), or {name}=(1,) for one.")
     if 0 in tuple(delays):
         raise TopologyError(
             f"{model}: {name}={tuple(delays)} hold a 0, so y(t) would be computed from itself. "

@@ -38,11 +38,11 @@ def layer_recurrent(
     """
     check_feedback("layer_recurrent", "delays", delays)
     layers = hidden_layers(hidden, transfer)
-    lines = dict.fromkeys(inputs, tuple(input_delays))
+    lines = dict.fromkeys(inputs, input_delays)
     return Topology(
         input_list(inputs),
         [*layers, *output_layers(outputs)],
-        [*in_series(lines, layers, outputs), *(Connection(layer.name, layer.name, tuple(delays)) for layer in layers)],
+        [*in_series(lines, layers, outputs), *(Connection(layer.name, layer.name, delays) for layer in layers)],
         list(outputs),
     )
 
@@ -116,7 +116,7 @@ def jordan(
     """
     check_feedback("jordan", "feedback_delays", feedback_delays)
     layers = hidden_layers(hidden, transfer)
-    lines = dict.fromkeys(inputs, tuple(input_delays)) | dict.fromkeys(outputs, tuple(feedback_delays))
+    lines = dict.fromkeys(inputs, input_delays) | dict.fromkeys(outputs, feedback_delays)
     return Topology(
         input_list(inputs), [*layers, *output_layers(outputs)], in_series(lines, layers, outputs), list(outputs)
     )

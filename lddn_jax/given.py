@@ -1,0 +1,43 @@
+"""Objects of the package that were given in place of others: what an error calls them.
+
+Arguments come in one order, `loss, net, data, method`, and are easily swapped. So a call that takes one of these
+objects asks for it by name, and a message shows the call as it is written.
+"""
+
+from typing import Any
+
+from lddn_jax.errors import LDDNError
+
+
+def expect(kind: type, name: str, given: Any, call: str, needed: str, error: type[LDDNError] = LDDNError) -> None:
+    """Raises an error unless `given` is of a kind.
+
+    Args:
+        kind: The class needed.
+        name: The argument's name.
+        given: The argument.
+        call: The call as it is written, all its arguments in order.
+        needed: What it takes, with the fix in code.
+        error: The class of the error.
+
+    Example:
+        >>> expect(int, "k", "two", "k_step(net, data, k)", "a number of steps, such as 2")
+        Traceback (most recent call last):
+            ...
+        lddn_jax.errors.LDDNError: k is 'two', but k_step(net, data, k) takes a number of steps, such as 2.
+    """
+    if not isinstance(given, kind):
+        brackets = f" Write {given.__name__}(), with brackets." if is_made_by(given, kind) else ""
+        raise error(f"{name} is {called(given)}, but {call} takes {needed}.{brackets}")
+
+
+def called(given: Any) -> str:
+    """A string or number as it is written, the name of a class, the kind of anything else."""
+    if isinstance(given, type):
+        return f"the class {given.__name__}"
+    return repr(given) if given is None or isinstance(given, (str, int, float)) else type(given).__name__
+
+
+def is_made_by(given: Any, kind: type) -> bool:
+    """Whether this is a class whose objects would have fitted."""
+    return isinstance(given, type) and issubclass(given, kind)

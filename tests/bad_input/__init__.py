@@ -1,0 +1,4 @@
+"""Wrong calls that people really make, by subject: name -> (call, error, words that its message must hold).
+
+A call is given a kit, whose networks and records are made beforehand. A wrong command line is (line, words).
+"""
