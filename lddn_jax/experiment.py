@@ -159,11 +159,6 @@ def _records(given: Any, inputs: Sequence[str], targets: Sequence[str], settings
 
 def _parts(records: list[Record], settings: Settings, own: list[Record], needed: int) -> list[list[Record]]:
     train, validation = settings.train, 0.0 if own else settings.validation
-    if not (train > 0 and settings.validation > 0 and train + settings.validation < 1):
-        raise DataError(
-            f"train={train} and validation={settings.validation} are shares of the record; both must be "
-            "positive and leave something to test."
-        )
     test = 1 - train - settings.validation
     shares = (train / (train + test), 0.0, test / (train + test)) if own else (train, validation, test)
     found = divide(records, settings.division, shares, shortest=needed)

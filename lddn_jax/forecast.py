@@ -5,7 +5,7 @@ from the first measured values. Where they were not, a free run starts from a de
 middle of what the network was trained on.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,15 +14,17 @@ import numpy as np
 from lddn_jax import diagnostics
 from lddn_jax.data.batches import Sequences
 from lddn_jax.data.records import Record, timed_record
-from lddn_jax.data.sequences import whole
+from lddn_jax.data.sequences import starts_of, whole
 from lddn_jax.data.sources import names_of, signals_of
 from lddn_jax.data.tables import Table
 from lddn_jax.data.units import scaled
 from lddn_jax.diagnostics.lagged import channels
-from lddn_jax.errors import DataError
+from lddn_jax.errors import DataError, LDDNError
+from lddn_jax.given import expect
 from lddn_jax.prediction import k_step
 from lddn_jax.scaled import Scaled
 from lddn_jax.simulate import predict
+from lddn_jax.training.base import check_positive
 from lddn_jax.training.closed_loop import closed_over, loops_of, measured_loops
 
 FREE = "free run"
@@ -101,16 +103,24 @@ def forecast(model: Scaled, source: Any, ahead: Sequence[int] = (1,), *, warmup:
         >>> list(found.predictions), len(found.time)
         (['free run', '1 step ahead', '3 steps ahead'], 28)
     """
+    fix = "a network with its scalers: Scaled(net, scalers), or Scaled.fit(net, data)"
+    expect(Scaled, "model", model, "forecast(model, source, ahead)", fix)
+    if not isinstance(ahead, Iterable):
+        raise LDDNError(f"forecast: ahead={ahead!r}, but steps are listed: ahead=({ahead!r},).")
+    for k in ahead:
+        check_positive("ahead", k)
     topology, loops = model.net.topology, loops_of(model.net, None)
     columns = () if isinstance(source, Record) else names_of(source)
     if columns and not any(name in columns for name in topology.outputs):
         return _unmeasured(model, source)
     record = record_for(model, source, "mask")
     closed = closed_over(model.net, loops)
+    first = starts_of(closed.topology, record, 1)[0]
+    if not 0 <= warmup < len(record) - first:
+        raise DataError(
+            f"warmup={warmup}: the record has {len(record) - first} steps after {first} for its delay state."
+        )
     data = whole(closed.topology, scaled(record, model.scalers))
-    first = len(record) - data.steps
-    if not 0 <= warmup < data.steps:
-        raise DataError(f"warmup={warmup}: the record has {data.steps} steps after {first} for its delay state.")
     found = {FREE: predict(closed, data.inputs, data.state)}
     if not any(np.isnan(target).any() for target in record.targets.values()):
         opened = whole(topology, scaled(record.measured(loops), model.scalers))
@@ -141,6 +151,12 @@ def record_for(model: Scaled, source: Any, missing: str = "error") -> Record:
         missing: As for `Record`.
     """
     if isinstance(source, Record):
+        needed, held = (*exogenous(model), *model.net.topology.outputs), {**source.inputs, **source.targets}
+        for name in needed:
+            if name not in held:
+                raise DataError(
+                    f"{source} has no {name!r}, which the network needs; of {list(needed)} none may be missing."
+                )
         return source
     return timed_record(source, exogenous(model), list(model.net.topology.outputs), missing)
 

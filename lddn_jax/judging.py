@@ -14,6 +14,7 @@ from lddn_jax.data.units import scaled
 from lddn_jax.diagnostics.lagged import channels
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.forecast import FREE, forecast, steps_ahead
+from lddn_jax.given import called
 from lddn_jax.identify import Identified
 from lddn_jax.judged import FREE_RUN, ONE_STEP, PERSISTENCE, Channels, Judged
 from lddn_jax.losses import counted
@@ -45,7 +46,8 @@ def judged(found: Any, data: Sequences | Record | None = None) -> Judged:
     if isinstance(found, Scaled):
         if not isinstance(data, Record):
             raise LDDNError(
-                "a Scaled network is judged on a record: report(model, lddn.data.Record.of(...), path=...)."
+                f"a Scaled network is judged on a record, not on {called(data)}: "
+                "report(model, lddn.data.Record.of(...), path=...)."
             )
         return _of_model(found, data)
     if not isinstance(found, (Fitted, ClosedLoop)):
@@ -54,7 +56,9 @@ def judged(found: Any, data: Sequences | Record | None = None) -> Judged:
             "lddn.Scaled network."
         )
     if not isinstance(data, Sequences) or data.targets is None:
-        raise LDDNError("a fit is judged on data with targets: report(fitted, data, path='report.html').")
+        raise LDDNError(
+            f"a fit is judged on data with targets, not on {called(data)}: report(fitted, data, path='report.html')."
+        )
     net, topology = found.net, found.net.topology
     sizes = topology.sizes
     inputs = as_signals("input", data.inputs, {name: sizes[name] for name in topology.input_names}, net.dtype)

@@ -78,7 +78,7 @@ class AbstractLoss(eqx.Module):
         """Yields name, output, target (zero where missing), weight (likewise) and what is known, of each output."""
         if not isinstance(outputs, Mapping):
             raise ShapeError(
-                f"outputs are {called(outputs)}, but a dict by output layer is needed, as predict(net, inputs) returns it."
+                f"outputs is {called(outputs)}; needed is a dict by output layer, as predict(net, inputs) returns it."
             )
         targets = by_name("target", targets, outputs)
         targets = {name: as_array(f"target {name!r}", targets[name], outputs[name].dtype) for name in outputs}
@@ -92,10 +92,7 @@ class AbstractLoss(eqx.Module):
         weights, factors = error_weights(weights, outputs), dict(self.output_weights)
         for name, output in outputs.items():
             target = targets[name]
-            if self.missing == "error":
-                known = jnp.ones_like(target, dtype=bool)
-            else:
-                known = ~jnp.isnan(target)
+            known = jnp.ones_like(target, dtype=bool) if self.missing == "error" else ~jnp.isnan(target)
             factor = jnp.asarray(factors.get(name, 1.0), output.dtype)
             nothing = jnp.zeros_like(target)
             filled, weight = jnp.where(known, target, nothing), jnp.where(known, factor * weights[name], nothing)

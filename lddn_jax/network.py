@@ -234,7 +234,7 @@ def check_network(given: Any, call: str) -> None:
         fix = f" Write {name}.net."
     elif isinstance(given, Topology):
         fix = " Write lddn.Network(topology, key=jax.random.key(0))."
-    raise LDDNError(f"net is {called(given)}, but {call} takes a lddn.Network there.{fix}")
+    raise LDDNError(f"net is {called(given)}, but {call} takes a lddn.Network.{fix}")
 
 
 def _check_drawn(drawn, layer, shapes) -> tuple[Mapping[str, Any], Any]:

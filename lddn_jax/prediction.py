@@ -8,7 +8,7 @@ run.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +20,9 @@ from lddn_jax.data.batches import Sequences
 from lddn_jax.delays import DelayState, cut, state_sizes, states_along
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.losses import counted, error_weights
-from lddn_jax.network import Network
+from lddn_jax.network import Network, check_network
 from lddn_jax.rewiring import open_loop
-from lddn_jax.signals import Signals, as_signals, by_name, first_nan, measured_name
+from lddn_jax.signals import Signals, as_signals, by_name, check_data, first_nan, measured_name
 from lddn_jax.simulate import predict, prepare, simulate
 from lddn_jax.training.base import check_positive
 from lddn_jax.training.closed_loop import closed_over, measured_loops
@@ -58,7 +58,7 @@ def k_step(net: Network, data: Sequences, k: int, *, loops: Mapping[str, str] | 
         True
     """
     check_positive("k", k)
-    record = _Record.of(net, data, loops)
+    record = _Record.of(net, data, loops, "k_step(net, data, k)")
     k = min(k, record.steps)
     starts = np.arange(record.steps - k + 1)
     parts: dict[str, list[np.ndarray]] = {name: [] for name in net.topology.outputs}
@@ -138,8 +138,10 @@ def horizon_profile(
         >>> profile.horizons, profile.starts
         ((1, 3), 28)
     """
-    record = _Record.of(net, data, loops)
-    chosen = _horizons(horizons, record.steps)
+    call = "horizon_profile(net, data, horizons)"
+    check_data(data, call)
+    chosen = _horizons(horizons, data.steps)
+    record = _Record.of(net, data, loops, call)
     sizes = {name: net.topology.sizes[name] for name in net.topology.outputs}
     targets = counted(as_signals("target", data.targets, sizes, net.dtype), data.weights)
     starts, places = np.arange(record.steps - chosen[-1] + 1), np.array(chosen) - 1
@@ -179,7 +181,9 @@ class _Record:
     steps: int
 
     @classmethod
-    def of(cls, net: Network, data: Any, loops: Mapping[str, str] | None) -> "_Record":
+    def of(cls, net: Network, data: Any, loops: Mapping[str, str] | None, call: str) -> "_Record":
+        check_network(net, call)
+        check_data(data, call)
         inputs, state = data.inputs, data.state
         loops = measured_loops(net.topology) if loops is None else dict(loops)
         if not loops:
@@ -260,11 +264,11 @@ def with_gaps(targets: Mapping[str, Any], weights: Any) -> Mapping[str, Any]:
 def _horizons(given: Sequence[int] | None, steps: int) -> tuple[int, ...]:
     if given is None:
         return tuple(h for h in HORIZONS if h <= max(1, steps // 2))
-    chosen = tuple(given)
+    chosen = tuple(given) if isinstance(given, Iterable) else ()
     whole = all(isinstance(h, int) and not isinstance(h, bool) and h > 0 for h in chosen)
     if not chosen or not whole or list(chosen) != sorted(set(chosen)) or chosen[-1] > steps:
         raise LDDNError(
-            f"horizon_profile: horizons={chosen!r} on a record of {steps} steps; needed are whole numbers that ascend "
+            f"horizon_profile: horizons={given!r} on a record of {steps} steps; needed are whole numbers that ascend "
             f"from at least 1 to at most {steps}: horizons=(1, 5, 20)."
         )
     return chosen

@@ -21,11 +21,12 @@ from jaxtyping import Array
 
 from lddn_jax import rewiring
 from lddn_jax.data.batches import Sequences
-from lddn_jax.data.scaling import AbstractScaler, MinMax, Standard
+from lddn_jax.data.scaling import AbstractScaler, MinMax, Standard, check_kind
 from lddn_jax.delays import DelayState
 from lddn_jax.errors import DataError, ShapeError
-from lddn_jax.network import Network
-from lddn_jax.signals import Signals, by_name, check_last_axes, is_traced, measured_name
+from lddn_jax.given import called, expect
+from lddn_jax.network import Network, check_network
+from lddn_jax.signals import Signals, by_name, check_data, check_last_axes, is_traced, measured_name
 from lddn_jax.simulate import Trajectory, predict, simulate
 from lddn_jax.streaming import as_record
 from lddn_jax.training.error_bars import Prediction
@@ -59,16 +60,25 @@ class Scaled(eqx.Module):
     scalers: dict[str, AbstractScaler]
 
     def __check_init__(self):
+        call = "Scaled(net, scalers)"
+        check_network(self.net, call)
         sizes = {name: self.net.topology.sizes[name] for name in _with_units(self.net)}
+        if not isinstance(self.scalers, Mapping):
+            raise DataError(
+                f"scalers is {called(self.scalers)}, but {call} takes one by name for each of {sorted(sizes)}. "
+                "Scaled.fit(net, data) finds them from a record."
+            )
         if self.scalers.keys() != sizes.keys():
             raise DataError(
                 f"scalers were given for {sorted(self.scalers)}; needed is one for each input and output: "
                 f"{sorted(sizes)}. Scaled.fit(net, data) finds them from a record."
             )
         for name, scaler in self.scalers.items():
-            if scaler.error_scale().shape[-1] != sizes[name]:
+            needed = "one that has seen a record, such as lddn.data.MinMax.fit(signal)"
+            expect(AbstractScaler, f"the scaler of {name!r}", scaler, call, needed, DataError)
+            if scaler.size != sizes[name]:
                 raise ShapeError(
-                    f"the scaler of {name!r} has {scaler.error_scale().shape[-1]} channels, but {name!r} has "
+                    f"the scaler of {name!r} has {scaler.size} channels, but {name!r} has "
                     f"{sizes[name]} elements. Fit it to a record (*batch, time, {sizes[name]})."
                 )
 
@@ -88,6 +98,10 @@ class Scaled(eqx.Module):
             DataError: If a channel has no values.
             ShapeError: If names do not fit the topology.
         """
+        call = "Scaled.fit(net, data, kind)"
+        check_network(net, call)
+        check_data(data, call)
+        check_kind(kind, call)
         topology = net.topology
         inputs = by_name("input", data.inputs, topology.input_names)
         targets = by_name("target", data.targets, topology.outputs)

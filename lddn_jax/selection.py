@@ -13,7 +13,9 @@ import jax
 
 from lddn_jax.data.batches import Sequences
 from lddn_jax.data.records import Record
+from lddn_jax.errors import LDDNError
 from lddn_jax.experiment import Experiment, narx_of
+from lddn_jax.given import expect
 from lddn_jax.scaled import Scaled
 from lddn_jax.settings import Settings
 from lddn_jax.topology import Topology
@@ -80,7 +82,15 @@ def compare_narx(
 
     MacKay (1992), Neural Computation 4(3) 448-472, section 3.
     """
-    settings = settings or Settings()
+    settings = Settings() if settings is None else settings
+    needed = "lddn.Settings(seed=1), for example"
+    expect(Settings, "settings", settings, "compare_narx(records, inputs, targets, settings=...)", needed)
+    if not isinstance(hidden, Sequence):
+        raise LDDNError(f"compare_narx: hidden={hidden!r}, but sizes are listed: hidden=({hidden!r},).")
+    for name, sets in (("input_delays", input_delays), ("feedback_delays", feedback_delays)):
+        if not isinstance(sets, Sequence) or not all(isinstance(delays, Sequence) for delays in sets):
+            one = (sets,) if isinstance(sets, int) else sets
+            raise LDDNError(f"compare_narx: {name}={sets!r}, but sets of delays are listed: {name}=({one!r},).")
     choices = [
         replace(settings, trainer="br", hidden=size, input_delays=delays, feedback_delays=feedback)
         for size, delays, feedback in itertools.product(hidden, input_delays, feedback_delays)

@@ -1,8 +1,13 @@
 """What can be chosen of an identification, with defaults."""
 
+import numbers
 from dataclasses import dataclass, field
 
+from lddn_jax import initializers
 from lddn_jax.data.dividing import AbstractDividing, Blocks
+from lddn_jax.errors import DataError, LDDNError
+from lddn_jax.training.base import check_positive
+from lddn_jax.training.groups import labelling
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,10 @@ class Settings:
         warmup: First steps of each test piece that are not scored.
         dtype: "float32" or "float64"; None for JAX's default float.
         seed: Of the first weights and of the shuffling.
+
+    Raises:
+        LDDNError: If a number or a name makes no sense that would be used late; what describes the network and the
+            records is checked where these are made, before any training.
     """
 
     hidden: int = 10
@@ -55,3 +64,32 @@ class Settings:
     warmup: int = 0
     dtype: str | None = None
     seed: int = 0
+
+    def __post_init__(self):
+        initializers.get(self.init)
+        labelling(self.groups)
+        for name in (
+            "restarts",
+            "bayesian_epochs",
+            "batch_size",
+            "window",
+            *(["epochs"] if self.epochs is not None else []),
+        ):
+            check_positive(name, getattr(self, name))
+        check_positive("learning_rate", self.learning_rate, numbers.Real)
+        if isinstance(self.warmup, bool) or not isinstance(self.warmup, int) or self.warmup < 0:
+            raise LDDNError(f"warmup={self.warmup!r} must be a whole number of steps, or 0.")
+        if self.dtype not in (None, "float32", "float64"):
+            raise LDDNError(f'dtype={self.dtype!r}; write dtype="float64", dtype="float32", or None for the default.')
+        steps = self.horizons if isinstance(self.horizons, tuple | list) else ()
+        if not steps or not all(h is None or (isinstance(h, int) and h > 0) for h in steps):
+            raise LDDNError(
+                f"horizons={self.horizons!r} must be numbers of steps, None for the whole record: "
+                "horizons=(1, 5, 20, None)."
+            )
+        shares = self.train, self.validation
+        if not all(isinstance(s, numbers.Real) and s > 0 for s in shares) or not sum(shares) < 1:
+            raise DataError(
+                f"train={self.train} and validation={self.validation} are shares of the record; both must be "
+                "positive and leave something to test."
+            )

@@ -305,7 +305,9 @@ def check_topology(given: Any, call: str) -> None:
     if hasattr(given, "topology"):
         fix = "Write net.topology."
     else:
-        fix = "Read one by Topology.from_dict(declaration), or make it by Topology(inputs, layers, connections, outputs)."
+        fix = (
+            "Read one by Topology.from_dict(declaration), or make it by Topology(inputs, layers, connections, outputs)."
+        )
     raise TopologyError(f"topology is {called(given)}, but {call} takes a Topology. {fix}")
 
 

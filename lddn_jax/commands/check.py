@@ -29,6 +29,7 @@ def run(options: argparse.Namespace) -> int:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not JSON: {error}. Write it with json.dump(topology.to_dict(), file).") from None
     topology = lddn.Topology.from_dict(declaration)
+    lddn.transfer.check_known(topology)
     say(str(lddn.plan(topology)))
     keys = iter(jax.random.split(jax.random.key(options.seed), 4))
     net = lddn.Network(topology, key=next(keys))

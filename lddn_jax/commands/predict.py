@@ -24,9 +24,9 @@ def add(commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Prints the scores; leaves predictions, scores and a figure behind."""
-    model = model_of(options.model)
     if None in options.ahead:
         raise DataError("--ahead all: the free run is always made; name steps ahead, such as --ahead 1,10.")
+    model = model_of(options.model)
     found = lddn.forecast(model, options.file, options.ahead, warmup=options.warmup)
     say(str(found))
     out = Path(options.out)

@@ -8,6 +8,8 @@ How samples are dealt out is in `dividing.py`.
 """
 
 import dataclasses
+import numbers
+from collections.abc import Sequence
 from typing import Any
 
 from lddn_jax.data.dividing import AbstractDividing, Blocks
@@ -73,13 +75,14 @@ def divide(
     how = Blocks() if how is None else how
     if not isinstance(how, AbstractDividing):
         raise DataError(f"divide: how={how!r} is no way to divide; write how=lddn.data.Blocks().")
-    named = dict(zip(PARTS, shares, strict=False))
-    sound = len(shares) == len(PARTS) and all(share >= 0 for share in shares)
-    if not (sound and named["train"] > 0 and abs(sum(shares) - 1) < 1e-9):
+    sound = isinstance(shares, Sequence) and len(shares) == len(PARTS)
+    sound = sound and all(isinstance(share, numbers.Real) and share >= 0 for share in shares)
+    if not (sound and shares[0] > 0 and abs(sum(shares) - 1) < 1e-9):
         raise DataError(
-            f"divide: shares={tuple(shares)} are those of train, validation and test; none may be negative, something "
+            f"divide: shares={shares!r} are those of train, validation and test; none may be negative, something "
             "must train, and they sum to 1: shares=(0.7, 0.15, 0.15)."
         )
+    named = dict(zip(PARTS, shares, strict=True))
     found: dict[str, list[Record]] = {part: [] for part in PARTS}
     for number, start, stop, part in sorted(how.pieces(records, named)):
         record = records[number]

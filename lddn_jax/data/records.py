@@ -16,6 +16,7 @@ import numpy as np
 from lddn_jax.data.sources import label_of, names_of, signals_of
 from lddn_jax.data.tables import uniform_sampling
 from lddn_jax.errors import DataError, ShapeError
+from lddn_jax.given import called
 from lddn_jax.signals import real
 
 
@@ -55,6 +56,13 @@ class Record:
     def __post_init__(self):
         if self.missing not in ("error", "mask"):
             raise DataError(f'missing={self.missing!r}; write missing="error" or missing="mask".')
+        for kind, example in (("inputs", "u"), ("targets", "y")):
+            given = getattr(self, kind)
+            if not isinstance(given, Mapping):
+                raise ShapeError(
+                    f"{self._called}: {kind} is {called(given)}, but signals are given by name: "
+                    f"{kind}={{'{example}': array}}."
+                )
         if not self.targets:
             raise DataError(f"{self._called} has no targets; name at least one signal that is to be predicted.")
         both = sorted(set(self.inputs) & set(self.targets))

@@ -17,10 +17,13 @@ Reference: LeCun, Bottou, Orr & Müller, "Efficient BackProp", 1998, section 4.3
 
 import abc
 import dataclasses
+import math
+import numbers
 from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -28,10 +31,21 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from lddn_jax.errors import DataError, ShapeError
+from lddn_jax.signals import real
 
 
 class AbstractScaler(eqx.Module):
     """The map z = start + width (x − anchor) / span for each channel of a signal `(*batch, time, size)`."""
+
+    def __check_init__(self):
+        if any(getattr(self, field.name) is None for field in dataclasses.fields(self)):
+            name = type(self).__name__
+            raise DataError(f"{name}() has seen no record. Write {name}.fit(x), which finds its constants from one.")
+
+    @property
+    def size(self) -> int:
+        """Number of channels."""
+        return jnp.shape(jax.tree.leaves(self)[0])[-1]
 
     @abc.abstractmethod
     def _constants(self) -> tuple[Array, float | int, Array, Array]:
@@ -101,16 +115,17 @@ class AbstractScaler(eqx.Module):
 
     def _fitted_to(self, x: ArrayLike, verb: str) -> tuple[Array, Array, float | int, Array, Array]:
         """`x` as a floating array and the constants in its dtype and rank: no promotion is left to JAX."""
-        start, width, anchor, span = self._constants()
-        x = jnp.asarray(x)
-        if not jnp.issubdtype(x.dtype, jnp.floating):
-            x = x.astype(jnp.result_type(float))
-        if x.ndim < 1 or x.shape[-1] != anchor.shape[0]:
+        given = real(f"the array given to {type(self).__name__}.{verb}", x)
+        if given.ndim < 1 or given.shape[-1] != self.size:
             raise ShapeError(
-                f"{type(self).__name__}.{verb} was given an array of shape {x.shape}, but its record had "
-                f"{anchor.shape[0]} channel(s): it needs (*batch, time, {anchor.shape[0]}). "
+                f"{type(self).__name__}.{verb} was given an array of shape {given.shape}, but its record had "
+                f"{self.size} channel(s): it needs (*batch, time, {self.size}). "
                 "A single channel gets its axis by x[..., None]."
             )
+        start, width, anchor, span = self._constants()
+        x = jnp.asarray(given)
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            x = x.astype(jnp.result_type(float))
         axes = tuple(range(x.ndim - 1))
         start, anchor, span = (jnp.expand_dims(c.astype(x.dtype), axes) for c in (start, anchor, span))
         return x, start, width, anchor, span
@@ -137,15 +152,16 @@ class MinMax(AbstractScaler):
         [3.0]
     """
 
-    lowest: Array
-    highest: Array
+    lowest: Array = None  # pyright: ignore[reportAssignmentType] - which an error explains
+    highest: Array = None  # pyright: ignore[reportAssignmentType]
     low: float | int = eqx.field(static=True, default=-1.0)
     high: float | int = eqx.field(static=True, default=1.0)
 
     def __check_init__(self):
-        if not (np.isfinite([self.low, self.high]).all() and self.low < self.high):
+        known = all(isinstance(bound, numbers.Real) for bound in (self.low, self.high))
+        if not (known and -math.inf < self.low < self.high < math.inf):
             raise DataError(
-                f"MinMax was asked for the range low={self.low}, high={self.high}; low must be smaller "
+                f"MinMax was asked for the range low={self.low!r}, high={self.high!r}; low must be smaller "
                 "than high, and both finite: MinMax.fit(x, low=-1.0, high=1.0)."
             )
 
@@ -193,8 +209,8 @@ class Standard(AbstractScaler):
         [[2.0]]
     """
 
-    mean: Array
-    deviation: Array
+    mean: Array = None  # pyright: ignore[reportAssignmentType] - which an error explains
+    deviation: Array = None  # pyright: ignore[reportAssignmentType]
 
     @classmethod
     def fit(cls, x: ArrayLike) -> "Standard":
@@ -247,6 +263,17 @@ def from_dict(data: Mapping[str, Any]) -> AbstractScaler:
     return kinds[data["kind"]].from_dict(data)
 
 
+def check_kind(given: Any, call: str) -> None:
+    """Raises a DataError unless this is a class of scalers.
+
+    Args:
+        given: The argument.
+        call: The call as it is written, all its arguments in order.
+    """
+    if not (isinstance(given, type) and issubclass(given, AbstractScaler)):
+        raise DataError(f"kind={given!r}, but {call} takes the class lddn.data.MinMax or lddn.data.Standard.")
+
+
 def _columns(x: ArrayLike, where: str) -> tuple[np.ndarray, np.dtype]:
     """The record as checked float64 columns `(samples, size)`, and the dtype that its scaler will have."""
     if isinstance(x, Tracer):
@@ -254,7 +281,7 @@ def _columns(x: ArrayLike, where: str) -> tuple[np.ndarray, np.dtype]:
             f"{where} was called inside jit, vmap or grad, where values cannot be checked. Fit the scaler "
             "on the whole record outside and pass it in; apply and invert run anywhere."
         )
-    array = np.asarray(x)
+    array = np.asarray(real(f"the array given to {where}", x))
     if array.ndim < 2:
         raise ShapeError(
             f"{where} was given an array of shape {array.shape}; it needs (*batch, time, size), one channel "
@@ -277,4 +304,5 @@ def _columns(x: ArrayLike, where: str) -> tuple[np.ndarray, np.dtype]:
 
 
 def _array(values: Any, dtype: Any) -> Array:
-    return jnp.asarray(np.asarray(values, dtype=dtype))
+    dtype = jnp.result_type(np.dtype(dtype))  # float32 where JAX is set to 32 bits
+    return jnp.asarray(np.asarray(values, dtype=dtype), dtype)

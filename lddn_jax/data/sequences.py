@@ -24,8 +24,8 @@ from lddn_jax.delays import cut, known_before, state_sizes
 from lddn_jax.errors import DataError, ShapeError
 from lddn_jax.losses import error_weights
 from lddn_jax.plan import plan
-from lddn_jax.signals import Signals, as_signals, first_nan
-from lddn_jax.topology import Topology
+from lddn_jax.signals import Signals, as_signals, first_nan, is_traced
+from lddn_jax.topology import Topology, check_topology
 
 _logger = logging.getLogger("lddn_jax")
 
@@ -67,6 +67,7 @@ def windows(
         >>> windows(topology, records, length=10).batch
         (6,)
     """
+    check_topology(topology, "windows(topology, inputs, targets, length)")
     if not hasattr(length, "__index__") or length < 1:
         raise DataError(f"windows: length={length!r}; a window has a whole number of time steps, at least 1.")
     length = operator.index(length)
@@ -77,7 +78,7 @@ def windows(
                 "lddn.windows(topology, records, length=...)."
             )
         records = as_records(inputs, "windows")
-        return _side_by_side(topology, records, [_starts(topology, record, length) for record in records], length)
+        return _side_by_side(topology, records, [starts_of(topology, record, length) for record in records], length)
     inputs, targets = _signals(topology, inputs, targets)
     steps = next(iter(targets.values())).shape[-2]
     longest = _longest(topology)
@@ -85,13 +86,8 @@ def windows(
     if count < 1:
         raise DataError(_too_short("a record", steps, longest, length))
     starts = [longest + k * length for k in range(count)]
+    _check_known(topology, inputs | targets, starts)
     part = _cut(topology, inputs, targets, starts, length)
-    for name, held in (part.state or {}).items():
-        if (where := first_nan(held)) is not None:
-            raise DataError(
-                f"the delay state of {name!r} would be NaN in window {where[0]}: a value just before it is "
-                "missing from the record. Fill that gap, or choose windows that start elsewhere."
-            )
     dropped = steps - count * length
     _log(count * length, steps, dropped, longest)
     cut_weights = None if weights is None else _cut_weights(topology, weights, targets, starts, length)
@@ -124,8 +120,9 @@ def whole(topology: Topology, records: Any, *, pad_to: int | None = None) -> Seq
         >>> data.batch, data.steps, data.dropped, float(data.weights["y"].sum())
         ((2,), 10, 4, 15.0)
     """
+    check_topology(topology, "whole(topology, records)")
     records = as_records(records, "whole")
-    return _side_by_side(topology, records, [_starts(topology, record, 1)[:1] for record in records], None, pad_to)
+    return _side_by_side(topology, records, [starts_of(topology, record, 1)[:1] for record in records], None, pad_to)
 
 
 def _side_by_side(
@@ -162,7 +159,7 @@ def _longest(topology: Topology) -> int:
     return max(plan(topology).longest_delays.values(), default=0)
 
 
-def _starts(topology: Topology, record: Record, length: int) -> list[int]:
+def starts_of(topology: Topology, record: Record, length: int) -> list[int]:
     """Where windows of a record begin: one after the other, later where a delay state would lack a target."""
     longest, steps = _longest(topology), len(record)
     filled = np.arange(steps + 1) >= longest
@@ -184,6 +181,19 @@ def _starts(topology: Topology, record: Record, length: int) -> list[int]:
             "that a delay state needs. Fill the gaps, or leave this record out."
         )
     return starts
+
+
+def _check_known(topology: Topology, known: Signals, starts: Sequence[int]) -> None:
+    """Raises a DataError where a delay state would be NaN, before anything is cut."""
+    for name, (held, _) in state_sizes(topology).items():
+        if name not in known or is_traced(known[name]):
+            continue
+        where = first_nan(_gathered(np.asarray(known[name]), starts, held, 0))
+        if where is not None:
+            raise DataError(
+                f"the delay state of {name!r} would be NaN in window {where[0]}: a value just before it is "
+                "missing from the record. Fill that gap, or choose windows that start elsewhere."
+            )
 
 
 def _cut(topology: Topology, inputs: Signals, targets: Signals, starts: Sequence[int], length: int) -> Part:

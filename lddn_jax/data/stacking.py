@@ -73,6 +73,8 @@ def stack(records: Any, length: int | None = None) -> Sequences:
 def joined(parts: list[Part], length: int | None = None, dropped: int = 0) -> Sequences:
     """Makes one batch of sequences of unequal length; arguments are those of `stack`."""
     longest = max(part.steps for part in parts)
+    if not (length is None or hasattr(length, "__index__")):
+        raise DataError(f"stack: length={length!r} must be a whole number of time steps, at least {longest}.")
     steps = longest if length is None else operator.index(length)
     if steps < longest:
         raise DataError(f"stack: length={length}, but a record has {longest} samples. Leave length out, or cut it.")
@@ -80,7 +82,7 @@ def joined(parts: list[Part], length: int | None = None, dropped: int = 0) -> Se
 
     def batch(signals, **how):
         padded = {name: [_padded(x, steps, **how) for x in several] for name, several in signals.items()}
-        return {name: jnp.asarray(np.concatenate(several), dtype) for name, several in padded.items()}
+        return {name: jnp.asarray(np.concatenate(several).astype(dtype), dtype) for name, several in padded.items()}
 
     inputs, targets = (
         {name: [getattr(part, kind)[name] for part in parts] for name in getattr(parts[0], kind)}

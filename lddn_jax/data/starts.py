@@ -28,7 +28,7 @@ from lddn_jax.data.stacking import stack
 from lddn_jax.delays import as_state
 from lddn_jax.errors import DataError
 from lddn_jax.losses import error_weights
-from lddn_jax.topology import Topology
+from lddn_jax.topology import Topology, check_topology
 
 
 class AbstractStart(abc.ABC):
@@ -153,6 +153,7 @@ def begin(topology: Topology, records: Any, start: Any = None) -> Sequences:
         >>> begin(topology, record, WarmUp(3)).weights["y"][0, :, 0].tolist()
         [0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
     """
+    check_topology(topology, "begin(topology, records, start)")
     start = FromRecord() if start is None else start
     if not isinstance(start, AbstractStart):
         raise DataError(f"start={start!r} is no way to start a record; write lddn.data.WarmUp(20), for example.")

@@ -22,6 +22,7 @@ import numpy as np
 
 from lddn_jax.data.delimited import did_you_mean, number, read_rows
 from lddn_jax.errors import DataError, ShapeError
+from lddn_jax.given import called
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -49,6 +50,11 @@ class Table:
     columns: Mapping[str, np.ndarray]
 
     def __post_init__(self):
+        if not isinstance(self.columns, Mapping):
+            raise DataError(
+                f"a Table is made of columns by name, not of {called(self.columns)}: "
+                "Table({'current': x[:, 0], 'position': x[:, 1]})."
+            )
         columns = {name: np.array(column) for name, column in self.columns.items()}
         if not columns:
             raise DataError("A Table needs at least one column: Table({'current': np.array([...])}).")
@@ -167,7 +173,10 @@ def read_csv(
         >>> table.names, table["current"].tolist()
         (('time', 'current'), [1.5, nan])
     """
-    dtype = np.dtype(dtype)
+    try:
+        dtype = np.dtype(dtype)
+    except TypeError:
+        raise DataError(f"read_csv: dtype={dtype!r} is unknown; write np.float64 or np.float32.") from None
     if not np.issubdtype(dtype, np.floating):
         raise DataError(f"read_csv was asked for dtype {dtype}; a missing cell becomes NaN, so use a floating dtype.")
     path = Path(path)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lddn_jax.data.records import Record, as_records
-from lddn_jax.data.scaling import AbstractScaler, MinMax
+from lddn_jax.data.scaling import AbstractScaler, MinMax, check_kind
 from lddn_jax.errors import DataError
 
 
@@ -38,6 +38,7 @@ def scalers_of(
         (4.0, [1.0])
     """
     records = as_records(records, "scalers_of")
+    check_kind(kind, "scalers_of(records, kind)")
     names = {name: side for side in ("inputs", "targets") for name in getattr(records[0], side)}
     shared = dict(shared or {})
     for name in (*shared, *shared.values()):

@@ -2,7 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 
-from lddn_jax.models.parts import Hidden, check_feedback, hidden_layers, in_series, input_list, output_layers, sized
+from lddn_jax.models.parts import (
+    Hidden,
+    check_feedback,
+    hidden_layers,
+    in_series,
+    input_list,
+    listed,
+    output_layers,
+    sized,
+)
 from lddn_jax.signals import measured_name
 from lddn_jax.topology import Connection, Topology
 
@@ -48,7 +57,8 @@ def narx(
     check_feedback("narx", "feedback_delays", feedback_delays)
     inputs, outputs = sized("inputs", inputs), sized("outputs", outputs)
     measured = {measured_name(name): size for name, size in outputs.items()}
-    lines = dict.fromkeys(inputs, input_delays) | dict.fromkeys(measured, feedback_delays)
+    lines = dict.fromkeys(inputs, listed("input_delays", input_delays))
+    lines |= dict.fromkeys(measured, tuple(feedback_delays))
     layers = hidden_layers(hidden, transfer)
     return Topology(
         input_list(dict(inputs) | measured),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from lddn_jax.errors import TopologyError
-from lddn_jax.models.parts import Hidden, hidden_layers, in_series, input_list, output_layers
+from lddn_jax.models.parts import Hidden, hidden_layers, in_series, input_list, listed, output_layers
 from lddn_jax.topology import Topology
 
 
@@ -36,7 +36,7 @@ def time_delay(
     Hagan et al., *Neural Network Design*, 2nd ed., ch. 14; MathWorks, *Deep Learning Toolbox*, `timedelaynet`.
     """
     layers = hidden_layers(hidden, transfer)
-    lines = dict.fromkeys(inputs, delays)
+    lines = dict.fromkeys(inputs, listed("delays", delays))
     return Topology(
         input_list(inputs), [*layers, *output_layers(outputs)], in_series(lines, layers, outputs), list(outputs)
     )
@@ -71,17 +71,17 @@ def distributed_delay(
     Waibel et al. (1989), IEEE Transactions on Acoustics, Speech, and Signal Processing 37(3); Hagan et al., *Neural
     Network Design*, 2nd ed., ch. 14.
     """
-    layers = hidden_layers(hidden, transfer)
+    layers, later = hidden_layers(hidden, transfer), [listed("delays of a layer", line) for line in delays]
     if len(delays) != len(layers) + 1:
         raise TopologyError(
             f"distributed_delay: {len(delays)} tuples of delays were given for {len(layers)} hidden "
             f"layer{'s' if len(layers) > 1 else ''}; needed is one before each of them and one before the outputs: "
             f"delays={((1, 2),) * (len(layers) + 1)}."
         )
-    lines = dict.fromkeys(inputs, delays[0])
+    lines = dict.fromkeys(inputs, later[0])
     return Topology(
         input_list(inputs),
         [*layers, *output_layers(outputs)],
-        in_series(lines, layers, outputs, delays[1:]),
+        in_series(lines, layers, outputs, later[1:]),
         list(outputs),
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from lddn_jax.models.parts import input_list, sized
+from lddn_jax.models.parts import input_list, listed, sized
 from lddn_jax.topology import Connection, Layer, Topology
 
 
@@ -34,7 +34,7 @@ def fir(
     return Topology(
         input_list(inputs),
         [Layer(name, size, "linear", bias) for name, size in sized("outputs", outputs).items()],
-        [Connection(source, to, delays) for source in inputs for to in outputs],
+        [Connection(source, to, listed("delays", delays)) for source in inputs for to in outputs],
         list(outputs),
     )
 

@@ -19,7 +19,7 @@ def hidden_layers(hidden: Hidden, transfer: str) -> list[Layer]:
     Raises:
         TopologyError: If there is none.
     """
-    sizes = list(hidden) if isinstance(hidden, Iterable) and not isinstance(hidden, str) else [hidden]
+    sizes = [hidden] if isinstance(hidden, int | str) else list(hidden)
     if not sizes:
         raise TopologyError("hidden=() declares no hidden layer; write hidden=10, or for a linear network models.fir.")
     if len(sizes) == 1:
@@ -40,6 +40,13 @@ def sized(what: str, given: Mapping[str, int]) -> Mapping[str, int]:
     return given
 
 
+def listed(what: str, given: Sequence[int]) -> tuple[int, ...]:
+    """Returns delays as a tuple; raises a TopologyError if it is given a single one."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise TopologyError(f"{what}={given!r}, but delays are listed: {what}=({given!r},), or {what}=(1, 2).")
+    return tuple(given)
+
+
 def in_series(
     lines: Mapping[str, Sequence[int]],
     hidden: Sequence[Layer],
@@ -56,20 +63,18 @@ def in_series(
     """
     later = [(0,)] * len(hidden) if later is None else later
     return [
-        *(Connection(source, hidden[0].name, delays) for source, delays in lines.items()),
+        *(Connection(source, hidden[0].name, tuple(delays)) for source, delays in lines.items()),
         *(
-            Connection(one.name, following.name, delays)
+            Connection(one.name, following.name, tuple(delays))
             for one, following, delays in zip(hidden, hidden[1:], later, strict=False)
         ),
-        *(Connection(hidden[-1].name, name, later[-1]) for name in outputs),
+        *(Connection(hidden[-1].name, name, tuple(later[-1])) for name in outputs),
     ]
 
 
 def check_feedback(model: str, name: str, delays: Sequence[int]) -> None:
     """Raises a TopologyError that names the model and its argument if a delay of a loop is 0."""
-    if isinstance(delays, str) or not isinstance(delays, Iterable):
-        raise TopologyError(f"{model}: {name}={delays!r}, but delays are listed: {name}=(1, 2), or {name}=(1,) for one.")
-    if 0 in tuple(delays):
+    if 0 in listed(name, delays):
         raise TopologyError(
             f"{model}: {name}={tuple(delays)} hold a 0, so y(t) would be computed from itself. "
             f"Use positive delays only: {tuple(d for d in delays if d != 0) or (1,)}."

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from lddn_jax.models.parts import Hidden, check_feedback, hidden_layers, in_series, input_list, output_layers
+from lddn_jax.models.parts import Hidden, check_feedback, hidden_layers, in_series, input_list, listed, output_layers
 from lddn_jax.topology import Connection, Topology
 
 
@@ -38,11 +38,11 @@ def layer_recurrent(
     """
     check_feedback("layer_recurrent", "delays", delays)
     layers = hidden_layers(hidden, transfer)
-    lines = dict.fromkeys(inputs, input_delays)
+    lines = dict.fromkeys(inputs, listed("input_delays", input_delays))
     return Topology(
         input_list(inputs),
         [*layers, *output_layers(outputs)],
-        [*in_series(lines, layers, outputs), *(Connection(layer.name, layer.name, delays) for layer in layers)],
+        [*in_series(lines, layers, outputs), *(Connection(layer.name, layer.name, tuple(delays)) for layer in layers)],
         list(outputs),
     )
 
@@ -116,7 +116,7 @@ def jordan(
     """
     check_feedback("jordan", "feedback_delays", feedback_delays)
     layers = hidden_layers(hidden, transfer)
-    lines = dict.fromkeys(inputs, input_delays) | dict.fromkeys(outputs, feedback_delays)
+    lines = dict.fromkeys(inputs, listed("input_delays", input_delays)) | dict.fromkeys(outputs, tuple(feedback_delays))
     return Topology(
         input_list(inputs), [*layers, *output_layers(outputs)], in_series(lines, layers, outputs), list(outputs)
     )

@@ -31,7 +31,7 @@ from lddn_jax.gradients.api import prepare_data
 from lddn_jax.gradients.columns import Columns
 from lddn_jax.gradients.rtrl import recursion_in
 from lddn_jax.layout import Values, from_lanes, to_lanes
-from lddn_jax.losses import AbstractLoss, SumSquaredError, error_weights
+from lddn_jax.losses import AbstractLoss, SumSquaredError, check_loss, error_weights
 from lddn_jax.network import Network
 from lddn_jax.signals import Signals
 from lddn_jax.simulate import batch_axes, final_state, prepared
@@ -159,8 +159,11 @@ def adapt(
 
     Widrow & Hoff (1960); Williams & Zipser (1989).
     """
-    adapter = Adapter(transformation, loss or SumSquaredError(missing="mask"))
-    inputs, targets, state, weights, steps = prepare_data(adapter.loss, net, data)
+    loss = SumSquaredError(missing="mask") if loss is None else loss
+    call = "adapt(net, data, transformation, loss)"
+    check_loss(loss, call)
+    adapter = Adapter(transformation, loss)
+    inputs, targets, state, weights, steps = prepare_data(loss, net, data, call)
     adapting = adapter.init(net, state, batch_axes(inputs, state))
     weights = None if weights is None else error_weights(weights, targets)
     return Adapted(*_over_time(adapter, net, adapting, inputs, targets, weights, steps))

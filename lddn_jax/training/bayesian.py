@@ -17,6 +17,7 @@ Design*, 2nd ed., ch. 13.
 """
 
 import logging
+import numbers
 from typing import Any, cast
 
 import equinox as eqx
@@ -30,9 +31,9 @@ from lddn_jax.gradients.gauss_newton import GaussNewton
 from lddn_jax.losses import AbstractLeastSquares, counted
 from lddn_jax.training.base import Problem
 from lddn_jax.training.damped import AbstractDamped, loss_of_network
-from lddn_jax.training.damping import damped_step
+from lddn_jax.training.damping import check_not_negative, damped_step
 from lddn_jax.training.evidence import Counts, Floors, Spectrum, Strengths, re_estimate
-from lddn_jax.training.groups import Groups
+from lddn_jax.training.groups import Groups, labelling
 
 _logger = logging.getLogger("lddn_jax")
 
@@ -133,11 +134,11 @@ class BayesianRegularization(AbstractDamped):
     start: float = eqx.field(default=1.0, static=True)
 
     def __check_init__(self):
-        if not self.start > 0:
+        labelling(self.groups)
+        if not isinstance(self.start, numbers.Real) or not self.start > 0:
             raise LDDNError(f"start={self.start!r}, a multiple of the first α, must be positive.")
         for name in ("tolerance", "inner_tolerance"):
-            if not getattr(self, name) >= 0:
-                raise LDDNError(f"{name}={getattr(self, name)!r} must not be negative.")
+            check_not_negative(name, getattr(self, name))
         if self.update not in ("every_step", "inner_converged"):
             raise LDDNError(f'update={self.update!r}; write update="every_step" or update="inner_converged".')
 

@@ -24,10 +24,12 @@ from jaxtyping import Array
 from lddn_jax.data.batches import Sequences
 from lddn_jax.data.tables import csv_of
 from lddn_jax.errors import DataError, LDDNError
+from lddn_jax.given import called, expect
 from lddn_jax.gradients.base import AbstractGradient
 from lddn_jax.losses import AbstractLeastSquares, MeanSquaredError
 from lddn_jax.network import Network
-from lddn_jax.topology import Topology
+from lddn_jax.signals import check_data
+from lddn_jax.topology import Topology, check_topology
 from lddn_jax.training.base import rmse
 from lddn_jax.training.bayesian import BayesianRegularization
 from lddn_jax.training.fit import fit
@@ -160,11 +162,22 @@ def compare(
 
     MacKay (1992), Neural Computation 4(3) 448-472.
     """
+    call = "compare(topologies, data)"
+    if not isinstance(topologies, Mapping | Sequence) or isinstance(topologies, str):
+        raise LDDNError(
+            f"topologies is {called(topologies)}, but {call} takes several by name: {{'5 neurons': topology, ...}}."
+        )
+    for topology in topologies.values() if isinstance(topologies, Mapping) else topologies:
+        check_topology(topology, call)
+    if not callable(data):
+        check_data(data, call)
     if not isinstance(topologies, Mapping):
         topologies = {f"{k}: {_describe(topology)}": topology for k, topology in enumerate(topologies)}
     if not topologies:
         raise LDDNError("compare: there is no topology; give some, such as {'5 neurons': topology, ...}.")
-    trainer = trainer or BayesianRegularization(restarts=4)
+    trainer = BayesianRegularization(restarts=4) if trainer is None else trainer
+    needed = "one that tells the evidence: lddn.BayesianRegularization(restarts=4)"
+    expect(BayesianRegularization, "trainer", trainer, call, needed)
     loss, key = loss or MeanSquaredError(), jax.random.key(0) if key is None else key
     records = {name: data(topology) if callable(data) else data for name, topology in topologies.items()}
     _check_same_targets(records)

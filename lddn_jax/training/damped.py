@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from lddn_jax import initializers
 from lddn_jax.errors import LDDNError, PrecisionError
 from lddn_jax.gradients.gauss_newton import MEMORY, GaussNewton, check_memory, sums
 from lddn_jax.gradients.rtrl import RTRL
@@ -19,7 +20,7 @@ from lddn_jax.network import Network
 from lddn_jax.plan import plan
 from lddn_jax.simulate import predict
 from lddn_jax.training.base import AbstractTrainer, Problem, check_positive
-from lddn_jax.training.damping import Damping
+from lddn_jax.training.damping import Damping, check_not_negative
 from lddn_jax.training.started import Started, Trained, network_of
 from lddn_jax.xla import one_at_a_time
 
@@ -45,8 +46,8 @@ class AbstractDamped(AbstractTrainer):
     def __check_init__(self):
         check_positive("restarts", self.restarts)
         check_positive("memory", self.memory)
-        if not self.min_grad >= 0:
-            raise LDDNError(f"min_grad={self.min_grad!r} must not be negative.")
+        check_not_negative("min_grad", self.min_grad)
+        initializers.get(self.init_of_restarts)
         _ = self.settings
 
     @property

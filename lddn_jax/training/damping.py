@@ -60,6 +60,12 @@ SOLVERS: dict[str, Callable[[GaussNewton, Array, Array], Array]] = {"cholesky": 
 SCHEDULES: dict[str, Callable[..., tuple[Array, Array]]] = {"textbook": textbook, "nielsen": nielsen}
 
 
+def check_not_negative(name: str, given: Any) -> None:
+    """Raises an LDDNError unless this is a number of at least 0."""
+    if not isinstance(given, int | float) or not given >= 0:
+        raise LDDNError(f"{name}={given!r} must be a number, and not negative.")
+
+
 class Damping(eqx.Module):
     """How steps are damped.
 
@@ -84,13 +90,14 @@ class Damping(eqx.Module):
 
     def __check_init__(self):
         for name, fits, needed in (
-            ("mu", self.mu > 0, "positive"),
-            ("mu_dec", 0 < self.mu_dec < 1, "between 0 and 1"),
-            ("mu_inc", self.mu_inc > 1, "larger than 1"),
-            ("mu_max", self.mu_max > self.mu, f"larger than mu={self.mu!r}"),
+            ("mu", lambda: self.mu > 0, "positive"),
+            ("mu_dec", lambda: 0 < self.mu_dec < 1, "between 0 and 1"),
+            ("mu_inc", lambda: self.mu_inc > 1, "larger than 1"),
+            ("mu_max", lambda: self.mu_max > self.mu, f"larger than mu={self.mu!r}"),
         ):
-            if not (fits and math.isfinite(getattr(self, name))):
-                raise LDDNError(f"{name}={getattr(self, name)!r} must be a number, {needed}.")
+            given = getattr(self, name)
+            if not (isinstance(given, int | float) and math.isfinite(given) and fits()):
+                raise LDDNError(f"{name}={given!r} must be a number, {needed}.")
         for name, known in (("solver", SOLVERS), ("schedule", SCHEDULES)):
             if getattr(self, name) not in known:
                 raise LDDNError(f"{name}={getattr(self, name)!r} is unknown; known are {sorted(known)}.")

@@ -33,6 +33,21 @@ LABELS: dict[str, Labelling] = {
 }
 
 
+def labelling(groups: str | Labelling) -> Labelling:
+    """Returns the function that names the group of a weight; see `Groups.of`.
+
+    Raises:
+        LDDNError: If `groups` is neither a function nor the name of one.
+    """
+    label = LABELS.get(groups) if isinstance(groups, str) else groups
+    if not callable(label):
+        raise LDDNError(
+            f"groups={groups!r} is unknown; known are {sorted(LABELS)}. Or write a function that names the group, "
+            "groups=lambda to, source, delay: source or 'bias'."
+        )
+    return label
+
+
 @dataclass(frozen=True)
 class Groups:
     """The parameters of a network, each in one group.
@@ -69,12 +84,7 @@ class Groups:
             >>> Groups.of(topology, "delay").labels
             ('u -> y delay 0', 'u -> y delay 2', 'bias of y')
         """
-        label = LABELS.get(groups) if isinstance(groups, str) else groups
-        if not callable(label):
-            raise LDDNError(
-                f"groups={groups!r} is unknown; known are {sorted(LABELS)}. Or write a function that names the group, "
-                "groups=lambda to, source, delay: source or 'bias'."
-            )
+        label = labelling(groups)
         taps: list[Tap] = [(to, source, d) for (to, source), delays in topology.delays.items() for d in delays]
         taps += [(layer.name, None, None) for layer in topology.layers if layer.bias]
         names = [label(*tap) for tap in taps]

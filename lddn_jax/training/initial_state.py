@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 
 from lddn_jax.data.batches import Sequences
-from lddn_jax.delays import DelayState
-from lddn_jax.errors import DataError
+from lddn_jax.delays import DelayState, state_sizes
+from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.gradients.api import prepare_data
 from lddn_jax.losses import SumSquaredError, counted
-from lddn_jax.network import Network
+from lddn_jax.network import Network, check_network
 from lddn_jax.simulate import predict
 from lddn_jax.training.base import check_positive
 from lddn_jax.training.least_squares import levenberg_marquardt
@@ -49,10 +49,18 @@ def estimate_state(net: Network, data: Sequences, steps: int | None = None, *, m
         8.0
     """
     loss = SumSquaredError(missing="mask")
-    inputs, targets, state, weights, length = prepare_data(loss, net, data)
-    guess = Started.of(net, state).state
+    call = "estimate_state(net, data, steps)"
+    check_network(net, call)
     if steps is not None:
         check_positive("steps", steps)
+    if not state_sizes(net.topology).keys() - net.topology.input_names:
+        layers = [layer.name for layer in net.topology.layers]
+        raise LDDNError(
+            f"estimate_state: none of the layers {layers} is read through a delay, so there is no state to find; "
+            "predict(net, inputs) needs none."
+        )
+    inputs, targets, state, weights, length = prepare_data(loss, net, data, call)
+    guess = Started.of(net, state).state
     count = min(length, max(20, 4 * max(line.shape[-2] for line in guess.values())) if steps is None else steps)
     targets = counted(targets, weights)
     if all(bool(jnp.all(jnp.isnan(target[..., :count, :]))) for target in targets.values()):

@@ -119,6 +119,11 @@ def levenberg_marquardt(
 
     Levenberg (1944); Marquardt (1963); Moré (1978), Lecture Notes in Mathematics 630.
     """
+    if not callable(residual_fn):
+        raise LDDNError(
+            f"residual_fn={residual_fn!r} cannot be called; write levenberg_marquardt(residual_fn, parameters) with a "
+            "function from parameters to residuals."
+        )
     check_positive("max_steps", max_steps)
     leaves = jax.tree.leaves(parameters)
     if not leaves or not all(jnp.issubdtype(jnp.result_type(leaf), jnp.floating) for leaf in leaves):

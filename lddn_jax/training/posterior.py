@@ -25,15 +25,16 @@ from jaxtyping import Array
 
 from lddn_jax.contraction import einsum
 from lddn_jax.errors import LDDNError
+from lddn_jax.given import expect
 from lddn_jax.gradients.base import AbstractGradient
 from lddn_jax.gradients.gauss_newton import GaussNewton, gauss_newton
 from lddn_jax.gradients.rtrl import RTRL
 from lddn_jax.losses import AbstractLeastSquares, SumSquaredError
-from lddn_jax.network import Network
+from lddn_jax.network import Network, is_key
 from lddn_jax.rewiring import close_loop, open_loop
 from lddn_jax.signals import Signals
 from lddn_jax.simulate import predict, prepare
-from lddn_jax.training.base import Problem
+from lddn_jax.training.base import Problem, check_positive
 from lddn_jax.training.bayesian import State
 from lddn_jax.training.error_bars import Prediction, spread
 from lddn_jax.training.evidence import Counts, Spectrum, Strengths
@@ -113,6 +114,9 @@ class Posterior(eqx.Module):
         Returns:
             A Network with a leading axis of n on every array, for `jax.vmap`.
         """
+        if not is_key(key):
+            raise LDDNError(f"key={key!r} is not a JAX key; write posterior.sample(key, n) with jax.random.key(0).")
+        check_positive("n", n)
         x, unravel = self.net.ravel()
         draws = jax.random.normal(key, (n, x.size), x.dtype)
         return jax.vmap(unravel)(x[None] + einsum("pk,nk->np", self.root, draws))
@@ -218,6 +222,16 @@ class Posterior(eqx.Module):
         return Posterior(net, self.strengths, self.gamma, self.log_evidence, *rest)
 
 
+def check_posterior(given: Any, call: str) -> None:
+    """Raises an LDDNError unless this is a posterior.
+
+    Args:
+        given: The argument.
+        call: The call as it is written, all its arguments in order.
+    """
+    expect(Posterior, "posterior", given, call, "what lddn.posterior(fitted, data) returned")
+
+
 @eqx.filter_jit
 def _curvature(found: GaussNewton, x: Array, counts: Counts, strengths: Strengths, groups: Groups) -> tuple[Array, ...]:
     """γ, log evidence, E_W and the root of H⁻¹."""
@@ -259,6 +273,7 @@ def posterior(
 
     MacKay (1992), Neural Computation 4(3) 448-472.
     """
+    expect(Fitted, "fitted", fitted, "posterior(fitted, data)", "what lddn.fit returned")
     if not isinstance(fitted.state, State):
         raise LDDNError(
             f"posterior: the network was trained by another trainer, whose state ({type(fitted.state).__name__}) has "

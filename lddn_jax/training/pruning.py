@@ -6,6 +6,7 @@ outputs hardly change, and what is left has fewer delays to explain.
 MacKay (1994), *Bayesian methods for backpropagation networks*.
 """
 
+import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,12 +15,12 @@ import jax.numpy as jnp
 from lddn_jax.data.batches import Sequences
 from lddn_jax.delays import cut, state_sizes
 from lddn_jax.errors import LDDNError
-from lddn_jax.network import Network
+from lddn_jax.network import Network, check_network
 from lddn_jax.rewiring import carry_over
 from lddn_jax.simulate import predict
 from lddn_jax.topology import Connection, Topology
 from lddn_jax.training.groups import Tap
-from lddn_jax.training.posterior import Posterior
+from lddn_jax.training.posterior import Posterior, check_posterior
 from lddn_jax.training.relevance import relevance
 from lddn_jax.wellformed import reached
 
@@ -76,12 +77,15 @@ def prune(net: Network, posterior: Posterior, threshold: float = 0.1, *, data: S
 
     MacKay (1994).
     """
+    call = "prune(net, posterior, threshold)"
+    check_posterior(posterior, call)
+    check_network(net, call)
     data = posterior.data if data is None else data
     if net.topology != posterior.net.topology:
         raise LDDNError(
             "prune: the network and the posterior are of different topologies; write prune(posterior.net, ...)."
         )
-    if not 0 <= threshold <= 1:
+    if not isinstance(threshold, numbers.Real) or not 0 <= threshold <= 1:
         raise LDDNError(f"threshold={threshold!r} is a share γ/P, between 0 (prune nothing) and 1.")
     if data is None:
         raise LDDNError("prune: a posterior whose loop was closed or opened holds no data; pass data=sequences.")

@@ -19,7 +19,7 @@ import numpy as np
 
 from lddn_jax.data.tables import csv_of
 from lddn_jax.training.groups import Tap
-from lddn_jax.training.posterior import Posterior
+from lddn_jax.training.posterior import Posterior, check_posterior
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,7 @@ def relevance(posterior: Posterior) -> Relevance:
 
     MacKay (1994); Neal (1996).
     """
+    check_posterior(posterior, "relevance(posterior)")
     groups = posterior.groups
     alpha = np.asarray(groups.spread(posterior.strengths.alpha), float)
     left = 2 * alpha * np.sum(np.asarray(posterior.root, float) ** 2, axis=1)  # the share of the prior in each

@@ -3,12 +3,15 @@
 FIT = "fit {csv} --inputs u --targets y --out {folder}/out"
 
 LINES = {
-    "no command": ("", "COMMAND"),
+    "no command": ("", "required: COMMAND"),
     "unknown command": ("fti {csv}", "'fti'.*choose from.*fit"),
     "misspelt option": (f"{FIT} --hiddn-neurons 3", "--hiddn-neurons"),
     "no target": ("fit {csv} --inputs u", "--targets"),
     "no file": ("fit absent.csv --targets y --out {folder}/out", "no file absent.csv"),
-    "missing column": ("fit {csv} --inputs u --targets yy --out {folder}/out", "'yy'.*it has time, u, y.*Did you mean 'y'"),
+    "missing column": (
+        "fit {csv} --inputs u --targets yy --out {folder}/out",
+        "'yy'.*it has time, u, y.*Did you mean 'y'",
+    ),
     "column as both": ("fit {csv} --inputs y --targets y --out {folder}/out", "'y' is both.*Leave 'y' out"),
     "bad number": (f"{FIT} --hidden ten", "--hidden: 'ten' is not a positive whole number"),
     "negative number": (f"{FIT} --epochs -5", "--epochs: '-5' is not a positive whole number"),
@@ -25,13 +28,8 @@ LINES = {
     "empty file": ("fit {empty} --inputs u --targets y --out {folder}/out", "empty.csv is empty.*header such as"),
     "model not there": ("predict {csv} --model absent.npz", "absent.npz cannot be read"),
     "table for a model": ("predict {csv} --model {csv}", "record.csv.*lddn.save"),
-    "model of another kind": ("predict {csv} --model {bare}", "bare.npz holds a Network.*lddn.Scaled"),
-    "column of a model": ("predict {other} --model {model}", "'u'.*it has v, y"),
     "no steps ahead": ("predict {csv} --model {model} --ahead 0", "--ahead: '0' is not numbers such as 1,5,20,all"),
     "all steps ahead": ("predict {csv} --model {model} --ahead all", "--ahead all.*--ahead 1,10"),
-    "warm-up of all": ("predict {csv} --model {model} --warmup 99 --out {folder}/out", "warmup=99.*28 steps"),
-    "report of another model": ("report {csv} --model {bare}", "bare.npz holds a Network.*lddn.Scaled"),
-    "report of an unknown column": ("report {other} --model {model} --out {folder}/report.html", "'u'.*it has v, y"),
     "compare without sizes": ("compare {csv} --targets y --hidden 0", "--hidden: '0' is not a positive whole number"),
     "compare of an unknown column": ("compare {csv} --targets z --out {folder}/out", "'z'.*it has time, u, y"),
     "check of no file": ("check absent.json", "absent.json"),

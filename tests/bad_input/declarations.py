@@ -41,12 +41,24 @@ TOPOLOGIES = {
     "no neurons": (lambda k: Layer("hidden", 0), r"'hidden' is 0.*at least 1"),
     "size in words": (lambda k: Layer("hidden", "ten"), r"'hidden' is 'ten'.*whole number"),
     "transfer as a function": (lambda k: Layer("hidden", 3, jnp.tanh), r"'hidden'.*lddn\.transfer\.register"),
-    "layers and inputs swapped": (lambda k: Topology([OUT], [IN], [], ["y"]), r"inputs holds Layer.*needs Input objects"),
-    "connection as a pair": (spoiled(connections=[("current", "hidden")]), r"\('current', 'hidden'\).*Connection objects"),
+    "layers and inputs swapped": (
+        lambda k: Topology([OUT], [IN], [], ["y"]),
+        r"inputs holds Layer.*needs Input objects",
+    ),
+    "connection as a pair": (
+        spoiled(connections=[("current", "hidden")]),
+        r"\('current', 'hidden'\).*Connection objects",
+    ),
     "misspelt key": (lambda k: Topology.from_dict({"layer": []}), r"no key 'layer'.*Did you mean 'layers'"),
     "unknown layer": (lambda k: k.topology.layer("hiden"), r"'hiden'.*Did you mean 'hidden'"),
-    "delays of no connection": (lambda k: k.topology.with_delays("u", "y", (1,)), r"no connection 'u' -> 'y'; there are"),
-    "connected already": (lambda k: k.topology.with_connection("u", "hidden"), r"'u' feeds 'hidden' already.*with_delays"),
+    "delays of no connection": (
+        lambda k: k.topology.with_delays("u", "y", (1,)),
+        r"no connection 'u' -> 'y'; there are",
+    ),
+    "connected already": (
+        lambda k: k.topology.with_connection("u", "hidden"),
+        r"'u' feeds 'hidden' already.*with_delays",
+    ),
     "layer by its name": (lambda k: k.topology.with_layer("extra"), r"'extra'.*Layer\('extra', "),
     "only output removed": (lambda k: k.topology.without_layer("y"), r"'y' is the only output.*outputs=\[\.\.\.\]"),
     "names without sizes": (lambda k: lddn.models.narx(["u"], ["y"]), r"\['u'\].*\{'u': 1\}"),
@@ -59,7 +71,14 @@ TOPOLOGIES = {
         lambda k: lddn.models.narx({"u": 1}, {"y": 1}, feedback_delays=2),
         r"feedback_delays=2.*\(1, 2\)",
     ),
-    "a bare input delay": (lambda k: lddn.models.narx({"u": 1}, {"y": 1}, input_delays=1), r"delays=1\b.*\(1,\)"),
+    "a bare input delay": (
+        lambda k: lddn.models.narx({"u": 1}, {"y": 1}, input_delays=1),
+        r"input_delays=1, .*input_delays=\(1,\)",
+    ),
+    "delays not nested": (
+        lambda k: lddn.models.distributed_delay({"u": 1}, {"y": 1}, delays=(1, 2)),
+        r"delays of a layer=1, .*\(1,\)",
+    ),
     "hidden size in words": (lambda k: lddn.models.narx({"u": 1}, {"y": 1}, hidden="10"), r"'10'.*whole number"),
     "no hidden neuron": (lambda k: lddn.models.elman({"u": 1}, {"y": 1}, hidden=0), r"'hidden' is 0.*at least 1"),
     "transfer function taken": (lambda k: lddn.transfer.register("tansig", jnp.tanh), r"'tansig' is taken"),
@@ -98,7 +117,11 @@ NETWORKS = {
         TopologyError,
         r"dict, but Network\(topology.*Topology\.from_dict",
     ),
-    "a network of a network": (lambda k: lddn.Network(k.net, key=k.key), TopologyError, r"is Network, but Network\(topology.*net\.topology"),
+    "a network of a network": (
+        lambda k: lddn.Network(k.net, key=k.key),
+        TopologyError,
+        r"is Network, but Network\(topology.*net\.topology",
+    ),
     "weights of no connection": (
         lambda k: k.net.with_weights(LW={("y", "hiden"): np.ones((1, 1, 3))}),
         lddn.ShapeError,
@@ -145,8 +168,14 @@ WIRING = {
         r"'measured_y' is an input.*close_loop\(net, output='y', input='measured_y'\)",
     ),
     "unknown output": (lambda k: lddn.close_loop(k.net, "z", "measured_y"), r"no layer 'z'.*\['hidden', 'y'\]"),
-    "sizes that differ": (lambda k: lddn.close_loop(k.net, "hidden", "measured_y"), r"'hidden' has 3.*'measured_y' has 1"),
-    "loop of a topology": (lambda k: lddn.close_loop(k.topology, "y", "measured_y"), r"net is Topology, but close_loop.*lddn\.Network\(topology"),
+    "sizes that differ": (
+        lambda k: lddn.close_loop(k.net, "hidden", "measured_y"),
+        r"'hidden' has 3.*'measured_y' has 1",
+    ),
+    "loop of a topology": (
+        lambda k: lddn.close_loop(k.topology, "y", "measured_y"),
+        r"net is Topology, but close_loop.*lddn\.Network\(topology",
+    ),
     "name of an open loop taken": (lambda k: lddn.open_loop(k.closed, "y", "u"), r"'u' is taken.*'u_measured'"),
     "nothing to open": (lambda k: lddn.open_loop(k.net, "y", "measured"), r"'y' feeds \[\].*name some"),
     "open loop of unknown targets": (
@@ -157,10 +186,16 @@ WIRING = {
     "half a step": (lambda k: lddn.add_delay(k.net, 0.5), r"add_delay.*0\.5.*whole number"),
     "nothing to shift": (lambda k: lddn.add_delay(k.autonomous), r"add_delay: the network has no inputs.*open_loop"),
     "carried to a network": (lambda k: lddn.carry_over(k.net, k.closed), r"is Network, but carry_over.*net\.topology"),
-    "carried from a topology": (lambda k: lddn.carry_over(k.topology, k.topology), r"net is Topology, but carry_over.*lddn\.Network\(topology"),
+    "carried from a topology": (
+        lambda k: lddn.carry_over(k.topology, k.topology),
+        r"net is Topology, but carry_over.*lddn\.Network\(topology",
+    ),
     "plan of a network": (lambda k: lddn.plan(k.net), r"is Network, but plan\(topology.*net\.topology"),
     "state of a network": (lambda k: lddn.zero_state(k.net), r"is Network, but zero_state\(topology.*net\.topology"),
-    "cost of a network": (lambda k: lddn.choose_jacobian(k.net, 10), r"is Network, but choose_jacobian\(topology.*net\.topology"),
+    "cost of a network": (
+        lambda k: lddn.choose_jacobian(k.net, 10),
+        r"is Network, but choose_jacobian\(topology.*net\.topology",
+    ),
 }
 
 

@@ -5,12 +5,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
 import lddn_jax as lddn
 from lddn_jax import Connection, Layer, Topology
 from lddn_jax.training.evidence import Counts, Strengths
+from lddn_jax.training.fit import History
 from lddn_jax.training.groups import Groups
 
 
@@ -49,7 +51,7 @@ def kit(folder: Path) -> SimpleNamespace:
         record=records[0],
         records=records,
         table=lddn.data.Table({"time": np.arange(30.0), "u": u[:, 0], "y": y[:, 0]}),
-        fitted=lddn.Fitted(net, None, {}, "epochs", 1),
+        fitted=lddn.Fitted(net, None, History({"loss": []}), "epochs", 1),
         posterior=posterior(net, data),
         dataless=posterior(net, None),
         folder=folder,
@@ -59,8 +61,8 @@ def kit(folder: Path) -> SimpleNamespace:
 
 def posterior(net: lddn.Network, data: lddn.Sequences | None) -> lddn.Posterior:
     """One that nobody computed."""
-    one, each, count = np.ones(()), np.ones(1), net.parameter_count
-    numbers = (Strengths(each, one), each, one, one, each, Counts(one, one, one), np.eye(count))
+    one, each, root = jnp.ones(()), jnp.ones(1), jnp.eye(net.parameter_count)
+    numbers = (Strengths(each, one), each, one, one, each, Counts(one, one, one), root)
     return lddn.Posterior(net, *numbers, lddn.losses.SumSquaredError(), data, Groups.of(net.topology, "all"))
 
 

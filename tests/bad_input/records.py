@@ -131,13 +131,19 @@ SCALING = {
         ShapeError,
         r"'\w+' has 2 channels.*1 elements",
     ),
-    "kind by name": (lambda k: lddn.Scaled.fit(k.net, k.data, "minmax"), DataError, r"kind='minmax'.*lddn\.data\.MinMax"),
+    "kind by name": (
+        lambda k: lddn.Scaled.fit(k.net, k.data, "minmax"),
+        DataError,
+        r"kind='minmax'.*lddn\.data\.MinMax",
+    ),
     "data and net swapped": (lambda k: lddn.Scaled.fit(k.data, k.net), LDDNError, r"Sequences.*Scaled\.fit\(net, data"),
     "what fit returned": (lambda k: k.scaled.with_net(k.fitted), LDDNError, r"Fitted.*fitted\.net"),
     "misspelt input": (lambda k: k.scaled.predict(k.inputs | {"v": k.u}), ShapeError, r"input 'v'"),
     "units of no output": (lambda k: k.scaled.in_units({"z": k.y}), ShapeError, r"'z' is no output.*\['y'\]"),
     "loop of two scalers": (
-        lambda k: lddn.Scaled(k.net, {"u": k.minmax, "y": k.minmax, "measured_y": k.narrow}).close_loop("y", "measured_y"),
+        lambda k: lddn.Scaled(k.net, {"u": k.minmax, "y": k.minmax, "measured_y": k.narrow}).close_loop(
+            "y", "measured_y"
+        ),
         DataError,
         r"'measured_y' is scaled otherwise than 'y'",
     ),
@@ -146,12 +152,28 @@ SCALING = {
         DataError,
         r"'measured'.*\['u', 'y'\]",
     ),
-    "shared by name": (lambda k: lddn.data.scalers_of(k.record, "standard"), DataError, r"'standard'.*lddn\.data\.MinMax"),
-    "of unknown kind": (lambda k: lddn.data.scaling.from_dict({"kind": "Robust"}), DataError, r"'Robust'.*MinMax, Standard"),
+    "shared by name": (
+        lambda k: lddn.data.scalers_of(k.record, "standard"),
+        DataError,
+        r"'standard'.*lddn\.data\.MinMax",
+    ),
+    "of unknown kind": (
+        lambda k: lddn.data.scaling.from_dict({"kind": "Robust"}),
+        DataError,
+        r"'Robust'.*MinMax, Standard",
+    ),
 }
 DIVISION = {
-    "shares beyond 1": (lambda k: lddn.data.divide(k.record, None, (0.7, 0.2, 0.2)), DataError, r"0\.7, 0\.2, 0\.2.*sum to 1"),
-    "two shares": (lambda k: lddn.data.divide(k.record, None, (0.7, 0.3)), DataError, r"\(0\.7, 0\.3\).*\(0\.7, 0\.15, 0\.15\)"),
+    "shares beyond 1": (
+        lambda k: lddn.data.divide(k.record, None, (0.7, 0.2, 0.2)),
+        DataError,
+        r"0\.7, 0\.2, 0\.2.*sum to 1",
+    ),
+    "two shares": (
+        lambda k: lddn.data.divide(k.record, None, (0.7, 0.3)),
+        DataError,
+        r"\(0\.7, 0\.3\).*\(0\.7, 0\.15, 0\.15\)",
+    ),
     "one share": (lambda k: lddn.data.divide(k.record, None, 0.7), DataError, r"shares=0\.7.*\(0\.7, 0\.15, 0\.15\)"),
     "shares in words": (lambda k: lddn.data.divide(k.record, None, ("70%", "20%", "10%")), DataError, r"'70%'.*0\.15"),
     "way by name": (lambda k: lddn.data.divide(k.record, "blocks"), DataError, r"how='blocks'.*lddn\.data\.Blocks\(\)"),
@@ -159,17 +181,29 @@ DIVISION = {
     "arrays": (lambda k: lddn.data.divide(k.u), DataError, r"ndarray.*Record\.of"),
     "too short": (lambda k: lddn.data.divide(k.record, shortest=10), DataError, r"30 samples, only 5 .*needs 10"),
     "no stretch": (lambda k: lddn.data.divide(k.record, lddn.data.Interleaved(0)), DataError, r"length=0.*positive"),
-    "stretch too long": (lambda k: lddn.data.divide(k.record, lddn.data.Interleaved(20)), DataError, r"20 samples.*shorter"),
+    "stretch too long": (
+        lambda k: lddn.data.divide(k.record, lddn.data.Interleaved(20)),
+        DataError,
+        r"20 samples.*shorter",
+    ),
     "unknown record": (
         lambda k: lddn.data.divide(k.records, lddn.data.ByRecord("mondy")),
         DataError,
         r"no record 'mondy'.*Did you mean 'monday'",
     ),
     "too few records": (lambda k: lddn.data.divide(k.record, lddn.data.ByRecord()), DataError, r"1 record.*Blocks\(\)"),
-    "windows of a network": (lambda k: lddn.windows(k.net, k.inputs, k.y), LDDNError, r"windows.*Network.*net\.topology"),
+    "windows of a network": (
+        lambda k: lddn.windows(k.net, k.inputs, k.y),
+        LDDNError,
+        r"is Network, but windows.*net\.topology",
+    ),
     "no window": (lambda k: lddn.windows(k.topology, k.inputs, k.y, 0), DataError, r"length=0.*at least 1"),
     "half a window": (lambda k: lddn.windows(k.topology, k.inputs, k.y, 2.5), DataError, r"length=2\.5.*at least 1"),
-    "window too long": (lambda k: lddn.windows(k.topology, k.inputs, k.y, 29), DataError, r"30 steps.*length=28 or less"),
+    "window too long": (
+        lambda k: lddn.windows(k.topology, k.inputs, k.y, 29),
+        DataError,
+        r"30 steps.*length=28 or less",
+    ),
     "windows of misspelt inputs": (lambda k: lddn.windows(k.topology, {"uu": k.u}, k.y, 5), ShapeError, r"'uu'.*'u'"),
     "windows of records and targets": (
         lambda k: lddn.windows(k.topology, k.records, k.y, 5),
@@ -187,7 +221,11 @@ DIVISION = {
         r"'y' would be NaN in window 1.*Fill that gap",
     ),
     "whole arrays": (lambda k: lddn.data.whole(k.topology, k.inputs), DataError, r"whole.*Record\.of"),
-    "whole records of a network": (lambda k: lddn.data.whole(k.net, k.records), LDDNError, r"whole.*net\.topology"),
+    "whole records of a network": (
+        lambda k: lddn.data.whole(k.net, k.records),
+        LDDNError,
+        r"is Network, but whole.*net\.topology",
+    ),
     "padded to less": (lambda k: lddn.data.stack(k.records, 20), DataError, r"length=20.*30 samples"),
     "padded by half a step": (lambda k: lddn.data.stack(k.records, 40.5), DataError, r"length=40\.5.*whole number"),
     "no records": (lambda k: lddn.data.stack([]), DataError, r"stack.*an empty list.*Record\.of"),
@@ -197,7 +235,11 @@ DIVISION = {
         DataError,
         r"steps=99.*30 steps",
     ),
-    "begun with a network": (lambda k: lddn.data.begin(k.net, k.record), LDDNError, r"begin.*Network.*net\.topology"),
+    "begun with a network": (
+        lambda k: lddn.data.begin(k.net, k.record),
+        LDDNError,
+        r"is Network, but begin.*net\.topology",
+    ),
     "delays of too short a record": (
         lambda k: lddn.diagnostics.suggest_delays(k.u, k.y, longest=20),
         DataError,

@@ -1,0 +1,88 @@
+"""Wrong calls, in a table by subject in `bad_input/`: each is told what was given and what to write, in no time.
+
+In no time means before XLA compiles anything, which takes longer than all checks together.
+"""
+
+import re
+
+import bad_input.command_lines
+import bad_input.declarations
+import bad_input.records
+import bad_input.signals
+import bad_input.training
+import jax
+import jax.numpy as jnp
+import pytest
+from bad_input.kit import kit as made
+
+from lddn_jax.__main__ import main
+
+SUBJECTS = (bad_input.declarations, bad_input.signals, bad_input.records, bad_input.training)
+CALLS = [row for subject in SUBJECTS for row in subject.rows()]
+LINES = list(bad_input.command_lines.rows())
+COMPILED = "/jax/core/compile/backend_compile_duration"
+
+
+def as_parameters(rows):
+    return [pytest.param(*row, id=name) for name, row in rows]
+
+
+@pytest.fixture(scope="module")
+def kit(tmp_path_factory):
+    return made(tmp_path_factory.mktemp("bad_input"))
+
+
+@pytest.fixture(scope="module")
+def events():
+    """Names of all events that JAX reports, as they come."""
+    heard = []
+
+    def listener(event, duration, **_):
+        heard.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listener)
+    yield heard
+    jax.monitoring.unregister_event_duration_listener(listener)
+
+
+@pytest.fixture
+def compiled(kit, events):
+    """Counts the programs that were compiled since the test began; nothing that others compiled is at hand."""
+    jax.clear_caches()
+    events.clear()
+    return lambda: events.count(COMPILED)
+
+
+def test_compiled_programs_are_counted(compiled):
+    jnp.ones(3)
+    assert compiled() > 0
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(("call", "error", "words"), as_parameters(CALLS))
+def test_a_wrong_call_is_told_at_once(call, error, words, kit, compiled):
+    with pytest.raises(error) as caught:
+        call(kit)
+    assert compiled() == 0
+    assert re.search(words, str(caught.value), re.DOTALL), caught.value
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(("line", "words"), as_parameters(LINES))
+def test_a_wrong_line_is_told_at_once(line, words, kit, compiled, capsys):
+    try:
+        code = main(line.format(**vars(kit)).split())
+    except SystemExit as stop:  # of what argparse can tell
+        code = stop.code
+    assert code == 2
+    assert compiled() == 0
+    said = capsys.readouterr().err
+    assert re.search(words, said, re.DOTALL), said
+
+
+def test_the_table_is_long_and_its_words_are_not_generic():
+    """Every message has to hold a name or value of the call, not just that something is wrong."""
+    rows = [*CALLS, *LINES]
+    assert len(rows) >= 80
+    assert len({name for name, _ in rows}) == len(rows)
+    assert not [name for name, row in rows if len(re.findall(r"\w+", row[-1])) < 2 and "'" not in row[-1]]
