@@ -56,8 +56,8 @@ def estimate_state(net: Network, data: Sequences, steps: int | None = None, *, m
     if not state_sizes(net.topology).keys() - net.topology.input_names:
         layers = [layer.name for layer in net.topology.layers]
         raise LDDNError(
-            f"estimate_state: no layer of the network is read through a delay, of {layers}, so there is no state to find; "
-            "predict(net, inputs) needs none."
+            f"estimate_state: no layer of the network is read through a delay, of {layers}, so there is no state to "
+            "find; predict(net, inputs) needs none."
         )
     inputs, targets, state, weights, length = prepare_data(loss, net, data, call)
     guess = Started.of(net, state).state
