@@ -78,6 +78,11 @@ FITTING = {
     "trainer by name": (fit(trainer="lm"), r"trainer='lm'.*lddn\.Optax"),
     "no epochs": (fit(epochs=0), r"epochs=0.*positive whole number"),
     "half an epoch": (fit(epochs=2.5), r"epochs=2\.5.*positive whole number"),
+    "truth for a number of epochs": (fit(epochs=True), r"epochs=True.*positive whole number"),
+    "trainer not made": (fit(trainer=lddn.LevenbergMarquardt), r"LevenbergMarquardt.* is not a trainer.*lddn\.Optax"),
+    "half a failure": (fit(max_fail=2.5), r"max_fail=2\.5.*positive whole number"),
+    "record of another kind": (identify(records=3), r"made of int\. Give a Table"),
+    "no file that validates": (identify(validation="absent.csv"), r"no file absent\.csv"),
     "no failures": (fit(max_fail=0), r"max_fail=0.*positive whole number"),
     "closed without a measured input": (
         lambda k: lddn.fit_closed_loop(k.fir, k.data, k.lm),
