@@ -110,6 +110,8 @@ def read(path: str | Path) -> Archive:
         content = path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from None
+    if not content.startswith(b"PK"):  # as every zip archive does
+        raise CheckpointError(f"{path} is damaged or was not written by lddn.save: it does not begin as such a file.")
     body, seal = content[:-_SEAL_LENGTH], content[-_SEAL_LENGTH:]
     sealed = seal.startswith(_SEAL)
     if sealed and seal != _seal(body):

@@ -52,7 +52,9 @@ def zero_state(topology: Topology, batch: tuple[int, ...] = (), dtype=None) -> D
     """
     check_topology(topology, "zero_state(topology, batch)")
     dtype = jnp.result_type(float) if dtype is None else dtype
-    return {name: jnp.zeros((*batch, *shape), dtype) for name, shape in state_sizes(topology).items()}
+    # Made by NumPy, so that nothing is compiled for them.
+    zeros = {name: np.zeros((*batch, *shape), dtype) for name, shape in state_sizes(topology).items()}
+    return {name: jax.device_put(value) for name, value in zeros.items()}
 
 
 def as_state(topology: Topology, given: Mapping | None, batch: tuple[int, ...], dtype) -> DelayState:

@@ -9,11 +9,13 @@ from typing import Any
 from lddn_jax.errors import LDDNError
 
 
-def expect(kind: type, name: str, given: Any, call: str, needed: str, error: type[LDDNError] = LDDNError) -> None:
+def expect(
+    kind: type | tuple[type, ...], name: str, given: Any, call: str, needed: str, error: type[LDDNError] = LDDNError
+) -> None:
     """Raises an error unless `given` is of a kind.
 
     Args:
-        kind: The class needed.
+        kind: The class needed, or several of them.
         name: The argument's name.
         given: The argument.
         call: The call as it is written, all its arguments in order.
@@ -38,6 +40,6 @@ def called(given: Any) -> str:
     return repr(given) if given is None or isinstance(given, (str, int, float)) else type(given).__name__
 
 
-def is_made_by(given: Any, kind: type) -> bool:
+def is_made_by(given: Any, kind: type | tuple[type, ...]) -> bool:
     """Whether this is a class whose objects would have fitted."""
     return isinstance(given, type) and issubclass(given, kind)

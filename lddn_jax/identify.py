@@ -18,11 +18,12 @@ import numpy as np
 from lddn_jax import diagnostics, losses
 from lddn_jax.callbacks.checkpoint import Checkpoint
 from lddn_jax.diagnostics.lagged import channels
-from lddn_jax.errors import LDDNError
+from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.experiment import Experiment
+from lddn_jax.given import expect
 from lddn_jax.gradients.check import GradientReport, check_gradients
 from lddn_jax.network import Network
-from lddn_jax.recipes import TRAINERS, Regularized, Supervision
+from lddn_jax.recipes import TRAINERS, Regularized, Supervision, check_horizons
 from lddn_jax.scaled import Scaled
 from lddn_jax.settings import Settings
 from lddn_jax.simulate import predict
@@ -117,10 +118,19 @@ def identify(
         DataError: If columns are missing or hold NaN where they may not, or a part is too short.
         TopologyError: If settings describe no network.
     """
-    settings = settings or Settings()
+    call = "identify(records, inputs, targets, settings)"
+    settings = Settings() if settings is None else settings
+    expect(Settings, "settings", settings, call, "settings such as lddn.Settings(hidden=5)")
+    for name, given in (("inputs", inputs), ("targets", targets)):
+        if isinstance(given, str):
+            raise DataError(f"{name}={given!r} is one name; {call} takes a list of them: write {name}=[{given!r}].")
     if settings.trainer not in TRAINERS:
         raise LDDNError(f"trainer={settings.trainer!r} is unknown; known are {sorted(TRAINERS)}.")
     experiment = Experiment.of(records, inputs, targets, settings, validation)
+    longest_test = max(map(len, experiment.test)) - experiment.held
+    if settings.warmup >= longest_test:
+        raise LDDNError(f"warmup={settings.warmup}, but no test piece is longer than {longest_test} steps.")
+    check_horizons(settings, experiment)
     say(str(experiment))
     key, shuffle = jax.random.split(jax.random.key(settings.seed))
     dtype = None if settings.dtype is None else np.dtype(settings.dtype)
@@ -155,8 +165,6 @@ def identify(
         measured = _joined(_stacked(known, experiment.held, 0), steps)
         before = _joined(_stacked(known, experiment.held - 1, 1), steps)
         scored = np.concatenate([np.arange(count) >= settings.warmup for count in steps])
-        if not scored.any():
-            raise LDDNError(f"warmup={settings.warmup}, but no test piece is longer than {max(steps)} steps.")
         scores = {
             name: _score({k: np.where(scored, y, np.nan) for k, y in measured.items()}, predicted)
             for name, predicted in (("one_step", one_step), ("closed_loop", free_run), ("persistence", before))

@@ -16,6 +16,7 @@ from lddn_jax.archive import Archive
 from lddn_jax.data import scaling
 from lddn_jax.data.scaling import AbstractScaler
 from lddn_jax.errors import CheckpointError, LDDNError
+from lddn_jax.given import expect
 from lddn_jax.losses import SumSquaredError
 from lddn_jax.network import Network
 from lddn_jax.scaled import Scaled
@@ -49,6 +50,7 @@ def save(path: str | Path, net: Network | Posterior | Scaled | Fitted) -> None:
         ...     lddn.load(f"{folder}/net.npz").topology == topology
         True
     """
+    expect((str, Path), "path", path, "save(path, net)", "the name of a file first", CheckpointError)
     if isinstance(net, Fitted) and net.training is not None:
         checkpoint.save_training(path, net.training)
         return
@@ -69,6 +71,7 @@ def load(path: str | Path) -> Any:
         CheckpointError: If the file is missing, damaged, of another kind, or was written by a newer version.
         PrecisionError: If it holds float64 while JAX is set to 32 bits.
     """
+    expect((str, Path), "path", path, "load(path)", "the name of a file", CheckpointError)
     file = archive.read(path)
     if file.format == checkpoint.FORMAT:
         return Fitted.of(checkpoint.loaded(file))

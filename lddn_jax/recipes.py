@@ -16,6 +16,7 @@ from jaxtyping import Array
 
 from lddn_jax import losses
 from lddn_jax.callbacks.checkpoint import Checkpoint
+from lddn_jax.errors import DataError
 from lddn_jax.experiment import Experiment
 from lddn_jax.network import Network
 from lddn_jax.settings import Settings
@@ -123,8 +124,7 @@ def by_adam(
 
 def by_levenberg_marquardt(net, experiment, settings, key, supervision) -> tuple[Network, ClosedLoop]:
     """Returns the network with its loop open, and how it was trained."""
-    shortest = min(map(len, experiment.train)) - experiment.held
-    horizons = [h for h in settings.horizons if h is None or h <= shortest]
+    horizons = _horizons(settings, experiment)
     epochs = settings.epochs or 50
     several = "1 network" if settings.restarts == 1 else f"{settings.restarts} networks at once"
     shown = ", ".join("all" if h is None else str(h) for h in horizons)
@@ -143,6 +143,23 @@ def by_levenberg_marquardt(net, experiment, settings, key, supervision) -> tuple
         progress=supervision.progress,
     )
     return found.opened, found
+
+
+def check_horizons(settings: Settings, experiment: Experiment) -> None:
+    """Raises a DataError if training over horizons was asked for, and all of them are longer than a record."""
+    if settings.trainer != "adam" and not _horizons(settings, experiment):
+        raise DataError(
+            f"horizons={settings.horizons}, but the shortest piece to train on has {_shortest(experiment)} steps; "
+            "write horizons=(1, 5, None), or bring longer records."
+        )
+
+
+def _horizons(settings: Settings, experiment: Experiment) -> list[int | None]:
+    return [h for h in settings.horizons if h is None or h <= _shortest(experiment)]
+
+
+def _shortest(experiment: Experiment) -> int:
+    return min(map(len, experiment.train)) - experiment.held
 
 
 def by_bayesian_regularization(net, experiment, settings, key, supervision) -> tuple[Network, Regularized | ClosedLoop]:

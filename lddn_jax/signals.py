@@ -145,15 +145,16 @@ def as_array(what: str, value: Any, dtype: Any) -> Array:
     return jnp.asarray(value, dtype)
 
 
-def check_data(given: Any, call: str) -> None:
+def check_data(given: Any, call: str, name: str = "data") -> None:
     """Raises a DataError unless this is what a network is trained and judged on.
 
     Args:
         given: `Sequences`, or anything that has what they have.
         call: The call as it is written, all its arguments in order.
+        name: The argument's name.
     """
-    if not all(hasattr(given, name) for name in ("inputs", "targets", "state", "weights")):
+    if not all(hasattr(given, part) for part in ("inputs", "targets", "state", "weights")):
         raise DataError(
-            f"data is {called(given)}, but {call} takes lddn.Sequences(inputs, targets). "
+            f"{name} is {called(given)}, but {call} takes lddn.Sequences(inputs, targets). "
             "Records become some by lddn.data.begin(topology, records)."
         )

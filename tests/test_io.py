@@ -1,6 +1,5 @@
 """What is saved comes back, and what is damaged is refused."""
 
-import io
 import json
 import zipfile
 from pathlib import Path
@@ -10,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from altered import rewrite
 
 import lddn_jax as lddn
-from lddn_jax import archive
 
 TOPOLOGY = lddn.Topology(
     [lddn.Input("u", 2)],
@@ -129,18 +128,6 @@ def saved(originals) -> Path:
     return originals["network"]
 
 
-def _rewritten(source, path, change):
-    """A file that is sealed as it should be, with something else in it."""
-    with np.load(source) as file:
-        arrays = dict(file)
-    header = json.loads(bytes(arrays.pop("header")))
-    change(header, arrays)
-    buffer = io.BytesIO()
-    np.savez(buffer, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays)
-    content = buffer.getvalue()[:-2] + (71).to_bytes(2, "little")
-    path.write_bytes(content + archive._seal(content))
-
-
 @pytest.mark.parametrize(
     ("kind", "change", "words"),
     [
@@ -159,7 +146,7 @@ def _rewritten(source, path, change):
     ],
 )
 def test_an_altered_file_is_refused(originals, tmp_path, kind, change, words):
-    _rewritten(originals[kind], tmp_path / "net.npz", change)
+    rewrite(originals[kind], tmp_path / "net.npz", change)
     with pytest.raises(lddn.LDDNError, match=words):
         lddn.load(tmp_path / "net.npz")
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from altered import rewrite
 from networks import declare
 
 import lddn_jax as lddn
@@ -213,14 +214,6 @@ def test_a_range_of_its_own_comes_back_too(tmp_path):
     assert lddn.load(tmp_path / "net.npz").scalers["u"].low == 0.0
 
 
-def rewritten(path, change):
-    with np.load(path) as file:
-        arrays = dict(file)
-    header = json.loads(bytes(arrays.pop("header")))
-    change(header)
-    np.savez(path, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays)
-
-
 @pytest.mark.parametrize(
     "change",
     [
@@ -233,7 +226,7 @@ def rewritten(path, change):
 )
 def test_an_altered_file_is_refused(tmp_path, change):
     lddn.save(tmp_path / "net.npz", Scaled.fit(narx(), record(narx().topology)))
-    rewritten(tmp_path / "net.npz", change)
+    rewrite(tmp_path / "net.npz", tmp_path / "net.npz", lambda header, arrays: change(header))
     with pytest.raises(lddn.CheckpointError, match="scalers cannot be read"):
         lddn.load(tmp_path / "net.npz")
 

@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lddn_jax.callbacks.progress import shown
 from lddn_jax.errors import LDDNError
+from lddn_jax.given import called
 from lddn_jax.training.outcome import StopReason
 from lddn_jax.training.training_state import TrainingState
 
@@ -20,14 +22,26 @@ class Hooks:
     end: tuple[Callable[[TrainingState], Any], ...]
 
     @classmethod
-    def of(cls, callbacks: Sequence[Any]) -> "Hooks":
+    def of(cls, callbacks: Sequence[Any], progress: bool | None = False) -> "Hooks":
         """Checks callbacks: functions of a state, or objects with hooks.
+
+        Args:
+            callbacks: All of them.
+            progress: Whether a `Progress` is to follow; see `lddn_jax.fit`.
 
         Raises:
             LDDNError: If one is neither, or has a hook that nobody calls.
         """
+        if not isinstance(callbacks, (list, tuple)):
+            raise LDDNError(
+                f"callbacks={called(callbacks)} is no list; write callbacks=[lddn.callbacks.TimeLimit(60)]."
+            )
+        if progress is not None and not isinstance(progress, bool):
+            raise LDDNError(
+                f"progress={called(progress)}; write progress=True, progress=False, or None to let fit decide."
+            )
         found: dict[str, list[Any]] = {hook: [] for hook in HOOKS}
-        for k, callback in enumerate(callbacks):
+        for k, callback in enumerate([*callbacks, *shown(progress)]):
             hooks = {name: getattr(callback, name) for name in dir(callback) if name.startswith("on_")}
             unknown = sorted(hooks.keys() - set(HOOKS))
             needed = f"a callback has some of {', '.join(HOOKS)}, or is a function of the state"

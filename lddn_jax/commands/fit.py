@@ -131,7 +131,6 @@ def _identify(
     options: argparse.Namespace, given: Any, inputs: list[str], targets: list[str], seconds: dict[str, float]
 ) -> int:
     out = Path(options.out)
-    out.mkdir(parents=True, exist_ok=True)
     chosen = {f.name: getattr(options, f.name) for f in fields(Settings) if hasattr(options, f.name)}
     chosen["division"] = DIVISIONS[options.division]
     validation = chosen["validation"] if isinstance(chosen["validation"], str) else None
@@ -156,6 +155,7 @@ def _identify(
     )
     say(table_of_scores(found))
     start = time.perf_counter()
+    out.mkdir(parents=True, exist_ok=True)
     files = write(out, found, report=options.report)
     seconds = seconds | found.seconds | {"writing": time.perf_counter() - start}
     results = found.to_dict() | {

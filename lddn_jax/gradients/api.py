@@ -118,7 +118,7 @@ def jacobian(
 
 
 def prepare_data(
-    loss: AbstractLoss, net: Network, data: Any, call: str = "fit(net, data, loss, trainer)"
+    loss: AbstractLoss, net: Network, data: Any, call: str = "fit(net, data, loss, trainer)", name: str = "data"
 ) -> tuple[Signals, Signals, DelayState, Any, int]:
     """Checks data against a network: inputs, targets, delay state, error weights and number of steps.
 
@@ -127,10 +127,11 @@ def prepare_data(
         net: The network.
         data: `Sequences`.
         call: How errors write the call, all its arguments in order.
+        name: What errors call the data.
     """
     check_loss(loss, call)
     check_network(net, call)
-    check_data(data, call)
+    check_data(data, call, name)
     sizes = {name: net.topology.sizes[name] for name in net.topology.outputs}
     targets = as_signals("target", data.targets, sizes, net.dtype)
     some = next(iter(targets.values()))

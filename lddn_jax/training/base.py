@@ -52,15 +52,34 @@ class Problem(eqx.Module):
     trains_state: bool = eqx.field(default=False, static=True)
 
     @classmethod
-    def of(cls, loss: AbstractLoss, net: Network, data: Any, gradient: AbstractGradient) -> "Problem":
-        """Checks data against a network, as `value_and_grad` does, and joins its batch axes to one."""
-        inputs, targets, state, weights, steps = prepare_data(loss, net, data)
+    def of(
+        cls,
+        loss: AbstractLoss,
+        net: Network,
+        data: Any,
+        gradient: AbstractGradient,
+        call: str = "fit(net, data, loss, trainer)",
+        name: str = "data",
+    ) -> "Problem":
+        """Checks data against a network, as `value_and_grad` does, and joins its batch axes to one.
+
+        Args:
+            loss: The loss.
+            net: The network.
+            data: `Sequences`.
+            gradient: The gradient method.
+            call: How errors write the call, all its arguments in order.
+            name: What errors call the data.
+        """
+        inputs, targets, state, weights, steps = prepare_data(loss, net, data, call, name)
         if weights is not None:
             weights = error_weights(weights, targets)
         some = next(iter(targets.values()))
         count = math.prod(some.shape[:-2])
 
         def flat(signal):
+            if signal.ndim == 2:  # by NumPy, so that nothing is compiled before all checks are passed
+                return jax.device_put(np.asarray(signal)[None])
             return signal.reshape(count, *signal.shape[-2:])
 
         inputs, targets, state, weights = jax.tree.map(flat, (inputs, targets, state, weights))

@@ -18,6 +18,7 @@ from lddn_jax import archive
 from lddn_jax.archive import Archive
 from lddn_jax.environment import differences, environment
 from lddn_jax.errors import CheckpointError, LDDNError
+from lddn_jax.given import called
 from lddn_jax.gradients.gauss_newton import GaussNewton
 from lddn_jax.network import Network
 from lddn_jax.topology import Topology
@@ -85,33 +86,45 @@ def save_training(path: str | Path, t: TrainingState) -> None:
     archive.write(path, FORMAT, header, trees)
 
 
-def resumed(source: Any, structure: Any, identity: Identity, limits: Mapping[str, Any], epochs: int) -> TrainingState:
+def opened(source: Any) -> Archive | TrainingState:
+    """Returns the run to go on from: of a folder of checkpoints the newest file, of a `Fitted` its state.
+
+    Raises:
+        CheckpointError: If it cannot be read, or is no run.
+    """
+    if isinstance(source, (str, Path)):
+        return _read(Path(source))
+    found = source.training if isinstance(source, Fitted) else source
+    if not isinstance(found, TrainingState):
+        raise CheckpointError(
+            f"resume={called(source)} is no saved run; give the path of a checkpoint, a folder of checkpoints, or what "
+            "fit returned."
+        )
+    return found
+
+
+def resumed(
+    source: Archive | TrainingState, structure: Any, identity: Identity, limits: Mapping[str, Any], epochs: int
+) -> TrainingState:
     """Returns the state that a run goes on from.
 
     Args:
-        source: A path of a file, or of a folder of checkpoints; a `Fitted`; or a `TrainingState`.
+        source: What `opened` returned.
         structure: Shapes and dtypes of networks, trainer's state and key, as the run has them at its start.
         identity: What it was to be about.
         limits: `goal` and `max_fail` from now on.
         epochs: The largest number of steps from now on, those that were taken included.
 
     Raises:
-        CheckpointError: If the source cannot be read, or is of another run.
+        CheckpointError: If it is of another run.
     """
-    if isinstance(source, Fitted):
-        source = source.training
     if isinstance(source, TrainingState):
         what, t, changed = "the run given as resume", source, []
         _check_same(what, t.identity, identity)
-    elif isinstance(source, (str, Path)):
-        what, file = str(source), _read(Path(source))
-        _check_same(what, Identity({}, file.header["identity"]), identity)
-        t, changed = _filled(file, structure), differences(file.header["environment"], environment())
     else:
-        raise CheckpointError(
-            f"resume={source!r} is no saved run; give the path of a checkpoint, a folder of checkpoints, or what fit "
-            "returned."
-        )
+        what = str(source.path)
+        _check_same(what, Identity({}, source.header["identity"]), identity)
+        t, changed = _filled(source, structure), differences(source.header["environment"], environment())
     if changed:
         _logger.warning(
             "%s was computed with something else: %s. Numbers may differ in the last digits.", what, "; ".join(changed)

@@ -27,12 +27,13 @@ from lddn_jax.data.batches import Sequences
 from lddn_jax.data.records import Record, as_records, holds_records
 from lddn_jax.data.sequences import whole, windows
 from lddn_jax.errors import CheckpointError, DataError, LDDNError
+from lddn_jax.given import expect
 from lddn_jax.gradients.base import AbstractGradient
 from lddn_jax.losses import AbstractLoss, MeanSquaredError, counted, error_weights
-from lddn_jax.network import Network
+from lddn_jax.network import Network, check_network
 from lddn_jax.plan import plan
 from lddn_jax.rewiring import close_loop, open_loop
-from lddn_jax.signals import Signals, as_signals, measured_name
+from lddn_jax.signals import Signals, as_signals, check_data, measured_name
 from lddn_jax.topology import Topology
 from lddn_jax.training.base import AbstractTrainer, rmse
 from lddn_jax.training.checkpoint import epochs_asked
@@ -43,6 +44,7 @@ from lddn_jax.training.outcome import StopReason
 
 _logger = logging.getLogger("lddn_jax")
 
+CALL = "fit_closed_loop(net, data, trainer, horizons)"
 EXPLODED = 100.0  # times the range of the targets: a free run that far off has left what it models
 
 
@@ -209,11 +211,18 @@ def fit_closed_loop(
 
     Su, McAvoy & Werbos (1992).
     """
+    expect(AbstractTrainer, "trainer", trainer, CALL, "a trainer, such as lddn.LevenbergMarquardt()")
     loops = loops_of(net, loops)
     horizons, counts = _horizons(horizons, epochs)
     closed = closed_over(net, loops)
     records = _records(net, loops, data, "data")
     judged = records if validation is None else _records(net, loops, validation, "validation")
+    longest = _longest(closed, records)
+    if any(h is not None and h > longest for h in horizons):
+        raise DataError(
+            f"fit_closed_loop: horizons={tuple(horizons)}, but no record is longer than {longest} steps besides those "
+            "that fill the first delay state; write None for the whole record, horizons=(1, 5, None)."
+        )
     single, uncut = _cut(closed, judged, 1), _cut(closed, judged, None)
     loss = loss or MeanSquaredError()
 
@@ -319,8 +328,14 @@ def loops_of(net: Network, given: Mapping[str, str] | None) -> dict[str, str]:
     Raises:
         LDDNError: If there is none.
     """
+    check_network(net, CALL)
     topology = net.topology
     given = measured_loops(topology) if given is None else given
+    if not isinstance(given, Mapping):
+        raise LDDNError(
+            f"loops={given!r} must name the output of each input that carries its measured values: "
+            f"loops={{'measured': {topology.outputs[0]!r}}}."
+        )
     if not given:
         raise LDDNError(
             f"none of the inputs {sorted(topology.input_names)} is the measurement of one of the outputs "
@@ -350,10 +365,15 @@ def _cut(closed: Network, records: Any, length: int | None) -> Sequences:
     if isinstance(records, list):
         return whole(closed.topology, records) if length is None else windows(closed.topology, records, length=length)
     inputs, targets, weights = records
-    held = max(plan(closed.topology).longest_delays.values(), default=0)
-    steps = next(iter(targets.values())).shape[-2]
-    horizon = max(steps - held, 0) if length is None else length
+    horizon = _longest(closed, records) if length is None else length
     return windows(closed.topology, inputs, targets, length=horizon, weights=weights)
+
+
+def _longest(closed: Network, records: Any) -> int:
+    """Steps of the longest record, without those that fill the first delay state."""
+    held = max(plan(closed.topology).longest_delays.values(), default=0)
+    steps = max(map(len, records)) if isinstance(records, list) else next(iter(records[1].values())).shape[-2]
+    return max(steps - held, 0)
 
 
 def _records(
@@ -362,6 +382,7 @@ def _records(
     """Records as they are; of a batch the inputs without the measured ones, the targets and the weights, checked."""
     if holds_records(data):
         return as_records(data, "fit_closed_loop")
+    check_data(data, CALL, what)
     sizes = net.topology.sizes
     if data.targets is None:
         raise DataError(f"fit_closed_loop: {what} has no targets.")
@@ -371,16 +392,17 @@ def _records(
 
 
 def _horizons(horizons: Sequence[int | None], epochs: int | Sequence[int]) -> tuple[list[int | None], list[int]]:
-    horizons = list(horizons)
-    counts = [epochs] * len(horizons) if isinstance(epochs, int) else list(epochs)
-    fit = all(h is None or (isinstance(h, int) and not isinstance(h, bool) and h > 0) for h in horizons)
-    if not horizons or not fit or len(counts) != len(horizons):
+    steps = list(horizons) if isinstance(horizons, (list, tuple)) else []
+    counts: list[Any] = list(epochs) if isinstance(epochs, (list, tuple)) else [epochs] * len(steps)
+    whole = all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in (*counts, *(h or 1 for h in steps)))
+    lengths = [np.inf if h is None else h for h in steps]
+    if not steps or 0 in steps or not whole or len(counts) != len(steps) or lengths != sorted(lengths):
         raise LDDNError(
-            f"fit_closed_loop: horizons={horizons!r} with epochs={epochs!r}; needed are positive numbers of steps, or "
-            "None for the whole record, and one number of epochs for all or one for each: "
+            f"fit_closed_loop: horizons={horizons!r} with epochs={epochs!r}; needed are positive numbers of steps that "
+            "grow, None for the whole record at last, and one number of epochs for all or one for each: "
             "horizons=(1, 5, 20, None), epochs=50."
         )
-    return horizons, counts
+    return steps, counts
 
 
 def _unstacked(nets: Network, count: int) -> list[Network]:

@@ -13,13 +13,13 @@ import numpy as np
 from jaxtyping import Array
 
 from lddn_jax.callbacks.base import Hooks
-from lddn_jax.callbacks.progress import shown
 from lddn_jax.errors import LDDNError
-from lddn_jax.gradients.base import AbstractGradient
+from lddn_jax.given import called, expect
+from lddn_jax.gradients.base import AbstractGradient, check_method
 from lddn_jax.losses import AbstractLoss
-from lddn_jax.network import Network
+from lddn_jax.network import Network, is_key
 from lddn_jax.training.base import AbstractTrainer, Problem, check_positive
-from lddn_jax.training.checkpoint import resumed
+from lddn_jax.training.checkpoint import opened, resumed
 from lddn_jax.training.course import Course, rows_of
 from lddn_jax.training.fitted import Fitted, best_of_each
 from lddn_jax.training.history import Row
@@ -92,21 +92,23 @@ def fit(
         >>> round(float(fitted.net.IW["y", "u"][0, 0, 0]), 3), str(fitted.stop_reason)
         (2.0, 'epochs')
     """
-    if not isinstance(trainer, AbstractTrainer):
-        raise LDDNError(f"trainer={trainer!r} is not a trainer; for an optax transformation write lddn.Optax(...).")
+    call = "fit(net, data, loss, trainer)"
+    expect(AbstractTrainer, "trainer", trainer, call, "a trainer, such as lddn.Optax(optax.adam(1e-3))")
     epochs = trainer.default_epochs if epochs is None else epochs
     check_positive("epochs", epochs)
     check_positive("max_fail", max_fail)
-    if goal is not None and not isinstance(goal, (int, float)):
-        raise LDDNError(
-            f"goal={goal!r} must be a number, the loss at which training stops, such as goal=1e-6; or None."
-        )
-    hooks = Hooks.of([*callbacks, *shown(progress)])
-    gradient = gradient or trainer.default_gradient
-    key = jax.random.key(0) if key is None else key
-    problem = Problem.of(loss, net, data, gradient)
+    if goal is not None and (isinstance(goal, bool) or not isinstance(goal, (int, float)) or not goal >= 0):
+        raise LDDNError(f"goal={goal!r} is a loss at which training stops: write a number, goal=1e-6, or None.")
+    if key is not None and not is_key(key):
+        raise LDDNError(f"key={called(key)} is no key of random numbers; write key=jax.random.key(0).")
+    gradient = trainer.default_gradient if gradient is None else gradient
+    check_method(gradient, "fit(..., gradient=...)", "gradient")
+    hooks = Hooks.of(callbacks, progress)
+    source = None if resume is None else opened(resume)
+    problem = Problem.of(loss, net, data, gradient, call)
     trainer.check(net, problem)
-    held_out = None if validation is None else Problem.of(loss, net, validation, gradient)
+    held_out = None if validation is None else Problem.of(loss, net, validation, gradient, call, "validation")
+    key = jax.random.key(0) if key is None else key
     course = Course.of(trainer, problem, held_out, nan_guard)
     limits = {"goal": goal, "max_fail": max_fail}
     identity = Identity(
@@ -119,10 +121,10 @@ def fit(
             "key": key,
         }
     )
-    if resume is None:
+    if source is None:
         training = course.begun(net, key, epochs, limits, identity)
     else:
-        training = resumed(resume, eqx.filter_eval_shape(course.first, net, key), identity, limits, epochs)
+        training = resumed(source, eqx.filter_eval_shape(course.first, net, key), identity, limits, epochs)
     return _run(course, training, hooks)
 
 
