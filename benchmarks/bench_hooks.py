@@ -8,9 +8,11 @@ if __name__ == "__main__":
     options = parser.parse_args()
     harness.pin(options.cores)
 
+import dataclasses
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +21,7 @@ import optax
 
 import lddn_jax as lddn
 from lddn_jax import callbacks as cb
+from lddn_jax.callbacks.base import Hooks
 from lddn_jax.training.base import AbstractTrainer, Problem
 from lddn_jax.training.course import _init, _step
 from lddn_jax.training.program import Program
@@ -42,27 +45,19 @@ def magnet(steps: int) -> tuple[lddn.Network, lddn.Sequences]:
 
 def contenders(
     net: lddn.Network, data: lddn.Sequences, trainer: AbstractTrainer, epochs: int, folder: Path
-) -> dict[str, Callable[[], np.ndarray]]:
-    """The same fit without callbacks, with them, and as its steps alone; each returns the losses."""
+) -> dict[str, Callable[[], Any]]:
+    """A fit, its steps alone, and callbacks alone, which are told of every epoch of such a fit.
 
-    def fit(make: Callable[[], list]) -> Callable[[], np.ndarray]:
-        return lambda: lddn.fit(net, data, MSE, trainer, epochs=epochs, callbacks=make(), progress=False).history[
-            "loss"
-        ]
+    Callbacks by themselves, because what they add to a fit is less than what fits differ by.
+    """
+    states: list[lddn.TrainingState] = []
+    fitted = lddn.fit(net, data, MSE, trainer, epochs=epochs, callbacks=[lambda state: states.append(state)])
+    first = dataclasses.replace(states[0], epoch=0)
 
-    def hooks() -> list:
-        for old in folder.glob("*.npz"):
-            old.unlink()
-        return [
-            cb.Checkpoint(folder),
-            cb.CSVLog(folder / "log.csv"),
-            cb.JSONLinesLog(folder / "log.jsonl"),
-            cb.TimeLimit(3600),
-            cb.EarlyStopping("loss", patience=epochs),
-            cb.StopOnDivergence(),
-        ]
+    def fit() -> Any:
+        return lddn.fit(net, data, MSE, trainer, epochs=epochs, progress=False).history["loss"]
 
-    def steps() -> np.ndarray:
+    def steps() -> Any:
         problem, losses = Problem.of(MSE, net, data, trainer.default_gradient), []
         now, state, key = net, Program(_init, trainer, problem)(net), jax.random.key(0)
         step = Program(_step, trainer, problem)
@@ -71,7 +66,33 @@ def contenders(
             losses.append(float(info["loss"]))
         return np.array(losses)
 
-    return {"no callbacks": fit(list), "all callbacks": fit(hooks), "steps alone": steps}
+    def told(make: Callable[[], list]) -> Callable[[], None]:
+        def tell() -> None:
+            for old in folder.glob("*"):
+                old.unlink()
+            hooks = Hooks.of(make())
+            hooks.on_start(first)
+            for state in states:
+                hooks.on_step(state)
+            hooks.on_end(fitted.training)
+
+        return tell
+
+    return {
+        "a fit": fit,
+        "its steps": steps,
+        "Progress, TimeLimit, EarlyStopping, StopOnDivergence": told(
+            lambda: [
+                cb.Progress(anywhere=False),
+                cb.TimeLimit(3600),
+                cb.EarlyStopping("loss", patience=epochs),
+                cb.StopOnDivergence(),
+            ]
+        ),
+        "Checkpoint, one file and the best": told(lambda: [cb.Checkpoint(folder)]),
+        "CSVLog": told(lambda: [cb.CSVLog(folder / "log.csv")]),
+        "JSONLinesLog": told(lambda: [cb.JSONLinesLog(folder / "log.jsonl")]),
+    }
 
 
 def main(options) -> None:
@@ -84,9 +105,7 @@ def main(options) -> None:
         with tempfile.TemporaryDirectory() as folder:
             found = contenders(net, data, trainer, options.epochs, Path(folder))
             times = harness.compare(found, options.rounds)
-            results = {contender: run() for contender, run in found.items()}
-        for losses in results.values():
-            np.testing.assert_array_equal(losses, results["no callbacks"])
+            np.testing.assert_array_equal(found["a fit"](), found["its steps"]())
         case = f"{name}, {options.epochs} epochs"
         rows.append({"case": case, "dtype": "float64", "seconds": times, "each": "a whole fit"})
         print(harness.line(case, times), flush=True)

@@ -70,17 +70,13 @@ class Archive:
         return CheckpointError(f"{self.path} is damaged: {what} cannot be read ({error}).")
 
 
-def write(path: str | Path, format: str, header: Mapping[str, Any], trees: Mapping[str, Any]) -> None:
-    """Writes pytrees of arrays and a header, whole or not at all.
+def packed(format: str, header: Mapping[str, Any], trees: Mapping[str, Any]) -> bytes:
+    """Returns the content of a file, for `write_atomically`.
 
     Args:
-        path: Where; by convention it ends in `.npz`.
         format: What kind of file it is.
         header: Values of JSON's types.
         trees: Pytrees of arrays by name; keys of random numbers may be among the arrays.
-
-    Raises:
-        CheckpointError: If the folder does not exist or cannot be written to.
     """
     arrays: dict[str, Any] = {}
     notes: dict[str, dict[str, str]] = {}
@@ -95,11 +91,11 @@ def write(path: str | Path, format: str, header: Mapping[str, Any], trees: Mappi
     buffer = io.BytesIO()
     np.savez(buffer, header=text, **arrays)
     content = buffer.getvalue()[:-_COMMENT_LENGTH] + _SEAL_LENGTH.to_bytes(_COMMENT_LENGTH, "little")
-    write_atomically(path, content + _seal(content))
+    return content + _seal(content)
 
 
 def read(path: str | Path) -> Archive:
-    """Reads what `write` wrote; files of older versions are brought up to date.
+    """Reads a file that `packed` made; files of older versions are brought up to date.
 
     Raises:
         CheckpointError: If the file is missing, damaged, newer than this package, or was not written by it.

@@ -52,11 +52,11 @@ def save(path: str | Path, net: Network | Posterior | Scaled | Fitted) -> None:
     """
     expect((str, Path), "path", path, "save(path, net)", "the name of a file first", CheckpointError)
     if isinstance(net, Fitted) and net.training is not None:
-        checkpoint.save_training(path, net.training)
+        archive.write_atomically(path, checkpoint.packed(net.training))
         return
     format, net, more, header = _parts(net)
     header |= {"topology": net.topology.to_dict(), "dtype": str(np.dtype(net.dtype))}
-    archive.write(path, format, header, {"values": (net, more)})
+    archive.write_atomically(path, archive.packed(format, header, {"values": (net, more)}))
 
 
 def load(path: str | Path) -> Any:

@@ -11,6 +11,7 @@ import lddn_jax as lddn
 from benchmarks import (
     bench_gpu,
     bench_gradients,
+    bench_hooks,
     bench_jacobian,
     bench_memory,
     bench_simulate,
@@ -242,3 +243,12 @@ def test_results_say_where_they_come_from(path):
 def test_the_tables_are_those_of_the_results(monkeypatch):
     monkeypatch.setattr("sys.argv", ["table", "--check"])
     assert table.main() == 0
+
+
+@pytest.mark.parametrize("name", bench_hooks.TRAINERS)
+def test_a_fit_is_its_steps_and_callbacks_are_told_of_them(name, tmp_path):
+    net, data = bench_hooks.magnet(60)
+    found = bench_hooks.contenders(net, data, bench_hooks.TRAINERS[name], 3, tmp_path)
+    assert found["a fit"]().tolist() == found["its steps"]().tolist()
+    found["CSVLog"]()
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 4

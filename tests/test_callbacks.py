@@ -210,10 +210,10 @@ def test_what_a_kill_left_half_written_is_cleared_away(tmp_path):
 
 
 def test_a_full_disk_does_not_end_training(tmp_path, monkeypatch, caplog):
-    def full(path, format, header, trees):
+    def full(path, content):
         raise lddn.CheckpointError(f"{path} could not be written: No space left on device.")
 
-    monkeypatch.setattr("lddn_jax.training.checkpoint.archive.write", full)
+    monkeypatch.setattr("lddn_jax.callbacks.checkpoint.write_atomically", full)
     with caplog.at_level(logging.ERROR, "lddn_jax"):
         fitted = run([cb.Checkpoint(tmp_path, every=3)])
     assert fitted.stop_reason == "epochs"

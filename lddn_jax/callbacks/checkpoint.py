@@ -4,10 +4,10 @@ import logging
 import time
 from pathlib import Path
 
-from lddn_jax.archive import temporary_prefix
+from lddn_jax.archive import temporary_prefix, write_atomically
 from lddn_jax.errors import CheckpointError, LDDNError
 from lddn_jax.training.base import check_positive
-from lddn_jax.training.checkpoint import EPOCH_FILES, save_training
+from lddn_jax.training.checkpoint import EPOCH_FILES, packed
 from lddn_jax.training.outcome import Flag
 from lddn_jax.training.training_state import TrainingState
 
@@ -116,9 +116,10 @@ class Checkpoint:
     def _save(self, state: TrainingState) -> None:
         path = self._path(state)
         try:
-            save_training(path, state)
+            content = packed(state)
+            write_atomically(path, content)
             if self._best and state.best_value < self._saved_best:
-                save_training(self._folder / "best.npz", state)
+                write_atomically(self._folder / "best.npz", content)
                 self._saved_best = state.best_value
         except CheckpointError as error:
             _logger.error("no checkpoint at epoch %d, training goes on: %s", state.epoch, error)

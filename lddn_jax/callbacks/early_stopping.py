@@ -83,4 +83,9 @@ class StopOnDivergence:
 
     def on_step(self, state: TrainingState) -> bool:
         """Whether every network that goes on has a loss that large."""
-        return bool(state.last) and state.last["loss"] > self._factor * float(np.min(state.lowest.values))
+        if not state.epoch:
+            return False
+        loss, lowest = state.rows[state.epoch - 1]["loss"], state.lowest.values
+        if isinstance(loss, np.ndarray):
+            return bool(np.nanmin(loss) > self._factor * lowest.min())
+        return bool(loss > self._factor * lowest[0])

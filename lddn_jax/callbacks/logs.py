@@ -6,7 +6,7 @@ import io
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -98,13 +98,17 @@ class JSONLinesLog(AbstractLog):
 
     def lines(self, start, rows):
         """Returns an object for each row."""
-        objects = [
-            {"epoch": start + k} | {name: _plain(value) for name, value in row.items()} for k, row in enumerate(rows)
-        ]
-        return "".join(json.dumps(each, allow_nan=False) + "\n" for each in objects)
+        return "".join(f"{_object({'epoch': start + k} | row)}\n" for k, row in enumerate(rows))
 
 
-def _plain(value: float | np.ndarray) -> Any:
+def _object(row: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(row, allow_nan=False)
+    except (TypeError, ValueError):  # of several networks, or not finite: taking it apart takes its time
+        return json.dumps({name: _plain(value) for name, value in row.items()})
+
+
+def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return [_plain(each) for each in value.tolist()]
     return value if math.isfinite(value) else None

@@ -38,12 +38,8 @@ EPOCH_FILES = "epoch_*.npz"
 _logger = logging.getLogger("lddn_jax")
 
 
-def save_training(path: str | Path, t: TrainingState) -> None:
-    """Writes a run to a file, whole or not at all.
-
-    Raises:
-        CheckpointError: If the folder does not exist or cannot be written to.
-    """
+def packed(t: TrainingState) -> bytes:
+    """Returns the content of the file that a run is kept in."""
     net, history = network_of(t.trained), t.history
     lines = {} if t.delay_lines is None else t.delay_lines
     header = {
@@ -83,7 +79,7 @@ def save_training(path: str | Path, t: TrainingState) -> None:
         "host/history": list(history.values()),
         "host/ended": ended,
     }
-    archive.write(path, FORMAT, header, trees)
+    return archive.packed(FORMAT, header, trees)
 
 
 def opened(source: Any) -> Archive | TrainingState:
