@@ -194,6 +194,13 @@ def test_the_best_checkpoint_is_the_best_network(tmp_path):
     assert best.best_epoch == fitted.best_epoch < 12
 
 
+def test_a_best_checkpoint_that_a_kill_forestalled_is_made_up_for(tmp_path):
+    run([cb.Checkpoint(tmp_path, every=1)], epochs=3)
+    (tmp_path / "best.npz").unlink()
+    fitted = run([cb.Checkpoint(tmp_path, every=1)], epochs=4, resume=tmp_path)
+    assert lddn.load(tmp_path / "best.npz").best_epoch == np.argmin(fitted.history["loss"])
+
+
 def test_a_folder_of_another_run_is_left_alone(tmp_path):
     run([cb.Checkpoint(tmp_path, every=1)])
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}

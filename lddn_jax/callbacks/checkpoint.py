@@ -1,6 +1,7 @@
 """Checkpoints: a run that is stopped, whatever stops it, goes on from the last one."""
 
 import logging
+import math
 import time
 from pathlib import Path
 
@@ -99,7 +100,7 @@ class Checkpoint:
         for pattern in (EPOCH_FILES, "best.npz"):
             for stale in self._folder.glob(temporary_prefix(Path(pattern)) + "*"):
                 stale.unlink(missing_ok=True)
-        self._saved, self._saved_best = state.epoch, state.best_value
+        self._saved, self._saved_best = state.epoch, math.inf  # a kill may have come before the best one was written
         self._time = time.monotonic()
 
     def on_step(self, state: TrainingState) -> None:
