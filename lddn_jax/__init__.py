@@ -40,12 +40,13 @@ from lddn_jax.topology import Connection, Input, Layer, Topology, TopologyWarnin
 from lddn_jax.training.adaptation import Adapted, Adapter, adapt
 from lddn_jax.training.base import AbstractTrainer
 from lddn_jax.training.bayesian import BayesianRegularization
-from lddn_jax.training.closed_loop import ClosedLoop, diverged_at, fit_closed_loop
+from lddn_jax.training.closed_loop import ClosedLoop, fit_closed_loop
 from lddn_jax.training.comparison import Comparison, compare
 from lddn_jax.training.error_bars import Prediction
 from lddn_jax.training.first_order import Optax
 from lddn_jax.training.fit import fit
 from lddn_jax.training.fitted import Fitted
+from lddn_jax.training.free_run import diverged_at
 from lddn_jax.training.initial_state import estimate_state
 from lddn_jax.training.least_squares import LeastSquares, levenberg_marquardt
 from lddn_jax.training.levenberg_marquardt import LevenbergMarquardt

@@ -1,6 +1,7 @@
 """The command line: `python -m lddn_jax maglev | fit | predict | report | compare | check`."""
 
 import argparse
+import functools
 import os
 import sys
 from collections.abc import Sequence
@@ -25,7 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m lddn_jax", description="Identify dynamic systems with Layered Digital Dynamic Networks."
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    # Half an option is a misspelt one.
+    whole = functools.partial(argparse.ArgumentParser, allow_abbrev=False)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=whole)
     for command in (fit, predict, report, compare, check):
         command.add(commands)
     options = parser.parse_args(arguments)

@@ -21,11 +21,11 @@ from lddn_jax.data.units import scaled
 from lddn_jax.diagnostics.lagged import channels
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.given import expect
+from lddn_jax.loops import closed_over, loops_of, measured_loops
 from lddn_jax.prediction import k_step
 from lddn_jax.scaled import Scaled
 from lddn_jax.simulate import predict
 from lddn_jax.training.base import check_positive
-from lddn_jax.training.closed_loop import closed_over, loops_of, measured_loops
 
 FREE = "free run"
 

@@ -22,12 +22,13 @@ from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.experiment import Experiment
 from lddn_jax.given import expect
 from lddn_jax.gradients.check import GradientReport, check_gradients
+from lddn_jax.loops import closed_over
 from lddn_jax.network import Network
 from lddn_jax.recipes import TRAINERS, Regularized, Supervision, check_horizons
 from lddn_jax.scaled import Scaled
 from lddn_jax.settings import Settings
 from lddn_jax.simulate import predict
-from lddn_jax.training.closed_loop import ClosedLoop, closed_over
+from lddn_jax.training.closed_loop import ClosedLoop
 from lddn_jax.training.fitted import Fitted
 
 

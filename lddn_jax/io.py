@@ -20,7 +20,6 @@ from lddn_jax.given import expect
 from lddn_jax.losses import SumSquaredError
 from lddn_jax.network import Network
 from lddn_jax.scaled import Scaled
-from lddn_jax.topology import Topology
 from lddn_jax.training import checkpoint
 from lddn_jax.training.evidence import Counts, Strengths
 from lddn_jax.training.fitted import Fitted
@@ -75,10 +74,7 @@ def load(path: str | Path) -> Any:
     file = archive.read(path)
     if file.format == checkpoint.FORMAT:
         return Fitted.of(checkpoint.loaded(file))
-    try:
-        structure = Network(Topology.from_dict(file.header["topology"]), init="zeros", dtype=file.header["dtype"])
-    except (LDDNError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{file.path} holds a topology that cannot be used here: {error}") from error
+    structure = checkpoint.network_like(file)
     if file.format == NETWORK:
         return file.filled("values", structure)
     if file.format == SCALED:

@@ -13,7 +13,7 @@ import numpy as np
 
 from lddn_jax.data.batches import Sequences
 from lddn_jax.network import Network
-from lddn_jax.training.closed_loop import diverged_at
+from lddn_jax.training.free_run import diverged_at
 from lddn_jax.training.history import History
 
 ONE_STEP, FREE_RUN, PERSISTENCE = "one step ahead", "closed loop (free run)", "persistence y(t) = y(t−1)"

@@ -17,6 +17,7 @@ from lddn_jax.forecast import FREE, forecast, steps_ahead
 from lddn_jax.given import called
 from lddn_jax.identify import Identified
 from lddn_jax.judged import FREE_RUN, ONE_STEP, PERSISTENCE, Channels, Judged
+from lddn_jax.loops import closed_over, loops_of
 from lddn_jax.losses import counted
 from lddn_jax.plan import plan
 from lddn_jax.prediction import with_gaps
@@ -24,7 +25,7 @@ from lddn_jax.recipes import Regularized
 from lddn_jax.scaled import Scaled
 from lddn_jax.signals import as_signals, measured_name
 from lddn_jax.simulate import predict
-from lddn_jax.training.closed_loop import ClosedLoop, closed_over, loops_of
+from lddn_jax.training.closed_loop import ClosedLoop
 from lddn_jax.training.fitted import Fitted
 from lddn_jax.training.history import History
 

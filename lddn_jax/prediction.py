@@ -19,13 +19,13 @@ import numpy as np
 from lddn_jax.data.batches import Sequences
 from lddn_jax.delays import DelayState, cut, state_sizes, states_along
 from lddn_jax.errors import DataError, LDDNError
+from lddn_jax.loops import closed_over, measured_loops
 from lddn_jax.losses import counted, error_weights
 from lddn_jax.network import Network, check_network
 from lddn_jax.rewiring import open_loop
 from lddn_jax.signals import Signals, as_signals, by_name, check_data, first_nan, measured_name
 from lddn_jax.simulate import predict, prepare, simulate
 from lddn_jax.training.base import check_positive
-from lddn_jax.training.closed_loop import closed_over, measured_loops
 
 HORIZONS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 ELEMENTS = 2**22  # of outputs that are computed at once

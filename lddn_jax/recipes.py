@@ -18,10 +18,11 @@ from lddn_jax import losses
 from lddn_jax.callbacks.checkpoint import Checkpoint
 from lddn_jax.errors import DataError
 from lddn_jax.experiment import Experiment
+from lddn_jax.loops import closed_over, opened_at
 from lddn_jax.network import Network
 from lddn_jax.settings import Settings
 from lddn_jax.training.bayesian import BayesianRegularization
-from lddn_jax.training.closed_loop import ClosedLoop, closed_over, fit_closed_loop, opened_at
+from lddn_jax.training.closed_loop import ClosedLoop, fit_closed_loop
 from lddn_jax.training.first_order import Optax
 from lddn_jax.training.fit import fit
 from lddn_jax.training.fitted import Fitted

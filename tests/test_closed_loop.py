@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import lddn_jax as lddn
-from lddn_jax.training.closed_loop import diverged_at
+from lddn_jax.training.free_run import diverged_at
 
 
 def record(steps=200):

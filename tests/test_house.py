@@ -29,6 +29,7 @@ FLOORS = {
     "transfer.py": 1,
     "network.py": 2,
     "rewiring.py": 2,
+    "loops.py": 2,
     "initializers.py": 2,
     "delays.py": 2,
     "signals.py": 2,

@@ -142,9 +142,8 @@ def resumed(
 
 def loaded(file: Archive) -> TrainingState:
     """Returns the state that a file holds; the trainer's state by name where its class is not one of this package."""
-    header = file.header
+    header, net = file.header, network_like(file)
     try:
-        net = Network(Topology.from_dict(header["topology"]), init="zeros", dtype=header["dtype"])
         several = (header["restarts"],) if header["restarts"] > 1 else ()
         trained: Any = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((*several, *leaf.shape), leaf.dtype), net)
         names = header["trained lines"]
@@ -155,8 +154,16 @@ def loaded(file: Archive) -> TrainingState:
         trainer = _trainer_state(header["trainer"], list(map(jax.device_put, leaves)))
         (key,) = file.arrays["key"]
     except (KeyError, TypeError, ValueError) as error:
-        raise file.damaged("its topology or its trainer's state", error) from error
+        raise file.damaged("its trainer's state", error) from error
     return replace(_filled(file, (trained, leaves, key)), trainer=trainer)
+
+
+def network_like(file: Archive) -> Network:
+    """Returns a network of zeros of the topology and dtype that a file is of."""
+    try:
+        return Network(Topology.from_dict(file.header["topology"]), init="zeros", dtype=file.header["dtype"])
+    except (LDDNError, KeyError, TypeError) as error:
+        raise file.damaged("its topology", error) from error
 
 
 def epochs_asked(source: Path) -> int:

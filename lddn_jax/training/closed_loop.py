@@ -29,23 +29,22 @@ from lddn_jax.data.sequences import whole, windows
 from lddn_jax.errors import CheckpointError, DataError, LDDNError
 from lddn_jax.given import expect
 from lddn_jax.gradients.base import AbstractGradient
-from lddn_jax.losses import AbstractLoss, MeanSquaredError, counted, error_weights
+from lddn_jax.loops import closed_over, loops_of, opened_at
+from lddn_jax.losses import AbstractLoss, MeanSquaredError
 from lddn_jax.network import Network, check_network
 from lddn_jax.plan import plan
-from lddn_jax.rewiring import close_loop, open_loop
-from lddn_jax.signals import Signals, as_signals, check_data, measured_name
-from lddn_jax.topology import Topology
+from lddn_jax.signals import Signals, as_signals, check_data
 from lddn_jax.training.base import AbstractTrainer, rmse
 from lddn_jax.training.checkpoint import epochs_asked
 from lddn_jax.training.fit import fit
 from lddn_jax.training.fitted import Fitted
+from lddn_jax.training.free_run import free_run, smallest
 from lddn_jax.training.history import History
 from lddn_jax.training.outcome import StopReason
 
 _logger = logging.getLogger("lddn_jax")
 
 CALL = "fit_closed_loop(net, data, trainer, horizons)"
-EXPLODED = 100.0  # times the range of the targets: a free run that far off has left what it models
 
 
 @dataclass(frozen=True)
@@ -212,6 +211,7 @@ def fit_closed_loop(
     Su, McAvoy & Werbos (1992).
     """
     expect(AbstractTrainer, "trainer", trainer, CALL, "a trainer, such as lddn.LevenbergMarquardt()")
+    check_network(net, CALL)
     loops = loops_of(net, loops)
     horizons, counts = _horizons(horizons, epochs)
     closed = closed_over(net, loops)
@@ -273,92 +273,6 @@ def _check_epochs(checkpoint: Checkpoint, horizons: Sequence[int | None], counts
                 f"cannot go on from {checkpoint.folder}: horizon {horizon} had epochs={before} and is to have {count} "
                 f"now, but later horizons went on from it. Write epochs={before} again, or leave resume out."
             )
-
-
-def diverged_at(predicted: Mapping[str, Any], targets: Mapping[str, Any], weights: Any = None) -> int | None:
-    """Returns the first step at which an output is not finite or far outside of the targets, in any sequence.
-
-    Args:
-        predicted: `(*batch, time, size)` by output layer.
-        targets: Likewise; NaN where missing.
-        weights: Error weights, as those of a loss; what has weight 0 is not looked at.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> diverged_at({"y": jnp.array([[0.1], [2.0], [1e6]])}, {"y": jnp.array([[0.0], [1.0], [1.0]])})
-        2
-    """
-    first = []
-    full = None if weights is None else error_weights(weights, targets)
-    for name, target in counted(targets, weights).items():
-        target, found = np.asarray(target), np.asarray(predicted[name])
-        low, high = np.nanmin(target), np.nanmax(target)
-        reach = EXPLODED * max(high - low, np.finfo(target.dtype).tiny)
-        gone = ~np.isfinite(found) | (np.abs(found - (low + high) / 2) > reach)
-        if full is not None:
-            gone &= np.asarray(full[name]) > 0
-        steps = np.flatnonzero(gone.any(axis=tuple(k for k in range(gone.ndim) if k != gone.ndim - 2)))
-        first += [int(steps[0])] if steps.size else []
-    return min(first, default=None)
-
-
-def closed_over(net: Network, loops: Mapping[str, str]) -> Network:
-    """Returns the network with several loops closed: the output of each input that carries its measured values."""
-    for input, output in loops.items():
-        net = close_loop(net, output=output, input=input)
-    return net
-
-
-def opened_at(net: Network, loops: Mapping[str, str]) -> Network:
-    """Returns the network with several loops opened; see `closed_over`."""
-    for input, output in loops.items():
-        net = open_loop(net, output=output, input=input)
-    return net
-
-
-def measured_loops(topology: Topology) -> dict[str, str]:
-    """The output of each input that carries its measured values by its name, `y` of `measured_y`."""
-    names = {measured_name(output): output for output in topology.outputs}
-    return {input: output for input, output in names.items() if input in topology.input_names}
-
-
-def loops_of(net: Network, given: Mapping[str, str] | None) -> dict[str, str]:
-    """Returns the output of each input that carries its measured values; by default `y` of `measured_y`.
-
-    Raises:
-        LDDNError: If there is none.
-    """
-    check_network(net, CALL)
-    topology = net.topology
-    given = measured_loops(topology) if given is None else given
-    if not isinstance(given, Mapping):
-        raise LDDNError(
-            f"loops={given!r} must name the output of each input that carries its measured values: "
-            f"loops={{'measured': {topology.outputs[0]!r}}}."
-        )
-    if not given:
-        raise LDDNError(
-            f"none of the inputs {sorted(topology.input_names)} is the measurement of one of the outputs "
-            f"{list(topology.outputs)}. Say which is, for example loops={{'measured': {topology.outputs[0]!r}}}."
-        )
-    return dict(given)
-
-
-def free_run(net: Network, whole: Sequences) -> tuple[float, int | None]:
-    """Returns the RMSE of a free run, NaN if it diverged, and the step where it did.
-
-    Args:
-        net: The network with its loop closed.
-        whole: Records in one piece each.
-    """
-    error, outputs = rmse(net, whole)
-    diverged = diverged_at(outputs, whole.targets, whole.weights)
-    return float("nan") if diverged is not None else error, diverged
-
-
-def smallest(errors: Sequence[float]) -> int:
-    """Where the smallest error is; NaN is that of a run that diverged."""
-    return int(np.argmin(np.nan_to_num(errors, nan=np.inf)))
 
 
 def _cut(closed: Network, records: Any, length: int | None) -> Sequences:

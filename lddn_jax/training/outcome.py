@@ -5,25 +5,27 @@ import enum
 from lddn_jax.errors import LDDNError
 
 
-class StopReason(enum.StrEnum):
+class AbstractOutcome(enum.StrEnum):
+    """A name that comes with its meaning in words."""
+
+    meaning: str
+
+    def __new__(cls, name: str, meaning: str):  # noqa: D102
+        outcome = str.__new__(cls, name)
+        outcome._value_, outcome.meaning = name, meaning
+        return outcome
+
+
+class StopReason(AbstractOutcome):
     """Why training stopped; each equals its name as a text, `fitted.stop_reason == "goal"`.
 
     Attributes:
         meaning: The reason in words.
-        success: Whether the network is what was asked for: False where training broke off.
 
     Example:
         >>> StopReason.GOAL == "goal", StopReason("max_fail").meaning
         (True, 'the validation loss did not improve for max_fail epochs')
     """
-
-    meaning: str
-    success: bool
-
-    def __new__(cls, name: str, meaning: str, success: bool = True):  # noqa: D102
-        reason = str.__new__(cls, name)
-        reason._value_, reason.meaning, reason.success = name, meaning, success
-        return reason
 
     EPOCHS = "epochs", "all epochs were run"
     GOAL = "goal", "the loss reached the goal"
@@ -37,10 +39,16 @@ class StopReason(enum.StrEnum):
     MAX_STEPS = "max_steps", "all steps were taken"
     SMALL_STEP = "small_step", "the step became too short to change the parameters"
     SMALL_GAIN = "small_gain", "the loss became smaller by rounding only"
-    INTERRUPTED = "interrupted", "it was interrupted; what was best so far is returned", False
-    UNFINISHED = "unfinished", "it had not ended when this was saved; go on with fit(..., resume=...)", False
-    DIVERGED = "diverged", "the loss grew far beyond what it had been; what was best before is returned", False
-    NON_FINITE = "non_finite", "the loss left the finite numbers; what was best before is returned", False
+    INTERRUPTED = "interrupted", "it was interrupted; what was best so far is returned"
+    UNFINISHED = "unfinished", "it had not ended when this was saved; go on with fit(..., resume=...)"
+    DIVERGED = "diverged", "the loss grew far beyond what it had been; what was best before is returned"
+    NON_FINITE = "non_finite", "the loss left the finite numbers; what was best before is returned"
+
+    @property
+    def success(self) -> bool:
+        """Whether training came to an end, and did not break off."""
+        broke_off = (StopReason.INTERRUPTED, StopReason.UNFINISHED, StopReason.DIVERGED, StopReason.NON_FINITE)
+        return self not in broke_off
 
     @property
     def cut_short(self) -> bool:
@@ -60,19 +68,12 @@ class StopReason(enum.StrEnum):
             raise LDDNError(f"stop reason {name!r} is unknown; known are {[str(reason) for reason in cls]}.") from None
 
 
-class Flag(enum.StrEnum):
+class Flag(AbstractOutcome):
     """What a reader of a result should know besides; each equals its name as a text.
 
     Attributes:
         meaning: The flag in words.
     """
-
-    meaning: str
-
-    def __new__(cls, name: str, meaning: str):  # noqa: D102
-        flag = str.__new__(cls, name)
-        flag._value_, flag.meaning = name, meaning
-        return flag
 
     RESUMED = "resumed", "it went on from a saved run"
     ENVIRONMENT_CHANGED = "environment_changed", "it went on with other versions or on another device than it began"

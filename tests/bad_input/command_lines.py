@@ -6,6 +6,7 @@ LINES = {
     "no command": ("", "required: COMMAND"),
     "unknown command": ("fti {csv}", "'fti'.*choose from.*fit"),
     "misspelt option": (f"{FIT} --hiddn-neurons 3", "--hiddn-neurons"),
+    "half an option": (f"{FIT} --resum", "unrecognized arguments: --resum"),
     "no target": ("fit {csv} --inputs u", "required: --targets"),
     "no file": ("fit absent.csv --targets y --out {folder}/out", "no file absent.csv"),
     "missing column": (
