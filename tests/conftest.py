@@ -1,4 +1,8 @@
-"""Strictness for every test: float64, no silent promotion, types checked at run time, reproducible draws."""
+"""Two tiers, a compilation cache, and strictness for every test.
+
+`pytest` runs what a change must pass, `pytest --deep` everything: a test marked `deep` runs only there. Strictness means
+float64, no silent promotion, types checked at run time and reproducible draws.
+"""
 
 import os
 from pathlib import Path
@@ -8,6 +12,7 @@ os.environ["MPLBACKEND"] = "Agg"  # before anything imports matplotlib
 # processes share few cores. This must stand before the first import of NumPy, SciPy or JAX.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import compilation
 import hypothesis
 import jax
 import jaxtyping
@@ -27,6 +32,9 @@ jaxtyping.install_import_hook(
     "beartype.beartype",
 )
 
+TOPOLOGIES = {False: 8, True: 300}  # by tier
+KILLS = 2
+
 hypothesis.settings.register_profile(
     "lddn",
     deadline=None,  # the first example of a shape compiles
@@ -39,33 +47,64 @@ hypothesis.settings.load_profile("lddn")
 
 def pytest_addoption(parser):
     parser.addoption(
+        "--deep",
+        action="store_true",
+        help="also run what is marked deep: long trainings, kills, notebooks, benchmarks, hundreds of random topologies",
+    )
+    parser.addoption(
         "--topologies",
         type=int,
-        default=16,
         metavar="N",
-        help="how many random topologies all gradient methods are compared on (each one compiles; default 16)",
+        help=f"how many random topologies all gradient methods are compared on (default {TOPOLOGIES[False]}, "
+        f"--deep {TOPOLOGIES[True]})",
     )
-
     parser.addoption(
         "--kills",
         type=int,
-        default=2,
         metavar="N",
-        help="how many times a run is killed and goes on (each one starts a process; default 2)",
+        help=f"how many times a run is killed and goes on (default {KILLS}; needs --deep)",
     )
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "deep: takes long, or repeats at length what other tests show; needs --deep")
+    config.addinivalue_line("markers", "optimized: reads what XLA made of a program, or trains for long (whole files)")
+    compilation.optimize(False)
+    compilation.keep_programs(config.cache)
+
+
+def pytest_report_header(config):
+    if config.getoption("--deep"):
+        return "tier: all tests"
+    return "tier: what a change must pass; `pytest --deep` runs all tests"
+
+
+def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if item.path.suffix == ".ipynb":
+            item.add_marker("deep")
+    if config.getoption("--deep"):
+        return
+    kept = [item for item in items if not item.get_closest_marker("deep")]
+    config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("deep")])
+    items[:] = kept
+
+
 @pytest.fixture(scope="module", autouse=True)
-def _compiled_programs_are_dropped_after_each_file():
-    # Each holds about a hundred memory maps, and Linux gives a process 65530 of them before it dies.
-    yield
-    jax.clear_caches()
+def _compiled_programs(request):
+    if request.node.get_closest_marker("optimized"):
+        with compilation.as_users_have_it():
+            yield
+    else:
+        yield
+    compilation.drop_programs_before_memory_maps_run_out()
 
 
 @pytest.fixture
 def topologies_wanted(request) -> int:
     """How many random topologies were asked for."""
-    return request.config.getoption("--topologies")
+    asked = request.config.getoption("--topologies")
+    return TOPOLOGIES[request.config.getoption("--deep")] if asked is None else asked
 
 
 @pytest.fixture
