@@ -61,7 +61,7 @@ def drop_programs_before_memory_maps_run_out() -> None:
 
 
 def _key() -> str:
-    """Versions, and what the processor can do: programs made on another one may hold instructions that this one lacks."""
+    """Versions, and the processor: a program made on another one may hold instructions that this one lacks."""
     cpu = Path("/proc/cpuinfo")
     lines = cpu.read_text().splitlines() if cpu.exists() else [platform.processor()]
     told = sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))} or set(lines[:1]))

@@ -1,7 +1,7 @@
 """Two tiers, a compilation cache, and strictness for every test.
 
-`pytest` runs what a change must pass, `pytest --deep` everything: a test marked `deep` runs only there. Strictness means
-float64, no silent promotion, types checked at run time and reproducible draws.
+`pytest` runs what a change must pass, `pytest --deep` everything: a test marked `deep` runs only there. Strictness
+means float64, no silent promotion, types checked at run time and reproducible draws.
 """
 
 import os
@@ -49,7 +49,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--deep",
         action="store_true",
-        help="also run what is marked deep: long trainings, kills, notebooks, benchmarks, hundreds of random topologies",
+        help="also run what is marked deep: long trainings, kills, notebooks, benchmarks, 300 random topologies",
     )
     parser.addoption(
         "--topologies",
@@ -113,19 +113,3 @@ def unchecked():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
-
-
-@pytest.fixture(scope="session")
-def one_step():
-    """See `bayesian_records.one_step`."""
-    from bayesian_records import one_step
-
-    return one_step()
-
-
-@pytest.fixture(scope="session")
-def delays_found():
-    """See `bayesian_records.delays_found`."""
-    from bayesian_records import delays_found
-
-    return delays_found()

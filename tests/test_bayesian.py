@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from bayesian_records import MSE, SSE, linear_problem, short_record
+from bayesian_records import MSE, SSE, linear_problem, one_step, short_record
 from networks import declare
 
 import lddn_jax as lddn
@@ -15,6 +15,7 @@ from lddn_jax import diagnostics, losses
 from lddn_jax.training.outcome import StopReason
 
 
+@pytest.mark.deep
 def test_a_large_network_does_not_overfit():
     """Three hundred noisy steps and 301 parameters: no validation part, and still near the noise."""
     data, fresh = short_record(300, 0), short_record(3000, 1)
@@ -35,8 +36,9 @@ def test_a_large_network_does_not_overfit():
     assert many == pytest.approx(few, rel=0.15)
 
 
-def test_both_updates_have_the_same_optimum(one_step):
-    _, found, data = one_step
+@pytest.mark.deep
+def test_both_updates_have_the_same_optimum():
+    _, found, data = one_step(1000, epochs=1000)
     trainer = lddn.BayesianRegularization(update="inner_converged", min_grad=0.0)
     fitted = lddn.fit(found.net, data, MSE, trainer, epochs=100)
     assert float(fitted.state.log_evidence) == pytest.approx(float(found.log_evidence), rel=1e-4)

@@ -26,6 +26,7 @@ from benchmarks.networks import Case, closed_narx, elman, ten_layers
 RESULTS = sorted(table.RESULTS.glob("*.json"))
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("make", [lambda: elman(3, (1, 2)), lambda: closed_narx(3), ten_layers])
 def test_the_peers_do_the_same_work(make):
     from benchmarks import peers_numpy
@@ -41,6 +42,7 @@ def test_the_peers_do_the_same_work(make):
     peers.agree({"predict": peers.predict(net, data), "plain scan": peers.plain_scan_forward(net, data)}, 1e-12)
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("make", [lambda: elman(3, (1, 2)), lambda: closed_narx(3), lambda: elman(2, (1,), layers=3)])
 def test_the_jacobians_and_their_sums_are_the_same(make):
     net, data = Case("", make(), 1, 7).draw(jnp.float64)
@@ -50,6 +52,7 @@ def test_the_jacobians_and_their_sums_are_the_same(make):
     peers.agree(bench_jacobian.sums(net, data), 1e-11)
 
 
+@pytest.mark.deep
 def test_backward_jacobians_are_for_short_records():
     net, data = Case("", elman(2, (1,)), 1, bench_jacobian.SHORT + 1).draw(jnp.float64)
     assert bench_jacobian.jacobians(net, data).keys() == {"RTRL", "Autodiff", "jacfwd of a plain scan"}
@@ -63,6 +66,7 @@ def a_chain():
     return peers_least_squares.record(peers_least_squares.chain([1, 3, 2, 1], (1, 2), (1, 3)), 60)
 
 
+@pytest.mark.deep
 def test_levenberg_marquardt_is_that_of_scipy_at_the_start():
     net, data = a_chain()
     solvers = {
@@ -74,6 +78,7 @@ def test_levenberg_marquardt_is_that_of_scipy_at_the_start():
     assert 1 <= paths["SciPy, RTRL"].iterations <= paths["SciPy, RTRL"].trials + 1
 
 
+@pytest.mark.deep
 def test_levenberg_marquardt_goes_the_way_of_pyrenn():
     pytest.importorskip("pyrenn")
     net, data = a_chain()
@@ -87,6 +92,7 @@ def test_levenberg_marquardt_goes_the_way_of_pyrenn():
         peers_least_squares.check(paths | {"pyrenn": wrong})
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("name", ["optimistix, QR", "optimistix, Cholesky"])
 def test_levenberg_marquardt_and_optimistix_share_a_start(name):
     pytest.importorskip("optimistix")
@@ -108,6 +114,7 @@ def test_the_moments_at_which_errors_were_reached():
     }
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize(("seconds", "goal", "updates"), [(0.0, 0.0, 1), (math.inf, math.inf, 2), (math.inf, 0.0, 4)])
 def test_a_watched_trainer_stops_on_time(seconds, goal, updates):
     net, data = Case("", closed_narx(2), 1, 30).draw(jnp.float64)
@@ -121,6 +128,7 @@ def test_a_watched_trainer_stops_on_time(seconds, goal, updates):
     np.testing.assert_allclose(fitted.history["loss"][0], plain.history["loss"][0], rtol=1e-12)
 
 
+@pytest.mark.deep
 def test_restarts_in_one_program_are_those_of_a_loop():
     net, data = Case("", closed_narx(2), 1, 30).draw(jnp.float64)
     together, alone = (peer.result() for peer in bench_training.together_and_alone(net, data, 3, 2).values())
@@ -128,6 +136,7 @@ def test_restarts_in_one_program_are_those_of_a_loop():
     np.testing.assert_allclose(together, alone, rtol=1e-8)  # rounding, after a step
 
 
+@pytest.mark.deep
 def test_the_record_of_the_plant_fills_its_range():
     pytest.importorskip("diffrax")
     topology, data = bench_training.plant(300)
@@ -137,6 +146,7 @@ def test_the_record_of_the_plant_fills_its_range():
     assert all(jnp.abs(signal).max() <= 1 for signal in (*data.inputs.values(), data.targets["position"]))
 
 
+@pytest.mark.deep
 def test_a_difference_is_noticed_and_so_is_a_nan():
     net, data = Case("", elman(2, (1,)), 2, 3).draw(jnp.float64)
     found = {"BPTT": peers.hand_written(net, data, lddn.BPTT()), "plain scan": peers.plain_scan(net, data)}
@@ -147,6 +157,7 @@ def test_a_difference_is_noticed_and_so_is_a_nan():
             peers.agree(found | {"wrong": wrong}, 1e-6)
 
 
+@pytest.mark.deep
 def test_many_networks_at_once():
     net, data = Case("", elman(2, (1,)), 2, 3).draw(jnp.float64)
     one = peers.hand_written(net, data, lddn.BPTT())
@@ -213,6 +224,7 @@ def test_a_table_of_errors_reached():
     )
 
 
+@pytest.mark.deep
 def test_comparing_times():
     calls = []
     times = harness.compare({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=3, least=1e-5)
@@ -226,6 +238,7 @@ def test_every_point_of_a_sweep_has_a_name_of_its_own():
     assert len(names) == len(set(names)) > 30
 
 
+@pytest.mark.deep
 def test_memory_is_measured_in_this_process():
     added, process = bench_memory.resident(lambda: np.ones(2**22).sum())  # 32 MiB
     assert 2**24 < added < 2**27
@@ -245,6 +258,7 @@ def test_the_tables_are_those_of_the_results(monkeypatch):
     assert table.main() == 0
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("name", bench_hooks.TRAINERS)
 def test_a_fit_is_its_steps_and_callbacks_are_told_of_them(name, tmp_path):
     net, data = bench_hooks.magnet(60)

@@ -9,10 +9,23 @@ import importlib
 from pathlib import Path
 
 import pytest
+from tiers import deep_unless
 
 import lddn_jax
 
 PACKAGE = Path(lddn_jax.__file__).parent
+# Examples that train or compare for seconds.
+LONG = {
+    "callbacks.checkpoint.Checkpoint",
+    "forecast.forecast",
+    "identify.identify",
+    "report.report",
+    "selection.compare_narx",
+    "training.closed_loop.fit_closed_loop",
+    "training.comparison.compare",
+    "training.pruning.prune",
+    "training.relevance.relevance",
+}
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -27,8 +40,10 @@ def examples():
                     names[child] = f"{names[node]}.{child.name}" if node in names else child.name
             text = ast.get_docstring(node, clean=False) if isinstance(node, DOCUMENTED) else None
             if text and ">>>" in text:
-                name = f"{module}.{names[node]}" if node in names else module
-                yield pytest.param(path, module, text, node.body[0].lineno, id=name.removeprefix("lddn_jax."))
+                name = (f"{module}.{names[node]}" if node in names else module).removeprefix("lddn_jax.")
+                yield pytest.param(
+                    path, module, text, node.body[0].lineno, id=name, marks=deep_unless(name not in LONG)
+                )
 
 
 @pytest.mark.parametrize(("path", "module", "text", "line"), list(examples()))

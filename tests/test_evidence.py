@@ -10,6 +10,7 @@ import scipy.stats
 from bayesian_records import MSE, SSE, fir, linear_problem
 from networks import BY_NAME, declare
 from sklearn.linear_model import BayesianRidge
+from tiers import thinned
 
 import lddn_jax as lddn
 from lddn_jax.training import evidence
@@ -50,8 +51,10 @@ def closed_form(X, y, rounds=2000):
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"solver": "qr"}, {"damping": "nielsen"}, {"update": "inner_converged"}],
-    ids=lambda s: str(s) if s else "plain",
+    thinned(
+        {"plain": {}} | {str(s): s for s in ({"solver": "qr"}, {"damping": "nielsen"}, {"update": "inner_converged"})},
+        fast=["plain"],
+    ),
 )
 def test_a_linear_layer_is_the_closed_form(settings):
     net, data, X, y = linear_problem()
@@ -86,7 +89,7 @@ def test_a_linear_layer_is_the_bayesian_ridge_of_scikit_learn():
     np.testing.assert_allclose(bars.std["y"].ravel(), std, rtol=1e-5)
 
 
-@pytest.mark.parametrize("solver", ["cholesky", "qr"])
+@pytest.mark.parametrize("solver", thinned(["cholesky", "qr"], fast=["qr"]))
 def test_one_prior_for_each_delay_is_the_fixed_point_of_its_equations(solver):
     net, data, X, y = linear_problem(seed=2, noise=0.2)
     trainer = lddn.BayesianRegularization(groups="delay", solver=solver, **EXACT)
@@ -147,7 +150,13 @@ def test_the_evidence_is_stationary_where_training_ends():
 
 
 @pytest.mark.parametrize(
-    ("noise", "low", "high"), [(1e-6, 5.999999, 6.0), (0.1, 5.9, 6.0), (3.0, 3.0, 5.9), (30.0, 0.0, 1e-3)]
+    ("noise", "low", "high"),
+    [
+        pytest.param(1e-6, 5.999999, 6.0, marks=pytest.mark.deep),
+        pytest.param(0.1, 5.9, 6.0, marks=pytest.mark.deep),
+        (3.0, 3.0, 5.9),
+        (30.0, 0.0, 1e-3),
+    ],
 )
 def test_gamma_falls_from_all_parameters_to_none(noise, low, high):
     """As the noise grows. Chance correlations with it, which a draw may have, are left out."""
@@ -175,10 +184,10 @@ HARD = {
 @pytest.mark.parametrize(
     ("name", "solver", "groups"),
     [
-        ("copies", "cholesky", "all"),
+        pytest.param("copies", "cholesky", "all", marks=pytest.mark.deep),
         ("copies", "cholesky", "delay"),
-        ("copies", "qr", "delay"),
-        ("idle", "cholesky", "connection"),
+        pytest.param("copies", "qr", "delay", marks=pytest.mark.deep),
+        pytest.param("idle", "cholesky", "connection", marks=pytest.mark.deep),
     ],
 )
 def test_gamma_never_leaves_its_range(name, solver, groups):

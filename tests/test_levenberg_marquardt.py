@@ -10,6 +10,7 @@ import pytest
 import scipy.optimize
 from least_squares_records import MSE, SSE, problem
 from networks import declare
+from tiers import deep_unless, thinned
 
 import lddn_jax as lddn
 from lddn_jax import losses
@@ -78,7 +79,11 @@ def test_where_no_step_helps_the_damping_ends_beyond_its_limit():
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"solver": "qr"}, {"damping": "nielsen"}, {"restarts": 3}], ids=lambda s: str(s) if s else "plain"
+    "settings",
+    thinned(
+        {"plain": {}} | {str(s): s for s in ({"solver": "qr"}, {"damping": "nielsen"}, {"restarts": 3})},
+        fast=["plain", "{'solver': 'qr'}"],
+    ),
 )
 def test_it_finds_the_network_that_made_the_data(settings):
     net, data = problem(seed=3, share=0.3)
@@ -123,9 +128,17 @@ def plain(net, data):
 
 
 @pytest.mark.parametrize(
-    "connections", ["u>h@1 y>h@1,2 h>y", "u>h h>h@1 h>y", "u>h@0,2 h>y@1 u>y"], ids=["NARX", "Elman", "distributed"]
+    ("peer", "connections"),
+    [
+        pytest.param(peer, connections, marks=deep_unless((peer, name) == ("SciPy", "NARX")), id=f"{peer}-{name}")
+        for peer in PEERS
+        for name, connections in {
+            "NARX": "u>h@1 y>h@1,2 h>y",
+            "Elman": "u>h h>h@1 h>y",
+            "distributed": "u>h@0,2 h>y@1 u>y",
+        }.items()
+    ],
 )
-@pytest.mark.parametrize("peer", PEERS)
 def test_the_same_optimum_as_peers(peer, connections):
     """With noise, so that the minimum is not zero."""
     topology = declare("u:1", "h:2:tanh y:1:linear", connections, "y")
@@ -270,7 +283,7 @@ def rosenbrock(x):
 
 @pytest.mark.parametrize("schedule", damping.SCHEDULES)
 @pytest.mark.parametrize("solver", damping.SOLVERS)
-@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("scaled", [pytest.param(False, marks=pytest.mark.deep), True])
 def test_rosenbrock(solver, schedule, scaled):
     start = jnp.array([-1.2, 1.0])
     found = lddn.levenberg_marquardt(rosenbrock, start, solver=solver, damping=schedule, scaled=scaled)

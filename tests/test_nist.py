@@ -12,6 +12,7 @@ FOLDER = Path(os.environ.get("LDDN_NIST", Path(__file__).parents[2] / "shared" /
 needs_files = pytest.mark.skipif(not list(FOLDER.glob("*.dat")), reason=f"no files in {FOLDER} (set LDDN_NIST)")
 
 
+@pytest.mark.deep
 @needs_files
 def test_at_least_fifty_of_the_fifty_four_starts():
     problems = [nist.read(path) for path in sorted(FOLDER.glob("*.dat"))]
@@ -22,6 +23,7 @@ def test_at_least_fifty_of_the_fifty_four_starts():
     assert np.mean([r.digits for r in solved]) >= 8
 
 
+@pytest.mark.deep
 @needs_files
 @pytest.mark.parametrize("name", sorted(nist.MODELS))
 def test_the_model_is_that_of_the_file(name):

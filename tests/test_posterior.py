@@ -7,15 +7,23 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from bayesian_records import MSE, NOISE, SSE, linear_problem, noisy_loop
+from bayesian_records import MSE, NOISE, SSE, linear_problem, noisy_loop, one_step
 from networks import declare
+from tiers import thinned
 
 import lddn_jax as lddn
 from lddn_jax import diagnostics, losses, plots
 
 
-def test_noise_and_bands_are_those_of_fresh_data(one_step):
-    fitted, found, _ = one_step
+@pytest.fixture(scope="module")
+def trained():
+    """A network that was trained for a while on a short record, its posterior, and the record."""
+    return one_step(150, epochs=20)
+
+
+@pytest.mark.deep
+def test_noise_and_bands_are_those_of_fresh_data():
+    fitted, found, _ = one_step(1000, epochs=1000)
     fresh = noisy_loop(1, 4000)
     assert float(1 / (2 * fitted.state.beta)) == pytest.approx(NOISE**2, rel=0.1)
     bars = found.predict(fresh.inputs)
@@ -27,6 +35,7 @@ def test_noise_and_bands_are_those_of_fresh_data(one_step):
     assert np.all(std >= NOISE * 0.9)
 
 
+@pytest.mark.deep
 def test_bands_of_a_closed_loop_cover_its_measurements():
     """A network that runs free, measured with noise: training closed is training on the model that is true."""
     topology = declare("u:1", "h:3:tanh y:1:linear", "u>h@1 y>h@1 h>y", "y")
@@ -47,9 +56,9 @@ def dense_spread(found, inputs, state):
     return np.sqrt(np.einsum("tip,pq,tiq->ti", rows, found.covariance, rows))
 
 
-@pytest.mark.parametrize("method", [None, lddn.BPTT()], ids=["RTRL", "BPTT"])
-def test_error_bars_in_a_loop_are_those_of_the_whole_jacobian(one_step, method):
-    _, found, data = one_step
+@pytest.mark.parametrize("method", thinned({"RTRL": None, "BPTT": lddn.BPTT()}, fast=["RTRL"]))
+def test_error_bars_in_a_loop_are_those_of_the_whole_jacobian(trained, method):
+    _, found, data = trained
     closed = found.close_loop(output="y", input="measured_y")
     u, y = data.inputs["u"][:40], data.targets[:40]
     inputs, state = {"u": u[2:]}, {"u": u[:2], "y": y[:2]}
@@ -61,8 +70,8 @@ def test_error_bars_in_a_loop_are_those_of_the_whole_jacobian(one_step, method):
     np.testing.assert_allclose(bars.parameters["y"][0], one.parameters["y"][2], rtol=1e-9)
 
 
-def test_a_loop_that_is_closed_and_opened_again_has_the_same_posterior(one_step):
-    _, found, _ = one_step
+def test_a_loop_that_is_closed_and_opened_again_has_the_same_posterior(trained):
+    _, found, _ = trained
     closed = found.close_loop(output="y", input="measured_y")
     again = closed.open_loop(output="y", input="measured_y")
     assert again.net.topology == found.net.topology
@@ -86,6 +95,7 @@ def test_draws_have_the_posterior_as_their_distribution():
     np.testing.assert_allclose(sampled.mean["y"], bars.mean["y"], atol=0.1 * np.sqrt(scale))
 
 
+@pytest.mark.deep
 def test_weights_of_outputs_are_different_noises():
     """An output with error weight w has noise of variance 1/(2β w)."""
     topology = lddn.Topology(
@@ -107,8 +117,8 @@ def test_weights_of_outputs_are_different_noises():
 # --- files and figures ------------------------------------------------------------------------------------------------
 
 
-def test_a_posterior_is_saved_and_comes_back(one_step, tmp_path):
-    _, found, data = one_step
+def test_a_posterior_is_saved_and_comes_back(trained, tmp_path):
+    _, found, data = trained
     lddn.save(tmp_path / "posterior.npz", found)
     again = lddn.load(tmp_path / "posterior.npz")
     assert again.groups == found.groups
@@ -120,12 +130,15 @@ def test_a_posterior_is_saved_and_comes_back(one_step, tmp_path):
     assert "effective" in str(found)
 
 
-def test_figures(one_step):
-    fitted, found, data = one_step
+def test_figures(trained):
+    fitted, found, data = trained
     axes = plots.evidence(fitted.history)
     np.testing.assert_array_equal(axes[0].lines[0].get_ydata(), fitted.history["gamma"])
     bars = found.predict(data.inputs)
-    time, (y, mean, std) = np.arange(1000), (np.asarray(x)[:, 0] for x in (data.targets, bars.mean["y"], bars.std["y"]))
+    time, (y, mean, std) = (
+        np.arange(data.steps),
+        (np.asarray(x)[:, 0] for x in (data.targets, bars.mean["y"], bars.std["y"])),
+    )
     ax = plots.bands(time, y, mean, std, ylabel="y")
     top = ax.collections[0].get_paths()[0].vertices[:, 1].max()
     assert top == pytest.approx(np.max(mean + 2 * std))

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from networks import BY_NAME
+from tiers import thinned
 
 import lddn_jax as lddn
 
@@ -38,7 +39,10 @@ def record(topology, batch=(), steps=25, seed=0):
     return net, lddn.Sequences(inputs, targets, state)
 
 
-@pytest.fixture(scope="module", params=[(NARX, ()), (NARX, (2,)), (MEMORY, ())], ids=["narx", "batch", "memory"])
+KINDS = {"narx": (NARX, ()), "batch": (NARX, (2,)), "memory": (MEMORY, ())}
+
+
+@pytest.fixture(scope="module", params=thinned(KINDS, ["batch", "memory"]))
 def case(request):
     topology, batch = request.param
     return record(topology, batch)
@@ -170,7 +174,13 @@ def test_without_a_loop_all_horizons_are_one():
     assert np.max(np.abs(found["y"] - expected["y"])) < 1e-13
 
 
-@pytest.mark.parametrize("name", ["awkward", "awkward-two-batch-axes", "fir-in-series", "multi-rate", "autonomous"])
+@pytest.mark.parametrize(
+    "name",
+    thinned(
+        ["awkward", "awkward-two-batch-axes", "fir-in-series", "multi-rate", "autonomous"],
+        fast=["awkward", "multi-rate"],
+    ),
+)
 def test_streaming_is_predicting(name):
     case = BY_NAME[name]
     net, data = case.net, case.data

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 import jax.numpy as jnp
+import pytest
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -29,6 +30,7 @@ class Recorder:
     finish = close
 
 
+@pytest.mark.deep
 def test_its_code_runs(tmp_path, monkeypatch):
     """All of it in one go, as a reader would; then the two callbacks, with stand-ins for the packages they need."""
     monkeypatch.chdir(tmp_path)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from bayesian_records import MSE, fir
+from bayesian_records import MSE, delays_found, fir, one_step
 from networks import declare
 
 import lddn_jax as lddn
@@ -21,13 +21,19 @@ def ranked_first(posterior):
     return tuple(sorted([row.delay for row in lddn.relevance(posterior) if row.source == "u"][:2]))
 
 
-def test_the_true_delays_rank_first(delays_found):
-    hits = [ranked_first(posterior) == true for true, posterior in delays_found.values()]
+def test_the_true_delays_rank_first():
+    true, posterior = delays_found(0)
+    assert ranked_first(posterior) == true
+
+
+@pytest.mark.deep
+def test_the_true_delays_rank_first_in_nine_of_ten_records():
+    hits = [ranked_first(posterior) == true for true, posterior in map(delays_found, range(10))]
     assert sum(hits) >= 9
 
 
-def test_pruning_keeps_the_true_delays_and_says_what_it_changes(delays_found):
-    true, found = delays_found[0]
+def test_pruning_keeps_the_true_delays_and_says_what_it_changes():
+    true, found = delays_found(0)
     pruned = lddn.prune(found.net, found, threshold=0.3)
     assert pruned.net.topology.delays["h", "u"] == true
     assert {(to, source) for to, source, _ in pruned.removed} == {("h", "u")}
@@ -69,8 +75,8 @@ def test_pruning_drops_what_reaches_no_output_and_cuts_delay_states():
     np.testing.assert_allclose(lddn.predict(pruned.net, less.inputs, less.state)["y"], expected, rtol=1e-12)
 
 
-def test_relevance_as_a_table(delays_found):
-    _, found = delays_found[1]
+def test_relevance_as_a_table():
+    _, found = delays_found(0)
     table = lddn.relevance(found)
     assert len(table) == 8 + 1 + 2  # delays, the read-out, two biases
     by_group = {}
@@ -85,8 +91,8 @@ def test_relevance_as_a_table(delays_found):
     assert json.loads(json.dumps(table.to_dict()))[0]["to"] == table.rows[0].to
 
 
-def test_pruning_asks_for_what_it_needs(one_step):
-    _, found, _ = one_step
+def test_pruning_asks_for_what_it_needs():
+    _, found, _ = one_step(150, epochs=20)
     with pytest.raises(lddn.LDDNError, match="between 0"):
         lddn.prune(found.net, found, threshold=2.0)
     closed = found.close_loop(output="y", input="measured_y")
@@ -96,8 +102,8 @@ def test_pruning_asks_for_what_it_needs(one_step):
         lddn.prune(lddn.Network(fir(), init="zeros"), found)
 
 
-def test_relevance_as_a_figure(delays_found):
-    chart = plots.relevance(lddn.relevance(delays_found[0][1]))
+def test_relevance_as_a_figure():
+    chart = plots.relevance(lddn.relevance(delays_found(0)[1]))
     assert len(chart.patches) == 2 * 11
     plt.close("all")
 

@@ -19,6 +19,9 @@ def autoregressive(noise, pole):
     return lfilter([1.0], [1.0, -pole], noise, axis=-1)
 
 
+SEEDS = pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.deep) for seed in range(1, 5))])
+
+
 @functools.cache
 def white(missing):
     """Residuals and inputs that have nothing to do with each other, `(draws, time)`."""
@@ -66,6 +69,7 @@ def test_normality_is_uniform_on_gaussian_noise():
     assert stats.kstest(p, "uniform").pvalue > 0.01
 
 
+@pytest.mark.deep
 def test_two_slow_signals_do_not_look_correlated():
     """Bounds of 1/√N would raise false alarms at a third of the lags."""
     rng = np.random.default_rng(3)
@@ -77,7 +81,7 @@ def test_two_slow_signals_do_not_look_correlated():
     assert naive > 0.3
 
 
-@pytest.mark.parametrize("seed", range(5))
+@SEEDS
 @pytest.mark.parametrize("missing", GAPS)
 def test_an_autoregression_is_found(seed, missing):
     rng = np.random.default_rng(seed)
@@ -98,7 +102,7 @@ def test_gaps_do_not_make_correlations_smaller(missing):
     np.testing.assert_allclose(found, [0.5, 0.25, 0.125], atol=0.02)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@SEEDS
 @pytest.mark.parametrize("delay", [-4, 0, 3])
 def test_an_input_that_was_missed_is_found_at_its_delay(delay, seed):
     u, e = np.random.default_rng(seed).normal(size=(2, STEPS))

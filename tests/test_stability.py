@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from networks import BY_NAME, declare
+from tiers import thinned
 
 import lddn_jax as lddn
 from lddn_jax import diagnostics, transfer
@@ -66,13 +67,19 @@ def test_the_exponent_of_a_chaotic_map_is_the_mean_slope_along_its_way():
     np.testing.assert_allclose(found.radius[:10], np.exp(logarithms[:10]), rtol=1e-10)
 
 
+@pytest.mark.deep
 def test_the_exponent_of_a_chaotic_map_tends_to_log_two():
     found = diagnostics.stability(parabola(), {}, {"y": jnp.array([[0.3]])}, steps=20_000)
     assert found.exponent == pytest.approx(np.log(2), abs=0.01)  # the mean of 20,000 slopes
     assert not found.contracting
 
 
-@pytest.mark.parametrize("name", ["narx-closed", "elman", "awkward", "autonomous", "multi-rate", "long-delays"])
+@pytest.mark.parametrize(
+    "name",
+    thinned(
+        ["narx-closed", "elman", "awkward", "autonomous", "multi-rate", "long-delays"], fast=["awkward", "autonomous"]
+    ),
+)
 def test_jacobians_are_those_of_a_loop_over_time(name):
     """Step by step, by finite differences of the final state."""
     case = BY_NAME[name]

@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 from networks import declare
+from tiers import deep_unless, thinned
 
 import lddn_jax as lddn
 from lddn_jax import losses
@@ -72,23 +73,23 @@ def total(pieces):
 # ---- a batch of records is the sum of its records -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", [lddn.BPTT(), lddn.RTRL()], ids=lambda method: method.name)
-@pytest.mark.parametrize("case", TWO)
+@pytest.mark.parametrize("method", thinned({"BPTT": lddn.BPTT(), "RTRL": lddn.RTRL()}, fast=["BPTT"]))
+@pytest.mark.parametrize("case", thinned(TWO, fast=TWO[1:]))
 def test_value_and_gradient_add_up(case, method):
     batch, singles, loss = CASES[case]
     found = lddn.value_and_grad(SUM, NET, batch, method=method)
     assert_close(found, total([lddn.value_and_grad(loss, NET, one, method=method) for one in singles]))
 
 
-@pytest.mark.parametrize("method", [lddn.BPTT(), lddn.RTRL()], ids=lambda method: method.name)
-@pytest.mark.parametrize("case", TWO)
+@pytest.mark.parametrize("method", thinned({"BPTT": lddn.BPTT(), "RTRL": lddn.RTRL()}, fast=["RTRL"]))
+@pytest.mark.parametrize("case", thinned(TWO, fast=TWO[1:]))
 def test_normal_equations_add_up(case, method):
     batch, singles, loss = CASES[case]
     found = lddn.gauss_newton(NET, batch, SUM, method=method)
     assert_close(found, total([lddn.gauss_newton(NET, one, loss, method=method) for one in singles]))
 
 
-@pytest.mark.parametrize("case", TWO)
+@pytest.mark.parametrize("case", thinned(TWO, fast=TWO[:1]))
 def test_a_levenberg_marquardt_step_is_that_of_the_sums(case):
     """(Σ JᵀJ + μ I) δ = −Σ Jᵀe, over the records alone."""
     batch, singles, loss = CASES[case]
@@ -126,6 +127,7 @@ def test_errors_count_what_counts(case):
 # ---- padding further changes nothing --------------------------------------------------------------------------------
 
 
+@pytest.mark.deep
 def test_bayesian_regularization_does_not_see_padding():
     exact, padded = stack(EQUAL), stack(EQUAL, length=20)
     assert exact.weights is None
@@ -138,7 +140,7 @@ def test_bayesian_regularization_does_not_see_padding():
     assert_close([b.history[name] for name in names], [a.history[name] for name in names])
 
 
-@pytest.mark.parametrize("loss", [SUM, losses.MeanSquaredError()], ids=["sum", "mean"])
+@pytest.mark.parametrize("loss", thinned({"sum": SUM, "mean": losses.MeanSquaredError()}, fast=["sum"]))
 def test_the_evidence_does_not_see_padding(loss):
     strengths, groups = Strengths(jnp.array([0.3]), jnp.array(5.0)), Groups.of(OPEN, "all")
     data = (stack(EQUAL), stack(EQUAL, length=20))
@@ -165,7 +167,10 @@ TRAINERS = {
 }
 
 
-@pytest.mark.parametrize(("trainer", "loss"), TRAINERS.values(), ids=TRAINERS)
+@pytest.mark.parametrize(
+    ("trainer", "loss"),
+    [pytest.param(*pair, id=name, marks=deep_unless(name == "mini-batches")) for name, pair in TRAINERS.items()],
+)
 def test_training_does_not_see_padding(trainer, loss):
     a, b = (lddn.fit(NET, data, loss, trainer, epochs=3) for data in (stack(EQUAL), stack(EQUAL, length=20)))
     assert_close(b.net, a.net)
@@ -227,6 +232,7 @@ def test_weights_are_cut_along_and_a_doubtful_state_counts_nothing():
     np.testing.assert_array_equal(data.weights["y"][:, :, 0], [[1, 1, 0], [0, 0, 0], [1, 1, 1]])
 
 
+@pytest.mark.deep
 def test_fit_closed_loop_takes_records():
     """They are the padded batch of arrays, whose windows after the end of a record count nothing."""
     net = lddn.Network(lddn.models.narx({"u": 2, "v": 1}, {"y": 2, "z": 1}, hidden=2), key=jax.random.key(0))

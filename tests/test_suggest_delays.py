@@ -31,7 +31,7 @@ def record(system, seed, pole, steps=2000, noise=0.3):
     return u[200:], (clean + noise * clean.std() / e.std() * e)[200:]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.deep) for seed in (1, 2, 3))])
 @pytest.mark.parametrize("pole", [0.0, 0.8, 0.95], ids=["white", "colored", "slow"])
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_the_delays_of_the_system_are_found(name, pole, seed):
@@ -49,6 +49,7 @@ def test_a_plain_correlation_would_suggest_delays_that_are_not_there():
     assert not any(c.suggested for c in wrong)
 
 
+@pytest.mark.deep
 def test_noise_suggests_nothing_more_often_than_stated():
     noise = np.random.default_rng(0).normal(size=(300, 2, 300))
     alarms = sum(any(c.suggested for c in diagnostics.suggest_delays(u, y, level=0.05).candidates) for u, y in noise)

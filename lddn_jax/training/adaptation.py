@@ -154,8 +154,8 @@ def adapt(
         ...                          [lddn.Connection("u", to="y", delays=(0, 1))], ["y"])
         >>> u = jax.random.normal(jax.random.key(0), (300, 1))
         >>> adapted = lddn.adapt(lddn.Network(topology, init="zeros"), lddn.Sequences(u, 3 * u), optax.sgd(0.05))
-        >>> adapted.net.IW["y", "u"].round(3).ravel().tolist()
-        [3.0, 0.0]
+        >>> abs(adapted.net.IW["y", "u"].ravel() - jax.numpy.array([3.0, 0.0])).max() < 1e-3
+        Array(True, dtype=bool)
 
     Widrow & Hoff (1960); Williams & Zipser (1989).
     """
