@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import reference
@@ -142,13 +143,29 @@ def awkward() -> lddn.Topology:
     )
 
 
+def swish(n):
+    """n / (1 + exp(−n)), written so that JAX's derivative is finite too where exp(−n) is not."""
+    return n * jax.nn.sigmoid(n)
+
+
+def swish_slope(n, a):
+    s = jax.nn.sigmoid(n)
+    return s + a * (1 - s)
+
+
+def sphere(n):
+    """n / √(1 + |n|²), both divided by a scale that n / scale / √(scale⁻² + |n / scale|²) does not depend on."""
+    # A quarter of the largest |n|: no square overflows, and the reciprocal is not so small that it is rounded to 0.
+    scale = jax.lax.stop_gradient(jnp.maximum(jnp.abs(n).max(axis=-1, keepdims=True) / 4, 1))
+    n = n / scale
+    return n / jnp.sqrt(jnp.square(1 / scale) + jnp.square(n).sum(axis=-1, keepdims=True))
+
+
 def registered() -> lddn.Topology:
     """Transfer functions of a user's own, without slopes."""
     if "swish" not in lddn.transfer.names():
-        lddn.transfer.register("swish", lambda n: n / (1 + jnp.exp(-n)))
-        lddn.transfer.register(
-            "sphere", lambda n: n / jnp.sqrt(1 + (n * n).sum(axis=-1, keepdims=True)), elementwise=False
-        )
+        lddn.transfer.register("swish", swish)
+        lddn.transfer.register("sphere", sphere, elementwise=False)
     return declare("u:1", "s:3:sphere w:2:swish y:1:linear", "u>w w>s s>w@1,2 s>y", "y s")
 
 
