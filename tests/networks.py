@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import reference
 
 import lddn_jax as lddn
@@ -224,3 +225,18 @@ ZOO = [
     Case("single-neuron", lambda: declare("u:1", "y:1:tanh", "u>y y>y@1", "y")),
 ]  # fmt: skip
 BY_NAME = {case.name: case for case in ZOO}
+
+# Between them: batches, two outputs, skips, gaps, self-loops; no input; a matrix slope; several steps at once.
+FEW = ("awkward", "autonomous", "softmax-in-a-loop", "multi-rate")
+
+
+def deep_unless(fast: bool):
+    """Marks of a parameter that runs in the fast tier only if `fast`."""
+    return () if fast else pytest.mark.deep
+
+
+# Every network of the zoo: in each tier, or in the fast one only those four.
+EACH_CASE = pytest.mark.parametrize("case", ZOO, ids=str)
+FEW_CASES = pytest.mark.parametrize(
+    "case", [pytest.param(case, id=case.name, marks=deep_unless(case.name in FEW)) for case in ZOO]
+)
