@@ -6,7 +6,8 @@ one number for each neuron; softmax mixes its neurons, so its slope is the matri
 ask which: they go through `in_lanes`, `slope_in_lanes` and `times_slope`.
 
 At a kink the slope is that of the piece which the function itself takes there (relu: 0 at 0), so that
-hand-written and automatic derivatives agree at every point.
+hand-written and automatic derivatives agree at every point. They also agree, and are finite, at every finite n:
+formulas are arranged so that nothing overflows and no digits cancel where a function saturates.
 
 Names follow the field; MATLAB's names are aliases. Hagan et al., *Neural Network Design*, 2nd ed., table 2.1.
 """
@@ -87,6 +88,17 @@ def _softmax_slope(n, a):
     return a[..., :, None] * (delta - a[..., None, :])
 
 
+def _radbas(n):
+    n = jnp.clip(n, -40, 40)  # exp(−40²) is 0 in every dtype; a square that overflows makes JAX's derivative ∞ · 0
+    return jnp.exp(-n * n)
+
+
+def _elliotsig(n):
+    """Computes n / (1 + |n|), from |n| = 1 on as ±(1 − 1 / (1 + |n|)), whose automatic derivative does not cancel."""
+    r = 1 / (1 + jnp.abs(n))
+    return jnp.where(jnp.abs(n) < 1, n * r, jnp.where(n < 0, r - 1, 1 - r))
+
+
 _LEAK = 0.01
 
 _FUNCTIONS = {
@@ -104,7 +116,7 @@ _FUNCTIONS = {
         Transfer(
             "elu",
             lambda n: _where(n > 0, n, n, jnp.expm1(_where(n > 0, n, 0, n))),
-            lambda n, a: _where(n > 0, n, 1, a + 1),
+            lambda n, a: jnp.exp(jnp.minimum(n, 0)),  # a + 1 has lost its digits where a is close to −1
         ),
         Transfer("softplus", jax.nn.softplus, lambda n, a: jax.nn.sigmoid(n)),
         Transfer(
@@ -119,13 +131,8 @@ _FUNCTIONS = {
             lambda n, a: _where((n >= -1) & (n <= 1), n, 1, 0),
             active=(-1.0, 1.0),
         ),
-        Transfer("radbas", lambda n: jnp.exp(-n * n), lambda n, a: -2 * n * a, active=(-2.0, 2.0)),
-        Transfer(
-            "elliotsig",
-            lambda n: n / (1 + jnp.abs(n)),
-            lambda n, a: 1 / (1 + jnp.abs(n)) ** 2,
-            active=(-2.0, 2.0),
-        ),
+        Transfer("radbas", _radbas, lambda n, a: -2 * (n * a), active=(-2.0, 2.0)),  # −2n might overflow
+        Transfer("elliotsig", _elliotsig, lambda n, a: jnp.square(1 / (1 + jnp.abs(n))), active=(-2.0, 2.0)),
         Transfer(
             "tribas",
             lambda n: _where(jnp.abs(n) < 1, n, _where(n < 0, n, 1 + n, 1 - n), 0),
@@ -200,7 +207,9 @@ def register(
         name: The new name.
         function: n -> a on arrays `(..., neurons)`.
         slope: (n, a) -> ∂a/∂n, `(..., neurons)`; `(..., to, from)` when `elementwise=False`. If None,
-            JAX differentiates `function`.
+            JAX differentiates `function`. It is taken as given, since a surrogate may be meant (for a step, say);
+            `check_gradients` shows whether it is the derivative: `Autodiff` differentiates `function`, and all
+            other methods use `slope`.
         elementwise: Whether each output depends on its own net input only.
         active: The range of n in which the function responds, for Nguyen-Widrow initialization.
         replace: Whether a function of this name may be replaced. Compiled programs that hold the old one are

@@ -23,6 +23,8 @@ METHODS = {
     "FiniteDifference": lddn.FiniteDifference(order=4),
 }
 EXACT = [name for name in METHODS if name != "FiniteDifference"]
+YARDSTICKS = ("Autodiff", "FiniteDifference")  # nobody's algebra
+BY_HAND = [name for name in METHODS if name not in YARDSTICKS]
 TOLERANCE = dict.fromkeys(EXACT, 1e-11) | {"FiniteDifference": 1e-6}  # five points: ε / h + h⁴ at the best step h
 
 

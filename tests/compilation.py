@@ -13,6 +13,7 @@ import shutil
 from pathlib import Path
 
 import jax
+from jax.experimental.compilation_cache import compilation_cache
 
 KEPT_BYTES = 2 * 2**30
 MEMORY_MAPS = 20_000  # Linux gives a process 65530; a compiled program takes several, and a file of tests thousands
@@ -21,8 +22,7 @@ MEMORY_MAPS = 20_000  # Linux gives a process 65530; a compiled program takes se
 def keep_programs(cache) -> None:
     """Has JAX, here and in processes started from here, keep compiled programs in pytest's cache.
 
-    A program that is read back has neither memory statistics nor costs; files of tests that read these are marked
-    `optimized` and compile their own.
+    A program that is read back has neither memory statistics nor costs; see `nothing_read_back`.
     """
     if cache is None or os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         return
@@ -41,11 +41,25 @@ def keep_programs(cache) -> None:
 @contextlib.contextmanager
 def as_users_have_it():
     """Compiles with all of XLA's optimizations, and forgets before and after what was compiled otherwise."""
+    before = not jax.config.values["jax_disable_most_optimizations"]
     jax.clear_caches()
     optimize(True)
-    yield
-    optimize(False)
-    jax.clear_caches()
+    try:
+        yield
+    finally:
+        optimize(before)
+        jax.clear_caches()
+
+
+@contextlib.contextmanager
+def nothing_read_back():
+    """Compiles anew whatever was kept: only then is it known how much memory a program takes."""
+    before = jax.config.values["jax_enable_compilation_cache"]
+    _keep(False)
+    try:
+        yield
+    finally:
+        _keep(before)
 
 
 def optimize(wanted: bool) -> None:
@@ -58,6 +72,11 @@ def drop_programs_before_memory_maps_run_out() -> None:
     maps = Path("/proc/self/maps")
     if maps.exists() and maps.read_bytes().count(b"\n") > MEMORY_MAPS:
         jax.clear_caches()
+
+
+def _keep(wanted: bool) -> None:
+    jax.config.update("jax_enable_compilation_cache", wanted)
+    compilation_cache.reset_cache()  # else JAX abides by what it decided at the first program
 
 
 def _key() -> str:

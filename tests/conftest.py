@@ -58,6 +58,12 @@ def pytest_addoption(parser):
         help=f"how many random topologies all gradient methods are compared on (default {TOPOLOGIES[False]}, "
         f"--deep {TOPOLOGIES[True]})",
     )
+    parser.addoption("--topology", type=int, metavar="K", help="compare them on random topology number K alone")
+    parser.addoption(
+        "--shrink",
+        action="store_true",
+        help="where methods disagree on a random topology, look for a simpler one on which they do (minutes)",
+    )
     parser.addoption(
         "--kills",
         type=int,
@@ -69,6 +75,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     config.addinivalue_line("markers", "deep: takes long, or repeats at length what other tests show; needs --deep")
     config.addinivalue_line("markers", "optimized: reads what XLA made of a program, or trains for long (whole files)")
+    config.pluginmanager.register(FailuresAtOnce(config))
     compilation.optimize(False)
     compilation.keep_programs(config.cache)
 
@@ -90,6 +97,28 @@ def pytest_collection_modifyitems(config, items):
     items[:] = kept
 
 
+def pytest_generate_tests(metafunc):
+    if "topology_number" in metafunc.fixturenames:
+        option = metafunc.config.getoption
+        count = TOPOLOGIES[option("--deep")] if option("--topologies") is None else option("--topologies")
+        metafunc.parametrize(
+            "topology_number", range(count) if option("--topology") is None else [option("--topology")]
+        )
+
+
+class FailuresAtOnce:
+    """Tells what failed when it fails, and not at the end, which a run that is killed never reaches."""
+
+    def __init__(self, config):
+        self.config = config
+
+    def pytest_runtest_logreport(self, report):
+        terminal = self.config.pluginmanager.get_plugin("terminalreporter")
+        crash = getattr(report.longrepr, "reprcrash", None)
+        if report.failed and terminal is not None and crash is not None:
+            terminal.write_line(f"\nFAILED {report.nodeid}\n{crash.message}")
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _compiled_programs(request):
     if request.node.get_closest_marker("optimized"):
@@ -101,10 +130,10 @@ def _compiled_programs(request):
 
 
 @pytest.fixture
-def topologies_wanted(request) -> int:
-    """How many random topologies were asked for."""
-    asked = request.config.getoption("--topologies")
-    return TOPOLOGIES[request.config.getoption("--deep")] if asked is None else asked
+def compiled_as_users_have_it():
+    """For one test that reads what a compiled program takes or does, in a file that is not marked `optimized`."""
+    with compilation.as_users_have_it(), compilation.nothing_read_back():
+        yield
 
 
 @pytest.fixture

@@ -14,8 +14,10 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import reference
 
 import lddn_jax as lddn
@@ -142,13 +144,29 @@ def awkward() -> lddn.Topology:
     )
 
 
+def swish(n):
+    """n / (1 + exp(−n)), written so that JAX's derivative is finite too where exp(−n) is not."""
+    return n * jax.nn.sigmoid(n)
+
+
+def swish_slope(n, a):
+    s = jax.nn.sigmoid(n)
+    return s + a * (1 - s)
+
+
+def sphere(n):
+    """n / √(1 + |n|²), both divided by a scale that n / scale / √(scale⁻² + |n / scale|²) does not depend on."""
+    # A quarter of the largest |n|: no square overflows, and the reciprocal is not so small that it is rounded to 0.
+    scale = jax.lax.stop_gradient(jnp.maximum(jnp.abs(n).max(axis=-1, keepdims=True) / 4, 1))
+    n = n / scale
+    return n / jnp.sqrt(jnp.square(1 / scale) + jnp.square(n).sum(axis=-1, keepdims=True))
+
+
 def registered() -> lddn.Topology:
     """Transfer functions of a user's own, without slopes."""
     if "swish" not in lddn.transfer.names():
-        lddn.transfer.register("swish", lambda n: n / (1 + jnp.exp(-n)))
-        lddn.transfer.register(
-            "sphere", lambda n: n / jnp.sqrt(1 + (n * n).sum(axis=-1, keepdims=True)), elementwise=False
-        )
+        lddn.transfer.register("swish", swish)
+        lddn.transfer.register("sphere", sphere, elementwise=False)
     return declare("u:1", "s:3:sphere w:2:swish y:1:linear", "u>w w>s s>w@1,2 s>y", "y s")
 
 
@@ -207,3 +225,18 @@ ZOO = [
     Case("single-neuron", lambda: declare("u:1", "y:1:tanh", "u>y y>y@1", "y")),
 ]  # fmt: skip
 BY_NAME = {case.name: case for case in ZOO}
+
+# Between them: batches, two outputs, skips, gaps, self-loops; no input; a matrix slope; several steps at once.
+FEW = ("awkward", "autonomous", "softmax-in-a-loop", "multi-rate")
+
+
+def deep_unless(fast: bool):
+    """Marks of a parameter that runs in the fast tier only if `fast`."""
+    return () if fast else pytest.mark.deep
+
+
+# Every network of the zoo: in each tier, or in the fast one only those four.
+EACH_CASE = pytest.mark.parametrize("case", ZOO, ids=str)
+FEW_CASES = pytest.mark.parametrize(
+    "case", [pytest.param(case, id=case.name, marks=deep_unless(case.name in FEW)) for case in ZOO]
+)

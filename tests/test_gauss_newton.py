@@ -93,6 +93,7 @@ def test_the_gradient_is_twice_the_product_of_jacobian_and_residuals():
     np.testing.assert_allclose(found.eTe, value, rtol=1e-13)
 
 
+@pytest.mark.usefixtures("compiled_as_users_have_it")
 def test_memory_does_not_grow_with_time():
     """Temporaries of JᵀJ for 20,000 steps of 120 parameters; the Jacobian alone would take 19 MB."""
     topology = declare("u:1", "h:20:tanh y:1:linear", "u>h@1,2 y>h@1,2 h>y", "y")
@@ -102,7 +103,7 @@ def test_memory_does_not_grow_with_time():
     lowered = module._gauss_newton.lower(
         net, SSE, *arguments[:-1], steps=arguments[-1], method=lddn.RTRL(), factor=False
     )
-    assert lowered.compile().memory_analysis().temp_size_in_bytes < 5e6
+    assert 0 < lowered.compile().memory_analysis().temp_size_in_bytes < 5e6
 
 
 def test_a_jacobian_that_would_not_fit_is_refused_before_it_is_made():

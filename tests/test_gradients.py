@@ -18,7 +18,7 @@ from agreement import (
     blocks,
     expected_gradient,
 )
-from networks import BY_NAME, KINKED, ZOO, Case, declare, side_by_side
+from networks import BY_NAME, FEW, KINKED, ZOO, Case, declare, deep_unless, side_by_side
 
 import lddn_jax as lddn
 from lddn_jax import losses
@@ -31,8 +31,14 @@ PART = pytest.mark.parametrize("name", ["awkward", "autonomous", "softmax-in-a-l
 # --- the methods, against the oracle ---------------------------------------------------------------------------------
 
 
-@BY_METHOD
-@pytest.mark.parametrize("case", ZOO, ids=str)
+@pytest.mark.parametrize(
+    ("case", "method"),
+    [
+        pytest.param(case, method, id=f"{case}-{method}", marks=deep_unless(method == "BPTT" or case.name in FEW))
+        for case in ZOO
+        for method in METHODS
+    ],
+)
 def test_gradient(case, method):
     assert_method_agrees(case, method)
 

@@ -8,12 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
-from networks import BY_NAME, ZOO, awkward, declare
+from networks import BY_NAME, EACH_CASE, awkward, declare
 
 import lddn_jax as lddn
 from lddn_jax.plan import planned
 
-EACH = pytest.mark.parametrize("case", ZOO, ids=str)
 SOME = pytest.mark.parametrize("name", ["awkward", "long-delays-in-a-ring", "softmax-in-a-loop", "loops-in-series"])
 
 
@@ -30,7 +29,7 @@ def assert_same(found, expected, tolerance=1e-13):
         np.testing.assert_allclose(found[name], expected[name], rtol=tolerance, atol=tolerance, err_msg=name)
 
 
-@EACH
+@EACH_CASE
 def test_it_computes_what_the_equations_say(case):
     found = simulated(case)
     n, a, final_state = oracle.simulate(*case.arguments)

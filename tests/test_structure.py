@@ -17,7 +17,10 @@ import lddn_jax as lddn
 from benchmarks.networks import STANDARD, Case, closed_narx, elman, ten_layers
 from lddn_jax.contraction import FEW
 
-pytestmark = pytest.mark.skipif(jax.default_backend() != "cpu", reason="counts what is compiled for the CPU")
+pytestmark = [
+    pytest.mark.optimized,
+    pytest.mark.skipif(jax.default_backend() != "cpu", reason="counts what is compiled for the CPU"),
+]
 
 
 def value_and_grad(method: lddn.AbstractGradient) -> Callable:
@@ -118,11 +121,12 @@ def test_the_cost_of_a_step_does_not_depend_on_the_delay():
     assert not re.search(r"f32\[(49|50),8,2\]\S* (concatenate|fusion)\(.*while/body", program)
 
 
+@pytest.mark.usefixtures("compiled_as_users_have_it")
 def test_predictions_keep_no_signal_of_all_times():
     case = Case("", elman(64, (1,)), 32, 5000)
     shapes = jax.eval_shape(lambda: case.draw(jnp.float32))
     memory = jax.jit(outputs).lower(*shapes).compile().memory_analysis()
-    assert memory.temp_size_in_bytes < 4 * 64 * 32 * 5000 / 10
+    assert 0 < memory.temp_size_in_bytes < 4 * 64 * 32 * 5000 / 10
 
 
 def test_the_plain_scan_has_a_product_for_each_connection_and_delay():

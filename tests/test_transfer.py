@@ -1,10 +1,12 @@
 """Transfer functions: values against NumPy, slopes against the complex step and JAX, and functions of one's own."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from networks import declare
+from networks import declare, registered, swish, swish_slope
 
 import lddn_jax as lddn
 from lddn_jax import transfer
@@ -73,7 +75,9 @@ def test_slope_is_the_complex_step(name):
     np.testing.assert_allclose(slope(jnp.asarray(POINTS)), expected, rtol=1e-13, atol=1e-14)
 
 
-@pytest.mark.parametrize("points", [KINKS, POINTS.ravel(), np.array([-8.0, 8.0])], ids=["kinks", "random", "saturated"])
+@pytest.mark.parametrize(
+    "points", [KINKS, POINTS.ravel(), np.array([-20.0, -8.0, 8.0, 20.0])], ids=["kinks", "random", "saturated"]
+)
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_slope_is_that_of_automatic_differentiation(name, points):
     """At kinks too, and to the last digits where a function saturates, since methods are compared that closely."""
@@ -124,15 +128,105 @@ def test_float32_stays_float32(name):
     np.testing.assert_allclose(function(n), FORMULA[name](POINTS), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64], ids=["float32", "float64"])
-@pytest.mark.parametrize("name", FORMULA)
-def test_extreme_net_inputs_stay_finite(name, dtype):
-    function, slope = functions(name)
-    n = jnp.asarray([-1e3, 0.0, 1e3], dtype)
-    automatic = jax.jacfwd(function)(n) if name == "softmax" else jax.jvp(function, (n,), (jnp.ones_like(n),))[1]
-    found = {"value": function(n), "slope": slope(n), "automatic slope": automatic}
-    assert {what: bool(jnp.isfinite(array).all()) for what, array in found.items()} == dict.fromkeys(found, True)
-    np.testing.assert_allclose(slope(n), automatic, rtol=1e-4 if dtype == jnp.float32 else 1e-11, atol=1e-30)
+# ---- far out --------------------------------------------------------------------------------------------------------
+
+# Lines that a function approaches as n → −∞ and as n → ∞: (slope, intercept).
+FLAT = (0, 0)
+ASYMPTOTES = {
+    "linear": ((1, 0), (1, 0)),
+    "tanh": ((0, -1), (0, 1)),
+    "logistic": (FLAT, (0, 1)),
+    "relu": (FLAT, (1, 0)),
+    "leaky_relu": ((0.01, 0), (1, 0)),
+    "elu": ((0, -1), (1, 0)),
+    "softplus": (FLAT, (1, 0)),
+    "satlin": (FLAT, (0, 1)),
+    "satlins": ((0, -1), (0, 1)),
+    "radbas": (FLAT, FLAT),
+    "elliotsig": ((0, -1), (0, 1)),
+    "tribas": (FLAT, FLAT),
+    "hardlim": (FLAT, (0, 1)),
+    "swish": (FLAT, (1, 0)),
+}
+DTYPE = pytest.mark.parametrize("dtype", ["float32", "float64"])
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def four_ways(function, slope, n):
+    """Value, hand-written slope, and JAX's slope forward and in reverse, of a function of one neuron or of a vector."""
+    return function(n), slope(n, function(n)), jax.jacfwd(function)(n), jax.jacrev(function)(n)
+
+
+def assert_right_far_out(asymptotes, function, slope, dtype):
+    """Asserts that value and all slopes are finite from 0 to the largest number, agree, and approach the asymptotes."""
+    limits = np.finfo(dtype)
+    size = np.array([0, limits.tiny, 1, 20, 1e3, 1e9, limits.max / 2, limits.max], dtype)
+    n = np.concatenate([-size, size])
+    ways = jax.vmap(functools.partial(four_ways, function, slope))(jnp.asarray(n))
+    value, by_hand, forward, reverse = (np.asarray(way) for way in ways)
+    assert {way.dtype for way in ways} == {np.dtype(dtype)}
+    assert all(np.isfinite(way).all() for way in (value, by_hand, forward, reverse))
+    tolerance = {"rtol": 20 * limits.eps, "atol": 20 * limits.tiny}  # the next smaller numbers are rounded to zero
+    np.testing.assert_allclose(by_hand, forward, **tolerance)
+    np.testing.assert_allclose(reverse, forward, **tolerance)
+    for far, (k, c) in zip((n <= -1e9, n >= 1e9), asymptotes, strict=True):
+        np.testing.assert_allclose(value[far], np.asarray(k, dtype) * n[far] + c, rtol=2 * limits.eps, atol=2e-9)
+        np.testing.assert_allclose(by_hand[far], k, rtol=2 * limits.eps, atol=2e-9)
+
+
+@DTYPE
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_right_far_out(name, dtype):
+    found = transfer.get(name)
+    assert_right_far_out(ASYMPTOTES[name], found.function, found.slope, dtype)
+
+
+@DTYPE
+@pytest.mark.parametrize("slope", [None, swish_slope], ids=["automatic", "by hand"])
+def test_a_registered_function_is_right_far_out(register, slope, dtype):
+    found = register("another swish", swish, slope)
+    assert_right_far_out(ASYMPTOTES["swish"], swish, found.slope, dtype)
+
+
+MISTAKEN = {  # all of them right where |n| is small
+    "flat beyond 8": lambda n, a: jnp.where(jnp.abs(n) < 8, swish_slope(n, a), 0),
+    "one beyond 8": lambda n, a: jnp.where(jnp.abs(n) < 8, swish_slope(n, a), 1),
+    "infinity times zero on the left": lambda n, a: 1 / (1 + jnp.exp(-n)) + n * jnp.exp(-n) / (1 + jnp.exp(-n)) ** 2,
+    "infinity times zero at the largest numbers": lambda n, a: (
+        jax.nn.sigmoid(n) + 2 * n * jax.nn.sigmoid(n) * jax.nn.sigmoid(-n) / 2
+    ),
+    "float64": lambda n, a: swish_slope(n, a).astype(jnp.float64),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKEN)
+def test_a_slope_that_is_wrong_far_out_alone_is_noticed(register, mistake):
+    found = register("another swish", swish, MISTAKEN[mistake])
+    near = jnp.linspace(-3, 3, 7)
+    np.testing.assert_allclose(found.slope(near, swish(near)), swish_slope(near, swish(near)), rtol=1e-14)
+    with pytest.raises(AssertionError):
+        assert_right_far_out(ASYMPTOTES["swish"], swish, found.slope, "float32")
+
+
+@DTYPE
+@pytest.mark.parametrize("kind", ["max", "tiny", "one large", "-max"])
+@pytest.mark.parametrize("name", ["softmax", "sphere"])
+def test_functions_that_mix_are_right_far_out(name, kind, dtype):
+    limits = np.finfo(dtype)
+    n, expected = {
+        "max": ([limits.max, -limits.max, 0], {"softmax": [1, 0, 0], "sphere": [0.5**0.5, -(0.5**0.5), 0]}),
+        "tiny": ([limits.tiny, -limits.tiny, 0], {"softmax": [1 / 3] * 3, "sphere": [limits.tiny, -limits.tiny, 0]}),
+        "one large": ([0, 1, 1e9], {"softmax": [0, 0, 1], "sphere": [0, 1e-9, 1]}),
+        "-max": ([-limits.max] * 3, {"softmax": [1 / 3] * 3, "sphere": [-(3**-0.5)] * 3}),
+    }[kind]
+    registered()
+    found = transfer.get(name)
+    ways = four_ways(found.function, found.slope, jnp.asarray(n, dtype))
+    value, by_hand, forward, reverse = (np.asarray(way) for way in ways)
+    assert {way.dtype for way in ways} == {np.dtype(dtype)}
+    np.testing.assert_allclose(value, expected[name], rtol=20 * limits.eps, atol=20 * limits.tiny)
+    np.testing.assert_allclose(by_hand, forward, rtol=20 * limits.eps, atol=20 * limits.eps)
+    np.testing.assert_allclose(reverse, forward, rtol=20 * limits.eps, atol=20 * limits.eps)
 
 
 def test_unknown_name():
@@ -200,6 +294,18 @@ def test_methods_agree_on_a_function_of_ones_own(register, name):
     gradients = [lddn.value_and_grad(loss, net, data, method)[1] for method in (lddn.BPTT(), lddn.Autodiff())]
     by_hand, automatic = (np.asarray(gradient.ravel()[0]) for gradient in gradients)
     np.testing.assert_allclose(by_hand, automatic, rtol=1e-11)
+
+
+def test_check_gradients_shows_that_a_slope_is_not_the_derivative(register):
+    register("tanh with a wrong slope", jnp.tanh, lambda n, a: 1 - a)
+    topology = lddn.Topology(
+        [lddn.Input("u", 1)], [lddn.Layer("y", 1, "tanh with a wrong slope")], [lddn.Connection("u", "y")], ["y"]
+    )
+    net, record = lddn.Network(topology, key=jax.random.key(0)), np.linspace(-1, 1, 5)[:, None]
+    report = lddn.check_gradients(
+        lddn.losses.SumSquaredError(), net, lddn.Sequences(record, record), (lddn.BPTT(), lddn.Autodiff())
+    )
+    assert "methods DISAGREE" in str(report)
 
 
 def test_a_name_that_is_taken_is_refused(register):
