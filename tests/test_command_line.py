@@ -2,10 +2,13 @@
 
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
 
+import jax
+import jaxlib
 import numpy as np
 import pytest
 
@@ -302,6 +305,18 @@ def test_misspelt_options_are_exit_code_two(arguments, words, capsys):
         main(arguments)
     assert stop.value.code == 2
     assert words in capsys.readouterr().err
+
+
+def test_the_version_is_one_line_and_asks_for_no_device(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")  # where argparse would break it
+    monkeypatch.setattr(jax, "devices", None)
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"lddn_jax {lddn.__version__} (python {platform.python_version()}, jax {jax.__version__}, ")
+    assert f"jaxlib {jaxlib.__version__}" in said
+    assert said.count("\n") == 1
 
 
 def test_no_traceback_from_a_shell(tmp_path):
