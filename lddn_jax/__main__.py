@@ -21,8 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Without the program's name; None for those of the process.
 
     Returns:
-        The exit code: 0; 1 if a gradient check fails; 2 if something that was given cannot be used; 130 if training was
-        interrupted.
+        The exit code: 0; 1 if gradients are checked and fail; 2 if something that was given cannot be used; 130 if
+        training was interrupted.
     """
     parser = argparse.ArgumentParser(
         prog="python -m lddn_jax",

@@ -34,7 +34,9 @@ def csv(tmp_path):
 
 def test_fit_leaves_everything_behind(csv, tmp_path, capsys):
     out = tmp_path / "out"
-    assert main(["fit", str(csv), "--inputs", "u", "--targets", "y", "--out", str(out), *FAST]) == 0
+    assert (
+        main(["fit", str(csv), "--inputs", "u", "--targets", "y", "--out", str(out), *FAST, "--check-gradients"]) == 0
+    )
     assert {p.name for p in out.iterdir()} == {
         "network.npz",
         "training.csv",
