@@ -1,4 +1,4 @@
-"""The command line: `python -m lddn_jax maglev | fit | predict | report | compare | check`."""
+"""The command line: `python -m lddn_jax maglev | fit | predict | report | compare | check`, or `--version`."""
 
 import argparse
 import functools
@@ -10,6 +10,7 @@ import jax
 
 from lddn_jax import xla
 from lddn_jax.commands import check, compare, fit, predict, report
+from lddn_jax.environment import versions
 from lddn_jax.errors import LDDNError
 
 
@@ -20,11 +21,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Without the program's name; None for those of the process.
 
     Returns:
-        The exit code: 0; 1 if a gradient check fails; 2 if something that was given cannot be used; 130 if training was
-        interrupted.
+        The exit code: 0; 1 if gradients are checked and fail; 2 if something that was given cannot be used; 130 if
+        training was interrupted.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m lddn_jax", description="Identify dynamic systems with Layered Digital Dynamic Networks."
+        prog="python -m lddn_jax",
+        description="Identify dynamic systems with Layered Digital Dynamic Networks.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,  # versions stay on one line
+    )
+    own, *others = (f"{name} {version}" for name, version in versions().items())
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"{own} ({', '.join(others)})",
+        help="print the versions that a bug report needs, and exit",
     )
     # Half an option is a misspelt one.
     whole = functools.partial(argparse.ArgumentParser, allow_abbrev=False)

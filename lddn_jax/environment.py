@@ -14,8 +14,8 @@ PACKAGES = ("jax", "jaxlib", "optax", "equinox", "numpy")
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that numbers depend on."""
-    own = {"python": platform.python_version(), "lddn_jax": sys.modules["lddn_jax"].__version__}
+    """Versions of this package, Python and the packages that numbers depend on."""
+    own = {"lddn_jax": sys.modules["lddn_jax"].__version__, "python": platform.python_version()}
     return own | {name: importlib.metadata.version(name) for name in PACKAGES}
 
 

@@ -15,13 +15,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from lddn_jax import diagnostics, losses
+from lddn_jax import diagnostics
 from lddn_jax.callbacks.checkpoint import Checkpoint
 from lddn_jax.diagnostics.lagged import channels
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.experiment import Experiment
 from lddn_jax.given import expect
-from lddn_jax.gradients.check import GradientReport, check_gradients
+from lddn_jax.gradient_check import check_closed_loop
+from lddn_jax.gradients.check import GradientReport
 from lddn_jax.loops import closed_over
 from lddn_jax.network import Network
 from lddn_jax.recipes import TRAINERS, Regularized, Supervision, check_horizons
@@ -39,20 +40,20 @@ class Identified:
     Attributes:
         model: The network with its loop open, and its scalers.
         trained: What training returned.
-        gradients: The check of all gradient methods on the closed loop.
+        gradients: The check of the gradient methods on the closed loop; None unless `settings.check_gradients`.
         time: `(time,)` of the test part, its pieces one after the other; `measured`, `one_step` and `closed_loop` by
             target belong to it.
         scores: "one_step", "closed_loop" and "persistence", each with `rmse` and `r2` in the record's units (None where
             the prediction left the finite numbers, with the first such step as `diverged_at`).
         experiment: The records it was identified from, divided and scaled.
-        seconds: By phase.
+        seconds: By phase: "training", "testing", and "gradient_check" and "error_bars" where there are any.
         std: `(time,)` by target: the standard deviation of a measurement in the closed loop, in the record's units.
             Empty unless trained by Bayesian regularization.
     """
 
     model: Scaled
     trained: "Fitted | ClosedLoop | Regularized"
-    gradients: GradientReport
+    gradients: GradientReport | None
     time: np.ndarray
     measured: dict[str, np.ndarray]
     one_step: dict[str, np.ndarray]
@@ -69,10 +70,10 @@ class Identified:
         return self.model.net
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns scores, gradient check, training and settings as plain values, ready for `json.dump`."""
+        """Returns scores, gradient check (or None), training and settings as plain values, ready for `json.dump`."""
         return {
             "test": self.scores | {"samples": len(self.time)},
-            "gradient_check": self.gradients.to_dict(),
+            "gradient_check": None if self.gradients is None else self.gradients.to_dict(),
             "training": self.trained.to_dict(),
             "parameters": self.net.parameter_count,
             "topology": self.net.topology.to_dict(),
@@ -139,14 +140,11 @@ def identify(
     say(net.summary())
 
     seconds: dict[str, float] = {}
-    loss, loops = losses.MeanSquaredError(), experiment.loops
-    with _Timer(seconds, "gradient_check"):
-        closed = closed_over(net, loops)
-        longest = max(experiment.train, key=len)
-        count = min(2 * 20, len(longest) - experiment.held)
-        few = experiment.cut([longest.piece(0, experiment.held + count)], max(1, count // 2), closed.topology)
-        gradients = check_gradients(loss, closed, few)
-    say(str(gradients))
+    gradients = None
+    if settings.check_gradients:
+        with _Timer(seconds, "gradient_check"):
+            gradients = check_closed_loop(net, experiment)
+        say(str(gradients))
 
     with _Timer(seconds, "training"):
         supervision = Supervision(say, callbacks, checkpoint, resume, progress)
@@ -155,12 +153,13 @@ def identify(
 
     with _Timer(seconds, "testing"):
         model = Scaled(opened, dict(experiment.scalers))
+        closed = closed_over(opened, experiment.loops)
         open_part = experiment.cut(experiment.test, None)
         closed_part = experiment.cut(experiment.test, None, closed.topology)
         steps = [len(record) - experiment.held for record in experiment.test]
         one_step, free_run = (
             _joined(model.in_units(predict(net, part.inputs, part.state, steps=part.steps)), steps)
-            for net, part in ((opened, open_part), (closed_over(opened, loops), closed_part))
+            for net, part in ((opened, open_part), (closed, closed_part))
         )
         known = [{name: record.targets[name] for name in experiment.targets} for record in experiment.test]
         measured = _joined(_stacked(known, experiment.held, 0), steps)

@@ -37,6 +37,7 @@ class Settings:
         warmup: First steps of each test piece that are not scored.
         dtype: "float32" or "float64"; None for JAX's default float.
         seed: Of the first weights and of the shuffling.
+        check_gradients: Whether gradient methods are compared on the closed loop before training, which takes seconds.
 
     Raises:
         LDDNError: If a number or a name makes no sense that would be used late; what describes the network and the
@@ -64,6 +65,7 @@ class Settings:
     warmup: int = 0
     dtype: str | None = None
     seed: int = 0
+    check_gradients: bool = False
 
     def __post_init__(self):
         initializers.get(self.init)
@@ -79,6 +81,11 @@ class Settings:
         check_positive("learning_rate", self.learning_rate, numbers.Real)
         if isinstance(self.warmup, bool) or not isinstance(self.warmup, int) or self.warmup < 0:
             raise LDDNError(f"warmup={self.warmup!r} must be a whole number of steps, or 0.")
+        if not isinstance(self.check_gradients, bool):
+            raise LDDNError(
+                f"check_gradients={self.check_gradients!r} is neither True nor False; write check_gradients=True to "
+                "compare the gradient methods before training."
+            )
         if self.dtype not in (None, "float32", "float64"):
             raise LDDNError(f'dtype={self.dtype!r}; write dtype="float64", dtype="float32", or None for the default.')
         steps = self.horizons if isinstance(self.horizons, tuple | list) else ()

@@ -67,8 +67,9 @@ def pytest_addoption(parser):
     parser.addoption(
         "--kills",
         type=int,
+        default=KILLS,
         metavar="N",
-        help=f"how many times a run is killed and goes on (default {KILLS}; needs --deep)",
+        help="how many times a run is killed and goes on (default %(default)s; needs --deep)",
     )
 
 

@@ -58,6 +58,7 @@ FLOORS = {
     "recipes.py": 7,
     "settings.py": 7,
     "experiment.py": 7,
+    "gradient_check.py": 7,
     "forecast.py": 7,
     "selection.py": 7,
     "commands/": 8,

@@ -61,20 +61,29 @@ RECORD = lddn.Sequences(jnp.linspace(-1, 1, 24).reshape(12, 2), jnp.linspace(0, 
 
 
 @pytest.fixture(scope="module")
-def originals(tmp_path_factory) -> dict[str, Path]:
-    """A file of each kind."""
-    folder = tmp_path_factory.mktemp("saved")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("saved")
+
+
+@pytest.fixture(scope="module")
+def values(folder) -> dict[str, object]:
+    """A value of each kind; a checkpoint lies in the folder."""
     net, loss = lddn.Network(TOPOLOGY, key=jax.random.key(0)), lddn.losses.MeanSquaredError()
     checkpoints = lddn.callbacks.Checkpoint(folder / "checkpoints", every=1)
     adam = lddn.fit(net, RECORD, loss, lddn.Optax(optax.adam(0.01)), epochs=3, callbacks=[checkpoints])
     br = lddn.fit(net, RECORD, loss, lddn.BayesianRegularization(groups="layer"), epochs=3)
-    values = {
+    return {
         "network": net,
         "scaled": lddn.Scaled.fit(net, RECORD),
         "posterior": lddn.posterior(br, RECORD),
         "fitted": adam,
         "bayesian": br,
     }
+
+
+@pytest.fixture(scope="module")
+def originals(values, folder) -> dict[str, Path]:
+    """A file of each kind."""
     for name, value in values.items():
         lddn.save(folder / f"{name}.npz", value)
     return {name: folder / f"{name}.npz" for name in values} | {
@@ -178,11 +187,9 @@ def test_a_damaged_file_of_version_1_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["fitted", "bayesian"])
-def test_a_fit_comes_back(originals, kind):
-    """What is read off it, its network bit by bit, and what can be computed from it."""
-    net, loss = lddn.Network(TOPOLOGY, key=jax.random.key(0)), lddn.losses.MeanSquaredError()
-    trainer = lddn.Optax(optax.adam(0.01)) if kind == "fitted" else lddn.BayesianRegularization(groups="layer")
-    fitted, again = lddn.fit(net, RECORD, loss, trainer, epochs=3), lddn.load(originals[kind])
+def test_a_fit_comes_back(values, originals, kind):
+    """What is read off it, its network bit for bit, and what can be computed from it."""
+    fitted, again = values[kind], lddn.load(originals[kind])
     assert str(again) == str(fitted)
     assert again.to_dict() == fitted.to_dict()
     assert jax.tree.structure(again.net) == jax.tree.structure(fitted.net)

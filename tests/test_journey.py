@@ -9,6 +9,8 @@ import pytest
 import lddn_jax as lddn
 from lddn_jax.__main__ import main
 
+pytestmark = pytest.mark.deep
+
 QUICK = ["--hidden", "3", "--restarts", "2", "--horizons", "1,5,20", "--epochs", "15"]
 TANKS = ["pump_1", "pump_2"], ["level_1", "level_2"]
 

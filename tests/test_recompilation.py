@@ -62,7 +62,12 @@ def record(seed: int) -> lddn.Sequences:
     return lddn.Sequences(u, jnp.tanh(u))
 
 
-@pytest.mark.parametrize("name", TRAINERS)
+ONE_OF_A_KIND = {"adam", "noise", "mini-batches", "lm restarts", "br"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in ONE_OF_A_KIND else pytest.mark.deep) for name in TRAINERS]
+)
 def test_a_step_is_compiled_once(name, compiled, tmp_path):
     """Even if the run goes on from a checkpoint, or there are others with the same shapes and other numbers."""
     steps = []

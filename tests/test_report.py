@@ -2,6 +2,7 @@
 
 import base64
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -12,9 +13,11 @@ import pytest
 from networks import BY_NAME, declare
 
 import lddn_jax as lddn
+from lddn_jax.advice import advise
 from lddn_jax.diagnosis import diagnose
 from lddn_jax.judged import FREE_RUN, ONE_STEP
 from lddn_jax.judging import judged
+from lddn_jax.recipes import TRAINERS
 from lddn_jax.training.fitted import Fitted
 from lddn_jax.training.history import History
 from lddn_jax.training.outcome import StopReason
@@ -74,8 +77,19 @@ def bad():
 
 
 @pytest.fixture(scope="module")
-def good_report(good):
-    return lddn.report(good)
+def page_file(tmp_path_factory):
+    return tmp_path_factory.mktemp("report") / "page.html"
+
+
+@pytest.fixture(scope="module")
+def good_report(good, page_file):
+    return lddn.report(good, path=page_file, title="A <model> & more")
+
+
+def warnings(found, data=None):
+    """What a report would warn of; nothing is drawn."""
+    known = judged(found, data)
+    return " ".join(advise(known, diagnose(known)))
 
 
 def test_a_good_model_is_not_warned_of(good_report):
@@ -83,15 +97,15 @@ def test_a_good_model_is_not_warned_of(good_report):
 
 
 def test_a_bad_model_is_told_what_to_try(bad):
-    said = " ".join(lddn.report(bad).warnings)
+    said = warnings(bad)
     assert "correlate with u at lag 3" in said
     assert "try delay 3" in said
     assert "The free run misses" in said
 
 
-def test_the_page_stands_alone(good, tmp_path):
-    lddn.report(good, path=tmp_path / "page.html", title="A <model> & more")
-    html = (tmp_path / "page.html").read_text(encoding="utf-8")
+@pytest.mark.usefixtures("good_report")
+def test_the_page_stands_alone(page_file):
+    html = page_file.read_text(encoding="utf-8")
     page = Page(html)
     assert all(a.startswith(("#", "data:image/svg+xml;base64,")) for a in page.addresses)
     assert {a[1:] for a in page.addresses if a.startswith("#")} <= page.ids
@@ -131,8 +145,9 @@ def test_sections_and_their_numbers(good, good_report):
     assert f"{good.scores['closed_loop']['rmse']:.4g}" in text
 
 
+@pytest.mark.deep
 def test_the_same_model_makes_the_same_page(good, good_report):
-    assert lddn.report(good).to_html() == good_report.to_html()
+    assert lddn.report(good, title=good_report.title).to_html() == good_report.to_html()
 
 
 def test_numbers_of_an_identified_network_are_in_its_units(good):
@@ -147,10 +162,17 @@ def test_numbers_of_an_identified_network_are_in_its_units(good):
     np.testing.assert_allclose(known.residuals["y"][0, :, 0], good.measured["y"] - good.one_step["y"])
 
 
-def test_several_records_are_judged_side_by_side():
-    """No residual is beside one of another record, and what fills up the shorter one counts nowhere."""
+@pytest.fixture(scope="module")
+def several():
+    """Identified on two records of unequal length, as far as to the training."""
     tables = [record(2), lddn.data.Table({name: record(2)[name][:700] for name in ("time", "u", "y")})]
-    several = lddn.identify(tables, ["u"], ["y"], QUICK)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(TRAINERS, "lm", lambda net, *_: (net, fitted(net)))
+        return lddn.identify(tables, ["u"], ["y"], replace(QUICK, init="zeros"))
+
+
+def test_several_records_are_judged_side_by_side(several):
+    """No residual is beside one of another record, and what fills up the shorter one counts nowhere."""
     known = judged(several)
     found = diagnose(known)
     lengths = [len(piece) - several.experiment.held for piece in several.experiment.test]
@@ -161,6 +183,10 @@ def test_several_records_are_judged_side_by_side():
     persistence = found.scores["persistence y(t) = y(t−1)"].all.rmse
     assert persistence == pytest.approx(several.scores["persistence"]["rmse"], rel=1e-12)
     assert found.diverged == {}
+
+
+@pytest.mark.deep
+def test_a_page_of_several_records(several):
     assert "1600 samples" in " ".join(Page(lddn.report(several).to_html()).text)
 
 
@@ -168,6 +194,7 @@ def fitted(net, losses=(2.0, 1.0), stop_reason="epochs"):
     return Fitted(net, None, History({"loss": list(losses)}), StopReason(stop_reason), len(losses))
 
 
+@pytest.mark.deep
 def test_a_fit_is_judged_on_the_data_given():
     case = BY_NAME["awkward"]
     report = lddn.report(fitted(case.net), case.data)
@@ -180,19 +207,27 @@ def test_a_fit_is_judged_on_the_data_given():
     assert perfect.scores[FREE_RUN].all.rmse == 0
 
 
-def test_what_diverges_is_said_and_drawn():
+@pytest.fixture(scope="module")
+def diverging():
     """y(t) = 2 y(t−1) + u, as a model of a signal that stays small."""
     net = lddn.Network(declare("u:1", "y:1:linear!", "u>y y>y@1", "y"), init="zeros")
     net = net.with_weights(IW={("y", "u"): [[[1.0]]]}, LW={("y", "y"): [[[2.0]]]})
     u = jax.random.normal(jax.random.key(0), (1200, 1))  # 2^1200 is no float
-    report = lddn.report(fitted(net, stop_reason="non_finite"), lddn.Sequences(u, jnp.tanh(u)))
-    said = " ".join(report.warnings)
+    return fitted(net, stop_reason="non_finite"), lddn.Sequences(u, jnp.tanh(u))
+
+
+def test_what_diverges_is_said(diverging):
+    said = warnings(*diverging)
     for words in ("diverged at step", "grows by 100.0 % per step", "finite numbers"):
         assert words in said
-    Page(report.to_html())
 
 
-@pytest.mark.parametrize("marked", ["by NaN", "by weights"])
+@pytest.mark.deep
+def test_what_diverges_is_drawn(diverging):
+    Page(lddn.report(*diverging).to_html())
+
+
+@pytest.mark.parametrize("marked", ["by NaN", pytest.param("by weights", marks=pytest.mark.deep)])
 def test_targets_that_are_missing_do_not_count(marked):
     case = BY_NAME["feed-forward"]
     data = case.data

@@ -13,6 +13,7 @@ A truncated gradient is not meant to agree. What is reported of it is how far it
 over all parameters, against the first method that is not truncated.
 """
 
+import dataclasses
 import math
 import statistics
 import time
@@ -107,6 +108,7 @@ class GradientReport:
         stored_bytes: Peak of temporary arrays of the compiled program, by method; None where unknown.
         dtype: Of the network.
         truncations: How far each truncated method is off.
+        left_out: Why `identify` did not compare a method, by its name; empty otherwise.
     """
 
     differences: tuple[Difference, ...]
@@ -115,6 +117,7 @@ class GradientReport:
     stored_bytes: Mapping[str, int | None]
     dtype: str
     truncations: tuple[Truncation, ...] = ()
+    left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -163,6 +166,7 @@ class GradientReport:
                 }
                 for t in self.truncations
             },
+            "left_out": dict(self.left_out),
         }
 
     @property
@@ -194,8 +198,10 @@ class GradientReport:
             )
         widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-        verdict = "all methods agree" if self.passed else f"methods DISAGREE, worst at {self.worst.place}"
+        every = "the methods compared" if self.left_out else "all methods"
+        verdict = f"{every} agree" if self.passed else f"methods DISAGREE, worst at {self.worst.place}"
         off = [str(t) for t in self.truncations]
+        off += [f"{name} was left out: {reason}" for name, reason in self.left_out.items()]
         return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:], f"{verdict} ({self.dtype})", *off])
 
 

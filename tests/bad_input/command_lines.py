@@ -23,6 +23,7 @@ LINES = {
     "unknown trainer": (f"{FIT} --trainer sgd", "--trainer.*'sgd'.*'lm', 'br', 'adam'"),
     "misspelt first weights": (f"{FIT} --init glorrot", "'glorrot'.*Did you mean 'glorot'"),
     "misspelt groups": (f"{FIT} --groups dealy", "--groups.*'dealy'.*'delay'"),
+    "gradient check with a value": (f"{FIT} --check-gradients=no", "check-gradients.*'no'"),
     "window too long": (f"{FIT} --trainer adam --window 500", "30 samples.*502"),
     "gap": ("fit {gap} --inputs u --targets y --out {folder}/out", "'gap'.*'u' is nan at sample 2.*fill the gap"),
     "words in a file": ("fit {words} --inputs u --targets y --out {folder}/out", "line 3, column 'y': 'low'"),
