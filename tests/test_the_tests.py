@@ -1,7 +1,8 @@
 """Would the suite notice? The package is broken on purpose, in the ways that people get it wrong, and must be caught.
 
 Each mistake (`planted/`, room by room) is planted in the real pieces of the package, and the test that is named beside
-it is run and must fail. That test is one of the fast tier, so a plain `pytest` catches the mistake. That the usual demonstration network misses most mistakes in BPTT shows that they are the subtle kind.
+it is run and must fail. That test is one of the fast tier, so a plain `pytest` catches the mistake. That the usual
+demonstration network misses most mistakes in BPTT shows that they are the subtle kind.
 """
 
 import functools
@@ -28,6 +29,11 @@ def run_one(request, tmp_path):
 @pytest.mark.parametrize("mistake", MISTAKES, ids=str)
 def test_a_mistake_is_noticed(mistake, run_one):
     assert_noticed(run_one(mistake.plant, mistake.test), mistake.test)
+
+
+def test_many_mistakes_are_planted_and_each_is_another():
+    assert len(MISTAKES) >= 34
+    assert len({str(mistake) for mistake in MISTAKES}) == len(MISTAKES)
 
 
 # --- the tests of the tests, tested -----------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from lddn_jax.training.bayesian import BayesianRegularization
 from lddn_jax.training.damped import AbstractDamped
 from lddn_jax.training.evidence import Spectrum, re_estimate
 from lddn_jax.training.posterior import Posterior
+from lddn_jax.training.relevance import relevance
 
 # --- JᵀJ, summed over the record --------------------------------------------------------------------------------------
 
@@ -126,3 +127,15 @@ def groups_in_the_order_of_declaration(monkeypatch):
     """Parameters are numbered as connections were declared, and not as `net.ravel()` has them."""
     right = "jax.tree.leaves(assemble(topology, IW, LW, b))"
     alter(monkeypatch, groups._flat, right, "[*IW.values(), *LW.values(), *b.values()]")
+
+
+@caught_by("test_posterior.py::test_a_loop_that_is_closed_keeps_the_covariance_of_each_pair_of_weights")
+def covariance_left_in_its_old_order(monkeypatch):
+    """A loop is closed, and weights get the variances of others."""
+    alter(monkeypatch, Posterior._moved, "self.root[order]", "self.root")
+
+
+@caught_by("test_relevance.py::test_what_is_determined_is_gamma_of_each_tap")
+def half_the_share_of_the_prior(monkeypatch):
+    """γ/P = 1 − α (H⁻¹)_ii, so that even what the prior alone determines counts half."""
+    alter(monkeypatch, relevance, "2 * alpha * np.sum", "alpha * np.sum")
