@@ -57,6 +57,23 @@ def test_restarts_are_compared_by_evidence():
     assert float(fitted.state.log_evidence) == max(last)
 
 
+def test_a_re_estimate_is_that_of_the_network_reached():
+    """γ, the evidence and the next α and β after one step, by NumPy; μ is as large as JᵀJ here, and no part of H."""
+    net, data, X, y = linear_problem(seed=9)
+    fitted = lddn.fit(net, data, SSE, lddn.BayesianRegularization(mu=50.0), epochs=1)
+    alpha, beta, x = fitted.history["alpha"][0], fitted.history["beta"][0], np.asarray(fitted.net.ravel()[0])
+    (N, P), E_D, E_W = X.shape, np.sum((y - X @ x) ** 2), x @ x
+    H = 2 * beta * X.T @ X + 2 * alpha * np.eye(P)
+    gamma = P - 2 * alpha * np.trace(np.linalg.inv(H))
+    log_evidence = N / 2 * np.log(beta / np.pi) + P / 2 * np.log(2 * alpha) - beta * E_D - alpha * E_W
+    log_evidence -= np.linalg.slogdet(H)[1] / 2
+    assert fitted.history["rejected"][0] == 0
+    np.testing.assert_allclose(fitted.state.gamma, [gamma], rtol=1e-10)
+    np.testing.assert_allclose(fitted.state.log_evidence, log_evidence, rtol=1e-10)
+    np.testing.assert_allclose(fitted.state.alpha, [gamma / (2 * E_W)], rtol=1e-10)
+    np.testing.assert_allclose(fitted.state.beta, (N - gamma) / (2 * E_D), rtol=1e-10)
+
+
 def test_what_is_recorded():
     net, data, X, y = linear_problem(seed=7)
     fitted = lddn.fit(net, data, MSE, lddn.BayesianRegularization(groups="delay"), epochs=3)

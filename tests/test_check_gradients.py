@@ -15,10 +15,17 @@ from lddn_jax import losses
 
 
 class Broken(lddn.AbstractGradient):
-    """BPTT, but one element of one block is off by a part in ten million."""
+    """BPTT, but one element of one block is multiplied by a number: by default, off by a part in ten million."""
+
+    factor: float = eqx.field(default=1 + 1e-7, static=True)
+    where: tuple = eqx.field(default=("g", "h", 1, 0, 1), static=True)
+
+    @property
+    def name(self):
+        return "Broken"
 
     def linearize(self, net, inputs, state, steps):
-        return _Broken(lddn.BPTT().linearize(net, inputs, state, steps))
+        return _Broken(lddn.BPTT().linearize(net, inputs, state, steps), self.factor, self.where)
 
     def derivatives(self, net, inputs, state, steps, with_state=False):
         return lddn.BPTT().derivatives(net, inputs, state, steps, with_state)
@@ -26,6 +33,8 @@ class Broken(lddn.AbstractGradient):
 
 class _Broken(eqx.Module):
     whole: eqx.Module
+    factor: float = eqx.field(static=True)
+    where: tuple = eqx.field(static=True)
 
     @property
     def a(self):
@@ -33,8 +42,9 @@ class _Broken(eqx.Module):
 
     def pullback(self, cotangents):
         gradient, state = self.whole.pullback(cotangents)
-        block = gradient.LW["g", "h"]
-        return gradient.with_weights(LW={("g", "h"): block.at[1, 0, 1].multiply(1 + 1e-7)}), state
+        to, source, *place = self.where
+        block = gradient.LW[to, source].at[*place].multiply(self.factor)
+        return gradient.with_weights(LW={(to, source): block}), state
 
 
 @functools.cache
@@ -88,6 +98,13 @@ def test_a_broken_method_is_named_with_its_block_and_delay():
     assert lddn.check_gradients(
         losses.SumSquaredError(), case.net, case.data, methods=(lddn.RTRL(), Broken()), tolerance=1e-6
     ).passed
+
+
+def test_a_method_that_gives_nan_disagrees():
+    case, broken = BY_NAME["single-neuron"], Broken(float("nan"), ("y", "y", 0, 0, 0))
+    found = lddn.check_gradients(losses.SumSquaredError(), case.net, case.data, methods=(lddn.BPTT(), broken))
+    assert not found.passed
+    assert found.worst.block == "LW['y', 'y']"
 
 
 def test_check_gradients_in_float32():

@@ -132,6 +132,18 @@ def test_the_evidence_is_the_density_of_the_data(groups):
     np.testing.assert_allclose(found.log_evidence, expected, rtol=1e-11)
 
 
+@pytest.mark.parametrize("groups", ["all", "delay"])
+def test_the_covariance_is_the_inverse_of_the_hessian(groups):
+    """H = 2β XᵀWX + 2A."""
+    net, data, X, _ = linear_problem(seed=3, steps=20)
+    weights = np.random.default_rng(0).uniform(0.5, 2, len(X))
+    groups = Groups.of(net.topology, groups)
+    strengths = Strengths(jnp.linspace(0.3, 2.0, len(groups.labels)), jnp.asarray(4.0))
+    found = Posterior.at(net, dataclasses.replace(data, weights=weights.reshape(2, 20, 1)), strengths, groups)
+    H = 2 * 4.0 * X.T @ (weights[:, None] * X) + 2 * np.diag(groups.spread(strengths.alpha))
+    np.testing.assert_allclose(found.covariance @ H, np.eye(len(H)), rtol=0, atol=1e-12)
+
+
 def test_the_evidence_is_stationary_where_training_ends():
     net, data, _, _ = linear_problem(seed=4)
     found = lddn.posterior(lddn.fit(net, data, SSE, lddn.BayesianRegularization(**EXACT)), data)
@@ -231,8 +243,9 @@ def test_every_limit_of_a_re_estimate():
 
 
 @pytest.mark.parametrize("groups", LABELS)
-def test_groups_follow_the_order_of_parameters(groups):
-    net = BY_NAME["awkward"].net
+@pytest.mark.parametrize("name", ["awkward", "loops-in-series"])  # the second declares its layers out of order
+def test_groups_follow_the_order_of_parameters(name, groups):
+    net = BY_NAME[name].net
     found = Groups.of(net.topology, groups)
     assert len(found.members) == net.parameter_count
     assert found.sizes.sum() == net.parameter_count

@@ -121,6 +121,14 @@ def test_orthogonal():
     np.testing.assert_array_equal(net.LW["h", "y"], Network(topology, key=KEY, init="glorot").LW["h", "y"])
 
 
+@pytest.mark.parametrize("init", INITIALIZERS[:-1])
+def test_layers_that_are_fed_alike_start_apart(init):
+    """Twins would have one gradient, and so remain twins."""
+    net = Network(declare("u:2", "h:3:tanh g:3:tanh y:1:linear", "u>h u>g h>y g>y", "y"), key=KEY, init=init)
+    assert not np.any(np.isin(net.IW["h", "u"], net.IW["g", "u"]))
+    assert not np.any(np.isin(net.LW["y", "h"], net.LW["y", "g"]))
+
+
 def test_uniform_range():
     net = Network(declare("u:30", "y:50:tanh", "u>y", "y"), key=KEY, init="uniform")
     for array in arrays(net).values():

@@ -98,6 +98,16 @@ def test_what_a_window_neglects_is_bounded(name):
         assert np.all(off <= neglected[output] * (1 + 1e-9) + rounding), output
 
 
+def test_the_bound_adds_up_what_a_slow_loop_remembers():
+    """A loop of gain 0.98: far more is neglected than one block contributes."""
+    net = lddn.Network(declare("u:1", "y:1:linear!", "u>y y>y@1", "y"), init="zeros")
+    net = net.with_weights(IW={("y", "u"): [[[1.0]]]}, LW={("y", "y"): [[[0.98]]]})
+    data = lddn.Sequences(np.ones((40, 1)), np.zeros((40, 1)))
+    found, neglected = lddn.jacobian(net, data, lddn.BPTT(window=3), return_neglected=True)
+    off = np.linalg.norm(found["y"] - lddn.jacobian(net, data)["y"], axis=-1)
+    assert np.all(off <= neglected["y"] * (1 + 1e-9))
+
+
 @pytest.mark.parametrize("name", ["narx-closed", "elman"])
 def test_the_bound_is_near_what_is_neglected(name):
     case = dataclasses.replace(BY_NAME[name], steps=30)

@@ -75,6 +75,29 @@ def test_where_no_step_helps_the_damping_ends_beyond_its_limit():
     assert float(trial.value) == 1.0
 
 
+@pytest.mark.parametrize(("gain", "factor"), [(-1.0, 28.0), (0.25, 1.125), (0.5, 1.0), (0.75, 0.875), (1.0, 1 / 3)])
+def test_nielsens_schedule_follows_its_equation(gain, factor):
+    """μ max(1/3, 1 − (2ρ − 1)³) after a success; μ ν, and ν doubled, after a failure."""
+    settings, mu, nu = lddn.LevenbergMarquardt().settings, jnp.asarray(0.2), jnp.asarray(4.0)
+    np.testing.assert_allclose(
+        damping.nielsen(settings, mu, nu, jnp.asarray(True), jnp.asarray(gain)), [0.2 * factor, 2]
+    )
+    np.testing.assert_allclose(damping.nielsen(settings, mu, nu, jnp.asarray(False), jnp.asarray(gain)), [0.8, 8])
+
+
+def test_a_linear_problem_gains_what_a_step_promises():
+    """ρ = 1, so Nielsen's μ falls by a third; whatever the lengths of columns."""
+    J, e, normal = normal_equations()
+
+    def value_of(x):
+        return jnp.sum((jnp.asarray(e) + jnp.asarray(J) @ x) ** 2)
+
+    settings, x, D = lddn.LevenbergMarquardt(damping="nielsen").settings, jnp.zeros(4), jnp.array([1.0, 2.0, 0.5, 1.0])
+    trial = damping.damped_step(settings, normal, x, value_of(x), value_of, jnp.asarray(3.0), jnp.asarray(2.0), D)
+    assert int(trial.rejected) == 0
+    assert float(trial.mu) == pytest.approx(1.0)
+
+
 # --- training ---------------------------------------------------------------------------------------------------------
 
 
@@ -209,6 +232,14 @@ def test_restarts_keep_all_histories_and_return_the_best():
     values = [float(lddn.value_and_grad(MSE, n, data)[0]) for n in nets]
     assert fitted.best_restart == int(np.argmin(values))
     assert float(lddn.value_and_grad(MSE, fitted.net, data)[0]) == min(values)
+
+
+def test_restarts_start_apart():
+    net, _ = problem()
+    starts = lddn.LevenbergMarquardt(restarts=4).starts(net, jax.random.key(0))
+    weights = np.asarray(starts.LW["h", "y"]).reshape(4, -1)
+    np.testing.assert_array_equal(weights[0], net.LW["h", "y"].ravel())
+    assert len(np.unique(weights[:, 0])) == 4
 
 
 def test_a_restart_is_what_it_would_be_alone():

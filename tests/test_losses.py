@@ -204,6 +204,19 @@ def test_residuals(loss, weights):
     assert all((np.asarray(r) * signs[name] >= 0).all() for name, r in residuals.items())  # target − output
 
 
+@pytest.mark.parametrize("weights", WEIGHTS.values(), ids=WEIGHTS)
+@pytest.mark.parametrize("loss", [losses.SumSquaredError, losses.MeanSquaredError], ids=lambda loss: loss.__name__)
+def test_factors_and_residuals_give_the_loss(loss, weights):
+    """F = factor · Σ r² + factor' · Σ x²: what Levenberg-Marquardt makes small is the loss."""
+    loss = loss(missing="mask", output_weights={"y": 2.0}, regularization=0.3)
+    net = lddn.Network(declare("u:1", "y:3:tanh z:1:linear", "u>y y>z", "y z"), key=jax.random.key(0))
+    outputs, targets = on_device(OUTPUTS), on_device(GAPS)
+    factor, decay = loss.factors(targets, net.parameter_count, weights)
+    squares = sum(float(jnp.sum(r * r)) for r in loss.residuals(outputs, targets, weights).values())
+    found = factor * squares + decay * jnp.sum(net.ravel()[0] ** 2)
+    np.testing.assert_allclose(found, loss.value(net, outputs, targets, weights), rtol=1e-13)
+
+
 def test_only_least_squares_has_residuals():
     assert {name for name, (loss, *_) in LOSSES.items() if isinstance(loss(), losses.AbstractLeastSquares)} == {
         "SumSquaredError",

@@ -13,6 +13,9 @@ from tiers import thinned
 
 import lddn_jax as lddn
 from lddn_jax import diagnostics, losses, plots
+from lddn_jax.training.evidence import Strengths
+from lddn_jax.training.groups import Groups
+from lddn_jax.training.posterior import Posterior
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +83,22 @@ def test_a_loop_that_is_closed_and_opened_again_has_the_same_posterior(trained):
     names, moved = found.net.parameter_names(), closed.net.parameter_names()
     there = [moved.index(name.replace("IW['hidden', 'measured_y']", "LW['hidden', 'y']")) for name in names]
     np.testing.assert_allclose(np.asarray(closed.covariance)[np.ix_(there, there)], found.covariance, rtol=1e-12)
+
+
+def test_a_loop_that_is_closed_keeps_the_covariance_of_each_pair_of_weights():
+    """Weights of the loop come after those of the hidden layer then, and no weight gets the variance of another."""
+    net = lddn.Network(lddn.models.narx({"u": 1}, {"y": 1}, hidden=2), key=jax.random.key(0))
+    u, y = jax.random.normal(jax.random.key(1), (2, 40, 1))
+    data, groups = lddn.Sequences({"u": u, "measured_y": y}, y), Groups.of(net.topology, "delay")
+    strengths = Strengths(jnp.linspace(0.3, 2.0, len(groups.labels)), jnp.asarray(4.0))
+    found = Posterior.at(net, data, strengths, groups)
+    closed = found.close_loop(output="y", input="measured_y")
+    names, moved = net.parameter_names(), closed.net.parameter_names()
+    there = [moved.index(name.replace("IW['hidden', 'measured_y']", "LW['hidden', 'y']")) for name in names]
+    assert there != list(range(len(names)))
+    np.testing.assert_array_equal(np.asarray(closed.covariance)[np.ix_(there, there)], found.covariance)
+    alpha, before = closed.groups.spread(strengths.alpha), groups.spread(strengths.alpha)
+    np.testing.assert_array_equal(alpha[np.array(there)], before)
 
 
 def test_draws_have_the_posterior_as_their_distribution():

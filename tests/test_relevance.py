@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from bayesian_records import MSE, delays_found, fir, one_step
+from bayesian_records import MSE, delays_found, fir, linear_problem, one_step
 from networks import declare
 
 import lddn_jax as lddn
@@ -43,6 +43,18 @@ def test_pruning_keeps_the_true_delays_and_says_what_it_changes():
     assert pruned.change["y"] < 0.2 * float(found.noise["y"])
     refitted = lddn.fit(pruned.net, data, MSE, lddn.BayesianRegularization(groups="delay"), epochs=20)
     assert float(lddn.posterior(refitted, data).log_evidence) > float(found.log_evidence) - 1
+
+
+def test_what_is_determined_is_gamma_of_each_tap():
+    """1 − 2α (H⁻¹)_ii for the one weight of each delay of a linear layer, with H = 2β XᵀX + 2A."""
+    net, data, X, _ = linear_problem(seed=3, steps=20)
+    alpha, beta = np.linspace(0.5, 60.0, 6), 0.5
+    groups = Groups.of(net.topology, "delay")
+    found = lddn.relevance(Posterior.at(net, data, Strengths(jnp.asarray(alpha), jnp.asarray(beta)), groups))
+    expected = 1 - 2 * alpha * np.diag(np.linalg.inv(2 * beta * X.T @ X + 2 * np.diag(alpha)))
+    assert [row.delay for row in found] == list(range(6))  # the weaker its prior, the more relevant
+    np.testing.assert_allclose([row.determined for row in found], expected, rtol=1e-10)
+    np.testing.assert_allclose([row.scale for row in found], 1 / np.sqrt(2 * alpha), rtol=1e-12)
 
 
 def test_pruning_drops_what_reaches_no_output_and_cuts_delay_states():

@@ -102,6 +102,14 @@ def test_shuffling_follows_the_key():
     assert np.any(histories[0] != histories[2])
 
 
+def test_every_epoch_has_an_order_of_its_own():
+    """The second epoch of a run, and the first of another one that starts from where the first epoch of that led."""
+    trainer = lddn.Optax(optax.sgd(0.05), batch_size=2)
+    once, twice = (lddn.fit(linear_net(), record(), MSE, trainer, epochs=n) for n in (1, 2))
+    again = lddn.fit(once.net, record(), MSE, trainer, epochs=1)
+    assert np.max(np.abs(twice.net.ravel()[0] - again.net.ravel()[0])) > 1e-4
+
+
 def test_a_line_search_gets_its_value_function():
     fitted = lddn.fit(linear_net(), record(4, 8), MSE, lddn.Optax(optax.lbfgs()), epochs=15)
     assert fitted.history["loss"][-1] < 1e-12
@@ -134,7 +142,8 @@ def test_an_exploding_loss_stops_with_a_finite_network(caplog):
         fitted = lddn.fit(net, record(), MSE, lddn.Optax(optax.sgd(1e80)), epochs=50)
     assert fitted.stop_reason == "non_finite"
     assert "non_finite" in str(fitted)
-    assert np.isfinite(float(lddn.value_and_grad(MSE, fitted.net, record())[0]))
+    value = float(lddn.value_and_grad(MSE, fitted.net, record())[0])
+    assert value == pytest.approx(fitted.history["loss"].min(), rel=1e-12)
     assert fitted.best_epoch == np.argmin(fitted.history["loss"])
     assert "what was best before" in caplog.text
 

@@ -40,10 +40,13 @@ def test_rates_follow_the_rule(momentum):
 
 
 def test_a_bad_step_is_undone_and_forgotten():
-    """By hand: F = x², γ = 0.9 and α = 20 lead from 1 to −3; undone, α = 14; without momentum 1 − 28 is undone."""
-    _, x, states = run_compiled(variable_learning_rate(20.0), lambda x: x**2, jnp.array(1.0), 2)
+    """By hand: F = x², γ = 0.9 and α = 12 lead from 1 to −1.4; undone, α = 8.4; then γ = 0, and 1 − 16.8 is undone.
+
+    With γ = 0.9 the second step would lead to −0.68, and be taken.
+    """
+    _, x, states = run_compiled(variable_learning_rate(12.0), lambda x: x**2, jnp.array(1.0), 2)
     assert x == 1
-    np.testing.assert_allclose(states.learning_rate, [14, 9.8])
+    np.testing.assert_allclose(states.learning_rate, [8.4, 5.88])
     np.testing.assert_array_equal(states.velocity, 0)
 
 

@@ -1,0 +1,1 @@
+"""Mistakes as people make them, room by room, each with the test that notices it."""

@@ -1,0 +1,221 @@
+"""Mistakes in gradients: the nine classic ones in BPTT, those of other methods, and those in what is built on them."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from planting import alter, caught_by, replace
+
+from lddn_jax import transfer
+from lddn_jax.delays import extend
+from lddn_jax.gradients import api, bptt, check, columns, finite_difference, gather, reduced, rtrl, sensitivity, window
+from lddn_jax.simulate import run_in_segments
+
+# --- BPTT, on the awkward network -------------------------------------------------------------------------------------
+
+
+@caught_by("test_gradients.py::test_gradient[awkward-BPTT]")
+def delay_off_by_one(monkeypatch):
+    """Weight gradients pair n̄(t) with a(t−d−1)."""
+
+    def late(taps, line, delays, steps):
+        longer = extend(jnp.zeros_like(line[:1]), line)
+        return taps(longer, [d + 1 for d in delays], steps)
+
+    replace(monkeypatch, gather, "taps", late)
+
+
+@caught_by("test_gradients.py::test_gradient[awkward-BPTT]")
+def initial_states_ignored(monkeypatch):
+    """Weight gradients read zeros before the first step."""
+
+    def from_zero(summed, net, signals, before, n_bar):
+        return summed(net, signals, {name: jnp.zeros_like(held) for name, held in before.items()}, n_bar)
+
+    replace(monkeypatch, bptt, "parameter_gradient", from_zero)
+
+
+@caught_by("test_gradients.py::test_gradient[awkward-BPTT]")
+def layers_in_the_wrong_order(monkeypatch):
+    """Backward, layers are visited in the order of simulation, so n̄(t) of the layers that they feed is still zero."""
+
+    def forwards(prepare, blocks, delays, weights, lanes):
+        wrong = [dataclasses.replace(block, layers=block.layers[::-1], instant=()) for block in reversed(blocks)]
+        recursion = prepare(wrong, delays, weights, lanes)
+
+        def run(node, *, known, drive, extras, steps, **rest):
+            nothing_yet = {name: jnp.zeros((steps, value.shape[1], *lanes)) for name, value in drive.items()}
+            a_bar, _ = recursion(node, known=nothing_yet, drive=drive, extras=extras, steps=steps, **rest)
+            return a_bar, {name: node(name, value, extras[name]) for name, value in a_bar.items()}
+
+        return run
+
+    replace(monkeypatch, bptt, "prepare", forwards)
+
+
+@caught_by("test_gradients.py::test_gradient[awkward-BPTT]")
+def only_the_first_output(monkeypatch):
+    """The loss of other outputs is forgotten."""
+
+    def first(pullback, self, cotangents):
+        name = min(cotangents)
+        return pullback(self, {name: cotangents[name]})
+
+    replace(monkeypatch, bptt._BPTTLinearization, "pullback", first)
+
+
+@caught_by("test_gradients.py::test_gradient[awkward-BPTT]")
+def square_weight_not_transposed(monkeypatch):
+    """n̄ is sent back through W where Wᵀ would have the same shape."""
+
+    def untransposed(einsum, subscripts, weights):
+        return weights if weights.shape[1] == weights.shape[2] else einsum(subscripts, weights)
+
+    replace(monkeypatch, bptt, "einsum", untransposed)
+
+
+@caught_by("test_gradients.py::test_gradient[awkward-BPTT]")
+def batch_mean_for_batch_sum(monkeypatch):
+    """Gradients are averaged over sequences."""
+
+    def mean(summed, net, signals, before, n_bar):
+        sequences = next(iter(n_bar.values())).shape[-1]
+        return jax.tree.map(lambda g: g / sequences, summed(net, signals, before, n_bar))
+
+    replace(monkeypatch, bptt, "parameter_gradient", mean)
+
+
+@caught_by("test_gradients.py::test_gradient[awkward-BPTT]")
+def only_the_first_tap_sent_back(monkeypatch):
+    """A connection sends n̄ back through its shortest delay only."""
+
+    def first(einsum, subscripts, weights):
+        return einsum(subscripts, weights).at[1:].set(0)
+
+    replace(monkeypatch, bptt, "einsum", first)
+
+
+@caught_by("test_gradients.py::test_gradient[awkward-BPTT]")
+def slope_of_tanh_on_a_logistic_layer(monkeypatch):
+    """1 − a² in place of a (1 − a)."""
+    wrong = dataclasses.replace(transfer.get("logistic"), slope=transfer.get("tanh").slope)
+    replace(monkeypatch, transfer, "get", lambda get, name: wrong if name == "logistic" else get(name))
+
+
+@caught_by("test_gradients.py::test_gradient[awkward-BPTT]")
+def output_slope_forgotten(monkeypatch):
+    """n̄ = ā at the outputs, as if all were linear."""
+
+    def linear(pullback, self, cotangents):
+        outputs = self.net.topology.outputs
+
+        def without(prepare, *given):
+            recursion = prepare(*given)
+
+            def run(node, **rest):
+                return recursion(lambda name, a, now: a if name in outputs else node(name, a, now), **rest)
+
+            return run
+
+        with monkeypatch.context() as inner:
+            replace(inner, bptt, "prepare", without)
+            return pullback(self, cotangents)
+
+    replace(monkeypatch, bptt._BPTTLinearization, "pullback", linear)
+
+
+# --- the other methods ------------------------------------------------------------------------------------------------
+
+
+@caught_by("test_jacobian.py::test_jacobian[awkward-RTRL-parameters-and-state]")
+def own_delay_state_forgotten(monkeypatch):
+    """∂a(τ)/∂a(τ) is zero before the first step, where it is one."""
+    alter(monkeypatch, rtrl.AllLayers.start, 'key == ("state", name)', 'key == ("state", None)')
+
+
+@caught_by("test_gradients.py::test_gradient[awkward-RTRL]")
+def delays_0_and_2_take_no_delay_state(monkeypatch):
+    """A connection whose smallest delay is zero is said to read no delay state."""
+    alter(monkeypatch, columns.Columns.reaching, "delays[-1] > 0", "delays[0] > 0")
+
+
+@caught_by("test_jacobian.py::test_elimination_on_static_paths_of_every_kind[no loop]")
+def one_static_path_of_several(monkeypatch):
+    """Where two static paths meet in an eliminated layer, the first one is followed."""
+    alter(monkeypatch, reduced.Reduced._sensitivities, "sum(back[1:], start=back[0])", "back[0]")
+
+
+@caught_by("test_jacobian.py::test_eliminated_layers_leave_the_jacobian_as_it_is[jordan]")
+def one_reader_of_a_delayed_value(monkeypatch):
+    """Where an eliminated layer and a carried one read the same delayed value, the last one counts."""
+    right = "found[source, d] + W if (source, d) in found else W"
+    alter(monkeypatch, reduced.Reduced._weights, right, "W")
+
+
+@caught_by("test_gradients.py::test_gradient[awkward-SensitivityBPTT]")
+def explicit_derivative_for_phi(monkeypatch):
+    """∂ᵉF/∂a is sent back in the place of φ, so nothing passes two positive delays."""
+    alter(monkeypatch, sensitivity._Sensitivities._phi, "U, x, phi, future", "U, x, explicit_now, future")
+
+
+@caught_by("test_gradients.py::test_finite_differences_of_either_order[4-0.001]")
+def two_points_for_five(monkeypatch):
+    """Order 4 has the error of order 2."""
+    monkeypatch.setitem(finite_difference._STENCILS, 4, finite_difference._STENCILS[2])
+
+
+# --- what is built on the methods -------------------------------------------------------------------------------------
+
+
+@caught_by("test_differentiable.py::test_differentiable_in_network_inputs_and_state[autonomous-BPTT]")
+def cotangent_of_the_state_dropped(monkeypatch):
+    """Who differentiates a network within another computation gets no derivative of its delay state."""
+    alter(
+        monkeypatch,
+        api._differentiable,
+        "gradient, None, state",
+        "gradient, None, jax.tree.map(lambda s: 0 * s, state)",
+    )
+
+
+@caught_by(
+    "test_gradients.py::test_value_and_grad_is_the_gradient_of_the_loss_after_the_plain_scan[mean-squared-masked]"
+)
+def weight_decay_without_its_gradient(monkeypatch):
+    """The loss has the decay in it, the gradient has not."""
+    alter(monkeypatch, api._value_and_grad, "g + w", "g")
+
+
+@caught_by("test_segments.py::test_any_checkpoint[5-autonomous]")
+def segments_from_the_next_checkpoint(monkeypatch):
+    """A segment is simulated again from the delay state at its end."""
+    alter(monkeypatch, run_in_segments, "state), (a, state)", "state), (a, final_state(here | a, state))")
+
+
+@caught_by("test_segments.py::test_a_horizon_is_a_sum_over_windows_that_start_from_given_states[multi-rate-3-False]")
+def horizon_longer_by_one(monkeypatch):
+    """Windows have a step more than was asked for."""
+    alter(monkeypatch, bptt.BPTT.linearize, "self.horizon or", "(self.horizon and self.horizon + 1) or")
+
+
+@caught_by("test_jacobian.py::test_the_bound_adds_up_what_a_slow_loop_remembers")
+def bound_of_one_block_alone(monkeypatch):
+    """What a window neglects is bounded by the block before it, and not by all blocks before it."""
+    alter(monkeypatch, window.windowed, "return own + factor * size, size", "return own, size")
+
+
+@caught_by("test_check_gradients.py::test_a_method_that_gives_nan_disagrees")
+def method_compared_with_itself(monkeypatch):
+    """`check_gradients` finds nothing but agreement."""
+    alter(monkeypatch, check._compare, "blocks[second][field, key]", "blocks[first][field, key]")
+
+
+@caught_by("test_check_gradients.py::test_a_method_that_gives_nan_disagrees")
+def nan_within_tolerance(monkeypatch):
+    """What is not above the tolerance passes, NaN too."""
+    alter(
+        monkeypatch,
+        check.Difference.passed.fget,
+        "self.relative <= self.tolerance",
+        "not self.relative > self.tolerance",
+    )

@@ -1,0 +1,57 @@
+"""Mistakes in the loop, in what ends it, and in what it returns."""
+
+from planting import alter, caught_by
+
+from lddn_jax.callbacks.early_stopping import EarlyStopping
+from lddn_jax.training.adaptation import _step as one_sample
+from lddn_jax.training.base import Problem
+from lddn_jax.training.course import _step
+from lddn_jax.training.fit import _advanced
+from lddn_jax.training.fitted import best_of_each
+from lddn_jax.training.program import Program
+
+
+@caught_by("test_training.py::test_validation_returns_the_best_network")
+def last_network_for_the_best(monkeypatch):
+    """Early stopping returns the network that it stopped at."""
+    alter(monkeypatch, best_of_each, "if t.best is None:", "if True:")
+
+
+@caught_by("test_training.py::test_an_exploding_loss_stops_with_a_finite_network")
+def network_after_the_step_kept_as_the_lowest(monkeypatch):
+    """The loss of a network is noted for the next one."""
+    alter(monkeypatch, _advanced, "t.lowest.where(lower, t.trained, t.epoch", "t.lowest.where(lower, new, t.epoch")
+
+
+@caught_by("test_callbacks.py::test_patience_ends")
+def patience_longer_by_one(monkeypatch):
+    """Training ends an epoch late."""
+    alter(monkeypatch, EarlyStopping.on_step, ">= self._patience", "> self._patience")
+
+
+@caught_by("test_training.py::test_the_last_mini_batch_counts_only_its_own_sequences")
+def filled_up_batch_counted(monkeypatch):
+    """Sequences that fill the last mini-batch up are trained on again."""
+    alter(monkeypatch, Problem.take, "if known is not None:", "if known is not None and len(known) == 0:")
+
+
+@caught_by("test_training.py::test_every_epoch_has_an_order_of_its_own")
+def same_order_in_every_epoch(monkeypatch):
+    """Mini-batches are drawn once, and come in that order in all epochs."""
+    alter(monkeypatch, _step.__wrapped__, "jax.random.fold_in(key, taken)", "key")
+
+
+@caught_by("test_training.py::test_one_trace_in_a_whole_fit[full]")
+def compiled_at_every_step(monkeypatch):
+    """A function is wrapped by `jax.jit` anew for every call."""
+    right = "self._compiled(self._kind, self._arrays, *changing)"
+    wrong = (
+        "jax.jit(lambda arrays, *more: self._compiled.__wrapped__(self._kind, arrays, *more))(self._arrays, *changing)"
+    )
+    alter(monkeypatch, Program.__call__, right, wrong)
+
+
+@caught_by("test_adaptation.py::test_gradients_of_all_samples_add_up_to_that_of_the_record[narx-closed]")
+def derivatives_forgotten_between_samples(monkeypatch):
+    """Adaptation carries the delay state from sample to sample, but not its derivatives."""
+    alter(monkeypatch, one_sample, "Adapting(after, lines, optimizer)", "Adapting(after, adapting.lines, optimizer)")
