@@ -134,7 +134,11 @@ def nothing_compiled_is_kept():
     jax.clear_caches()  # and one compiled with it must not outlive the test
 
 
-@pytest.mark.parametrize("mistake", BLIND, ids=lambda mistake: mistake.__name__.replace("_", "-"))
+@pytest.mark.parametrize(
+    "mistake",
+    [BLIND[0], *(pytest.param(mistake, marks=pytest.mark.deep) for mistake in BLIND[1:])],
+    ids=lambda mistake: mistake.__name__.replace("_", "-"),
+)
 def test_a_tame_network_is_blind_to_it(mistake, monkeypatch, nothing_compiled_is_kept):
     # A closed NARX network, one sequence, zero state: the reason why the zoo is what it is.
     mistake(monkeypatch)

@@ -127,7 +127,7 @@ def output_slope_forgotten(monkeypatch):
 # --- the other methods ------------------------------------------------------------------------------------------------
 
 
-@caught_by("test_jacobian.py::test_jacobian[awkward-RTRL-parameters-and-state]")
+@caught_by("test_jacobian.py::test_jacobian[autonomous-RTRL-parameters-and-state]")
 def own_delay_state_forgotten(monkeypatch):
     """∂a(τ)/∂a(τ) is zero before the first step, where it is one."""
     alter(monkeypatch, rtrl.AllLayers.start, 'key == ("state", name)', 'key == ("state", None)')

@@ -13,7 +13,7 @@ from lddn_jax.training.relevance import relevance
 # --- JᵀJ, summed over the record --------------------------------------------------------------------------------------
 
 
-@caught_by("test_gauss_newton.py::test_the_gradient_is_twice_the_product_of_jacobian_and_residuals")
+@caught_by("test_gauss_newton.py::test_streamed_is_dense[autonomous-RTRL]")
 def mean_over_sequences(monkeypatch):
     """JᵀJ, Jᵀe and eᵀe are averaged over sequences."""
     right = "one_at_a_time(one)(net, loss, inputs, targets, state, weights)"
