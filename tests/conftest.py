@@ -78,7 +78,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "optimized: reads what XLA made of a program, or trains for long (whole files)")
     config.pluginmanager.register(FailuresAtOnce(config))
     compilation.optimize(False)
-    compilation.keep_programs(config.cache)
+    compilation.keep_programs(getattr(config, "cache", None))
 
 
 def pytest_report_header(config):
