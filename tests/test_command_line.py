@@ -17,8 +17,8 @@ import lddn_jax as lddn
 from lddn_jax.__main__ import main
 from lddn_jax.gradients.check import Difference
 
-SMALL = ["--epochs", "3", "--hidden", "3", "--restarts", "2", "--horizons", "1,all"]
-QUICK = [*SMALL, "--no-report"]
+SMALL = ["--epochs", "3", "--hidden", "2", "--restarts", "2", "--horizons", "1,all", "--no-linear-path"]
+QUICK = ["--epochs", "3", "--hidden", "3", "--restarts", "2", "--horizons", "1,5,all", "--no-report"]
 ADAM = ["--trainer", "adam", "--epochs", "3", "--hidden", "3", "--window", "20", "--no-report"]
 
 
@@ -133,7 +133,7 @@ def test_gradients_are_compared_when_asked_for(csv, tmp_path, capsys):
     ],
 )
 def test_compare_leaves_a_table_and_the_best_network_behind(sizes, delays, csv, tmp_path, capsys):
-    options = ["--hidden", *sizes, "--delays", *delays, "--epochs", "3", "--restarts", "1"]
+    options = ["--hidden", *sizes, "--delays", *delays, "--epochs", "3", "--restarts", "1", "--no-linear-path"]
     out = tmp_path / "out"
     assert main(["compare", str(csv), "--inputs", "u", "--targets", "y", "--out", str(out), *options]) == 0
     assert {p.name for p in out.iterdir()} == {"comparison.csv", "comparison.json", "comparison.png", "network.npz"}
@@ -149,7 +149,7 @@ def test_compare_leaves_a_table_and_the_best_network_behind(sizes, delays, csv, 
 def test_bayesian_regularization_leaves_error_bars_behind(csv, tmp_path, capsys):
     out = tmp_path / "out"
     options = ["--trainer", "br", "--groups", "delay", "--bayesian-epochs", "3", "--no-report"]
-    options += ["--epochs", "3", "--hidden", "1", "--restarts", "1", "--horizons", "1"]
+    options += ["--epochs", "3", "--hidden", "1", "--restarts", "1", "--horizons", "1", "--no-linear-path"]
     assert main(["fit", str(csv), "--inputs", "u", "--targets", "y", "--out", str(out), *options]) == 0
     assert {"posterior.npz", "evidence.png", "bands.png", "relevance.png"} <= {p.name for p in out.iterdir()}
     results, found = json.loads((out / "results.json").read_text()), lddn.load(out / "posterior.npz")
@@ -301,7 +301,8 @@ def test_maglev_runs_the_whole_story(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options", [pytest.param(QUICK, id="lm", marks=pytest.mark.deep), pytest.param(ADAM, id="adam")]
+    "options",
+    [pytest.param(QUICK, id="lm", marks=pytest.mark.deep), pytest.param([*ADAM, "--no-linear-path"], id="adam")],
 )
 def test_a_fit_that_was_cut_short_goes_on(options, csv, tmp_path, capsys):
     """And ends where it would have ended; until then nobody may begin anew in its folder."""
@@ -324,9 +325,9 @@ def test_an_interrupted_fit_leaves_a_network_and_says_how_to_go_on(csv, tmp_path
         lddn.callbacks.TimeLimit, "on_step", lambda self, state: os.kill(os.getpid(), signal.SIGINT) or False
     )
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    command = ["fit", str(csv), "--inputs", "u", "--targets", "y", "--out", str(tmp_path), *QUICK, "--time-limit", "99"]
+    options = ["--out", str(tmp_path), *SMALL, "--no-report", "--time-limit", "99"]
     try:
-        assert main(command) == 130
+        assert main(["fit", str(csv), "--inputs", "u", "--targets", "y", *options]) == 130
     finally:
         signal.signal(signal.SIGINT, before)
     assert "training was cut short (interrupted)" in capsys.readouterr().out

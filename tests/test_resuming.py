@@ -286,15 +286,25 @@ def test_what_cannot_be_gone_on_from(tmp_path, source, words):
         run("adam", 6, resume=given)
 
 
-def narx_run(epochs, checkpoint=None, **more) -> lddn.ClosedLoop:
+@pytest.fixture(
+    params=[
+        pytest.param(lddn.Optax(ADAM), id="adam"),
+        pytest.param(lddn.LevenbergMarquardt(restarts=2), id="lm restarts", marks=pytest.mark.deep),
+    ]
+)
+def narx_run(request):
+    """Trains over three horizons."""
+    return partial(over_horizons, request.param)
+
+
+def over_horizons(trainer, epochs, checkpoint=None, **more) -> lddn.ClosedLoop:
     net = lddn.Network(lddn.models.narx({"u": 1}, {"y": 1}, hidden=2), key=jax.random.key(0))
     u = jax.random.normal(jax.random.key(1), (60, 1))
     data = lddn.Sequences({"u": u, "measured_y": jnp.tanh(u)}, jnp.tanh(u))
-    trainer = lddn.LevenbergMarquardt(restarts=2)
     return lddn.fit_closed_loop(net, data, trainer, (1, 2, 5), epochs=epochs, checkpoint=checkpoint, **more)
 
 
-def test_horizons_go_on_where_they_were(tmp_path):
+def test_horizons_go_on_where_they_were(narx_run, tmp_path):
     """Broken off in the middle of the second of three horizons."""
     checkpoint = lddn.callbacks.Checkpoint(tmp_path, every=1)
 
@@ -313,7 +323,7 @@ def test_horizons_go_on_where_they_were(tmp_path):
     assert np.array_equal(resumed.history["loss"], whole.history["loss"])
 
 
-def test_a_horizon_that_others_went_on_from_is_not_trained_further(tmp_path):
+def test_a_horizon_that_others_went_on_from_is_not_trained_further(narx_run, tmp_path):
     checkpoint = lddn.callbacks.Checkpoint(tmp_path, every=1)
     narx_run(2, checkpoint)
     with pytest.raises(lddn.CheckpointError, match="horizon 1 had epochs=2 and is to have 3"):

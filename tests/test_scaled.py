@@ -29,7 +29,15 @@ def kind(request):
     return request.param
 
 
-@pytest.fixture(params=NETWORKS.values(), ids=NETWORKS)
+ONE_OF_A_KIND = {"jordan", "autonomous"}
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(make, id=name, marks=[] if name in ONE_OF_A_KIND else pytest.mark.deep)
+        for name, make in NETWORKS.items()
+    ]
+)
 def net(request):
     return lddn.Network(request.param(), key=jax.random.key(0))
 
