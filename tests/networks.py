@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
+from tiers import deep_unless
 
 import lddn_jax as lddn
 
@@ -228,11 +229,6 @@ BY_NAME = {case.name: case for case in ZOO}
 
 # Between them: batches, two outputs, skips, gaps, self-loops; no input; a matrix slope; several steps at once.
 FEW = ("awkward", "autonomous", "softmax-in-a-loop", "multi-rate")
-
-
-def deep_unless(fast: bool):
-    """Marks of a parameter that runs in the fast tier only if `fast`."""
-    return () if fast else pytest.mark.deep
 
 
 # Every network of the zoo: in each tier, or in the fast one only those four.

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 from networks import BY_NAME
-from tiers import thinned
+from tiers import in_tiers
 
 import lddn_jax as lddn
 from lddn_jax import losses
@@ -51,7 +51,7 @@ def test_a_linear_layer_is_an_adaline():
 
 @pytest.mark.parametrize(
     "name",
-    thinned(["awkward", "awkward-two-batch-axes", "narx-closed", "multi-rate", "softmax-in-a-loop"], fast=["awkward"]),
+    in_tiers(["awkward", "awkward-two-batch-axes", "narx-closed", "multi-rate", "softmax-in-a-loop"], fast=["awkward"]),
 )
 def test_gradients_of_all_samples_add_up_to_that_of_the_record(name):
     case = BY_NAME[name]

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from networks import BY_NAME
+from tiers import in_tiers
 
 import lddn_jax as lddn
 from lddn_jax import losses
@@ -107,6 +108,7 @@ def test_a_method_that_gives_nan_disagrees():
     assert found.worst.block == "LW['y', 'y']"
 
 
+@pytest.mark.deep
 def test_check_gradients_in_float32():
     case = BY_NAME["softmax-in-a-loop"]
     net = jax.tree.map(lambda block: block.astype(jnp.float32), case.net)
@@ -121,7 +123,9 @@ def test_check_gradients_needs_two_methods():
         lddn.check_gradients(losses.MeanSquaredError(), case.net, case.data, methods=(lddn.BPTT(),))
 
 
-@pytest.mark.parametrize("name", ["idle-layers", "feed-forward", "no-parameters"])
+@pytest.mark.parametrize(
+    "name", in_tiers(["idle-layers", "feed-forward", "no-parameters"], fast=["feed-forward", "no-parameters"])
+)
 def test_check_gradients_of_networks_with_little_to_check(name):
     case = BY_NAME[name]
     found = lddn.check_gradients(

@@ -10,7 +10,7 @@ import scipy.stats
 from bayesian_records import MSE, SSE, fir, linear_problem
 from networks import BY_NAME, declare
 from sklearn.linear_model import BayesianRidge
-from tiers import thinned
+from tiers import in_tiers
 
 import lddn_jax as lddn
 from lddn_jax.training import evidence
@@ -51,7 +51,7 @@ def closed_form(X, y, rounds=2000):
 
 @pytest.mark.parametrize(
     "settings",
-    thinned(
+    in_tiers(
         {"plain": {}} | {str(s): s for s in ({"solver": "qr"}, {"damping": "nielsen"}, {"update": "inner_converged"})},
         fast=["plain"],
     ),
@@ -89,7 +89,7 @@ def test_a_linear_layer_is_the_bayesian_ridge_of_scikit_learn():
     np.testing.assert_allclose(bars.std["y"].ravel(), std, rtol=1e-5)
 
 
-@pytest.mark.parametrize("solver", thinned(["cholesky", "qr"], fast=["qr"]))
+@pytest.mark.parametrize("solver", in_tiers(["cholesky", "qr"], fast=["qr"]))
 def test_one_prior_for_each_delay_is_the_fixed_point_of_its_equations(solver):
     net, data, X, y = linear_problem(seed=2, noise=0.2)
     trainer = lddn.BayesianRegularization(groups="delay", solver=solver, **EXACT)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from networks import declare
 from small_networks import AWKWARD, KEY, NARX, arrays, assert_same
-from tiers import thinned
+from tiers import in_tiers
 
 import lddn_jax as lddn
 from lddn_jax import Network
@@ -21,7 +21,7 @@ INITIALIZERS = ["nguyen-widrow", "glorot", "orthogonal", "uniform", "zeros"]
 
 @pytest.mark.parametrize(
     "dtype",
-    thinned(
+    in_tiers(
         {"None": None, "float32": jnp.float32, "float64": jnp.float64, "'float32'": "float32"}, ["None", "float32"]
     ),
 )

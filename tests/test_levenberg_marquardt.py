@@ -10,7 +10,7 @@ import pytest
 import scipy.optimize
 from least_squares_records import MSE, SSE, problem
 from networks import declare
-from tiers import deep_unless, thinned
+from tiers import deep_unless, in_tiers
 
 import lddn_jax as lddn
 from lddn_jax import losses
@@ -103,7 +103,7 @@ def test_a_linear_problem_gains_what_a_step_promises():
 
 @pytest.mark.parametrize(
     "settings",
-    thinned(
+    in_tiers(
         {"plain": {}} | {str(s): s for s in ({"solver": "qr"}, {"damping": "nielsen"}, {"restarts": 3})},
         fast=["plain", "{'solver': 'qr'}"],
     ),

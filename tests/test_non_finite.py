@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from tiers import thinned
+from tiers import in_tiers
 
 import lddn_jax as lddn
 from lddn_jax.training.base import Problem
@@ -99,7 +99,7 @@ def test_the_guard_may_be_left_out():
 
 
 @pytest.mark.parametrize(
-    "trainer", thinned({"lm": lddn.LevenbergMarquardt(), "br": lddn.BayesianRegularization()}, fast=["lm"])
+    "trainer", in_tiers({"lm": lddn.LevenbergMarquardt(), "br": lddn.BayesianRegularization()}, fast=["lm"])
 )
 def test_a_run_that_begins_outside_of_the_finite_numbers(trainer):
     fitted = lddn.fit(net(1e60), record(), MSE, trainer, epochs=5)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from bayesian_records import MSE, NOISE, SSE, linear_problem, noisy_loop, one_step
 from networks import declare
-from tiers import thinned
+from tiers import in_tiers
 
 import lddn_jax as lddn
 from lddn_jax import diagnostics, losses, plots
@@ -59,7 +59,7 @@ def dense_spread(found, inputs, state):
     return np.sqrt(np.einsum("tip,pq,tiq->ti", rows, found.covariance, rows))
 
 
-@pytest.mark.parametrize("method", thinned({"RTRL": None, "BPTT": lddn.BPTT()}, fast=["RTRL"]))
+@pytest.mark.parametrize("method", in_tiers({"RTRL": None, "BPTT": lddn.BPTT()}, fast=["RTRL"]))
 def test_error_bars_in_a_loop_are_those_of_the_whole_jacobian(trained, method):
     _, found, data = trained
     closed = found.close_loop(output="y", input="measured_y")

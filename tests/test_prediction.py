@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from networks import BY_NAME
-from tiers import thinned
+from tiers import in_tiers
 
 import lddn_jax as lddn
 
@@ -42,7 +42,7 @@ def record(topology, batch=(), steps=25, seed=0):
 KINDS = {"narx": (NARX, ()), "batch": (NARX, (2,)), "memory": (MEMORY, ())}
 
 
-@pytest.fixture(scope="module", params=thinned(KINDS, ["batch", "memory"]))
+@pytest.fixture(scope="module", params=in_tiers(KINDS, ["batch", "memory"]))
 def case(request):
     topology, batch = request.param
     return record(topology, batch)
@@ -176,7 +176,7 @@ def test_without_a_loop_all_horizons_are_one():
 
 @pytest.mark.parametrize(
     "name",
-    thinned(
+    in_tiers(
         ["awkward", "awkward-two-batch-axes", "fir-in-series", "multi-rate", "autonomous"],
         fast=["awkward", "multi-rate"],
     ),

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from networks import BY_NAME, declare
-from tiers import thinned
+from tiers import in_tiers
 
 import lddn_jax as lddn
 from lddn_jax import diagnostics, transfer
@@ -76,7 +76,7 @@ def test_the_exponent_of_a_chaotic_map_tends_to_log_two():
 
 @pytest.mark.parametrize(
     "name",
-    thinned(
+    in_tiers(
         ["narx-closed", "elman", "awkward", "autonomous", "multi-rate", "long-delays"], fast=["awkward", "autonomous"]
     ),
 )

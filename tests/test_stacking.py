@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 from networks import declare
-from tiers import deep_unless, thinned
+from tiers import deep_unless, in_tiers
 
 import lddn_jax as lddn
 from lddn_jax import losses
@@ -73,23 +73,23 @@ def total(pieces):
 # ---- a batch of records is the sum of its records -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", thinned({"BPTT": lddn.BPTT(), "RTRL": lddn.RTRL()}, fast=["BPTT"]))
-@pytest.mark.parametrize("case", thinned(TWO, fast=TWO[1:]))
+@pytest.mark.parametrize("method", in_tiers({"BPTT": lddn.BPTT(), "RTRL": lddn.RTRL()}, fast=["BPTT"]))
+@pytest.mark.parametrize("case", in_tiers(TWO, fast=TWO[1:]))
 def test_value_and_gradient_add_up(case, method):
     batch, singles, loss = CASES[case]
     found = lddn.value_and_grad(SUM, NET, batch, method=method)
     assert_close(found, total([lddn.value_and_grad(loss, NET, one, method=method) for one in singles]))
 
 
-@pytest.mark.parametrize("method", thinned({"BPTT": lddn.BPTT(), "RTRL": lddn.RTRL()}, fast=["RTRL"]))
-@pytest.mark.parametrize("case", thinned(TWO, fast=TWO[1:]))
+@pytest.mark.parametrize("method", in_tiers({"BPTT": lddn.BPTT(), "RTRL": lddn.RTRL()}, fast=["RTRL"]))
+@pytest.mark.parametrize("case", in_tiers(TWO, fast=TWO[1:]))
 def test_normal_equations_add_up(case, method):
     batch, singles, loss = CASES[case]
     found = lddn.gauss_newton(NET, batch, SUM, method=method)
     assert_close(found, total([lddn.gauss_newton(NET, one, loss, method=method) for one in singles]))
 
 
-@pytest.mark.parametrize("case", thinned(TWO, fast=TWO[:1]))
+@pytest.mark.parametrize("case", in_tiers(TWO, fast=TWO[:1]))
 def test_a_levenberg_marquardt_step_is_that_of_the_sums(case):
     """(Σ JᵀJ + μ I) δ = −Σ Jᵀe, over the records alone."""
     batch, singles, loss = CASES[case]
@@ -140,7 +140,7 @@ def test_bayesian_regularization_does_not_see_padding():
     assert_close([b.history[name] for name in names], [a.history[name] for name in names])
 
 
-@pytest.mark.parametrize("loss", thinned({"sum": SUM, "mean": losses.MeanSquaredError()}, fast=["sum"]))
+@pytest.mark.parametrize("loss", in_tiers({"sum": SUM, "mean": losses.MeanSquaredError()}, fast=["sum"]))
 def test_the_evidence_does_not_see_padding(loss):
     strengths, groups = Strengths(jnp.array([0.3]), jnp.array(5.0)), Groups.of(OPEN, "all")
     data = (stack(EQUAL), stack(EQUAL, length=20))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from tiers import thinned
+from tiers import in_tiers
 
 import lddn_jax as lddn
 from lddn_jax import losses
@@ -52,7 +52,7 @@ def residuals(trained, problem):
     return (problem.targets["y"] - lddn.predict(net, problem.inputs, state)["y"]).ravel()
 
 
-@pytest.mark.parametrize("name", thinned(["hidden", "y"], fast=["hidden"]))
+@pytest.mark.parametrize("name", in_tiers(["hidden", "y"], fast=["hidden"]))
 def test_the_gradient_reaches_the_states(started, name):
     trained, problem = started
     gradient = problem.value_and_grad(trained)[1]
@@ -63,7 +63,7 @@ def test_the_gradient_reaches_the_states(started, name):
     np.testing.assert_allclose(gradient.net.b["hidden"], expected.net.b["hidden"], rtol=1e-11, atol=1e-12)
 
 
-@pytest.mark.parametrize("method", thinned({"RTRL": lddn.RTRL(), "BPTT": lddn.BPTT()}, fast=["RTRL"]))
+@pytest.mark.parametrize("method", in_tiers({"RTRL": lddn.RTRL(), "BPTT": lddn.BPTT()}, fast=["RTRL"]))
 def test_sums_hold_the_columns_of_every_state(started, method):
     trained, p = started
     net, state = p.parts(trained)

@@ -11,8 +11,14 @@ def deep_unless(fast: bool):
     return () if fast else pytest.mark.deep
 
 
-def thinned(values: Mapping[str, Any] | Collection[str], fast: Collection[str]) -> list:
-    """Parameters by name, of which only `fast` run in the fast tier; values are the names if there are no others."""
-    named = values if isinstance(values, Mapping) else {name: name for name in values}
-    assert set(fast) <= set(named), f"no such parameter: {sorted(set(fast) - set(named))}"
-    return [pytest.param(value, id=name, marks=deep_unless(name in fast)) for name, value in named.items()]
+def in_tiers(values: Mapping[str, Any] | Collection, fast: Collection) -> list:
+    """Parameters of a test, of which those in `fast` run in the fast tier too.
+
+    Args:
+        values: The parameters, those of several arguments as tuples; or a mapping from ids to values.
+        fast: Some of them; of a mapping, ids.
+    """
+    assert all(value in values for value in fast), f"{fast} are not all among {list(values)}"
+    if isinstance(values, Mapping):
+        return [pytest.param(value, id=name, marks=deep_unless(name in fast)) for name, value in values.items()]
+    return [pytest.param(*(v if isinstance(v, tuple) else (v,)), marks=deep_unless(v in fast)) for v in values]
