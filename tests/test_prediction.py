@@ -42,7 +42,7 @@ def record(topology, batch=(), steps=25, seed=0):
 KINDS = {"narx": (NARX, ()), "batch": (NARX, (2,)), "memory": (MEMORY, ())}
 
 
-@pytest.fixture(scope="module", params=in_tiers(KINDS, ["batch", "memory"]))
+@pytest.fixture(scope="module", params=in_tiers(KINDS, ["narx", "memory"]))
 def case(request):
     topology, batch = request.param
     return record(topology, batch)
@@ -178,7 +178,7 @@ def test_without_a_loop_all_horizons_are_one():
     "name",
     in_tiers(
         ["awkward", "awkward-two-batch-axes", "fir-in-series", "multi-rate", "autonomous"],
-        fast=["awkward", "multi-rate"],
+        fast=["awkward", "fir-in-series"],
     ),
 )
 def test_streaming_is_predicting(name):

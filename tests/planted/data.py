@@ -13,7 +13,7 @@ from lddn_jax.scaled import Scaled
 # --- scaling ----------------------------------------------------------------------------------------------------------
 
 
-@caught_by("test_scaled.py::test_it_is_trained_on_the_scaled_record[narx-MinMax]")
+@caught_by("test_scaled.py::test_it_is_trained_on_the_scaled_record[jordan-MinMax]")
 def inputs_scaled_twice(monkeypatch):
     """Inputs to train on are scaled once more."""
     right = "self._inputs(data.inputs)"
@@ -39,7 +39,7 @@ def feedback_scaled_by_itself(monkeypatch):
     alter(monkeypatch, Scaled.fit, "shared[name] if name in shared else kind.fit(signal)", "kind.fit(signal)")
 
 
-@caught_by("test_scaled.py::test_a_simulation_goes_on_without_a_seam[narx-MinMax]")
+@caught_by("test_scaled.py::test_a_simulation_goes_on_without_a_seam[jordan-MinMax]")
 def final_state_in_scaled_units(monkeypatch):
     """A simulation in the units of the record ends with a delay state in those of the network."""
     alter(monkeypatch, Scaled.simulate, "self._inverted(found.final_state)", "found.final_state")

@@ -13,7 +13,7 @@ from lddn_jax.training.relevance import relevance
 # --- JᵀJ, summed over the record --------------------------------------------------------------------------------------
 
 
-@caught_by("test_gauss_newton.py::test_streamed_is_dense[autonomous-RTRL]")
+@caught_by("test_gauss_newton.py::test_streamed_is_dense[softmax-in-a-loop-RTRL]")
 def mean_over_sequences(monkeypatch):
     """JᵀJ, Jᵀe and eᵀe are averaged over sequences."""
     right = "one_at_a_time(one)(net, loss, inputs, targets, state, weights)"
@@ -26,13 +26,13 @@ def sequence_counted_twice(monkeypatch):
     alter(monkeypatch, _groups, "jnp.zeros((*value.shape[:-1], missing), value.dtype)", "value[..., :missing]")
 
 
-@caught_by("test_gauss_newton.py::test_streamed_is_dense[autonomous-RTRL]")
+@caught_by("test_gauss_newton.py::test_streamed_is_dense[softmax-in-a-loop-RTRL]")
 def error_weight_without_its_square_root(monkeypatch):
     """Rows of J are multiplied by w, residuals by √w."""
     alter(monkeypatch, _sums, "_scaled(-weight[..., None], ", "_scaled(-(weight**2)[..., None], ")
 
 
-@caught_by("test_gauss_newton.py::test_streamed_is_dense[autonomous-RTRL]")
+@caught_by("test_gauss_newton.py::test_streamed_is_dense[softmax-in-a-loop-RTRL]")
 def mask_ignored_in_the_jacobian(monkeypatch):
     """A missing target is no residual, and has its row of J all the same."""
     alter(monkeypatch, _sums, "_scaled(-weight[..., None], ", "_scaled(-jnp.where(weight == 0, 1, weight)[..., None], ")

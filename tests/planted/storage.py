@@ -8,7 +8,7 @@ from lddn_jax.training.fit import fit
 from lddn_jax.training.identity import _digest
 
 
-@caught_by("test_resuming.py::test_two_halves_are_the_whole[adam-]")
+@caught_by("test_resuming.py::test_two_halves_are_the_whole[adam, validated]")
 def key_not_restored(monkeypatch):
     """A run goes on with another key, so mini-batches come in another order."""
     alter(monkeypatch, _filled, 'key=file.filled("key", key)', "key=jax.random.key(0)")
