@@ -235,6 +235,11 @@ def deep_unless(fast: bool):
     return () if fast else pytest.mark.deep
 
 
+def in_tiers(values, fast):
+    """`values` as parameters of a test, of which those in `fast` run in the fast tier too."""
+    return [pytest.param(*(v if isinstance(v, tuple) else (v,)), marks=deep_unless(v in fast)) for v in values]
+
+
 # Every network of the zoo: in each tier, or in the fast one only those four.
 EACH_CASE = pytest.mark.parametrize("case", ZOO, ids=str)
 FEW_CASES = pytest.mark.parametrize(

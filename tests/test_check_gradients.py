@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from networks import BY_NAME
+from networks import BY_NAME, in_tiers
 
 import lddn_jax as lddn
 from lddn_jax import losses
@@ -90,6 +90,7 @@ def test_a_broken_method_is_named_with_its_block_and_delay():
     ).passed
 
 
+@pytest.mark.deep
 def test_check_gradients_in_float32():
     case = BY_NAME["softmax-in-a-loop"]
     net = jax.tree.map(lambda block: block.astype(jnp.float32), case.net)
@@ -104,7 +105,9 @@ def test_check_gradients_needs_two_methods():
         lddn.check_gradients(losses.MeanSquaredError(), case.net, case.data, methods=(lddn.BPTT(),))
 
 
-@pytest.mark.parametrize("name", ["idle-layers", "feed-forward", "no-parameters"])
+@pytest.mark.parametrize(
+    "name", in_tiers(["idle-layers", "feed-forward", "no-parameters"], fast=["feed-forward", "no-parameters"])
+)
 def test_check_gradients_of_networks_with_little_to_check(name):
     case = BY_NAME[name]
     found = lddn.check_gradients(

@@ -1,6 +1,7 @@
 """A simulation that JAX differentiates by a chosen method."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +14,10 @@ from agreement import (
     assert_blocks_agree,
     blocks,
 )
-from networks import BY_NAME
+from networks import BY_NAME, in_tiers
 
 import lddn_jax as lddn
 from lddn_jax.gradients.autodiff import plain_scan
-
-PART = pytest.mark.parametrize("name", ["awkward", "autonomous", "softmax-in-a-loop", "long-delays-in-a-ring"])
 
 
 def squares(outputs):
@@ -26,8 +25,13 @@ def squares(outputs):
     return sum((output**2).sum() for output in outputs.values())
 
 
-@pytest.mark.parametrize("method", ["BPTT", "RTRL"])
-@PART
+@pytest.mark.parametrize(
+    ("name", "method"),
+    in_tiers(
+        itertools.product(["awkward", "autonomous", "softmax-in-a-loop", "long-delays-in-a-ring"], ["BPTT", "RTRL"]),
+        fast=[("awkward", "BPTT"), ("autonomous", "RTRL"), ("softmax-in-a-loop", "BPTT")],
+    ),
+)
 def test_differentiable_in_network_inputs_and_state(name, method):
     case = BY_NAME[name]
     inputs, state = case.signals

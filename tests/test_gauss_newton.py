@@ -8,13 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from least_squares_records import SSE, problem
-from networks import BY_NAME, declare
+from networks import BY_NAME, declare, in_tiers
 
 import lddn_jax as lddn
 from lddn_jax import losses
 from lddn_jax.gradients.columns import Columns
 
-PART = pytest.mark.parametrize("name", ["awkward", "autonomous", "softmax-in-a-loop", "long-delays-in-a-ring"])
+PART = pytest.mark.parametrize(
+    "name",
+    in_tiers(
+        ["awkward", "autonomous", "softmax-in-a-loop", "long-delays-in-a-ring"], fast=["awkward", "softmax-in-a-loop"]
+    ),
+)
 
 
 def dense(net, data, loss):

@@ -18,14 +18,16 @@ from agreement import (
     blocks,
     expected_gradient,
 )
-from networks import BY_NAME, FEW, KINKED, ZOO, Case, declare, deep_unless, side_by_side
+from networks import BY_NAME, FEW, KINKED, ZOO, Case, declare, deep_unless, in_tiers, side_by_side
 
 import lddn_jax as lddn
 from lddn_jax import losses
 from lddn_jax.gradients.autodiff import plain_scan
 
 BY_METHOD = pytest.mark.parametrize("method", METHODS)
-PART = pytest.mark.parametrize("name", ["awkward", "autonomous", "softmax-in-a-loop", "long-delays-in-a-ring"])
+PART = pytest.mark.parametrize(
+    "name", in_tiers(["awkward", "autonomous", "softmax-in-a-loop", "long-delays-in-a-ring"], fast=["awkward"])
+)
 
 
 # --- the methods, against the oracle ---------------------------------------------------------------------------------
@@ -44,22 +46,22 @@ def test_gradient(case, method):
 
 
 @pytest.mark.parametrize("method", EXACT)
-@pytest.mark.parametrize("layers", [["g"], ["g", "h", "y"]], ids="-".join)
+@pytest.mark.parametrize("layers", in_tiers(["g", "g h y"], fast=["g"]))
 def test_cotangents_of_any_layers(layers, method):
     case = BY_NAME["awkward"]
     random = np.random.default_rng(0)
-    cotangents = {name: random.standard_normal((*case.batch, case.steps, 2)) for name in layers}
+    cotangents = {name: random.standard_normal((*case.batch, case.steps, 2)) for name in layers.split()}
     expected = oracle.gradient(lambda a: sum((c * a[name]).sum() for name, c in cotangents.items()), *case.arguments)
     found = METHODS[method].pullback(case.net, *case.signals, {name: jnp.asarray(c) for name, c in cotangents.items()})
     assert_blocks_agree(blocks(*found), expected, TOLERANCE[method], method)
 
 
-@pytest.mark.parametrize("method", EXACT)  # a finite difference may step across a kink
+@pytest.mark.parametrize("method", in_tiers(EXACT, fast=["BPTT"]))  # a finite difference may step across a kink
 def test_functions_with_kinks(method):
     assert_method_agrees(Case("kinked", lambda: side_by_side(KINKED), steps=4), method)
 
 
-@pytest.mark.parametrize("method", EXACT)
+@pytest.mark.parametrize("method", in_tiers(EXACT, fast=["BPTT"]))
 @pytest.mark.parametrize("transfer", [*KINKED, "elliotsig", "elu"])
 def test_at_a_kink_every_exact_method_takes_the_slope_of_the_same_piece(transfer, method):
     # The net input walks over the corners −1, 0 and 1 and their neighborhoods.
@@ -251,7 +253,9 @@ def test_finite_differences_refuse_senseless_settings(settings):
         lddn.FiniteDifference(**settings)
 
 
-@pytest.mark.parametrize(("order", "step"), [(2, None), (4, None), (2, 1e-5), (4, 1e-3)])
+@pytest.mark.parametrize(
+    ("order", "step"), in_tiers([(2, None), (4, None), (2, 1e-5), (4, 1e-3)], fast=[(2, None), (4, 1e-3)])
+)
 def test_finite_differences_of_either_order(order, step):
     case = BY_NAME["elman"]
     cotangents = {name: jnp.asarray(c) for name, c in case.cotangents.items()}

@@ -9,13 +9,13 @@ import numpy as np
 import oracle
 import pytest
 from agreement import METHODS, TOLERANCE
-from networks import BY_NAME, Case, declare
+from networks import BY_NAME, Case, declare, in_tiers
 
 import lddn_jax as lddn
 from lddn_jax.gradients.autodiff import plain_scan
 from lddn_jax.gradients.reduced import carried
 
-PART = pytest.mark.parametrize("name", ["awkward", "autonomous", "softmax-in-a-loop", "long-delays-in-a-ring"])
+PART = ["awkward", "autonomous", "softmax-in-a-loop", "long-delays-in-a-ring"]
 WITH_STATE = pytest.mark.parametrize("with_state", [False, True], ids=["parameters", "parameters-and-state"])
 
 
@@ -45,8 +45,14 @@ def assert_close(found, expected, tolerance):
 
 
 @WITH_STATE
-@pytest.mark.parametrize("method", METHODS)
-@PART
+@pytest.mark.parametrize(
+    ("name", "method"),
+    # RTRL, the default, on each; every method on one.
+    in_tiers(
+        [(name, method) for name in PART for method in METHODS],
+        fast=[(name, "RTRL") for name in PART] + [("autonomous", method) for method in METHODS],
+    ),
+)
 def test_jacobian(name, method, with_state):
     case = BY_NAME[name]
     found = lddn.jacobian(case.net, case.data, METHODS[method], with_state=with_state)
@@ -56,7 +62,7 @@ def test_jacobian(name, method, with_state):
     assert_close(found, expected, TOLERANCE[method])
 
 
-@PART
+@pytest.mark.parametrize("name", in_tiers(PART, fast=["awkward"]))
 def test_the_jacobian_is_that_of_the_plain_scan(name):
     case = BY_NAME[name]
     inputs, state = case.signals
@@ -85,7 +91,7 @@ def test_a_column_of_the_jacobian_has_the_name_of_its_parameter():
 WINDOWED = ["narx-closed", "elman", "jordan", "softmax-in-a-loop", "long-delays-in-a-ring", "idle-layers"]
 
 
-@pytest.mark.parametrize("name", WINDOWED)
+@pytest.mark.parametrize("name", in_tiers(WINDOWED, fast=["jordan", "softmax-in-a-loop", "idle-layers"]))
 def test_what_a_window_neglects_is_bounded(name):
     longer = dataclasses.replace(BY_NAME[name], steps=24)
     found, neglected = lddn.jacobian(
@@ -218,7 +224,7 @@ def test_an_elman_network_carries_everything():
     assert carried(BY_NAME["elman"].topology, ("y",)) is None
 
 
-@pytest.mark.parametrize("name", REDUCED)
+@pytest.mark.parametrize("name", in_tiers(REDUCED, fast=["jordan", "autonomous-constant", "idle-behind-a-loop"]))
 def test_eliminated_layers_leave_the_jacobian_as_it_is(name):
     case = BY_NAME[name]
     assert carried(case.topology, case.topology.outputs)
@@ -240,7 +246,7 @@ ELIMINATING = {
 }
 
 
-@pytest.mark.parametrize("name", ELIMINATING)
+@pytest.mark.parametrize("name", in_tiers(ELIMINATING, fast=["softmax on the static path", "a loop after a loop"]))
 def test_elimination_on_static_paths_of_every_kind(name):
     case = Case(name, functools.partial(declare, *ELIMINATING[name]), batch=(3,), steps=9)
     assert carried(case.topology, case.topology.outputs)

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 from agreement import assert_blocks_agree, blocks, expected_gradient, pulled_back
-from networks import BY_NAME, FEW_CASES, Case, declare
+from networks import BY_NAME, FEW_CASES, Case, declare, in_tiers
 
 import lddn_jax as lddn
 from lddn_jax.gradients.api import _value_and_grad, prepare_data
@@ -41,7 +41,7 @@ def test_checkpoints(case):
     assert_blocks_agree(pulled_back(case, lddn.BPTT(checkpoint=3)), expected_gradient(case), 1e-11)
 
 
-@pytest.mark.parametrize("name", ["awkward", "autonomous"])
+@pytest.mark.parametrize("name", in_tiers(["awkward", "autonomous"], fast=["autonomous"]))
 @pytest.mark.parametrize("checkpoint", [1, 5, 1000, "sqrt"])
 def test_any_checkpoint(name, checkpoint):
     case = BY_NAME[name]
@@ -75,16 +75,19 @@ def test_the_jacobian_with_checkpoints():
 
 @pytest.mark.parametrize(
     ("name", "horizon", "checkpoint"),
-    [
-        ("awkward", 1, False),
-        ("awkward", 3, True),
-        ("awkward", 4, False),
-        ("awkward", 100, False),
-        ("autonomous", 4, True),
-        ("long-delays-in-a-ring", 3, False),
-        ("fir-in-series", 3, True),
-        ("multi-rate", 3, False),
-    ],
+    in_tiers(
+        [
+            ("awkward", 1, False),
+            ("awkward", 3, True),
+            ("awkward", 4, False),
+            ("awkward", 100, False),
+            ("autonomous", 4, True),
+            ("long-delays-in-a-ring", 3, False),
+            ("fir-in-series", 3, True),
+            ("multi-rate", 3, False),
+        ],
+        fast=[("awkward", 3, True), ("autonomous", 4, True), ("multi-rate", 3, False)],
+    ),
 )
 def test_a_horizon_is_a_sum_over_windows_that_start_from_given_states(name, horizon, checkpoint):
     """By definition: each window's gradient, its delay state a constant; here by the full gradient of each window."""

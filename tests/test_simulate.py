@@ -8,12 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
-from networks import BY_NAME, EACH_CASE, awkward, declare
+from networks import BY_NAME, EACH_CASE, awkward, declare, in_tiers
 
 import lddn_jax as lddn
 from lddn_jax.plan import planned
 
-SOME = pytest.mark.parametrize("name", ["awkward", "long-delays-in-a-ring", "softmax-in-a-loop", "loops-in-series"])
+SOME = pytest.mark.parametrize(
+    "name",
+    in_tiers(
+        ["awkward", "long-delays-in-a-ring", "softmax-in-a-loop", "loops-in-series"],
+        fast=["awkward", "softmax-in-a-loop"],
+    ),
+)
 
 
 @functools.cache
@@ -39,7 +45,7 @@ def test_it_computes_what_the_equations_say(case):
     assert_same(found.final_state, final_state)
 
 
-@pytest.mark.parametrize("split", [1, 3, 7])
+@pytest.mark.parametrize("split", in_tiers([1, 3, 7], fast=[3]))
 @pytest.mark.parametrize("name", ["awkward", "long-delays", "autonomous", "multi-rate"])
 def test_a_split_run_is_the_whole_run(name, split):
     case = BY_NAME[name]
@@ -57,7 +63,13 @@ def test_a_split_run_is_the_whole_run(name, split):
     assert_same(state, whole.final_state)
 
 
-@pytest.mark.parametrize("name", ["awkward", "awkward-two-batch-axes", "softmax-in-a-loop", "autonomous"])
+@pytest.mark.parametrize(
+    "name",
+    in_tiers(
+        ["awkward", "awkward-two-batch-axes", "softmax-in-a-loop", "autonomous"],
+        fast=["awkward-two-batch-axes", "autonomous"],
+    ),
+)
 def test_a_batch_is_its_singles(name):
     case = BY_NAME[name]
     singles = []
