@@ -1,7 +1,6 @@
 """The command line: `python -m lddn_jax maglev | fit | predict | report | compare | check`, or `--version`."""
 
 import argparse
-import functools
 import os
 import sys
 from collections.abc import Sequence
@@ -36,11 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         version=f"{own} ({', '.join(others)})",
         help="print the versions that a bug report needs, and exit",
     )
-    # Half an option is a misspelt one.
-    whole = functools.partial(argparse.ArgumentParser, allow_abbrev=False)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=whole)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in (fit, predict, report, compare, check):
         command.add(commands)
+    for subparser in commands.choices.values():
+        subparser.allow_abbrev = False  # an abbreviated option is rejected, as a misspelt one is
     options = parser.parse_args(arguments)
     # Only the command line changes the environment and JAX's configuration; the library never does.
     xla.set_flag(os.environ)
