@@ -87,7 +87,7 @@ def test_the_jacobian_with_checkpoints():
             ("fir-in-series", 3, True),
             ("multi-rate", 3, False),
         ],
-        fast=[("awkward", 3, True), ("autonomous", 4, True), ("multi-rate", 3, False)],
+        fast=[("autonomous", 4, True), ("multi-rate", 3, False)],
     ),
 )
 def test_a_horizon_is_a_sum_over_windows_that_start_from_given_states(name, horizon, checkpoint):
