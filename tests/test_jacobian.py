@@ -258,7 +258,7 @@ ELIMINATING = {
 
 
 @pytest.mark.parametrize(
-    "name", in_tiers(ELIMINATING, fast=["softmax on the static path", "no loop", "a loop after a loop"])
+    "name", in_tiers(list(ELIMINATING), fast=["softmax on the static path", "no loop", "a loop after a loop"])
 )
 def test_elimination_on_static_paths_of_every_kind(name):
     case = Case(name, functools.partial(declare, *ELIMINATING[name]), batch=(3,), steps=9)
