@@ -93,6 +93,12 @@ def _radbas(n):
     return jnp.exp(-n * n)
 
 
+def _elu(n):
+    """Computes expm1(n) where n ≤ 0, below −1 as exp(n) − 1: some versions of JAX differentiate expm1 to a + 1."""
+    m = _where(n > 0, n, 0, n)
+    return jnp.where(n > 0, n, jnp.where(m < -1, jnp.exp(m) - 1, jnp.expm1(m)))
+
+
 def _elliotsig(n):
     """Computes n / (1 + |n|), from |n| = 1 on as ±(1 − 1 / (1 + |n|)), whose automatic derivative does not cancel."""
     r = 1 / (1 + jnp.abs(n))
@@ -115,7 +121,7 @@ _FUNCTIONS = {
         ),
         Transfer(
             "elu",
-            lambda n: _where(n > 0, n, n, jnp.expm1(_where(n > 0, n, 0, n))),
+            _elu,
             lambda n, a: jnp.exp(jnp.minimum(n, 0)),  # a + 1 has lost its digits where a is close to −1
         ),
         Transfer("softplus", jax.nn.softplus, lambda n, a: jax.nn.sigmoid(n)),

@@ -32,7 +32,7 @@ jaxtyping.install_import_hook(
     "beartype.beartype",
 )
 
-TOPOLOGIES = {False: 6, True: 300}  # by tier
+TOPOLOGIES = {False: 4, True: 300}  # by tier
 KILLS = 2
 
 hypothesis.settings.register_profile(

@@ -118,7 +118,7 @@ def test_three_equal_records_fill_three_parts():
 FORMS = {"whole": whole, "windows": lambda topology, records: windows(topology, records, length=2)}
 
 
-@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("form", in_tiers(FORMS, fast=["whole"]))
 @pytest.mark.parametrize("part", in_tiers(PARTS, ["train"]))
 @pytest.mark.parametrize("how", WAYS.values(), ids=WAYS)
 def test_no_target_leaks_across_a_border(how, part, form):

@@ -17,6 +17,8 @@ PACKAGE = Path(lddn_jax.__file__).parent
 # Examples that train or compare for seconds.
 LONG = {
     "callbacks.checkpoint.Checkpoint",
+    "data.maglev.maglev",
+    "data.tanks.tanks",
     "forecast.forecast",
     "identify.identify",
     "report.report",

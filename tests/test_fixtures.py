@@ -22,7 +22,7 @@ def test_outputs_of_every_layer(name):
         np.testing.assert_allclose(a[layer], expected.a[layer], rtol=0, atol=1e-12, err_msg=layer)
 
 
-@pytest.mark.parametrize("method", in_tiers(METHODS.keys(), ["BPTT", "RTRL"]))
+@pytest.mark.parametrize("method", in_tiers(METHODS.keys(), ["BPTT"]))
 @pytest.mark.parametrize("name", reference.NAMES)
 def test_loss_and_gradient(name, method):
     expected = read(name)

@@ -123,6 +123,7 @@ def test_relevance_as_a_figure():
 # --- comparison -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.deep
 def test_evidence_compares_delays(tmp_path):
     """The truth reads delays 0 and 2; more of them fit better, and are paid for."""
     rng = np.random.default_rng(0)
