@@ -118,7 +118,7 @@ def test_two_processes_are_one(tmp_path):
     """Three steps of each in a process of their own, three more in another one, and the same six here."""
     code = CHILD.format(tests=str(Path(__file__).parent), folder=tmp_path)
     # Programs that are optimized differently round differently.
-    alike = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": str(jax.config.jax_disable_most_optimizations)}
+    alike = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": str(jax.config.read("jax_disable_most_optimizations"))}
     for epochs in ("3", "6"):
         subprocess.run([sys.executable, "-c", code, epochs], check=True, cwd=Path(__file__).parents[1], env=alike)
     for name in IN_TWO_PROCESSES:  # one test, since starting processes is what takes the time
