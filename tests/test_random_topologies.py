@@ -27,7 +27,7 @@ def drawn(random: random.Random, name: str) -> Case:
         items = list(items)
         return [items.pop(random.randrange(len(items))) for _ in range(random.randint(least, min(most, len(items))))]
 
-    layers = NAMES[: random.randint(1, 6)]
+    layers = NAMES[: min(random.randint(1, 6), random.randint(2, 6))]  # fewer of the large ones, which take longest
     inputs = "uv"[: random.randint(0, 2)]
     connections, longest = [], 0
     for k, to in enumerate(layers):
