@@ -79,7 +79,7 @@ def test_the_report_as_json():
     assert stored["dtype"] == "float64"
     assert len(stored["methods"]) == 5
     assert stored["methods"]["BPTT"]["tolerance"] == 1e-11
-    value, _ = lddn.value_and_grad(losses.SumSquaredError(), BY_NAME["awkward"].net, BY_NAME["awkward"].data)
+    value, _ = lddn.value_and_grad(losses.SumSquaredError(), BY_NAME["jordan"].net, BY_NAME["jordan"].data)
     np.testing.assert_allclose(stored["value"], value, rtol=1e-12)
 
 

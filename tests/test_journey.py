@@ -9,7 +9,7 @@ import pytest
 import lddn_jax as lddn
 from lddn_jax.__main__ import main
 
-pytestmark = pytest.mark.deep
+pytestmark = [pytest.mark.deep, pytest.mark.optimized]  # it trains for long
 
 QUICK = ["--hidden", "3", "--restarts", "2", "--horizons", "1,5,20", "--epochs", "15"]
 TANKS = ["pump_1", "pump_2"], ["level_1", "level_2"]
