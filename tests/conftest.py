@@ -91,6 +91,7 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if item.path.suffix == ".ipynb":
             item.add_marker("deep")
+    items.sort(key=lambda item: item.path.suffix != ".ipynb")  # what takes minutes in one piece comes first
     if config.getoption("--deep"):
         return
     kept = [item for item in items if not item.get_closest_marker("deep")]
