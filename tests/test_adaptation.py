@@ -53,7 +53,7 @@ def test_a_linear_layer_is_an_adaline():
     "name",
     in_tiers(
         ["awkward", "awkward-two-batch-axes", "narx-closed", "multi-rate", "softmax-in-a-loop"],
-        fast=["awkward", "narx-closed"],
+        fast=["narx-closed"],
     ),
 )
 def test_gradients_of_all_samples_add_up_to_that_of_the_record(name):

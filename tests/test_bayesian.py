@@ -47,6 +47,7 @@ def test_both_updates_have_the_same_optimum():
     assert 0.2 < kept < 1  # α waits for the inner minimum
 
 
+@pytest.mark.deep
 def test_restarts_are_compared_by_evidence():
     data, topology = short_record(150, 0), declare("u:1", "h:4:tanh y:1:linear", "u>h@0,1,2 h>y", "y")
     net = lddn.Network(topology, key=jax.random.key(0))

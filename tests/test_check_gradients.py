@@ -83,6 +83,7 @@ def test_the_report_as_json():
     np.testing.assert_allclose(stored["value"], value, rtol=1e-12)
 
 
+@pytest.mark.deep
 def test_a_broken_method_is_named_with_its_block_and_delay():
     case = BY_NAME["awkward"]
     found = lddn.check_gradients(

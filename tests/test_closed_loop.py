@@ -39,6 +39,7 @@ def test_fit_closed_loop():
     assert "all" in str(found)
 
 
+@pytest.mark.deep
 def test_an_optax_trainer_over_horizons():
     net = lddn.Network(lddn.models.narx({"u": 1}, {"y": 1}, hidden=2, linear_path=True), key=jax.random.key(0))
     found = lddn.fit_closed_loop(net, record(60), lddn.Optax(optax.adam(1e-2)), (1, 5), epochs=(30, 20))

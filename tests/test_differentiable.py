@@ -56,7 +56,7 @@ def expected_of_squares(case):
     return oracle.gradient(function, *case.arguments, wrt=("IW", "LW", "b", "state", "inputs"))
 
 
-@pytest.mark.parametrize("argument", [0, 1, 2], ids=["network", "inputs", "state"])
+@pytest.mark.parametrize("argument", in_tiers({"network": 0, "inputs": 1, "state": 2}, fast=["state"]))
 def test_differentiable_in_one_argument_alone(argument):
     case = BY_NAME["awkward"]
     run, autodiff = lddn.differentiable(lddn.BPTT()), jax.jit(plain_scan, static_argnums=3)

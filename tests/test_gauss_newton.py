@@ -17,9 +17,7 @@ from lddn_jax.gradients.columns import Columns
 
 PART = pytest.mark.parametrize(
     "name",
-    in_tiers(
-        ["awkward", "autonomous", "softmax-in-a-loop", "long-delays-in-a-ring"], fast=["awkward", "softmax-in-a-loop"]
-    ),
+    in_tiers(["awkward", "autonomous", "softmax-in-a-loop", "long-delays-in-a-ring"], fast=["softmax-in-a-loop"]),
 )
 
 

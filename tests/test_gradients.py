@@ -37,8 +37,13 @@ PART = pytest.mark.parametrize(
 @pytest.mark.parametrize(
     ("case", "method"),
     [
-        pytest.param(case, method, id=f"{case}-{method}", marks=deep_unless(method == "BPTT" or case.name in FEW))
-        for case in ZOO
+        pytest.param(
+            case,
+            method,
+            id=f"{case}-{method}",
+            marks=deep_unless(case.name in FEW or (method == "BPTT" and number % 2 == 0)),
+        )
+        for number, case in enumerate(ZOO)
         for method in METHODS
     ],
 )

@@ -144,6 +144,7 @@ def test_a_window_as_long_as_the_memory_of_a_network_without_loops_neglects_noth
     assert all(not np.any(bound) for bound in neglected.values())
 
 
+@pytest.mark.deep
 def test_a_longer_window_neglects_less():
     case = dataclasses.replace(BY_NAME["elman"], steps=60)
     bounds = [

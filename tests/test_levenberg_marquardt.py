@@ -251,6 +251,7 @@ def test_a_restart_is_what_it_would_be_alone():
     np.testing.assert_allclose(first.ravel()[0], alone.net.ravel()[0], rtol=1e-6)
 
 
+@pytest.mark.deep
 def test_restarts_go_on_from_where_they_were():
     net, data = problem(seed=3)
     trainer = lddn.LevenbergMarquardt(restarts=2)

@@ -44,6 +44,7 @@ def by_scipy(current, sample_time=0.01, y0=0.5, v0=0.0, stop=0.01, signed=True):
     return np.array(positions)
 
 
+@pytest.mark.deep
 def test_it_agrees_with_scipy():
     current = np.repeat([3.0, 0.5, 2.0, 3.5, 1.0], 40)
     position = simulate_maglev(current)

@@ -127,7 +127,7 @@ def test_it_runs_and_recurs_only_if_it_should(model):
     assert lddn.plan(model.small).loops == model.loops
 
 
-@pytest.mark.parametrize("model", in_tiers(MODELS, ["narx", "elman", "linear_state_space"]), indirect=True)
+@pytest.mark.parametrize("model", in_tiers(MODELS, ["elman", "linear_state_space"]), indirect=True)
 def test_its_gradient_is_right(model):
     net, data = lddn.Network(model.small, key=jax.random.key(0)), random_data(model.small)
     loss = lddn.losses.SumSquaredError()

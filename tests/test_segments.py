@@ -49,6 +49,7 @@ def test_any_checkpoint(name, checkpoint):
     assert_blocks_agree(pulled_back(case, lddn.BPTT(checkpoint=checkpoint)), expected_gradient(case), 1e-11)
 
 
+@pytest.mark.deep
 def test_checkpoints_in_the_middle_of_another_computation():
     case = BY_NAME["elman"]
     inputs, state = case.signals
@@ -109,6 +110,7 @@ def test_a_horizon_is_a_sum_over_windows_that_start_from_given_states(name, hori
     assert_blocks_agree(pulled_back(case, method), blocks(*expected), 1e-11)
 
 
+@pytest.mark.deep
 def test_training_with_a_horizon():
     topology = declare("u:1", "h:4:tanh y:1:linear", "u>h h>h@1 h>y", "y")
     u = jax.random.normal(jax.random.key(0), (60, 1))
@@ -118,6 +120,7 @@ def test_training_with_a_horizon():
     assert fitted.history["loss"][-1] < 0.3 * fitted.history["loss"][0]
 
 
+@pytest.mark.deep
 def test_check_gradients_tells_how_far_a_truncated_gradient_is_off():
     case = Case("elman-of-thirty-steps", lambda: declare("u:2", "h:4:tanh y:2:linear", "u>h h>h@1 h>y", "y"), steps=30)
     loss, methods = lddn.losses.SumSquaredError(), (lddn.BPTT(), lddn.Autodiff(), lddn.BPTT(horizon=5))

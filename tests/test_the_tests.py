@@ -14,6 +14,7 @@ from agreement import assert_method_agrees
 from networks import BY_NAME, Case
 from planted import gradients
 from planting import MISTAKES, TESTS, assert_noticed, run_with
+from tiers import in_tiers
 
 for path in sorted((TESTS / "planted").glob("[a-z]*.py")):
     importlib.import_module(f"planted.{path.stem}")
@@ -26,7 +27,11 @@ def run_one(request, tmp_path):
     return functools.partial(run_with, folder=tmp_path, conftest=conftest)
 
 
-@pytest.mark.parametrize("mistake", MISTAKES, ids=str)
+# Each takes a second or two. Every second one is planted in the fast tier, and with `--deep` all; the tests that they
+# name are of the fast tier in any case.
+@pytest.mark.parametrize(
+    "mistake", in_tiers({str(mistake): mistake for mistake in MISTAKES}, fast=[str(m) for m in MISTAKES[::2]])
+)
 def test_a_mistake_is_noticed(mistake, run_one):
     assert_noticed(run_one(mistake.plant, mistake.test), mistake.test)
 
