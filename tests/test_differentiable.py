@@ -30,7 +30,7 @@ def squares(outputs):
     ("name", "method"),
     in_tiers(
         itertools.product(["awkward", "autonomous", "softmax-in-a-loop", "long-delays-in-a-ring"], ["BPTT", "RTRL"]),
-        fast=[("awkward", "BPTT"), ("autonomous", "RTRL"), ("softmax-in-a-loop", "BPTT")],
+        fast=[("awkward", "BPTT"), ("autonomous", "BPTT"), ("autonomous", "RTRL")],
     ),
 )
 def test_differentiable_in_network_inputs_and_state(name, method):

@@ -167,7 +167,7 @@ def two_points_for_five(monkeypatch):
 # --- what is built on the methods -------------------------------------------------------------------------------------
 
 
-@caught_by("test_differentiable.py::test_differentiable_in_network_inputs_and_state[softmax-in-a-loop-BPTT]")
+@caught_by("test_differentiable.py::test_differentiable_in_network_inputs_and_state[autonomous-BPTT]")
 def cotangent_of_the_state_dropped(monkeypatch):
     """Who differentiates a network within another computation gets no derivative of its delay state."""
     alter(
