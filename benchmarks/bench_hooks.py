@@ -21,10 +21,9 @@ import optax
 
 import lddn_jax as lddn
 from lddn_jax import callbacks as cb
-from lddn_jax.callbacks.base import Hooks
-from lddn_jax.training.base import AbstractTrainer, Problem
-from lddn_jax.training.course import _init, _step
-from lddn_jax.training.program import Program
+from lddn_jax.training.callbacks.protocol import Hooks
+from lddn_jax.training.compiled import Program, _init, _step
+from lddn_jax.training.trainer import AbstractTrainer, Problem
 
 MSE = lddn.losses.MeanSquaredError()
 TRAINERS: dict[str, AbstractTrainer] = {

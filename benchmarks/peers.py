@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import lddn_jax as lddn
-from lddn_jax.plan import plan
+from lddn_jax.topology.plan import plan
 
 
 class Peer(NamedTuple):

@@ -17,7 +17,7 @@ import numpy as np
 
 import lddn_jax as lddn
 from benchmarks import peers
-from lddn_jax.plan import plan
+from lddn_jax.topology.plan import plan
 
 DAMPING, FACTOR = 3.0, 10.0  # pyrenn's defaults
 

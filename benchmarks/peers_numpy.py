@@ -11,7 +11,7 @@ import numpy as np
 
 import lddn_jax as lddn
 from benchmarks.peers import Peer
-from lddn_jax.plan import plan
+from lddn_jax.topology.plan import plan
 
 _FUNCTIONS = {
     "linear": (lambda n: n, np.ones_like),

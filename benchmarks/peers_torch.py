@@ -5,7 +5,7 @@ import torch
 
 import lddn_jax as lddn
 from benchmarks.peers import Peer
-from lddn_jax.plan import plan
+from lddn_jax.topology.plan import plan
 
 torch.set_num_threads(1)  # the harness pins one core; more threads would only wait for each other
 _FUNCTIONS = {"linear": lambda n: n, "tanh": torch.tanh, "logistic": torch.sigmoid}

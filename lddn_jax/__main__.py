@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import jax
 
-from lddn_jax import xla
-from lddn_jax.commands import check, compare, fit, predict, report
-from lddn_jax.environment import versions
+from lddn_jax.cli import check_command, compare_command, fit_command, predict_command, report_command
 from lddn_jax.errors import LDDNError
+from lddn_jax.numerics import platform
+from lddn_jax.storage.environment import versions
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,13 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="print the versions that a bug report needs, and exit",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (fit, predict, report, compare, check):
+    for command in (fit_command, predict_command, report_command, compare_command, check_command):
         command.add(commands)
     for subparser in commands.choices.values():
         subparser.allow_abbrev = False  # an abbreviated option is rejected, as a misspelt one is
     options = parser.parse_args(arguments)
     # Only the command line changes the environment and JAX's configuration; the library never does.
-    xla.set_flag(os.environ)
+    platform.set_flag(os.environ)
     # Gradients are compared to 1e-11 here.
     jax.config.update("jax_enable_x64", True)
     try:
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return fit.INTERRUPTED
+        return fit_command.INTERRUPTED
     return 2
 
 

@@ -11,20 +11,20 @@ from typing import Any
 import jax
 import numpy as np
 
-from lddn_jax import archive
-from lddn_jax.archive import Archive
+from lddn_jax.bayesian.evidence import Counts, Strengths
+from lddn_jax.bayesian.groups import Groups
+from lddn_jax.bayesian.posterior import Posterior
+from lddn_jax.checks import expect
 from lddn_jax.data import scaling
 from lddn_jax.data.scaling import AbstractScaler
 from lddn_jax.errors import CheckpointError, LDDNError
-from lddn_jax.given import expect
 from lddn_jax.losses import SumSquaredError
-from lddn_jax.network import Network
-from lddn_jax.scaled import Scaled
+from lddn_jax.network.network import Network
+from lddn_jax.prediction.scaled import Scaled
+from lddn_jax.storage import archive
+from lddn_jax.storage.archive import Archive
 from lddn_jax.training import checkpoint
-from lddn_jax.training.evidence import Counts, Strengths
-from lddn_jax.training.fitted import Fitted
-from lddn_jax.training.groups import Groups
-from lddn_jax.training.posterior import Posterior
+from lddn_jax.training.result import Fitted
 
 NETWORK, SCALED, POSTERIOR = "lddn_jax network", "lddn_jax scaled network", "lddn_jax posterior"
 
@@ -59,7 +59,7 @@ def save(path: str | Path, net: Network | Posterior | Scaled | Fitted) -> None:
 
 
 def load(path: str | Path) -> Any:
-    """Reads what `save` or a `lddn_jax.callbacks.Checkpoint` wrote, in the dtype it was written in.
+    """Reads what `save` or a `lddn_jax.training.callbacks.Checkpoint` wrote, in the dtype it was written in.
 
     A posterior comes back without its data, and with the sum of squares that its loss is a multiple of. A `Fitted` has
     the trainer's state as it was if the trainer is `LevenbergMarquardt` or `BayesianRegularization`; of other trainers

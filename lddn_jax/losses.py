@@ -23,9 +23,9 @@ import numpy as np
 import optax
 from jaxtyping import Array
 
+from lddn_jax.checks import called, expect
 from lddn_jax.errors import DataError, LDDNError, ShapeError
-from lddn_jax.given import called, expect
-from lddn_jax.signals import Signals, as_array, by_name, first_nan, is_traced, real
+from lddn_jax.network.signals import Signals, as_array, by_name, first_nan, is_traced, real
 
 
 def _factors(given: Any) -> tuple[tuple[str, float], ...]:

@@ -24,7 +24,7 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 # Checks the annotations of the package while it runs; this must stand before the first import of the package. A
 # declaration is left out: it checks itself whatever it is given, and says more about it than a type checker.
-UNCHECKED = ("lddn_jax.declaration", "lddn_jax.topology", "lddn_jax.wellformed")
+UNCHECKED = ("lddn_jax.topology.parts", "lddn_jax.topology.topology", "lddn_jax.topology.validation")
 PACKAGE = Path(__file__).parents[1] / "lddn_jax"
 MODULES = [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in PACKAGE.rglob("*.py")]
 jaxtyping.install_import_hook(

@@ -1,8 +1,14 @@
-"""The house: imports go down, public names are documented, and a few things that no file may do."""
+"""The house: rooms and floors as in CONTRIBUTING's table, names of modules, and a few things that no file may do."""
 
 import ast
+import collections
+import functools
+import graphlib
+import importlib
 import inspect
+import re
 import tomllib
+import types
 from pathlib import Path
 
 import pytest
@@ -12,66 +18,24 @@ import lddn_jax
 PACKAGE = Path(lddn_jax.__file__).parent
 ROOT = PACKAGE.parent
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
-
-# The floor of every file, or of a whole folder. A file imports from its own floor and from those below.
+# The floor of every room: rows of the table are `| floor | room | what lives there |`.
 FLOORS = {
-    "errors.py": 0,
-    "given.py": 0,
-    "contraction.py": 0,
-    "layout.py": 0,
-    "archive.py": 0,
-    "environment.py": 0,
-    "xla.py": 0,
-    "declaration.py": 0,
-    "wellformed.py": 0,
-    "topology.py": 0,
-    "plan.py": 1,
-    "transfer.py": 1,
-    "network.py": 2,
-    "rewiring.py": 2,
-    "loops.py": 2,
-    "initializers.py": 2,
-    "delays.py": 2,
-    "signals.py": 2,
-    "losses.py": 2,
-    "recursion.py": 3,
-    "simulate.py": 3,
-    "streaming.py": 3,
-    "gradients/": 4,
-    "data/": 5,
-    "optimizers/": 5,
-    "training/": 5,
-    "callbacks/": 5,
-    "diagnostics/": 6,
-    "models/": 6,
-    "prediction.py": 6,
-    "scaled.py": 6,
-    "plots/": 7,
-    "report.py": 7,
-    "judged.py": 7,
-    "judging.py": 7,
-    "diagnosis.py": 7,
-    "advice.py": 7,
-    "sections.py": 7,
-    "io.py": 7,
-    "identify.py": 7,
-    "recipes.py": 7,
-    "settings.py": 7,
-    "experiment.py": 7,
-    "gradient_check.py": 7,
-    "forecast.py": 7,
-    "selection.py": 7,
-    "commands/": 8,
-    "__main__.py": 8,
-    "__init__.py": 8,
+    name: int(number)
+    for number, name in re.findall(r"^\| (\d+) \| `(\w+)` \|", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.M)
 }
 
 
-def floor(file):
-    """The floor of `gradients/api.py` or of any other file; None if nobody has given it one."""
-    return FLOORS.get(file, FLOORS.get(file.split("/")[0] + "/"))
+def room(file):
+    """The room of `gradients/api.py` is `gradients`, that of `errors.py` is `errors`."""
+    return file.split("/")[0].removesuffix(".py")
 
 
+def module(file):
+    """The name that Python knows a file by."""
+    return ".".join(["lddn_jax", *Path(file).with_suffix("").parts]).removesuffix(".__init__")
+
+
+@functools.cache
 def tree(file):
     return ast.parse((PACKAGE / file).read_text(encoding="utf-8"), filename=file)
 
@@ -112,32 +76,82 @@ def calls(file, *names):
             yield node.lineno
 
 
-@pytest.mark.parametrize("file", FILES)
-def test_every_file_has_a_floor(file):
-    assert floor(file) is not None, (
-        f"lddn_jax/{file} has no floor. Decide which files it may import and which may import it, then add it to "
-        "FLOORS here and to the table in CONTRIBUTING.md."
+# --- rooms and floors ------------------------------------------------------------------------------------------------
+
+
+def test_every_room_has_a_floor_and_every_floor_a_room():
+    assert {room(file) for file in FILES} == set(FLOORS), (
+        "A new room needs a row in the table of CONTRIBUTING.md: which rooms may it import, and which may import it?"
     )
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if floor(file) is not None])
+def test_the_house_is_not_larger_than_a_table_of_contents():
+    folders = [path for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"]
+    assert len(folders) <= 18
+    assert len([file for file in FILES if "/" not in file]) <= 6
+
+
+@pytest.mark.parametrize("file", FILES)
 def test_imports_go_down(file):
+    own = room(file)
     climbing = [
-        f"line {line}: {imported} (floor {floor(imported)})"
+        f"line {line}: {imported} (floor {FLOORS[room(imported)]})"
         for line, imported in imports(file)
-        if floor(imported) is None or floor(imported) > floor(file)
+        if room(imported) != own and FLOORS[room(imported)] >= FLOORS[own]
     ]
-    assert not climbing, f"lddn_jax/{file} (floor {floor(file)}) imports from above: {'; '.join(climbing)}"
+    assert not climbing, f"lddn_jax/{file} (floor {FLOORS[own]}) imports from above: {'; '.join(climbing)}"
+
+
+def test_no_files_import_each_other_in_a_circle():
+    graph = {file: {imported for _, imported in imports(file)} for file in FILES}
+    assert list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
 
 
 def test_the_import_reader_sees_imports():
     """A check of the check: relative imports, modules as names, and imports within functions."""
-    found = {imported for _, imported in imports("simulate.py")}
-    assert {"transfer.py", "delays.py", "recursion.py"} <= found
-    assert file_of("lddn_jax", "transfer") == "transfer.py"
+    found = {imported for _, imported in imports("simulation/simulate.py")}
+    assert {"network/transfer.py", "simulation/delays.py", "simulation/recursion.py"} <= found
+    assert file_of("lddn_jax.network", "transfer") == "network/transfer.py"
     assert file_of("lddn_jax", "Network") == "__init__.py"
     assert file_of("lddn_jax.gradients.api", "value_and_grad") == "gradients/api.py"
     assert file_of("lddn_jax", "data") == "data/__init__.py"
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+
+def test_no_name_of_a_module_occurs_twice():
+    """A room may have one module of its own name: what the room is about."""
+    names = collections.Counter(Path(file).stem for file in FILES if Path(file).name != "__init__.py")
+    names.update(path.name for path in PACKAGE.rglob("*") if path.is_dir() and path.name != "__pycache__")
+    names.subtract(Path(file).stem for file in FILES if Path(file).stem == Path(file).parent.name)
+    assert not {name for name, count in names.items() if count > 1}
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if Path(file).name != "__init__.py"])
+def test_no_module_is_hidden_by_what_it_defines(file):
+    """A package shows its modules, unless it shows the one function that a module is there for."""
+    package, _, name = module(file).rpartition(".")
+    found = getattr(importlib.import_module(package), name, None)
+    if isinstance(found, types.ModuleType | None):
+        return
+    functions = [node.name for node in tree(file).body if isinstance(node, ast.FunctionDef) and node.name[0] != "_"]
+    readers = {reader for reader in FILES for _, imported in imports(reader) if imported == file}
+    assert functions == [name]
+    assert readers <= {f"{room(file)}/__init__.py"}
+
+
+def test_tests_lie_in_the_same_rooms():
+    rooms = {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")}
+    assert rooms <= set(FLOORS)
+
+
+# --- what no file may do ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_method_is_implemented_once(file):
+    assert list(calls(file, "super")) == []
 
 
 @pytest.mark.parametrize("name", lddn_jax.__all__)
@@ -159,7 +173,7 @@ def test_init_computes_nothing():
     assert all(isinstance(node, allowed) for node in tree("__init__.py").body)
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if file not in ("__main__.py", "commands/arguments.py")])
+@pytest.mark.parametrize("file", [file for file in FILES if file not in ("__main__.py", "cli/arguments.py")])
 def test_the_library_prints_nothing(file):
     assert list(calls(file, "print")) == []
 

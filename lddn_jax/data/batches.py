@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from lddn_jax.errors import DataError, ShapeError
 from lddn_jax.losses import counted
-from lddn_jax.signals import first_nan, real
+from lddn_jax.network.signals import first_nan, real
 
 
 def _real(kind: str, given: Any) -> Any:

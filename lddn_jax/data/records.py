@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from lddn_jax.checks import called
 from lddn_jax.data.sources import label_of, names_of, signals_of
 from lddn_jax.data.tables import uniform_sampling
 from lddn_jax.errors import DataError, ShapeError
-from lddn_jax.given import called
-from lddn_jax.signals import real
+from lddn_jax.network.signals import real
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

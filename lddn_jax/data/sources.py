@@ -18,7 +18,7 @@ from lddn_jax.data.delimited import did_you_mean, read_rows
 from lddn_jax.data.matlab import read_mat
 from lddn_jax.data.tables import Table, read_csv
 from lddn_jax.errors import DataError, ShapeError
-from lddn_jax.signals import real
+from lddn_jax.network.signals import real
 
 Channels = dict[str, np.ndarray]
 

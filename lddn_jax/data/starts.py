@@ -23,12 +23,12 @@ import numpy as np
 
 from lddn_jax.data.batches import Sequences
 from lddn_jax.data.records import Record, as_records
-from lddn_jax.data.sequences import held_by, whole
 from lddn_jax.data.stacking import stack
-from lddn_jax.delays import as_state
+from lddn_jax.data.windowing import held_by, whole
 from lddn_jax.errors import DataError
 from lddn_jax.losses import error_weights
-from lddn_jax.topology import Topology, check_topology
+from lddn_jax.simulation.delays import as_state
+from lddn_jax.topology.topology import Topology, check_topology
 
 
 class AbstractStart(abc.ABC):
@@ -144,7 +144,7 @@ def begin(topology: Topology, records: Any, start: Any = None) -> Sequences:
         ShapeError: If names or shapes do not fit the topology.
 
     Example:
-        >>> from lddn_jax.topology import *
+        >>> from lddn_jax.topology.topology import *
         >>> topology = Topology([Input("u", 1)], [Layer("y", 1)], [Connection("y", to="y", delays=(2,)),
         ...                     Connection("u", to="y")], ["y"])
         >>> record = Record({"u": np.ones((9, 1))}, {"y": np.ones((9, 1))})

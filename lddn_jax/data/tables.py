@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from lddn_jax.checks import called
 from lddn_jax.data.delimited import did_you_mean, number, read_rows
 from lddn_jax.errors import DataError, ShapeError
-from lddn_jax.given import called
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

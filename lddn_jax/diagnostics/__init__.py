@@ -1,7 +1,9 @@
 """How good a model is, as numbers: pure functions. Measured values that are NaN are don't-cares."""
 
-from lddn_jax.diagnostics.delays import SuggestedDelays, suggest_delays
-from lddn_jax.diagnostics.error_bars import calibration, coverage
+from lddn_jax.diagnostics.delay_selection import SuggestedDelays, suggest_delays
+from lddn_jax.diagnostics.interval_coverage import calibration, coverage
+from lddn_jax.diagnostics.loop_stability import Stability, stability
+from lddn_jax.diagnostics.metrics import fit_index, mae, nrmse, r2, rmse
 from lddn_jax.diagnostics.ranges import first_outside, training_range
 from lddn_jax.diagnostics.residuals import (
     Correlation,
@@ -12,8 +14,6 @@ from lddn_jax.diagnostics.residuals import (
     normality,
 )
 from lddn_jax.diagnostics.score_table import Score, Scores, scores  # after the module of that name
-from lddn_jax.diagnostics.scores import fit_index, mae, nrmse, r2, rmse
-from lddn_jax.diagnostics.stability import Stability, stability
 
 __all__ = [
     "Correlation",

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lddn_jax.delays import cut
 from lddn_jax.errors import DataError, ShapeError
+from lddn_jax.simulation.delays import cut
 
 
 def channel(what: str, signal: ArrayLike) -> np.ndarray:

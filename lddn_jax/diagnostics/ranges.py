@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lddn_jax.errors import DataError, ShapeError
-from lddn_jax.signals import by_name
+from lddn_jax.network.signals import by_name
 
 Range = tuple[np.ndarray, np.ndarray]
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from lddn_jax.diagnostics.lagged import channels
-from lddn_jax.diagnostics.scores import mae, nrmse, rmse
+from lddn_jax.diagnostics.metrics import mae, nrmse, rmse
 from lddn_jax.errors import ShapeError
-from lddn_jax.signals import by_name
+from lddn_jax.network.signals import by_name
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def scores(measured: Any, predicted: Any, weights: Any = None) -> Scores:
         >>> found.all.rmse, found.by_output["y"].fit
         (0.5, 50.0)
 
-    See `lddn_jax.diagnostics.scores` for the formulas.
+    See `lddn_jax.diagnostics.metrics` for the formulas.
     """
     measured = measured if isinstance(measured, Mapping) else {"output": measured}
     predicted = by_name("prediction", predicted, measured)

@@ -10,17 +10,17 @@ import jax
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array
 
-from lddn_jax.delays import DelayState, as_state, inputs_as_state
 from lddn_jax.errors import LDDNError, ShapeError
-from lddn_jax.gradients.base import AbstractGradient, AbstractLinearization, check_method
 from lddn_jax.gradients.bptt import BPTT
 from lddn_jax.gradients.choice import choose_jacobian
+from lddn_jax.gradients.method import AbstractGradient, AbstractLinearization, check_method
 from lddn_jax.gradients.rtrl import RTRL
 from lddn_jax.losses import AbstractLoss, check_loss, checked_weights
-from lddn_jax.network import Network, assemble, check_network
-from lddn_jax.signals import Signals, as_signals, check_data
-from lddn_jax.simulate import measured, prepare
-from lddn_jax.topology import Topology
+from lddn_jax.network.network import Network, assemble, check_network
+from lddn_jax.network.signals import Signals, as_signals, check_data
+from lddn_jax.simulation.delays import DelayState, as_state, inputs_as_state
+from lddn_jax.simulation.simulate import measured, prepare
+from lddn_jax.topology.topology import Topology
 
 _logger = logging.getLogger("lddn_jax")
 

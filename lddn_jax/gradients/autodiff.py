@@ -1,7 +1,8 @@
 """JAX's own derivatives of a plain scan: the yardstick for everything written by hand.
 
-The simulation here is the equations read out loud, one `lax.scan` over time with one product for each connection and
-delay. It shares neither blocks nor chunks nor slopes with the rest of the package, so that an error there shows.
+The simulation here is a literal transcription of the equations: one `lax.scan` over time, with one product for each
+connection and delay. It shares neither blocks nor chunks nor slopes with the rest of the package, so that an error
+there shows.
 """
 
 from typing import Any
@@ -11,14 +12,14 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
-from lddn_jax import transfer
-from lddn_jax.contraction import einsum
-from lddn_jax.delays import DelayState, extend, last, tap
-from lddn_jax.gradients.base import AbstractGradient, AbstractLinearization, over_sequences
-from lddn_jax.network import Network
-from lddn_jax.plan import plan
-from lddn_jax.signals import Signals
-from lddn_jax.simulate import batch_axes
+from lddn_jax.gradients.method import AbstractGradient, AbstractLinearization, nothing_neglected, over_sequences
+from lddn_jax.network import transfer
+from lddn_jax.network.network import Network
+from lddn_jax.network.signals import Signals
+from lddn_jax.numerics.contraction import einsum
+from lddn_jax.simulation.delays import DelayState, extend, last, tap
+from lddn_jax.simulation.simulate import batch_axes
+from lddn_jax.topology.plan import plan
 
 
 class Autodiff(AbstractGradient):
@@ -46,6 +47,12 @@ class Autodiff(AbstractGradient):
             return jax.jacfwd(outputs)(jnp.concatenate([flat, start]) if with_state and start.size else flat)
 
         return over_sequences(one_sequence, inputs, state)
+
+    def bounded_derivatives(
+        self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Returns the same, and bounds of zero, since nothing is neglected."""
+        return nothing_neglected(self.derivatives(net, inputs, state, steps, with_state))
 
 
 class _AutodiffLinearization(AbstractLinearization):

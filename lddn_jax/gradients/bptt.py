@@ -24,12 +24,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from lddn_jax import transfer
-from lddn_jax.contraction import einsum
-from lddn_jax.delays import DelayState
 from lddn_jax.errors import LDDNError
-from lddn_jax.gradients.base import AbstractAdjoint, AbstractLinearization, over_sequences
 from lddn_jax.gradients.gather import parameter_gradient, state_gradient
+from lddn_jax.gradients.method import (
+    AbstractGradient,
+    AbstractLinearization,
+    derivatives_by_pullback,
+    nothing_neglected,
+    over_sequences,
+)
 from lddn_jax.gradients.segments import (
     Adjoint,
     Cut,
@@ -43,15 +46,18 @@ from lddn_jax.gradients.segments import (
     square_root,
 )
 from lddn_jax.gradients.window import windowed
-from lddn_jax.layout import Values, from_lanes, to_lanes
-from lddn_jax.network import Network
-from lddn_jax.plan import plan
-from lddn_jax.recursion import prepare
-from lddn_jax.signals import Signals
-from lddn_jax.simulate import batch_axes, run, run_in_segments
+from lddn_jax.network import transfer
+from lddn_jax.network.network import Network
+from lddn_jax.network.signals import Signals
+from lddn_jax.numerics.contraction import einsum
+from lddn_jax.numerics.lanes import Values, from_lanes, to_lanes
+from lddn_jax.simulation.delays import DelayState
+from lddn_jax.simulation.recursion import prepare
+from lddn_jax.simulation.simulate import batch_axes, run, run_in_segments
+from lddn_jax.topology.plan import plan
 
 
-class BPTT(AbstractAdjoint):
+class BPTT(AbstractGradient):
     """Hand-written backpropagation through time; see the module's equations.
 
     Args:
@@ -132,7 +138,7 @@ class BPTT(AbstractAdjoint):
     ) -> dict[str, Array]:
         """Returns ∂(outputs)/∂x, one backward pass for each output element and time step."""
         if self.window is None:
-            return super().derivatives(net, inputs, state, steps, with_state)
+            return derivatives_by_pullback(self, net, inputs, state, steps, with_state)
         return self.bounded_derivatives(net, inputs, state, steps, with_state)[0]
 
     def bounded_derivatives(
@@ -141,7 +147,7 @@ class BPTT(AbstractAdjoint):
         """Returns the same, and a bound on the Euclidean norm of what each row neglects."""
         window = self.window
         if window is None:
-            return super().bounded_derivatives(net, inputs, state, steps, with_state)
+            return nothing_neglected(self.derivatives(net, inputs, state, steps, with_state))
 
         def one_sequence(inputs, state):
             inputs, state = to_lanes(inputs), to_lanes(state)

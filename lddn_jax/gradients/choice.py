@@ -8,12 +8,12 @@ in floating-point operations for one sequence. Forward wins for long records; ba
 
 from dataclasses import dataclass
 
-from lddn_jax.gradients.base import AbstractGradient
 from lddn_jax.gradients.bptt import BPTT
 from lddn_jax.gradients.columns import Columns
+from lddn_jax.gradients.method import AbstractGradient
 from lddn_jax.gradients.rtrl import RTRL
-from lddn_jax.plan import plan
-from lddn_jax.topology import Topology, check_topology
+from lddn_jax.topology.plan import plan
+from lddn_jax.topology.topology import Topology, check_topology
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from lddn_jax.contraction import einsum
-from lddn_jax.delays import state_sizes
-from lddn_jax.plan import plan
-from lddn_jax.topology import Topology
+from lddn_jax.numerics.contraction import einsum
+from lddn_jax.simulation.delays import state_sizes
+from lddn_jax.topology.plan import plan
+from lddn_jax.topology.topology import Topology
 
 Key = tuple[str, Any]  # ("IW" or "LW", (to, source)), ("b", layer), ("state", source)
 

@@ -12,11 +12,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from lddn_jax.contraction import einsum
 from lddn_jax.errors import LDDNError
-from lddn_jax.gradients.base import AbstractForward
-from lddn_jax.layout import from_lanes, to_lanes
-from lddn_jax.simulate import batch_axes, run
+from lddn_jax.gradients.method import AbstractForward
+from lddn_jax.numerics.contraction import einsum
+from lddn_jax.numerics.lanes import from_lanes, to_lanes
+from lddn_jax.simulation.simulate import batch_axes, run
 
 _DEFAULT_STEP = {2: 1 / 3, 4: 2 / 7}  # powers of the machine epsilon
 _STENCILS = {2: ((1, 0.5),), 4: ((1, 8 / 12), (2, -1 / 12))}

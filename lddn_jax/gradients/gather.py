@@ -9,12 +9,12 @@ De Jesús & Hagan (2007), eq. 22-24.
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from lddn_jax.contraction import correlation, einsum
-from lddn_jax.delays import extend, reaching_back, state_sizes, taps
-from lddn_jax.layout import Values
-from lddn_jax.network import Network, assemble
-from lddn_jax.plan import Pair
-from lddn_jax.topology import Topology
+from lddn_jax.network.network import Network, assemble
+from lddn_jax.numerics.contraction import correlation, einsum
+from lddn_jax.numerics.lanes import Values
+from lddn_jax.simulation.delays import extend, reaching_back, state_sizes, taps
+from lddn_jax.topology.plan import Pair
+from lddn_jax.topology.topology import Topology
 
 NARROW = 4  # rows that are copied together for one product
 

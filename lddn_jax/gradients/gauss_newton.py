@@ -25,18 +25,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from lddn_jax.contraction import einsum
-from lddn_jax.delays import piece
 from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.api import prepare_data
-from lddn_jax.gradients.base import AbstractGradient, check_method
 from lddn_jax.gradients.columns import Columns
+from lddn_jax.gradients.method import AbstractGradient, check_method
 from lddn_jax.gradients.rtrl import RTRL, bytes_of_a_step, forward
-from lddn_jax.layout import Values, to_lanes
 from lddn_jax.losses import AbstractLeastSquares, AbstractLoss, check_loss
-from lddn_jax.network import Network
-from lddn_jax.simulate import batch_axes
-from lddn_jax.xla import one_at_a_time
+from lddn_jax.network.network import Network
+from lddn_jax.numerics.contraction import einsum
+from lddn_jax.numerics.lanes import Values, to_lanes
+from lddn_jax.numerics.platform import one_at_a_time
+from lddn_jax.simulation.delays import piece
+from lddn_jax.simulation.simulate import batch_axes
 
 MEMORY = 2**30  # bytes that a stored Jacobian may take
 SEQUENCES = 2**24  # bytes that the derivatives of one step may take, before sequences are taken in groups

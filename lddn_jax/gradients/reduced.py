@@ -25,14 +25,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from lddn_jax import transfer
-from lddn_jax.contraction import einsum
-from lddn_jax.delays import extend, last, tap, taps
 from lddn_jax.gradients.columns import Columns
-from lddn_jax.layout import Values
-from lddn_jax.network import Network
-from lddn_jax.plan import plan
-from lddn_jax.topology import Topology
+from lddn_jax.network import transfer
+from lddn_jax.network.network import Network
+from lddn_jax.numerics.contraction import einsum
+from lddn_jax.numerics.lanes import Values
+from lddn_jax.simulation.delays import extend, last, tap, taps
+from lddn_jax.topology.plan import plan
+from lddn_jax.topology.topology import Topology
 
 FEWER = 2  # as many neurons less are carried from which on this way is the shorter one
 LONG = 16  # delay lines up to this length are built anew at every step

@@ -29,16 +29,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from lddn_jax import transfer
-from lddn_jax.delays import extend, last, piece, state_sizes, taps
-from lddn_jax.gradients.base import AbstractForward
 from lddn_jax.gradients.columns import Columns
+from lddn_jax.gradients.method import AbstractForward
 from lddn_jax.gradients.reduced import Reduced, carried
-from lddn_jax.layout import Values, from_lanes, to_lanes
-from lddn_jax.network import Network
-from lddn_jax.plan import Block, plan
-from lddn_jax.recursion import prepare
-from lddn_jax.simulate import batch_axes, final_state, prepared, run
+from lddn_jax.network import transfer
+from lddn_jax.network.network import Network
+from lddn_jax.numerics.lanes import Values, from_lanes, to_lanes
+from lddn_jax.simulation.delays import extend, last, piece, state_sizes, taps
+from lddn_jax.simulation.recursion import prepare
+from lddn_jax.simulation.simulate import batch_axes, final_state, prepared, run
+from lddn_jax.topology.plan import Block, plan
 
 NEAR = 2**19  # bytes of derivatives in a segment
 # ([carry,] start, length, signals of the segment, derivatives of the segment by layer) -> what is kept of it

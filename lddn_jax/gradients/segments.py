@@ -23,10 +23,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from lddn_jax.delays import extend, last, piece, state_before, state_sizes
-from lddn_jax.layout import Values
-from lddn_jax.network import Network
-from lddn_jax.simulate import prepared
+from lddn_jax.network.network import Network
+from lddn_jax.numerics.lanes import Values
+from lddn_jax.simulation.delays import extend, last, piece, state_before, state_sizes
+from lddn_jax.simulation.simulate import prepared
 
 # (start, length) -> net inputs, signals, and the delay state at the beginning
 Forward = Callable[[int | Array, int], tuple[Values, Values, Values]]

@@ -40,16 +40,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from lddn_jax import transfer
-from lddn_jax.contraction import einsum
-from lddn_jax.delays import DelayState, extend, last, tap
-from lddn_jax.gradients.base import AbstractAdjoint, AbstractLinearization
 from lddn_jax.gradients.gather import gather
-from lddn_jax.layout import Values, from_lanes, neurons_last, neurons_second, to_lanes
-from lddn_jax.network import Network
-from lddn_jax.plan import Pair, plan
-from lddn_jax.signals import Signals
-from lddn_jax.simulate import batch_axes, run
+from lddn_jax.gradients.method import AbstractAdjoint, AbstractLinearization
+from lddn_jax.network import transfer
+from lddn_jax.network.network import Network
+from lddn_jax.network.signals import Signals
+from lddn_jax.numerics.contraction import einsum
+from lddn_jax.numerics.lanes import Values, from_lanes, neurons_last, neurons_second, to_lanes
+from lddn_jax.simulation.delays import DelayState, extend, last, tap
+from lddn_jax.simulation.simulate import batch_axes, run
+from lddn_jax.topology.plan import Pair, plan
 
 
 class SensitivityBPTT(AbstractAdjoint):

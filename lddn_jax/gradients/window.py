@@ -24,11 +24,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from lddn_jax.delays import held_at, state_sizes
 from lddn_jax.gradients.gather import parameter_gradient, state_gradient
 from lddn_jax.gradients.segments import Forward, adjoint_lines, ahead, longest_held
-from lddn_jax.layout import Values
-from lddn_jax.network import Network
+from lddn_jax.network.network import Network
+from lddn_jax.numerics.lanes import Values
+from lddn_jax.simulation.delays import held_at, state_sizes
 
 NEAR = 2**26  # bytes of n̄ that blocks may take which run side by side
 # (n, signals, cotangents, n̄ after the segment) -> n̄ at all its steps

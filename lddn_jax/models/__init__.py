@@ -9,7 +9,7 @@ from lddn_jax.models.delayed import distributed_delay, time_delay
 from lddn_jax.models.linear import adaline, fir, linear_state_space
 from lddn_jax.models.recurrent import elman, jordan, layer_recurrent
 from lddn_jax.models.static import cascade_forward, feedforward
-from lddn_jax.signals import measured_name
+from lddn_jax.network.signals import measured_name
 
 __all__ = [
     "adaline",

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from lddn_jax.models.parts import (
+from lddn_jax.models.assembly import (
     Hidden,
     check_feedback,
     hidden_layers,
@@ -12,8 +12,8 @@ from lddn_jax.models.parts import (
     output_layers,
     sized,
 )
-from lddn_jax.signals import measured_name
-from lddn_jax.topology import Connection, Topology
+from lddn_jax.network.signals import measured_name
+from lddn_jax.topology.topology import Connection, Topology
 
 
 def narx(

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from lddn_jax.errors import TopologyError
-from lddn_jax.models.parts import Hidden, hidden_layers, in_series, input_list, listed, output_layers
-from lddn_jax.topology import Topology
+from lddn_jax.models.assembly import Hidden, hidden_layers, in_series, input_list, listed, output_layers
+from lddn_jax.topology.topology import Topology
 
 
 def time_delay(

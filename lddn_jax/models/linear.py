@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from lddn_jax.models.parts import input_list, listed, sized
-from lddn_jax.topology import Connection, Layer, Topology
+from lddn_jax.models.assembly import input_list, listed, sized
+from lddn_jax.topology.topology import Connection, Layer, Topology
 
 
 def fir(

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from lddn_jax.models.parts import Hidden, check_feedback, hidden_layers, in_series, input_list, listed, output_layers
-from lddn_jax.topology import Connection, Topology
+from lddn_jax.models.assembly import Hidden, check_feedback, hidden_layers, in_series, input_list, listed, output_layers
+from lddn_jax.topology.topology import Connection, Topology
 
 
 def layer_recurrent(

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from lddn_jax.models.parts import Hidden, hidden_layers, in_series, input_list, output_layers
-from lddn_jax.topology import Connection, Topology
+from lddn_jax.models.assembly import Hidden, hidden_layers, in_series, input_list, output_layers
+from lddn_jax.topology.topology import Connection, Topology
 
 
 def feedforward(

@@ -38,8 +38,8 @@ Example:
 """
 
 from lddn_jax.optimizers.bfgs import bfgs
-from lddn_jax.optimizers.conjugate_gradient import conjugate_gradient
 from lddn_jax.optimizers.golden_section import golden_section_search
+from lddn_jax.optimizers.nonlinear_conjugate_gradient import conjugate_gradient
 from lddn_jax.optimizers.one_step_secant import one_step_secant
 from lddn_jax.optimizers.scaled_conjugate_gradient import scaled_conjugate_gradient
 from lddn_jax.optimizers.variable_learning_rate import variable_learning_rate

@@ -5,7 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 import optax
 
-from lddn_jax.contraction import einsum
+from lddn_jax.numerics.contraction import einsum
 from lddn_jax.optimizers.directions import Rule, searched
 from lddn_jax.optimizers.vectors import dot
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from lddn_jax.optimizers.arguments import checked
+from lddn_jax.checks import checked
 from lddn_jax.optimizers.vectors import Point, on_vectors
 
 SECTION = (3 - 5**0.5) / 2  # 0.382: the shorter part of an interval that is cut by the golden ratio

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from lddn_jax.optimizers.arguments import checked
+from lddn_jax.checks import checked
 from lddn_jax.optimizers.vectors import Point, dot, on_vectors
 
 # What Δ counts as after a trial that is not finite, or worse than this: λ grows so that the next step along the same

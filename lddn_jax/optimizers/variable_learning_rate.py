@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from lddn_jax.optimizers.arguments import checked
+from lddn_jax.checks import checked
 from lddn_jax.optimizers.vectors import Point, on_vectors
 
 

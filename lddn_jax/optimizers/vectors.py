@@ -13,7 +13,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
-from lddn_jax.contraction import einsum
+from lddn_jax.numerics.contraction import einsum
 
 
 class Point(NamedTuple):

@@ -1,11 +1,11 @@
 """Figures. Each function draws on the axes it is given, or on new ones, and returns them; none shows a window."""
 
-from lddn_jax.plots.bayesian import calibration, comparison, relevance
-from lddn_jax.plots.diagram import diagram
-from lddn_jax.plots.horizon import horizon_profile
-from lddn_jax.plots.residuals import error_histogram, regression, residual_correlations
-from lddn_jax.plots.response import bands, errors, response
-from lddn_jax.plots.training import evidence, training_curve, training_state, training_states
+from lddn_jax.plots.curves import evidence, training_curve, training_state, training_states
+from lddn_jax.plots.horizon_curve import horizon_profile
+from lddn_jax.plots.network_diagram import diagram
+from lddn_jax.plots.predictions import bands, errors, response
+from lddn_jax.plots.residual_figures import error_histogram, regression, residual_correlations
+from lddn_jax.plots.uncertainty import calibration, comparison, relevance
 from lddn_jax.plots.weights import weights_map
 
 __all__ = [

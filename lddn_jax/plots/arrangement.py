@@ -13,8 +13,8 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from lddn_jax.plan import plan
-from lddn_jax.topology import Topology
+from lddn_jax.topology.plan import plan
+from lddn_jax.topology.topology import Topology
 
 PITCH = 0.62  # between connections that enter a layer, one below the other
 GAP = 0.5  # between layers

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from lddn_jax.errors import ShapeError
-from lddn_jax.network import Network
+from lddn_jax.network.network import Network
 from lddn_jax.plots.axes import axes_or_new
 
 

@@ -14,23 +14,20 @@ from typing import Any
 import jax
 import numpy as np
 
-from lddn_jax import archive
-from lddn_jax.archive import Archive
-from lddn_jax.environment import differences, environment
+from lddn_jax.checks import called
 from lddn_jax.errors import CheckpointError, LDDNError
-from lddn_jax.given import called
-from lddn_jax.gradients.gauss_newton import GaussNewton
-from lddn_jax.network import Network
-from lddn_jax.topology import Topology
-from lddn_jax.training import bayesian, levenberg_marquardt
-from lddn_jax.training.evidence import Floors, Strengths
-from lddn_jax.training.fitted import Fitted
-from lddn_jax.training.groups import Groups
+from lddn_jax.network.network import Network
+from lddn_jax.storage import archive
+from lddn_jax.storage.archive import Archive
+from lddn_jax.storage.environment import differences, environment
+from lddn_jax.topology.topology import Topology
+from lddn_jax.training.fingerprint import Identity
 from lddn_jax.training.history import History
-from lddn_jax.training.identity import Identity
 from lddn_jax.training.non_finite import NonFinite
-from lddn_jax.training.outcome import Flag, StopReason
-from lddn_jax.training.started import Started, network_of
+from lddn_jax.training.result import Fitted
+from lddn_jax.training.state_parameters import Started, network_of
+from lddn_jax.training.state_registry import describe, restored
+from lddn_jax.training.stop_reason import Flag, StopReason
 from lddn_jax.training.training_state import Kept, TrainingState
 
 FORMAT = "lddn_jax training"
@@ -48,10 +45,7 @@ def packed(t: TrainingState) -> bytes:
         "restarts": t.restarts,
         "trained lines": sorted(t.trained.state) if isinstance(t.trained, Started) else None,
         "lines": sorted(lines),
-        "trainer": {
-            "leaves": _leaf_names(t.trainer),
-            "groups": asdict(t.trainer.groups) if isinstance(t.trainer, bayesian.State) else None,
-        },
+        "trainer": describe(t.trainer),
         "epoch": t.epoch,
         "epochs": t.epochs,
         "validated": t.best is not None,
@@ -141,7 +135,7 @@ def resumed(
 
 
 def loaded(file: Archive) -> TrainingState:
-    """Returns the state that a file holds; the trainer's state by name where its class is not one of this package."""
+    """Returns the state that a file holds; the trainer's state by name where its class is not registered."""
     header, net = file.header, network_like(file)
     try:
         several = (header["restarts"],) if header["restarts"] > 1 else ()
@@ -151,7 +145,7 @@ def loaded(file: Archive) -> TrainingState:
             lines = map(jax.device_put, file.arrays["trained"][-len(names) :])
             trained = Started(trained, dict(zip(names, lines, strict=True)))
         leaves = file.arrays.get("trainer", [])
-        trainer = _trainer_state(header["trainer"], list(map(jax.device_put, leaves)))
+        trainer = restored(header["trainer"], list(map(jax.device_put, leaves)))
         (key,) = file.arrays["key"]
     except (KeyError, TypeError, ValueError) as error:
         raise file.damaged("its trainer's state", error) from error
@@ -245,22 +239,3 @@ def _filled(file: Archive, structure: Any) -> TrainingState:
 
 def _place(known: Mapping[str, Any]) -> NonFinite:
     return NonFinite(**{**known, "value": float(known["value"]), "parameters": tuple(known["parameters"])})
-
-
-def _trainer_state(known: Mapping[str, Any], leaves: list[Any]) -> Any:
-    """The state as an object of the class that it was of, if that is one of this package; else its arrays by name."""
-    some = jax.numpy.zeros(())
-    likely: list[Any] = [levenberg_marquardt.State(some, some)]
-    if known["groups"] is not None:
-        groups, floors = Groups.from_dict(known["groups"]), Floors(some, some, some, some)
-        for factor in ((), (some, some)):
-            found, strengths = GaussNewton(some, some, some, *factor), Strengths(some, some)
-            likely.append(bayesian.State(some, some, strengths, some, some, found, floors, some, groups))
-    for state in likely:
-        if _leaf_names(state) == known["leaves"]:
-            return jax.tree.unflatten(jax.tree.structure(state), leaves)
-    return dict(zip(known["leaves"], leaves, strict=True))
-
-
-def _leaf_names(tree: Any) -> list[str]:
-    return [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]

@@ -12,20 +12,20 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from lddn_jax.callbacks.base import Hooks
+from lddn_jax.checks import called, expect
 from lddn_jax.errors import LDDNError
-from lddn_jax.given import called, expect
-from lddn_jax.gradients.base import AbstractGradient, check_method
+from lddn_jax.gradients.method import AbstractGradient, check_method
 from lddn_jax.losses import AbstractLoss
-from lddn_jax.network import Network, is_key
-from lddn_jax.training.base import AbstractTrainer, Problem, check_positive
+from lddn_jax.network.network import Network, is_key
+from lddn_jax.training.callbacks.protocol import Hooks
 from lddn_jax.training.checkpoint import opened, resumed
-from lddn_jax.training.course import Course, rows_of
-from lddn_jax.training.fitted import Fitted, best_of_each
+from lddn_jax.training.compiled import Course, rows_of
+from lddn_jax.training.fingerprint import Identity
 from lddn_jax.training.history import Row
-from lddn_jax.training.identity import Identity
 from lddn_jax.training.interruption import Interruption
-from lddn_jax.training.outcome import StopReason
+from lddn_jax.training.result import Fitted, best_of_each
+from lddn_jax.training.stop_reason import StopReason
+from lddn_jax.training.trainer import AbstractTrainer, Problem, check_positive
 from lddn_jax.training.training_state import TrainingState
 
 _logger = logging.getLogger("lddn_jax")
@@ -62,7 +62,7 @@ def fit(
         max_fail: Epochs without a smaller validation loss after which training stops.
         goal: Training loss at which training stops.
         key: For shuffling mini-batches and drawing restarts; `jax.random.key(0)` if None.
-        callbacks: What is to happen at every step, from `lddn_jax.callbacks` or your own.
+        callbacks: What is to happen at every step, from `lddn_jax.training.callbacks` or your own.
         resume: A saved run to go on from: the path of a checkpoint, a folder of checkpoints, or what `fit` returned.
             Topology, data and settings must be those it began with; `epochs` counts from its beginning.
         nan_guard: Whether a run that leaves the finite numbers is looked at: one forward pass names the first layer and

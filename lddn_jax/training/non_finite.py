@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lddn_jax.plan import plan
-from lddn_jax.simulate import simulate
-from lddn_jax.training.base import Problem
-from lddn_jax.training.started import Trained
+from lddn_jax.simulation.simulate import simulate
+from lddn_jax.topology.plan import plan
+from lddn_jax.training.state_parameters import Trained
+from lddn_jax.training.trainer import Problem
 
 
 @dataclass(frozen=True)

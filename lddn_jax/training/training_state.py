@@ -15,13 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from lddn_jax.delays import DelayState
-from lddn_jax.network import Network
+from lddn_jax.network.network import Network
+from lddn_jax.simulation.delays import DelayState
+from lddn_jax.training.fingerprint import Identity
 from lddn_jax.training.history import History, Row
-from lddn_jax.training.identity import Identity
 from lddn_jax.training.non_finite import NonFinite
-from lddn_jax.training.outcome import StopReason
-from lddn_jax.training.started import Trained, network_of
+from lddn_jax.training.state_parameters import Trained, network_of
+from lddn_jax.training.stop_reason import StopReason
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class TrainingState:
         values: Losses after the last step, `(restarts,)`; None until the run ended.
         scores: What restarts are compared by, the smaller the better; None until the run ended.
         non_finite: Where networks left the finite numbers.
-        flags: Names of `lddn_jax.training.outcome.Flag`.
+        flags: Names of `lddn_jax.training.stop_reason.Flag`.
     """
 
     trained: Trained

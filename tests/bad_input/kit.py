@@ -11,8 +11,8 @@ import optax
 
 import lddn_jax as lddn
 from lddn_jax import Connection, Layer, Topology
-from lddn_jax.training.evidence import Counts, Strengths
-from lddn_jax.training.groups import Groups
+from lddn_jax.bayesian.evidence import Counts, Strengths
+from lddn_jax.bayesian.groups import Groups
 from lddn_jax.training.history import History
 
 

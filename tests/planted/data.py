@@ -2,13 +2,13 @@
 
 from planting import alter, caught_by
 
-from lddn_jax.data.division import divide
 from lddn_jax.data.scaling import Standard
-from lddn_jax.data.sequences import _cut, starts_of
+from lddn_jax.data.split import divide
 from lddn_jax.data.stacking import joined
 from lddn_jax.data.starts import WarmUp
-from lddn_jax.experiment import Experiment
-from lddn_jax.scaled import Scaled
+from lddn_jax.data.windowing import _cut, starts_of
+from lddn_jax.identification.experiment import Experiment
+from lddn_jax.prediction.scaled import Scaled
 
 # --- scaling ----------------------------------------------------------------------------------------------------------
 
@@ -54,7 +54,7 @@ def deviation_divided_by_the_count(monkeypatch):
 # --- division ---------------------------------------------------------------------------------------------------------
 
 
-@caught_by("test_division.py::test_no_target_leaks_across_a_border[blocks-train-whole]")
+@caught_by("test_split.py::test_no_target_leaks_across_a_border[blocks-train-whole]")
 def delay_state_from_the_part_before(monkeypatch):
     """A piece begins with the last samples of the piece before, to fill its delay state with."""
     alter(monkeypatch, divide, "record.piece(start, stop)", "record.piece(max(start - shortest, 0), stop)")

@@ -2,10 +2,10 @@
 
 from planting import alter, caught_by
 
-from lddn_jax.diagnostics.error_bars import calibration, coverage
+from lddn_jax.diagnostics.interval_coverage import calibration, coverage
+from lddn_jax.diagnostics.loop_stability import _growth, stability
+from lddn_jax.diagnostics.metrics import nrmse
 from lddn_jax.diagnostics.residuals import Correlation, cross_correlation, ljung_box
-from lddn_jax.diagnostics.scores import nrmse
-from lddn_jax.diagnostics.stability import _growth, stability
 
 
 @caught_by("test_residuals.py::test_an_input_that_was_missed_is_found_at_its_delay[3-0]")
@@ -44,13 +44,13 @@ def spread_around_zero(monkeypatch):
     alter(monkeypatch, nrmse, "(y - np.average(y, weights=w)) ** 2", "y**2")
 
 
-@caught_by("test_error_bars.py::test_coverage_by_hand[2.3-0.75]")
+@caught_by("test_interval_coverage.py::test_coverage_by_hand[2.3-0.75]")
 def variance_for_standard_deviation(monkeypatch):
     """Bands are k σ² wide."""
     alter(monkeypatch, coverage, "k * sigma", "k * sigma**2")
 
 
-@caught_by("test_error_bars.py::test_intervals_of_gaussian_noise_hold_their_nominal_share")
+@caught_by("test_interval_coverage.py::test_intervals_of_gaussian_noise_hold_their_nominal_share")
 def one_sided_intervals(monkeypatch):
     """A central interval of share p reaches to the quantile of p."""
     alter(monkeypatch, calibration, "inv_cdf((1 + share) / 2)", "inv_cdf(share)")

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 from planting import alter, caught_by, replace
 
 from lddn_jax import transfer
-from lddn_jax.delays import extend
-from lddn_jax.gradients import api, bptt, check, columns, finite_difference, gather, reduced, rtrl, sensitivity, window
-from lddn_jax.simulate import run_in_segments
+from lddn_jax.gradients import api, bptt, columns, finite_difference, gather, reduced, rtrl, sensitivity, window
+from lddn_jax.gradients import gradient_report as check
+from lddn_jax.simulation.delays import extend
+from lddn_jax.simulation.simulate import run_in_segments
 
 # --- BPTT, on the awkward network -------------------------------------------------------------------------------------
 

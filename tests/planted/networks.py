@@ -6,10 +6,10 @@ import jax.numpy as jnp
 from planting import alter, caught_by
 
 from lddn_jax import transfer
-from lddn_jax.initializers import nguyen_widrow
-from lddn_jax.network import Network
+from lddn_jax.network.initializers import nguyen_widrow
+from lddn_jax.network.network import Network
 from lddn_jax.optimizers import one_step_secant, scaled_conjugate_gradient, variable_learning_rate
-from lddn_jax.optimizers.conjugate_gradient import polak_ribiere
+from lddn_jax.optimizers.nonlinear_conjugate_gradient import polak_ribiere
 
 # --- first weights ----------------------------------------------------------------------------------------------------
 

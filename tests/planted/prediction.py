@@ -2,30 +2,30 @@
 
 from planting import alter, caught_by
 
-from lddn_jax.prediction import _Record, horizon_profile, k_step
-from lddn_jax.rewiring import carry_over, close_loop
-from lddn_jax.simulate import final_state
+from lddn_jax.network.rewiring import carry_over, close_loop
+from lddn_jax.prediction.horizons import _Record, horizon_profile, k_step
+from lddn_jax.simulation.simulate import final_state
 
 
-@caught_by("test_prediction.py::test_one_step_is_the_open_loop[narx]")
+@caught_by("test_horizons.py::test_one_step_is_the_open_loop[narx]")
 def one_step_further_ahead(monkeypatch):
     """k + 1 steps ahead for k."""
     alter(monkeypatch, k_step, "min(k, record.steps)", "min(k + 1, record.steps)")
 
 
-@caught_by("test_prediction.py::test_as_many_steps_as_the_record_is_a_free_run[narx-25]")
+@caught_by("test_horizons.py::test_as_many_steps_as_the_record_is_a_free_run[narx-25]")
 def free_run_from_zeros(monkeypatch):
     """The delay state of the data is left out."""
     alter(monkeypatch, _Record.of, "held = state.get(source, ", "held = dict().get(source, ")
 
 
-@caught_by("test_prediction.py::test_persistence_is_the_last_measured_value")
+@caught_by("test_horizons.py::test_persistence_is_the_last_measured_value")
 def persistence_one_step_earlier(monkeypatch):
     """The last value but one is taken for all that follow."""
     alter(monkeypatch, horizon_profile, "[..., -1:, :]", "[..., -2:-1, :]")
 
 
-@caught_by("test_prediction.py::test_streaming_is_predicting[fir-in-series]")
+@caught_by("test_horizons.py::test_streaming_is_predicting[fir-in-series]")
 def delay_line_forgotten_by_a_short_run(monkeypatch):
     """A run shorter than a delay line leaves zeros in the rest of it, and not what was there before."""
     alter(monkeypatch, final_state, "extend(held, signals[name])", "extend(held * 0, signals[name])")

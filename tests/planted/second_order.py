@@ -2,13 +2,14 @@
 
 from planting import alter, caught_by
 
+from lddn_jax.bayesian import groups
+from lddn_jax.bayesian.bayesian import BayesianRegularization
+from lddn_jax.bayesian.evidence import Spectrum, re_estimate
+from lddn_jax.bayesian.posterior import Posterior
+from lddn_jax.bayesian.relevance import relevance
 from lddn_jax.gradients.gauss_newton import GaussNewton, _groups, _sums, sums
-from lddn_jax.training import damping, groups
-from lddn_jax.training.bayesian import BayesianRegularization
-from lddn_jax.training.damped import AbstractDamped
-from lddn_jax.training.evidence import Spectrum, re_estimate
-from lddn_jax.training.posterior import Posterior
-from lddn_jax.training.relevance import relevance
+from lddn_jax.trainers import damping
+from lddn_jax.trainers.damped import AbstractDamped
 
 # --- JᵀJ, summed over the record --------------------------------------------------------------------------------------
 

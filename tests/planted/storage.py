@@ -2,10 +2,10 @@
 
 from planting import alter, caught_by
 
-from lddn_jax import archive
+from lddn_jax.storage import archive
 from lddn_jax.training.checkpoint import _filled
+from lddn_jax.training.fingerprint import _digest
 from lddn_jax.training.fit import fit
-from lddn_jax.training.identity import _digest
 
 
 @caught_by("test_resuming.py::test_two_halves_are_the_whole[adam, validated]")

@@ -2,13 +2,12 @@
 
 from planting import alter, caught_by
 
-from lddn_jax.callbacks.early_stopping import EarlyStopping
-from lddn_jax.training.adaptation import _step as one_sample
-from lddn_jax.training.base import Problem
-from lddn_jax.training.course import _step
+from lddn_jax.trainers.adaptation import _step as one_sample
+from lddn_jax.training.callbacks.early_stopping import EarlyStopping
+from lddn_jax.training.compiled import Program, _step
 from lddn_jax.training.fit import _advanced
-from lddn_jax.training.fitted import best_of_each
-from lddn_jax.training.program import Program
+from lddn_jax.training.result import best_of_each
+from lddn_jax.training.trainer import Problem
 
 
 @caught_by("test_training.py::test_validation_returns_the_best_network")

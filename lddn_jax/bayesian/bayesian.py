@@ -1,0 +1,297 @@
+"""Bayesian regularization: the data choose how strongly weights are held small.
+
+    F(x) = β E_D + Σ_c α_c E_c,        E_D = Σ e²,    E_c = Σ x² over group c of the parameters
+
+A Levenberg-Marquardt step makes F smaller; then α and β are re-estimated from what the new parameters achieve, as
+`evidence.py` derives:
+
+    (JᵀJ + A/β + μ I) δ = −(Jᵀe + A x/β),    x ← x + δ
+    γ_c = P_c − 2α_c tr_c H⁻¹,    α_c ← γ_c / (2 E_c),    β ← (N − γ) / (2 E_D)
+
+(F is divided by β, so that μ means what it means without a prior.) μ damps the step and is no part of H = 2β JᵀJ + 2A:
+what the prior is worth does not depend on how the minimum is found. All records train: no validation part is needed,
+since a weight that the data do not ask for costs more than it gains.
+
+Foresee & Hagan (1997), ICNN, 1930-1935; MacKay (1992), Neural Computation 4(3) 448-472; Hagan et al., *Neural Network
+Design*, 2nd ed., ch. 13.
+"""
+
+import dataclasses
+import logging
+import numbers
+from collections.abc import Mapping
+from typing import Any, cast
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from lddn_jax.bayesian.evidence import Counts, Floors, Spectrum, Strengths, re_estimate
+from lddn_jax.bayesian.groups import Groups, labelling
+from lddn_jax.errors import LDDNError
+from lddn_jax.gradients.gauss_newton import GaussNewton
+from lddn_jax.losses import AbstractLeastSquares, counted
+from lddn_jax.trainers.damped import AbstractDamped, loss_of_network
+from lddn_jax.trainers.damping import check_not_negative, damped_step
+from lddn_jax.training.state_registry import register_trainer_state
+from lddn_jax.training.trainer import Problem
+
+_logger = logging.getLogger("lddn_jax")
+
+CALM = 3  # steps in a row in which nothing changes: one may be short for other reasons
+ROUNDING = 16  # times the spacing of floating-point numbers: what F cannot resolve
+FAR = 10.0  # times away from 1 at which a signal's root mean square is no longer near unit scale
+
+
+class State(eqx.Module):
+    """What the next step needs, and what the posterior is made of.
+
+    Attributes:
+        mu: μ.
+        nu: Nielsen's ν.
+        strengths: α of each group and β.
+        gamma: γ of each group, `(groups,)`.
+        log_evidence: log p(D | α, β) with the α and β that the last step was taken with; likewise γ.
+        found: JᵀJ, Jᵀe and E_D at the parameters reached.
+        floors: Which floors acted in the last re-estimate.
+        settled: Number of re-estimates in a row that changed nothing.
+        groups: The parameters of each α.
+    """
+
+    mu: Array
+    nu: Array
+    strengths: Strengths
+    gamma: Array
+    log_evidence: Array
+    found: GaussNewton
+    floors: Floors
+    settled: Array
+    groups: Groups = eqx.field(static=True)
+
+    @property
+    def alpha(self) -> Array:
+        """α of each group, `(groups,)`."""
+        return self.strengths.alpha
+
+    @property
+    def beta(self) -> Array:
+        """β; the variance of the noise is 1/(2β)."""
+        return self.strengths.beta
+
+
+def _like(described: Mapping[str, Any]) -> State:
+    some = jnp.zeros(())
+    found = GaussNewton(some, some, some, *((some, some) if described["factor"] else ()))
+    floors, groups = Floors(some, some, some, some), Groups.from_dict(described["groups"])
+    return State(some, some, Strengths(some, some), some, some, found, floors, some, groups)
+
+
+register_trainer_state(
+    "bayesian-regularization",
+    State,
+    described=lambda state: {"groups": dataclasses.asdict(state.groups), "factor": state.found.R is not None},
+    like=_like,
+)
+
+
+class BayesianRegularization(AbstractDamped):
+    """Trains by Levenberg-Marquardt steps on β E_D + Σ α_c E_c, with α and β by evidence (`trainbr`; its defaults).
+
+    Scale inputs and targets to about unit size before (`lddn.data.MinMax`, `lddn.data.Standard`): one prior for all
+    weights means something only then.
+
+    Args:
+        mu, mu_dec, mu_inc, mu_max, min_grad: As in `LevenbergMarquardt`, the gradient being that of F.
+        groups: Which parameters share an α: "all", "layer", "connection", "delay", "source", or a function of
+            (to, source, delay) that names the group; see `lddn_jax.bayesian.groups.Groups.of`.
+        update: "every_step" (Foresee & Hagan), or "inner_converged" (MacKay): α and β are re-estimated once another
+            step would gain less than `inner_tolerance` in F.
+        tolerance: Change of γ/P, log α (times γ_c/P_c), log β and log evidence (over N) below which, three times in a
+            row, training stops ("converged").
+        inner_tolerance: See `update`.
+        start: The first α, as a multiple of what the first weights suggest. With 1 a network of more neurons than the
+            data ask for ends in a good optimum more often; 0.01 keeps the nonlinear parts of one whose data have next
+            to no noise. Where in doubt, compare the evidence.
+        solver: "cholesky"; or "qr", slower, which takes steps and γ from the triangular factor of J.
+        restarts: Number of networks that are trained side by side; the one of largest evidence is returned.
+        damping, init_of_restarts, allow_float32, memory: As in `LevenbergMarquardt`.
+
+    Raises:
+        LDDNError: If a number or a name makes no sense; in `fit`, if the loss has weight decay of its own.
+
+    The gradient method given to `fit` provides J; without one it is `RTRL()`. The loss says what E_D is a multiple of.
+    `fitted.state` holds α, β and γ. Info: `loss`, `gradient_norm` (of F), `E_D`, `beta` of the network before
+    the step; `gamma`, `log_evidence`, `E_W`, `mu`, `rejected`, `non_finite`, `settled` after it; `alpha`, or
+    `alpha: group` and `gamma: group` where there are several; `floors`, the number of floors that held a re-estimate
+    back.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, lddn_jax as lddn
+        >>> topology = lddn.Topology([lddn.Input("u", 1)], [lddn.Layer("y", 1, transfer="linear", bias=False)],
+        ...                          [lddn.Connection("u", to="y", delays=(0, 1, 2, 3))], ["y"])
+        >>> u, noise = jax.random.normal(jax.random.key(0), (2, 500, 1))
+        >>> taps = {("y", "u"): jnp.array([1.0, 0.0, -1.0, 0.0]).reshape(4, 1, 1)}
+        >>> teacher = lddn.Network(topology, init="zeros").with_weights(IW=taps)
+        >>> data = lddn.Sequences(u, lddn.predict(teacher, u)["y"] + 0.1 * noise)
+        >>> trainer = lddn.BayesianRegularization(allow_float32=True)
+        >>> net = lddn.Network(topology, key=jax.random.key(1))
+        >>> fitted = lddn.fit(net, data, lddn.losses.MeanSquaredError(), trainer, epochs=20)
+        >>> round(float(jnp.sqrt(1 / (2 * fitted.state.beta))), 2)  # the standard deviation of the noise
+        0.1
+
+    Foresee & Hagan (1997); MacKay (1992).
+    """
+
+    mu: float = eqx.field(default=5e-3, static=True)
+    groups: Any = eqx.field(default="all", static=True)
+    update: str = eqx.field(default="every_step", static=True)
+    tolerance: float = eqx.field(default=1e-6, static=True)
+    inner_tolerance: float = eqx.field(default=1e-3, static=True)
+    start: float = eqx.field(default=1.0, static=True)
+
+    def __check_init__(self):
+        labelling(self.groups)
+        if not isinstance(self.start, numbers.Real) or not self.start > 0:
+            raise LDDNError(f"start={self.start!r}, a multiple of the first α, must be positive.")
+        for name in ("tolerance", "inner_tolerance"):
+            check_not_negative(name, getattr(self, name))
+        if self.update not in ("every_step", "inner_converged"):
+            raise LDDNError(f'update={self.update!r}; write update="every_step" or update="inner_converged".')
+
+    def check(self, net, problem):
+        """Raises an LDDNError for an unfit loss or dtype; warns of signals far from unit scale."""
+        self.check_squares(net, problem)
+        if problem.trains_state:
+            raise LDDNError(
+                "BayesianRegularization has no prior for initial states, so it cannot train them; give states that "
+                "were measured, or start records with a warm-up. LevenbergMarquardt can train them."
+            )
+        if problem.loss.regularization:
+            raise LDDNError(
+                f"the loss has regularization={problem.loss.regularization}, and Bayesian regularization finds its "
+                f"own. Write lddn.losses.{type(problem.loss).__name__}(), or train with lddn.LevenbergMarquardt()."
+            )
+        Groups.of(net.topology, self.groups)
+        far = {
+            **{f"input {name!r}": _size(signal) for name, signal in problem.inputs.items()},
+            **{f"target {name!r}": _size(signal) for name, signal in counted(problem.targets, problem.weights).items()},
+        }
+        for what, size in far.items():
+            if not 1 / FAR <= size <= FAR:
+                _logger.warning(
+                    "Bayesian regularization: %s has a root mean square of %.3g. One prior for all weights means "
+                    "something only if signals are of about unit size: scale them, scaler = "
+                    "lddn.data.MinMax.fit(signal), and give scaler.apply(signal).",
+                    what,
+                    size,
+                )
+
+    def init(self, net, problem):
+        """Returns the prior and the noise that the first weights and errors suggest, and JᵀJ there.
+
+        With α = 0 at first, as Foresee & Hagan have it, a large network has fitted the noise before it is held back,
+        and more often ends in a worse optimum.
+        """
+        groups = Groups.of(net.topology, self.groups)
+        found, counts = self.sums(net, problem), self._counts(problem)
+        x = net.ravel()[0]
+        E_W, sizes = groups.sum(x * x), jnp.asarray(groups.sizes, x.dtype)
+        # With γ = 0, β is what all residuals suggest. Without first weights to go by, α is that of weights near 1.
+        strengths, floors = re_estimate(jnp.zeros_like(sizes), found.eTe, E_W, counts, groups)
+        alpha = self.start * sizes / (2 * jnp.where(E_W > 0, E_W, sizes))
+        return State(
+            jnp.asarray(self.mu, x.dtype),
+            jnp.asarray(2.0, x.dtype),
+            Strengths(alpha, strengths.beta),
+            jnp.zeros_like(alpha),
+            jnp.asarray(-jnp.inf, x.dtype),
+            found,
+            floors,
+            jnp.asarray(0, jnp.int32),
+            groups,
+        )
+
+    def step(self, net, state, problem, key):
+        """Takes one step, as many trials of μ as it needs, and re-estimates α, β and γ."""
+        groups, old = state.groups, state.strengths
+        x, unravel = net.ravel()
+        factor = cast(AbstractLeastSquares, problem.loss).factors(problem.targets, x.size, problem.weights)[0]
+        decay = groups.spread(old.alpha) / old.beta
+        before = state.found
+        normal = before.with_decay(x, decay)
+        loss_of = loss_of_network(problem, net)
+
+        def value_of(x):
+            return loss_of(unravel(x)) / factor + jnp.sum(decay * x * x)
+
+        # Where F cannot tell two points apart any more, the step of the quadratic model is the better one.
+        slack = ROUNDING * jnp.finfo(x.dtype).eps * normal.eTe
+        trial = damped_step(self.settings, normal, x, normal.eTe + slack, value_of, state.mu, state.nu)
+        there = unravel(trial.x)
+        found, counts = self.sums(there, problem), self._counts(problem)
+
+        spectrum = Spectrum.of(found, old, groups)
+        gamma, E_W = spectrum.gamma(groups), groups.sum(trial.x * trial.x)
+        log_evidence = spectrum.log_evidence(old.beta * found.eTe + jnp.sum(old.alpha * E_W), old.beta, counts)
+        new, floors = re_estimate(gamma, found.eTe, E_W, counts, groups)
+        usable = jnp.all(jnp.isfinite(new.alpha)) & jnp.isfinite(new.beta) & jnp.isfinite(log_evidence)
+        if self.update == "inner_converged":
+            gradient = 2 * (old.beta * found.JTe + groups.spread(old.alpha) * trial.x)
+            usable &= (spectrum.decrement(gradient) <= self.inner_tolerance) | ~trial.accepted
+        change = _change(state, gamma, log_evidence, new, counts)
+        settled = jnp.where(usable, jnp.where(change <= self.tolerance, state.settled + 1, 0), state.settled)
+        strengths = jax.tree.map(lambda new, old: jnp.where(usable, new, old), new, old)
+        state = State(trial.mu, trial.nu, strengths, gamma, log_evidence, found, floors, settled, groups)
+        several = len(groups.labels) > 1
+        info = {
+            "loss": factor * before.eTe,
+            "gradient_norm": 2 * old.beta * jnp.sqrt(jnp.sum(normal.JTe**2)),
+            "E_D": before.eTe,
+            "beta": old.beta,
+            **({} if several else {"alpha": old.alpha[0]}),
+            "gamma": jnp.sum(gamma),
+            "E_W": jnp.sum(E_W),
+            "log_evidence": log_evidence,
+            **{f"alpha: {name}": old.alpha[c] for c, name in enumerate(groups.labels) if several},
+            **{f"gamma: {name}": gamma[c] for c, name in enumerate(groups.labels) if several},
+            "mu": trial.mu,
+            "rejected": trial.rejected,
+            "non_finite": trial.non_finite,
+            "settled": settled,
+            "floors": sum(jnp.sum(leaf) for leaf in jax.tree.leaves(floors)),
+        }
+        return there, state, info
+
+    def stop(self, info):
+        """Returns "converged", "min_grad" or "mu_max" where there is nothing left to gain."""
+        if info["settled"] >= CALM:
+            return "converged"
+        return self.exhausted(info)
+
+    def rank(self, state: State, scores: np.ndarray) -> np.ndarray:
+        """Compares restarts by their evidence."""
+        evidence = np.nan_to_num(np.asarray(state.log_evidence, float), nan=-np.inf)
+        return np.where(np.isfinite(scores), -evidence, np.inf)
+
+    def _counts(self, problem: Problem) -> Counts:
+        return Counts.of(cast(AbstractLeastSquares, problem.loss), problem.targets, problem.weights)
+
+
+def _change(state: State, gamma: Array, log_evidence: Array, new: Strengths, counts: Counts) -> Array:
+    """The largest change of a re-estimate, each part in units in which 1 is a great deal."""
+    sizes = jnp.asarray(state.groups.sizes, gamma.dtype)
+    # An α matters as far as its group is determined: where γ is zero it may run away.
+    alpha = gamma / sizes * jnp.abs(jnp.log(new.alpha / state.alpha))
+    parts = [
+        jnp.abs(gamma - state.gamma) / sizes,
+        alpha,
+        jnp.abs(jnp.log(new.beta / state.beta))[None],
+        jnp.abs((log_evidence - state.log_evidence) / counts.N)[None],
+    ]
+    return jnp.max(jnp.concatenate(parts))
+
+
+def _size(signal: Any) -> float:
+    return float(np.sqrt(np.nanmean(np.square(np.asarray(signal, float)))))

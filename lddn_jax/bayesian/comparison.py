@@ -1,0 +1,218 @@
+"""Which topology do the data speak for? Networks of many sizes and delays, side by side, by their evidence.
+
+The evidence log p(D | α, β) is the fit, less what was paid for it: a network that could have explained almost anything
+spreads its bets, and gets little for explaining these data in particular. So no records have to be held out; where some
+are given, the evidence can be checked against them. A difference of 5 is a factor of 150 in probability.
+
+A network of h interchangeable hidden neurons has many equivalent posteriors, and Laplace's approximation sees the one
+that was reached. Counting them all would add log h! + h log 2 for an odd transfer function.
+
+MacKay (1992), Neural Computation 4(3) 448-472, section 3.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array
+
+from lddn_jax.bayesian.bayesian import BayesianRegularization
+from lddn_jax.bayesian.posterior import Posterior, posterior
+from lddn_jax.checks import called, expect
+from lddn_jax.data.batches import Sequences
+from lddn_jax.data.tables import csv_of
+from lddn_jax.errors import DataError, LDDNError
+from lddn_jax.gradients.method import AbstractGradient
+from lddn_jax.losses import AbstractLeastSquares, MeanSquaredError
+from lddn_jax.network.network import Network
+from lddn_jax.network.signals import check_data
+from lddn_jax.topology.topology import Topology, check_topology
+from lddn_jax.training.fit import fit
+from lddn_jax.training.result import Fitted
+from lddn_jax.training.trainer import rmse
+
+_logger = logging.getLogger("lddn_jax")
+COLUMNS = ("parameters", "log_evidence", "gamma", "alpha", "beta", "train_rmse", "held_out_rmse", "epochs", "seconds")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One topology of a comparison.
+
+    Attributes:
+        name: Its name in the table.
+        fitted: What training returned.
+        posterior: Of the best restart.
+        train_rmse: Root mean squared error on the data that trained.
+        held_out_rmse: On held-out data; None without.
+        seconds: Time of training, compilation included.
+    """
+
+    name: str
+    fitted: Fitted
+    posterior: Posterior
+    train_rmse: float
+    held_out_rmse: float | None
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns its row of the table; `alpha` is the mean over groups, weighted by their effective parameters."""
+        p = self.posterior
+        gamma, alpha = np.asarray(p.gamma, float), np.asarray(p.strengths.alpha, float)
+        mean = float(np.sum(gamma * alpha) / max(np.sum(gamma), np.finfo(float).tiny))
+        return {
+            "name": self.name,
+            "parameters": p.net.parameter_count,
+            "log_evidence": float(p.log_evidence),
+            "gamma": float(np.sum(gamma)),
+            "alpha": mean,
+            "beta": float(p.strengths.beta),
+            "train_rmse": self.train_rmse,
+            "held_out_rmse": self.held_out_rmse,
+            "epochs": self.fitted.best_epoch,
+            "seconds": self.seconds,
+            "stop_reason": str(self.fitted.stop_reason),
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` returned; print it to read the table.
+
+    Attributes:
+        candidates: In the order that was given.
+    """
+
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def best(self) -> Candidate:
+        """The one of largest evidence."""
+        return max(self.candidates, key=lambda candidate: float(candidate.posterior.log_evidence))
+
+    def to_dict(self) -> list[dict[str, Any]]:
+        """Returns rows of plain values, ready for `json.dump`."""
+        return [candidate.to_dict() for candidate in self.candidates]
+
+    def to_csv(self, path: str | Path | None = None) -> str:
+        """Returns the table as CSV with a header, and writes it to a file if one is named."""
+        return csv_of(self.to_dict(), path)
+
+    def __str__(self):
+        best, rows = self.best.name, self.to_dict()
+        width = max(len("topology"), *(len(row["name"]) for row in rows))
+        lines = [f"{'topology':<{width}}" + "".join(f"{name:>15}" for name in COLUMNS)]
+        for row in rows:
+            cells = ["-" if row[name] is None else f"{row[name]:.6g}" for name in COLUMNS]
+            mark = "  <- largest evidence" if row["name"] == best else ""
+            lines.append(f"{row['name']:<{width}}" + "".join(f"{cell:>15}" for cell in cells) + mark)
+        return "\n".join(lines)
+
+
+def compare(
+    topologies: Mapping[str, Topology] | Sequence[Topology],
+    data: Sequences | Callable[[Topology], Sequences],
+    *,
+    trainer: BayesianRegularization | None = None,
+    held_out: Sequences | Callable[[Topology], Sequences] | None = None,
+    loss: AbstractLeastSquares | None = None,
+    gradient: AbstractGradient | None = None,
+    epochs: int | None = None,
+    init: str = "nguyen-widrow",
+    key: Array | None = None,
+    progress: bool | None = None,
+) -> Comparison:
+    """Trains one network for each topology by Bayesian regularization and lists their evidence.
+
+    Restarts of one topology run side by side in one program; topologies, whose shapes differ, one after the other.
+
+    Args:
+        topologies: By the name that the table shows, or a list.
+        data: `Sequences`; or a function of the topology that returns them, where delay states depend on it. All
+            candidates must be judged on the same targets.
+        trainer: `BayesianRegularization(restarts=4)` if None.
+        held_out: Records that do not train, likewise.
+        loss: `MeanSquaredError()` if None.
+        gradient: As in `fit`.
+        epochs: As in `fit`.
+        init: First weights; see `Network`.
+        key: For first weights; `jax.random.key(0)` if None.
+        progress: As in `fit`.
+
+    Raises:
+        LDDNError: If there is no topology.
+        DataError: If candidates were to be judged on different numbers of residuals.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, lddn_jax as lddn
+        >>> def fir(*delays):
+        ...     return lddn.Topology([lddn.Input("u", 1)], [lddn.Layer("y", 1, transfer="linear")],
+        ...                          [lddn.Connection("u", to="y", delays=delays)], ["y"])
+        >>> u, noise = jax.random.normal(jax.random.key(0), (2, 100, 1))
+        >>> data = lddn.Sequences(u, 2 * u + 0.1 * noise)
+        >>> trainer = lddn.BayesianRegularization(allow_float32=True)
+        >>> found = lddn.compare({"no delay": fir(0), "one step": fir(1)}, data, trainer=trainer, epochs=20)
+        >>> found.best.name
+        'no delay'
+
+    MacKay (1992), Neural Computation 4(3) 448-472.
+    """
+    call = "compare(topologies, data)"
+    if not isinstance(topologies, Mapping | Sequence) or isinstance(topologies, str):
+        raise LDDNError(
+            f"topologies is {called(topologies)}, but {call} takes several by name: {{'5 neurons': topology, ...}}."
+        )
+    for topology in topologies.values() if isinstance(topologies, Mapping) else topologies:
+        check_topology(topology, call)
+    if not callable(data):
+        check_data(data, call)
+    if not isinstance(topologies, Mapping):
+        topologies = {f"{k}: {_describe(topology)}": topology for k, topology in enumerate(topologies)}
+    if not topologies:
+        raise LDDNError("compare: there is no topology; give some, such as {'5 neurons': topology, ...}.")
+    trainer = BayesianRegularization(restarts=4) if trainer is None else trainer
+    needed = "one that tells the evidence: lddn.BayesianRegularization(restarts=4)"
+    expect(BayesianRegularization, "trainer", trainer, call, needed)
+    loss, key = loss or MeanSquaredError(), jax.random.key(0) if key is None else key
+    records = {name: data(topology) if callable(data) else data for name, topology in topologies.items()}
+    _check_same_targets(records)
+    candidates: list[Candidate] = []
+    for name, topology in topologies.items():
+        test = held_out(topology) if callable(held_out) else held_out
+        net = Network(topology, key=key, init=init)
+        _logger.info("compare: %s", name)
+        start = time.perf_counter()
+        fitted = fit(net, records[name], loss, trainer, gradient=gradient, epochs=epochs, key=key, progress=progress)
+        seconds = time.perf_counter() - start
+        found = posterior(fitted, records[name], loss=loss, method=gradient)
+        train_rmse = rmse(fitted.net, records[name])[0]
+        held_out_rmse = None if test is None else rmse(fitted.net, test)[0]
+        candidates.append(Candidate(name, fitted, found, train_rmse, held_out_rmse, seconds))
+        if fitted.stop_reason.cut_short:
+            _logger.warning("compare: training was interrupted; topologies after %r are left out.", name)
+            break
+    return Comparison(tuple(candidates))
+
+
+def _check_same_targets(records: Mapping[str, Sequences]) -> None:
+    counts = {}
+    for name, data in records.items():
+        counts[name] = data.counted
+    (first, count), *others = counts.items()
+    for name, other in others:
+        if other != count:
+            raise DataError(
+                f"compare: {name!r} would be judged on {other} residuals and {first!r} on {count}; evidence is "
+                "compared on the same targets only. Let all records begin after the longest delay of any candidate."
+            )
+
+
+def _describe(topology: Topology) -> str:
+    sizes = "-".join(str(layer.size) for layer in topology.layers)
+    longest = max((d for delays in topology.delays.values() for d in delays), default=0)
+    return f"layers {sizes}, delays to {longest}"

@@ -1,0 +1,164 @@
+"""The evidence framework: how strong a prior and how large a noise the data themselves suggest.
+
+Residuals are Gaussian with variance 1/(2β), parameters of group c with variance 1/(2α_c):
+
+    p(D | x, β) = (β/π)^{N/2} exp(−β E_D)                    E_D = Σ e²    over N residuals
+    p(x | α)    = Π_c (α_c/π)^{P_c/2} exp(−α_c E_c)          E_c = Σ x²    over the P_c parameters of group c
+
+so that the most probable parameters minimize F = β E_D + Σ_c α_c E_c. Near them F ≈ F* + ½ Δxᵀ H Δx, with
+H = 2β JᵀJ + 2A and A the diagonal of α; the posterior is the Gaussian of covariance H⁻¹ (Laplace's approximation, exact
+where outputs are linear in x), and its integral over x is the evidence:
+
+    p(D | α, β) = ∫ p(D | x, β) p(x | α) dx ≈ (β/π)^{N/2} Π_c (α_c/π)^{P_c/2} e^{−F*} (2π)^{P/2} (det H)^{−1/2}
+    log p(D | α, β) = −F* − ½ log det H + Σ_c ½ P_c log 2α_c + ½ N log 2β − ½ N log 2π
+
+for one group the textbook's. In units of the prior H = 2 A^{1/2} (I + G) A^{1/2}, with
+G = β A^{−1/2} JᵀJ A^{−1/2} = V diag(s) Vᵀ, and then
+
+    log p(D | α, β) = −F* − ½ Σ_k log(1 + s_k) + ½ N log(β/π)
+    γ_c = P_c − 2α_c tr_c H⁻¹ = Σ_{i∈c} Σ_k V_ik² s_k/(1 + s_k)
+
+s_k is how much more the data say about direction k than the prior does; γ_c, the effective number of parameters, counts
+the directions that the data determine. As s ≥ 0 and rows of V have length 1, 0 ≤ γ_c ≤ P_c whatever the condition of
+JᵀJ. Where the evidence is stationary,
+
+    α_c = γ_c / (2 E_c)        β = (N − γ) / (2 E_D),        γ = Σ_c γ_c
+
+MacKay (1992), Neural Computation 4(3) 415-447; Foresee & Hagan (1997), ICNN, 1930-1935; Hagan et al., *Neural Network
+Design*, 2nd ed., ch. 13.
+"""
+
+import math
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from lddn_jax.bayesian.groups import Groups
+from lddn_jax.gradients.gauss_newton import GaussNewton
+from lddn_jax.losses import AbstractLeastSquares
+from lddn_jax.network.signals import Signals
+from lddn_jax.numerics.contraction import einsum
+
+# Limits of a re-estimate, for signals of unit scale; beyond them it would divide by a number without meaning. Those of
+# weights are limits of the standard deviation 1/√(2α) of their prior, since E_c itself vanishes with 1/α².
+LEAST_FREEDOM = 1e-6  # of N − γ, as a share of N: as many effective parameters as residuals
+LEAST_ERROR = 1e-20  # of E_D, as a share of Σ w target²: ten digits of every target are met
+LEAST_WEIGHT = 1e-6  # of the prior of a group: E_c ≥ γ_c · LEAST_WEIGHT², a group that has been switched off
+LARGEST_WEIGHT = 1e6  # of the prior of a group: γ_c ≥ E_c / LARGEST_WEIGHT², a group of which the data say nothing
+
+
+class Counts(eqx.Module):
+    """What is known of the residuals before any training.
+
+    Attributes:
+        N: Number of residuals: targets that are neither missing nor of weight zero.
+        log_weights: Σ log w over them. A residual of weight w has the variance 1/(2β w) of noise.
+        size: Σ w target², what an E_D is compared with.
+    """
+
+    N: Array
+    log_weights: Array
+    size: Array
+
+    @classmethod
+    def of(cls, loss: AbstractLeastSquares, targets: Signals, weights: Signals | None) -> "Counts":
+        """Counts; arguments are those of the loss."""
+        nothing = {name: jnp.zeros_like(target) for name, target in targets.items()}
+        ones = {name: jnp.where(jnp.isnan(target), target, 1) for name, target in targets.items()}
+        root = loss.residuals(nothing, ones, weights)  # √w, zero where a target is missing
+        e = loss.residuals(nothing, targets, weights)
+        total = {name: jnp.sum(r > 0).astype(r.dtype) for name, r in root.items()}
+        logs = [jnp.sum(jnp.log(jnp.where(r > 0, r, 1))) for r in root.values()]
+        return cls(sum_of(list(total.values())), 2 * sum_of(logs), sum_of([jnp.sum(x * x) for x in e.values()]))
+
+
+class Strengths(eqx.Module):
+    """The hyperparameters.
+
+    Attributes:
+        alpha: α of each group, `(groups,)`.
+        beta: β.
+    """
+
+    alpha: Array
+    beta: Array
+
+
+class Spectrum(eqx.Module):
+    """The curvature of F in units of the prior.
+
+    Attributes:
+        s: Eigenvalues of G, `(parameters,)`, not negative.
+        V: Eigenvectors, `(parameters, directions)`.
+        unit: A^{−1/2}, `(parameters,)`.
+    """
+
+    s: Array
+    V: Array
+    unit: Array
+
+    @classmethod
+    def of(cls, found: GaussNewton, strengths: Strengths, groups: Groups) -> "Spectrum":
+        """Decomposes β JᵀJ, or √β R where the triangular factor is known: that does not square the condition."""
+        unit = 1 / jnp.sqrt(groups.spread(strengths.alpha))
+        if found.R is not None:
+            _, sigma, Vt = jnp.linalg.svd(jnp.sqrt(strengths.beta) * found.R * unit[None, :])
+            return cls(sigma * sigma, einsum("kp->pk", Vt), unit)
+        s, V = jnp.linalg.eigh(strengths.beta * unit[:, None] * found.JTJ * unit[None, :])
+        return cls(jnp.maximum(s, 0), V, unit)
+
+    def gamma(self, groups: Groups) -> Array:
+        """Returns γ_c of each group, `(groups,)`."""
+        share = self.s / (1 + self.s)
+        found = groups.sum(einsum("pk,k->p", self.V * self.V, share))
+        return jnp.clip(found, 0, jnp.asarray(groups.sizes, found.dtype))  # V has rows of length 1 but for rounding
+
+    def whitened(self) -> Array:
+        """Returns W with W Wᵀ = H⁻¹, `(parameters, directions)`: W times standard normal numbers is a draw of Δx."""
+        return self.unit[:, None] * self.V / jnp.sqrt(2 * (1 + self.s))[None, :]
+
+    def decrement(self, gradient: Array) -> Array:
+        """Returns ½ gᵀ H⁻¹ g, by which F would fall if it were quadratic: how far from its minimum training is."""
+        return jnp.sum(einsum("pk,p->k", self.whitened(), gradient) ** 2) / 2
+
+    def log_evidence(self, F: Array, beta: Array, counts: Counts) -> Array:
+        """Returns log p(D | α, β); `F` is β E_D + Σ α_c E_c."""
+        noise = (counts.N * jnp.log(beta / math.pi) + counts.log_weights) / 2
+        return noise - F - jnp.sum(jnp.log1p(self.s)) / 2
+
+
+class Floors(eqx.Module):
+    """Where a re-estimate was held back: N − γ, E_D, and each group's E_c and γ_c, `(groups,)`."""
+
+    freedom: Array
+    error: Array
+    weight: Array
+    gamma: Array
+
+
+def re_estimate(gamma: Array, E_D: Array, E_W: Array, counts: Counts, groups: Groups) -> tuple[Strengths, Floors]:
+    """Returns α_c = γ_c / (2 E_c) and β = (N − γ) / (2 E_D), and which floors acted.
+
+    Args:
+        gamma: γ_c, `(groups,)`.
+        E_D: Σ e².
+        E_W: E_c, `(groups,)`.
+        counts: Of the residuals.
+        groups: Of the parameters.
+
+    MacKay (1992), eq. 4.3-4.4; Foresee & Hagan (1997), step 3.
+    """
+    tiny = jnp.finfo(E_D.dtype).tiny
+    freedom, least_freedom = counts.N - jnp.sum(gamma), LEAST_FREEDOM * counts.N
+    least_error = jnp.maximum(LEAST_ERROR * counts.size, tiny)
+    alpha = gamma / (2 * jnp.maximum(E_W, tiny))
+    least, largest = 1 / (2 * LARGEST_WEIGHT**2), 1 / (2 * LEAST_WEIGHT**2)
+    beta = jnp.maximum(freedom, least_freedom) / (2 * jnp.maximum(E_D, least_error))
+    floors = Floors(freedom < least_freedom, jnp.less(E_D, least_error), alpha > largest, alpha < least)
+    return Strengths(jnp.clip(alpha, least, largest), beta), floors
+
+
+def sum_of(values: list[Array]) -> Array:
+    """Returns the sum of some scalars."""
+    return jnp.sum(jnp.stack(values))

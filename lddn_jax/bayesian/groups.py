@@ -1,0 +1,133 @@
+"""Which parameters share one prior strength α.
+
+A prior says how large weights are expected to be, and weights that play different parts may be expected to differ. One
+α for all of them is Bayesian regularization as Foresee & Hagan have it. One for each delay of each connection lets the
+data say which delays matter: where they do not, α grows and the weights vanish (automatic relevance determination).
+
+MacKay (1992), Neural Computation 4(3); Neal (1996), *Bayesian Learning for Neural Networks*, for the name.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from lddn_jax.errors import LDDNError
+from lddn_jax.network.network import assemble
+from lddn_jax.numerics.contraction import einsum
+from lddn_jax.topology.topology import Topology
+
+Tap = tuple[str, str | None, int | None]  # to, source and delay; (layer, None, None) is that layer's bias
+Labelling = Callable[[str, str | None, int | None], str]
+
+LABELS: dict[str, Labelling] = {
+    "all": lambda to, source, delay: "all",
+    "layer": lambda to, source, delay: to,
+    "connection": lambda to, source, delay: f"bias of {to}" if source is None else f"{source} -> {to}",
+    "delay": lambda to, source, delay: f"bias of {to}" if source is None else f"{source} -> {to} delay {delay}",
+    "source": lambda to, source, delay: "bias" if source is None else source,
+}
+
+
+def labelling(groups: str | Labelling) -> Labelling:
+    """Returns the function that names the group of a weight; see `Groups.of`.
+
+    Raises:
+        LDDNError: If `groups` is neither a function nor the name of one.
+    """
+    label = LABELS.get(groups) if isinstance(groups, str) else groups
+    if not callable(label):
+        raise LDDNError(
+            f"groups={groups!r} is unknown; known are {sorted(LABELS)}. Or write a function that names the group, "
+            "groups=lambda to, source, delay: source or 'bias'."
+        )
+    return label
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The parameters of a network, each in one group.
+
+    Attributes:
+        labels: Names of the groups.
+        taps: All delays of all connections, and all biases.
+        of_taps: The group of each of them, as an index into `labels`.
+        members: The tap that each parameter belongs to, in the order of `net.ravel()`.
+    """
+
+    labels: tuple[str, ...]
+    taps: tuple[Tap, ...]
+    of_taps: tuple[int, ...]
+    members: tuple[int, ...]
+
+    @classmethod
+    def of(cls, topology: Topology, groups: str | Labelling) -> "Groups":
+        """Sorts the parameters of a topology into groups.
+
+        Args:
+            topology: The declaration.
+            groups: "all"; "layer", by the layer that weights and biases belong to; "connection"; "delay", each delay of
+                each connection; "source", by what a weight reads. Biases are groups of their own except in "all" and
+                "layer". Or a function of (to, source, delay) that returns a group's name; source and delay of a bias
+                are None.
+
+        Raises:
+            LDDNError: If `groups` is neither, or the function returns something else than a name.
+
+        Example:
+            >>> from lddn_jax.topology.topology import *
+            >>> topology = Topology([Input("u", 1)], [Layer("y", 1)], [Connection("u", to="y", delays=(0, 2))], ["y"])
+            >>> Groups.of(topology, "delay").labels
+            ('u -> y delay 0', 'u -> y delay 2', 'bias of y')
+        """
+        label = labelling(groups)
+        taps: list[Tap] = [(to, source, d) for (to, source), delays in topology.delays.items() for d in delays]
+        taps += [(layer.name, None, None) for layer in topology.layers if layer.bias]
+        names = [label(*tap) for tap in taps]
+        for tap, name in zip(taps, names, strict=True):
+            if not isinstance(name, str):
+                raise LDDNError(f"groups: the function returned {name!r} for (to, source, delay) = {tap}, not a name.")
+        labels = tuple(dict.fromkeys(names))
+        members = tuple(int(k) for k in _flat({tap: k for k, tap in enumerate(taps)}, topology))
+        return cls(labels, tuple(taps), tuple(labels.index(name) for name in names), members)
+
+    @classmethod
+    def from_dict(cls, known: Mapping[str, Any]) -> "Groups":
+        """Returns the groups that `dataclasses.asdict` made a mapping of, through JSON if need be."""
+        taps = tuple((to, source, delay) for to, source, delay in known["taps"])
+        return cls(tuple(known["labels"]), taps, tuple(known["of_taps"]), tuple(known["members"]))
+
+    @property
+    def of_parameters(self) -> np.ndarray:
+        """The group of each parameter, `(parameters,)`."""
+        return np.asarray(self.of_taps, int)[np.asarray(self.members, int)]
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Number of parameters of each group, `(groups,)`."""
+        return np.bincount(self.of_parameters, minlength=len(self.labels))
+
+    def sum(self, values: Array) -> Array:
+        """Returns the sums over groups, `(groups, ...)`, of values `(parameters, ...)`."""
+        inside = np.arange(len(self.labels))[:, None] == self.of_parameters
+        return einsum("cp,p...->c...", jnp.asarray(inside, values.dtype), values)
+
+    def spread(self, values: Array) -> Array:
+        """Returns the value of its group for each parameter, `(parameters,)`, of values `(groups,)`."""
+        return values[self.of_parameters]
+
+
+def _flat(numbers: dict[Tap, Any], topology: Topology) -> np.ndarray:
+    """A number for each tap, in the order that the network's own pytree gives the parameters."""
+    IW, LW = {}, {}
+    for (to, source), delays in topology.delays.items():
+        block = np.array([numbers[to, source, d] for d in delays])[:, None, None]
+        where = IW if source in topology.input_names else LW
+        where[to, source] = np.broadcast_to(block, (len(delays), topology.sizes[to], topology.sizes[source]))
+    b = {layer.name: np.full(layer.size, numbers[layer.name, None, None]) for layer in topology.layers if layer.bias}
+    leaves = jax.tree.leaves(assemble(topology, IW, LW, b))
+    return np.concatenate([np.ravel(leaf) for leaf in leaves]) if leaves else np.zeros(0, int)

@@ -1,0 +1,282 @@
+"""The posterior of a network's parameters, and error bars on what it predicts.
+
+At the most probable parameters x* the posterior is close to a Gaussian of covariance H⁻¹, H = 2β JᵀJ + 2A (Laplace's
+approximation; exact where outputs are linear in the parameters). What follows from it:
+
+    covariance      H⁻¹
+    draws           x* + W z,    W Wᵀ = H⁻¹,    z standard normal
+    predictions     var y(t) = g(t) H⁻¹ g(t)ᵀ + 1/(2β),    g(t) = ∂a(t)/∂x through all loops and delays
+
+Draws of whole networks are not linearized, but they trust the Gaussian as far out as it reaches: where many parameters
+are hardly determined, the posterior is a curved valley that most draws have left, and their spread is too large.
+
+MacKay (1992), Neural Computation 4(3) 448-472.
+"""
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from lddn_jax.bayesian.bayesian import State
+from lddn_jax.bayesian.evidence import Counts, Spectrum, Strengths
+from lddn_jax.bayesian.groups import Groups
+from lddn_jax.checks import expect
+from lddn_jax.errors import LDDNError
+from lddn_jax.gradients.gauss_newton import GaussNewton, gauss_newton
+from lddn_jax.gradients.method import AbstractGradient
+from lddn_jax.gradients.rtrl import RTRL
+from lddn_jax.losses import AbstractLeastSquares, SumSquaredError
+from lddn_jax.network.network import Network, is_key
+from lddn_jax.network.rewiring import close_loop, open_loop
+from lddn_jax.network.signals import Signals
+from lddn_jax.numerics.contraction import einsum
+from lddn_jax.prediction.error_bars import Prediction, spread
+from lddn_jax.simulation.simulate import predict, prepare
+from lddn_jax.training.fit import Fitted
+from lddn_jax.training.trainer import Problem, check_positive
+
+
+class Posterior(eqx.Module):
+    """What is known of a network's parameters after training; `lddn_jax.posterior` makes it.
+
+    Attributes:
+        net: The most probable network.
+        strengths: α of each group and β.
+        gamma: Effective number of parameters of each group, `(groups,)`.
+        log_evidence: log p(D | α, β).
+        E_D: Σ e².
+        E_W: Σ x² of each group, `(groups,)`.
+        counts: Number of residuals, and what belongs to it.
+        root: W with W Wᵀ = H⁻¹, `(parameters, parameters)`; rows in the order of `net.ravel()`.
+        loss: What tells residuals.
+        groups: The parameters of each α.
+        data: What it was computed on.
+    """
+
+    net: Network
+    strengths: Strengths
+    gamma: Array
+    log_evidence: Array
+    E_D: Array
+    E_W: Array
+    counts: Counts
+    root: Array
+    loss: AbstractLeastSquares
+    data: Any
+    groups: Groups = eqx.field(static=True)
+
+    @classmethod
+    def at(
+        cls,
+        net: Network,
+        data: Any,
+        strengths: Strengths,
+        groups: Groups,
+        loss: AbstractLeastSquares | None = None,
+        method: AbstractGradient | None = None,
+    ) -> "Posterior":
+        """Returns the posterior with given α and β; see `lddn_jax.posterior` for the rest."""
+        loss, method = loss or SumSquaredError(missing="mask"), method or RTRL()
+        found = gauss_newton(net, data, loss, method=method)
+        problem = Problem.of(loss, net, data, method)
+        counts = Counts.of(loss, problem.targets, problem.weights)
+        gamma, log_evidence, E_W, root = _curvature(found, net.ravel()[0], counts, strengths, groups)
+        return cls(net, strengths, gamma, log_evidence, found.eTe, E_W, counts, root, loss, data, groups)
+
+    @property
+    def covariance(self) -> Array:
+        """H⁻¹, `(parameters, parameters)`, in the order of `net.ravel()` and `net.parameter_names()`."""
+        return einsum("pk,qk->pq", self.root, self.root)
+
+    @property
+    def noise(self) -> Signals:
+        """Standard deviation 1/√(2β) of the noise by output layer, for an error weight of 1."""
+        weights = dict(self.loss.output_weights)
+        beta = self.strengths.beta
+        return {
+            name: 1 / jnp.sqrt(2 * beta * jnp.asarray(weights.get(name, 1.0), beta.dtype))
+            for name in self.net.topology.outputs
+        }
+
+    def sample(self, key: Array, n: int) -> Network:
+        """Draws networks.
+
+        Args:
+            key: A JAX key.
+            n: How many.
+
+        Returns:
+            A Network with a leading axis of n on every array, for `jax.vmap`.
+        """
+        if not is_key(key):
+            raise LDDNError(f"key={key!r} is not a JAX key; write posterior.sample(key, n) with jax.random.key(0).")
+        check_positive("n", n)
+        x, unravel = self.net.ravel()
+        draws = jax.random.normal(key, (n, x.size), x.dtype)
+        return jax.vmap(unravel)(x[None] + einsum("pk,nk->np", self.root, draws))
+
+    def predict(
+        self,
+        inputs: Any,
+        state: Mapping | None = None,
+        *,
+        steps: int | None = None,
+        method: AbstractGradient | None = None,
+    ) -> Prediction:
+        """Returns outputs with error bars, by the Jacobian of the outputs.
+
+        Args:
+            inputs: As for `lddn_jax.predict`.
+            state: Likewise.
+            steps: Likewise.
+            method: How to differentiate. `RTRL()`, also None, never stores the Jacobian; any other one stores it whole.
+
+        Raises:
+            ShapeError: If names or shapes do not fit the topology.
+        """
+        inputs, state, steps = prepare(self.net, inputs, state, steps)
+        mean, parameters = spread(self.net, self.root, inputs, state, steps, method or RTRL())
+        return Prediction(mean, parameters, self._noise_like(mean))
+
+    def predict_by_sampling(
+        self, key: Array, n: int, inputs: Any, state: Mapping | None = None, *, steps: int | None = None
+    ) -> Prediction:
+        """Returns mean and standard deviation of the outputs of n networks drawn from the posterior.
+
+        Nothing is linearized, so where both agree the error bars of `predict` can be trusted. Where draws spread
+        wider, ask fresh data by `lddn_jax.diagnostics.coverage`: of a network with more parameters than the data
+        determine, most draws fit the record badly. A draw whose free run diverges makes them infinite or NaN.
+
+        Args:
+            key: A JAX key.
+            n: How many networks.
+            inputs: As for `lddn_jax.predict`.
+            state: Likewise.
+            steps: Likewise.
+        """
+        outputs = jax.vmap(lambda net: predict(net, inputs, state, steps=steps))(self.sample(key, n))
+        mean = {name: jnp.mean(a, axis=0) for name, a in outputs.items()}
+        return Prediction(mean, {name: jnp.std(a, axis=0) for name, a in outputs.items()}, self._noise_like(mean))
+
+    def close_loop(self, output: str, input: str) -> "Posterior":
+        """Returns the same posterior of the network with its loop closed; see `lddn_jax.close_loop`.
+
+        What was learned one step ahead is what the free run's error bars then come from.
+        """
+        return self._moved(functools.partial(close_loop, output=output, input=input), input, output)
+
+    def open_loop(self, output: str, input: str) -> "Posterior":
+        """Returns the same posterior of the network with its loop opened; see `lddn_jax.open_loop`."""
+        return self._moved(functools.partial(open_loop, output=output, input=input), output, input)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns its numbers as plain values, ready for `json.dump`; the covariance is left out."""
+        rows = zip(
+            self.groups.labels,
+            self.groups.sizes.tolist(),
+            np.asarray(self.gamma).tolist(),
+            np.asarray(self.strengths.alpha).tolist(),
+            np.asarray(self.E_W).tolist(),
+            strict=True,
+        )
+        return {
+            "log_evidence": float(self.log_evidence),
+            "beta": float(self.strengths.beta),
+            "noise": {name: float(std) for name, std in self.noise.items()},
+            "E_D": float(self.E_D),
+            "residuals": int(self.counts.N),
+            "parameters": self.net.parameter_count,
+            "gamma": float(jnp.sum(self.gamma)),
+            "groups": [
+                {"group": label, "parameters": size, "gamma": gamma, "alpha": alpha, "E_W": E_W}
+                for label, size, gamma, alpha, E_W in rows
+            ],
+        }
+
+    def __str__(self):
+        lines = [
+            f"log evidence {float(self.log_evidence):.6g}, {float(jnp.sum(self.gamma)):.2f} of "
+            f"{self.net.parameter_count} parameters effective, {int(self.counts.N)} residuals",
+            "noise " + ", ".join(f"{name} {float(std):.4g}" for name, std in self.noise.items()),
+        ]
+        return "\n".join(lines)
+
+    def _noise_like(self, mean: Signals) -> Signals:
+        return {name: jnp.full_like(value, self.noise[name]) for name, value in mean.items()}
+
+    def _moved(self, change: Any, source: str, new_source: str) -> "Posterior":
+        """Applies a change of topology that keeps all weights: where a weight has gone is seen by numbering them."""
+        x, unravel = self.net.ravel()
+        numbered = unravel(jnp.arange(x.size).astype(x.dtype))
+        order = np.asarray(change(numbered).ravel()[0]).astype(int)
+        net = change(self.net)
+        taps = tuple((to, new_source if s == source else s, d) for to, s, d in self.groups.taps)
+        groups = Groups(self.groups.labels, taps, self.groups.of_taps, tuple(self.groups.members[k] for k in order))
+        rest = (self.E_D, self.E_W, self.counts, self.root[order], self.loss, None, groups)
+        return Posterior(net, self.strengths, self.gamma, self.log_evidence, *rest)
+
+
+def check_posterior(given: Any, call: str) -> None:
+    """Raises an LDDNError unless this is a posterior.
+
+    Args:
+        given: The argument.
+        call: The call as it is written, all its arguments in order.
+    """
+    expect(Posterior, "posterior", given, call, "what lddn.posterior(fitted, data) returned")
+
+
+@eqx.filter_jit
+def _curvature(found: GaussNewton, x: Array, counts: Counts, strengths: Strengths, groups: Groups) -> tuple[Array, ...]:
+    """γ, log evidence, E_W and the root of H⁻¹."""
+    spectrum, E_W = Spectrum.of(found, strengths, groups), groups.sum(x * x)
+    F = strengths.beta * found.eTe + jnp.sum(strengths.alpha * E_W)
+    return spectrum.gamma(groups), spectrum.log_evidence(F, strengths.beta, counts), E_W, spectrum.whitened()
+
+
+def posterior(
+    fitted: Fitted, data: Any, *, loss: AbstractLeastSquares | None = None, method: AbstractGradient | None = None
+) -> Posterior:
+    """Returns Laplace's approximation of the posterior at what Bayesian regularization found.
+
+    Args:
+        fitted: What `fit` returned with `BayesianRegularization`.
+        data: `Sequences` that it was trained on.
+        loss: The loss that it was trained with, if that has weights of outputs.
+        method: How to differentiate; `RTRL()` if None.
+
+    Returns:
+        `Posterior`: covariance, draws, predictions with error bars, effective parameters and log evidence.
+
+    Raises:
+        LDDNError: If another trainer was used.
+        ShapeError: If data does not fit the network.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, lddn_jax as lddn
+        >>> topology = lddn.Topology([lddn.Input("u", 1)], [lddn.Layer("y", 1, transfer="linear", bias=False)],
+        ...                          [lddn.Connection("u", to="y")], ["y"])
+        >>> u, noise = jax.random.normal(jax.random.key(0), (2, 100, 1))
+        >>> data, net = lddn.Sequences(u, 2 * u + 0.1 * noise), lddn.Network(topology, key=jax.random.key(1))
+        >>> trainer = lddn.BayesianRegularization(allow_float32=True)
+        >>> fitted = lddn.fit(net, data, lddn.losses.SumSquaredError(), trainer, epochs=20)
+        >>> found = lddn.posterior(fitted, data)
+        >>> bars = found.predict(jnp.array([[0.0], [1.0]]))
+        >>> [round(float(x), 2) for x in (found.gamma[0], bars.parameters["y"][1, 0], bars.noise["y"][1, 0])]
+        [1.0, 0.01, 0.1]
+
+    MacKay (1992), Neural Computation 4(3) 448-472.
+    """
+    expect(Fitted, "fitted", fitted, "posterior(fitted, data)", "what lddn.fit returned")
+    if not isinstance(fitted.state, State):
+        raise LDDNError(
+            f"posterior: the network was trained by another trainer, whose state ({type(fitted.state).__name__}) has "
+            "no alpha and beta. Train with lddn.fit(net, data, loss, lddn.BayesianRegularization())."
+        )
+    return Posterior.at(fitted.net, data, fitted.state.strengths, fitted.state.groups, loss, method)

@@ -1,0 +1,127 @@
+"""Which delays matter, as a table.
+
+With one prior strength α for each delay of each connection, the evidence drives α up where a delay explains nothing:
+the prior of its weights, of standard deviation 1/√(2α), closes in on zero, and the data determine none of them:
+
+    γ_tap / P_tap = 1 − (1/P_tap) Σ_{i∈tap} 2α_i (H⁻¹)_ii
+
+A tap is a delay of a connection, or a bias.
+
+MacKay (1994), *Bayesian methods for backpropagation networks*; Neal (1996), *Bayesian Learning for Neural Networks*,
+section 1.2.4 (automatic relevance determination).
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lddn_jax.bayesian.groups import Tap
+from lddn_jax.bayesian.posterior import Posterior, check_posterior
+from lddn_jax.data.tables import csv_of
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the data say about one tap.
+
+    Attributes:
+        to: The layer that it feeds.
+        source: What it reads; None for a bias.
+        delay: In samples; None for a bias.
+        parameters: Number of weights.
+        determined: γ/P, between 0 (nothing but the prior) and 1.
+        scale: 1/√(2α), the standard deviation of the prior of its group.
+        weight: Root mean square of the weights.
+    """
+
+    to: str
+    source: str | None
+    delay: int | None
+    parameters: int
+    determined: float
+    scale: float
+    weight: float
+
+    @property
+    def tap(self) -> Tap:
+        """Its (to, source, delay)."""
+        return self.to, self.source, self.delay
+
+    @property
+    def name(self) -> str:
+        """Its name, as tables and figures print it."""
+        return f"bias of {self.to}" if self.source is None else f"{self.source} -> {self.to} delay {self.delay}"
+
+
+@dataclass(frozen=True)
+class Relevance:
+    """Taps, the most relevant first; print it to read the table.
+
+    Attributes:
+        rows: One for each tap, by falling prior scale, then by how well it is determined.
+    """
+
+    rows: tuple[Row, ...]
+
+    def __iter__(self):
+        return iter(self.rows)
+
+    def __len__(self):
+        return len(self.rows)
+
+    def to_dict(self) -> list[dict[str, Any]]:
+        """Returns rows of plain values, ready for `json.dump`."""
+        return [asdict(row) for row in self.rows]
+
+    def to_csv(self, path: str | Path | None = None) -> str:
+        """Returns the table as CSV with a header, and writes it to a file if one is named."""
+        return csv_of(self.to_dict(), path)
+
+    def __str__(self):
+        width = max([len(row.name) for row in self.rows], default=0)
+        lines = [f"{'tap':<{width}}{'weights':>9}{'determined':>12}{'prior scale':>13}{'rms weight':>12}"]
+        for row in self.rows:
+            numbers = f"{row.parameters:>9}{row.determined:>12.3f}{row.scale:>13.3g}{row.weight:>12.3g}"
+            lines.append(f"{row.name:<{width}}{numbers}")
+        return "\n".join(lines)
+
+
+def relevance(posterior: Posterior) -> Relevance:
+    """Returns how well each delay of each connection is determined, and how large its weights may be.
+
+    Args:
+        posterior: From `lddn_jax.posterior`; trained with `groups="delay"`, each delay has a prior of its own.
+
+    Returns:
+        A table of γ/P and 1/√(2α), the most relevant tap first.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, lddn_jax as lddn
+        >>> topology = lddn.Topology([lddn.Input("u", 1)], [lddn.Layer("y", 1, transfer="linear", bias=False)],
+        ...                          [lddn.Connection("u", to="y", delays=(0, 1, 2))], ["y"])
+        >>> u, noise = jax.random.normal(jax.random.key(0), (2, 200, 1))
+        >>> data = lddn.Sequences(u, 2 * u + 0.1 * noise)
+        >>> trainer = lddn.BayesianRegularization(groups="delay", allow_float32=True)
+        >>> net = lddn.Network(topology, key=jax.random.key(1))
+        >>> fitted = lddn.fit(net, data, lddn.losses.SumSquaredError(), trainer, epochs=30)
+        >>> table = lddn.relevance(lddn.posterior(fitted, data))
+        >>> table.rows[0].name, round(table.rows[0].determined, 3)
+        ('u -> y delay 0', 1.0)
+
+    MacKay (1994); Neal (1996).
+    """
+    check_posterior(posterior, "relevance(posterior)")
+    groups = posterior.groups
+    alpha = np.asarray(groups.spread(posterior.strengths.alpha), float)
+    left = 2 * alpha * np.sum(np.asarray(posterior.root, float) ** 2, axis=1)  # the share of the prior in each
+    x, members = np.asarray(posterior.net.ravel()[0], float), np.asarray(groups.members, int)
+    rows = []
+    for k, (to, source, delay) in enumerate(groups.taps):
+        inside = members == k
+        determined = float(np.clip(1 - np.mean(left[inside]), 0, 1))
+        scale = float(1 / np.sqrt(2 * alpha[inside][0]))
+        weight = float(np.sqrt(np.mean(x[inside] ** 2)))
+        rows.append(Row(to, source, delay, int(inside.sum()), determined, scale, weight))
+    return Relevance(tuple(sorted(rows, key=lambda row: (-row.scale, -row.determined))))

@@ -1,0 +1,55 @@
+"""`check`: all gradient methods on a topology file."""
+
+import argparse
+import json
+from pathlib import Path
+
+import jax
+
+import lddn_jax as lddn
+from lddn_jax.cli.arguments import positive, say
+from lddn_jax.errors import DataError
+
+
+def add(commands) -> None:
+    """Declares the command."""
+    check = commands.add_parser("check", help="compare all gradient methods on a topology file")
+    check.add_argument("file", help="JSON file with what Topology.to_dict() returns")
+    check.add_argument("--steps", type=positive, default=12, help="time steps (default %(default)s)")
+    check.add_argument("--batch", type=positive, default=2, help="sequences (default %(default)s)")
+    check.add_argument("--seed", type=int, default=0, help="of weights and data (default %(default)s)")
+    check.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Returns 0 if all agree, 1 if not."""
+    path = Path(options.file)
+    try:
+        declaration = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not JSON: {error}. Write it with json.dump(topology.to_dict(), file).") from None
+    topology = lddn.Topology.from_dict(declaration)
+    lddn.transfer.check_known(topology)
+    say(str(lddn.plan(topology)))
+    keys = iter(jax.random.split(jax.random.key(options.seed), 4))
+    net = lddn.Network(topology, key=next(keys))
+    say(net.summary())
+
+    def draw(names):
+        shape = (options.batch, options.steps)
+        key = next(keys)
+        return {
+            name: jax.random.normal(jax.random.fold_in(key, k), (*shape, topology.sizes[name]), net.dtype)
+            for k, name in enumerate(sorted(names))
+        }
+
+    state = lddn.zero_state(topology, (options.batch,), net.dtype)
+    key = next(keys)
+    state = {
+        name: jax.random.normal(jax.random.fold_in(key, k), held.shape, held.dtype)
+        for k, (name, held) in enumerate(sorted(state.items()))
+    }
+    data = lddn.Sequences(draw(topology.input_names), draw(topology.outputs), state)
+    report = lddn.check_gradients(lddn.losses.SumSquaredError(), net, data)
+    say(str(report))
+    return 0 if report.passed else 1

@@ -1,0 +1,69 @@
+"""`compare`: which size and which delays, by the evidence of Bayesian regularization."""
+
+import argparse
+from pathlib import Path
+
+import lddn_jax as lddn
+from lddn_jax.bayesian.groups import LABELS
+from lddn_jax.cli.arguments import delays, names, positive, say
+from lddn_jax.cli.files import canvas, write_json
+from lddn_jax.identification.settings import Settings
+
+
+def add(commands) -> None:
+    """Declares the command."""
+    default = Settings()
+    compare = commands.add_parser("compare", help="compare sizes and delays of NARX networks by their evidence")
+    compare.add_argument("files", nargs="+", help="CSV or .mat files, each a record of its own")
+    compare.add_argument("--inputs", type=names, default=[], help="input columns, such as current,valve")
+    compare.add_argument("--targets", type=names, required=True, help="columns to predict")
+    compare.add_argument(
+        "--hidden", type=positive, nargs="+", default=[2, 5, 10], help="numbers of hidden neurons (default 2 5 10)"
+    )
+    compare.add_argument(
+        "--delays", type=delays, nargs="+", default=[default.input_delays], help="sets of delays, such as 1,2 1,2,3"
+    )
+    compare.add_argument(
+        "--feedback", type=delays, nargs="+", default=[default.feedback_delays], help="likewise, of measured targets"
+    )
+    compare.add_argument("--restarts", type=positive, default=4, help="networks of each (default %(default)s)")
+    compare.add_argument("--epochs", type=positive, default=100, help="steps of training (default %(default)s)")
+    compare.add_argument("--groups", choices=sorted(LABELS), default=default.groups, help="which weights share a prior")
+    compare.add_argument("--no-linear-path", dest="linear_path", action="store_false", help="as of fit")
+    compare.add_argument("--seed", type=int, default=0, help="of everything random (default %(default)s)")
+    compare.add_argument("--out", default="lddn_out", help="folder for table, figure and best network")
+    compare.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Prints the table; leaves it, a figure and the best network behind."""
+    out = Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    found = lddn.compare_narx(
+        options.files,
+        options.inputs,
+        options.targets,
+        hidden=options.hidden,
+        input_delays=options.delays,
+        feedback_delays=options.feedback,
+        settings=Settings(
+            restarts=options.restarts,
+            epochs=options.epochs,
+            groups=options.groups,
+            linear_path=options.linear_path,
+            seed=options.seed,
+        ),
+    )
+    say(str(found))
+    table = found.comparison
+    table.to_csv(out / "comparison.csv")
+    write_json(out / "comparison.json", table.to_dict())
+    lddn.save(out / "network.npz", found.model)
+    files = ["comparison.csv", "comparison.json", "network.npz"]
+    figure = canvas(10, 2.5 + 0.35 * len(table.candidates))
+    if figure is not None:
+        lddn.plots.comparison(table, axes=figure.subplots(1, 2, sharey=True))
+        figure.savefig(out / "comparison.png", dpi=120)
+        files.append("comparison.png")
+    say(f"wrote {', '.join(str(out / name) for name in files)}")
+    return 0

@@ -1,0 +1,183 @@
+"""`fit` and `maglev`: from a table to a judged NARX network."""
+
+import argparse
+import shutil
+import time
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import jax
+
+import lddn_jax as lddn
+from lddn_jax.bayesian.groups import LABELS
+from lddn_jax.cli.arguments import count, delays, horizons, names, positive, rate, say, share, share_or_file
+from lddn_jax.cli.files import write_json
+from lddn_jax.cli.results import table_of_scores, write
+from lddn_jax.errors import DataError
+from lddn_jax.identification.identify import identify
+from lddn_jax.identification.recipes import TRAINERS
+from lddn_jax.identification.settings import Settings
+from lddn_jax.storage.environment import versions
+
+INTERRUPTED = 130  # as shells report a program that Ctrl-C has ended
+DIVISIONS = {"blocks": lddn.data.Blocks(), "records": lddn.data.ByRecord()}
+_FIELDS = {"--delays": "input_delays", "--feedback": "feedback_delays"}
+
+
+def add(commands) -> None:
+    """Declares both commands."""
+    maglev = commands.add_parser("maglev", help="the whole story on a simulated magnetic levitation plant")
+    maglev.add_argument("--steps", type=positive, default=4000, help="samples to simulate (default 4000)")
+    maglev.set_defaults(run=_maglev)
+
+    table = commands.add_parser("fit", help="train a NARX network on the columns of a CSV file")
+    table.add_argument("files", nargs="+", help="CSV or .mat files, each a record of its own")
+    table.add_argument("--inputs", type=names, default=[], help="input columns, such as current,valve")
+    table.add_argument("--targets", type=names, required=True, help="columns to predict")
+    table.set_defaults(run=_fit)
+
+    default = Settings()
+    for command, check_gradients in ((maglev, True), (table, default.check_gradients)):
+        for flag, kind, about in (
+            ("--hidden", positive, "hidden neurons"),
+            ("--delays", delays, "delays of the inputs"),
+            ("--feedback", delays, "delays of the measured targets"),
+            ("--init", str, "first weights"),
+            ("--epochs", positive, "lm, br: steps at each horizon (50); adam: passes over the data (6000)"),
+            ("--bayesian-epochs", positive, "br: steps of Bayesian regularization, which follow"),
+            ("--restarts", positive, "lm, br: networks trained side by side by Levenberg-Marquardt"),
+            ("--horizons", horizons, "lm, br: steps that windows run free, one after the other"),
+            ("--batch-size", positive, "adam: windows in a mini-batch"),
+            ("--learning-rate", rate, "adam: at the start"),
+            ("--window", positive, "adam: steps of a training window"),
+            ("--seed", int, "of everything random"),
+        ):
+            field = _FIELDS.get(flag, flag[2:].replace("-", "_"))
+            value = getattr(default, field)
+            shown = ",".join("all" if v is None else str(v) for v in value) if isinstance(value, tuple) else value
+            about += "" if value is None else f" (default {shown})"
+            command.add_argument(flag, dest=field, type=kind, default=value, help=about)
+        command.add_argument(
+            "--trainer",
+            choices=tuple(TRAINERS),
+            default=default.trainer,
+            help="Levenberg-Marquardt over growing horizons, Bayesian regularization after it for error bars, or "
+            "Adam with the loop open (default %(default)s)",
+        )
+        command.add_argument(
+            "--groups",
+            choices=sorted(LABELS),
+            default=default.groups,
+            help="br: which weights share a prior strength (default %(default)s)",
+        )
+        command.add_argument(
+            "--no-linear-path",
+            dest="linear_path",
+            action="store_false",
+            help="leave out the direct linear connections to the outputs",
+        )
+        command.add_argument(
+            "--validation",
+            type=share_or_file,
+            default=default.validation,
+            help="share of the records that validates, or a file that does (default %(default)s)",
+        )
+        command.add_argument(
+            "--train", type=share, default=default.train, help="share that trains; the rest tests (default %(default)s)"
+        )
+        command.add_argument(
+            "--division",
+            choices=sorted(DIVISIONS),
+            default="blocks",
+            help="cut each record in time, or give each to one part as a whole (default %(default)s)",
+        )
+        command.add_argument(
+            "--missing",
+            choices=("error", "mask"),
+            default=default.missing,
+            help="what a missing target is: an error, or a gap that nothing is trained and judged on (default error)",
+        )
+        command.add_argument("--warmup", type=count, default=0, help="first steps of each test piece, not scored (0)")
+        command.add_argument(
+            "--dtype", choices=("float32", "float64"), default="float64", help="of the network (default float64)"
+        )
+        command.add_argument(
+            "--check-gradients",
+            action=argparse.BooleanOptionalAction,
+            default=check_gradients,
+            help="compare the gradient methods on the closed loop before training (default %(default)s)",
+        )
+        command.add_argument("--resume", action="store_true", help="go on from the checkpoints in the folder, if any")
+        command.add_argument(
+            "--checkpoint-seconds",
+            type=rate,
+            default=60.0,
+            help="seconds between checkpoints, which are removed at the end (default 60)",
+        )
+        command.add_argument("--time-limit", type=rate, help="seconds after which training ends")
+        command.add_argument("--no-report", dest="report", action="store_false", help="leave out report.html")
+        command.add_argument(
+            "--out", default="lddn_out", help="folder for network, figures, results (default lddn_out)"
+        )
+
+
+def _maglev(options: argparse.Namespace) -> int:
+    say(f"simulating a magnetic levitation plant: {options.steps} samples of 0.01 s, seed {options.seed}")
+    start = time.perf_counter()
+    table = lddn.data.maglev(options.steps, jax.random.key(options.seed))
+    return _identify(options, table, ["current"], ["position"], {"simulation": time.perf_counter() - start})
+
+
+def _fit(options: argparse.Namespace) -> int:
+    return _identify(options, options.files, options.inputs, options.targets, {})
+
+
+def _identify(
+    options: argparse.Namespace, given: Any, inputs: list[str], targets: list[str], seconds: dict[str, float]
+) -> int:
+    out = Path(options.out)
+    chosen = {f.name: getattr(options, f.name) for f in fields(Settings) if hasattr(options, f.name)}
+    chosen["division"] = DIVISIONS[options.division]
+    validation = chosen["validation"] if isinstance(chosen["validation"], str) else None
+    if validation is not None:
+        chosen["validation"] = Settings().validation
+    checkpoint = lddn.callbacks.Checkpoint(out / "checkpoints", seconds=options.checkpoint_seconds)
+    if checkpoint.folder.exists() and not options.resume:
+        raise DataError(
+            f"{checkpoint.folder} holds a run that was cut short. Go on from it with --resume, remove it, or choose "
+            "another --out."
+        )
+    found = identify(
+        given,
+        inputs,
+        targets,
+        Settings(**chosen),
+        validation=validation,
+        say=say,
+        callbacks=[lddn.callbacks.TimeLimit(options.time_limit)] if options.time_limit else [],
+        checkpoint=checkpoint,
+        resume=options.resume,
+    )
+    say(table_of_scores(found))
+    start = time.perf_counter()
+    out.mkdir(parents=True, exist_ok=True)
+    files = write(out, found, report=options.report)
+    seconds = seconds | found.seconds | {"writing": time.perf_counter() - start}
+    results = found.to_dict() | {
+        "seconds": seconds,
+        "device": str(jax.devices()[0].device_kind),
+        "versions": versions(),
+        "inputs": inputs,
+        "targets": targets,
+    }
+    write_json(out / "results.json", results)
+    say(f"wrote {', '.join(str(out / name) for name in (*files, 'results.json'))}")
+    reason = found.trained.stop_reason
+    if reason.cut_short:
+        say(f"training was cut short ({reason}); the same command with --resume goes on from there")
+    else:
+        shutil.rmtree(checkpoint.folder, ignore_errors=True)
+    if reason is lddn.StopReason.INTERRUPTED:
+        return INTERRUPTED
+    return 0 if found.gradients is None or found.gradients.passed else 1

@@ -1,0 +1,46 @@
+"""`predict`: a trained network on a new file."""
+
+import argparse
+from pathlib import Path
+
+import lddn_jax as lddn
+from lddn_jax.cli.arguments import count, horizons, model_of, say
+from lddn_jax.cli.files import canvas, write_json
+from lddn_jax.errors import DataError
+
+
+def add(commands) -> None:
+    """Declares the command."""
+    predict = commands.add_parser("predict", help="run a trained network on a new file")
+    predict.add_argument("file", help="CSV or .mat file; columns named as those that the network was trained on")
+    predict.add_argument("--model", default="lddn_out/network.npz", help="what fit left (default %(default)s)")
+    predict.add_argument(
+        "--ahead", type=horizons, default=(1,), help="steps ahead, beside the free run, such as 1,10 (default 1)"
+    )
+    predict.add_argument("--warmup", type=count, default=0, help="first steps that are not scored (default 0)")
+    predict.add_argument("--out", default="lddn_out", help="folder for predictions, figure and scores")
+    predict.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Prints the scores; leaves predictions, scores and a figure behind."""
+    if None in options.ahead:
+        raise DataError("--ahead all: the free run is always made; name steps ahead, such as --ahead 1,10.")
+    model = model_of(options.model)
+    found = lddn.forecast(model, options.file, options.ahead, warmup=options.warmup)
+    say(str(found))
+    out = Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    found.to_table().to_csv(out / "predictions.csv")
+    write_json(out / "scores.json", found.scores)
+    files = ["predictions.csv", "scores.json"]
+    names = list(next(iter(found.predictions.values())))
+    figure = canvas(10, 3.5 * len(names))
+    if figure is not None:
+        for ax, name in zip(figure.subplots(len(names), 1, squeeze=False)[:, 0], names, strict=True):
+            lines = {kind: outputs[name] for kind, outputs in found.predictions.items()}
+            lddn.plots.response(found.time, found.measured.get(name), lines, ylabel=name, ax=ax)
+        figure.savefig(out / "predictions.png", dpi=120)
+        files.append("predictions.png")
+    say(f"wrote {', '.join(str(out / name) for name in files)}")
+    return 0

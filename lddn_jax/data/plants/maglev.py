@@ -1,0 +1,209 @@
+"""The plant of the demonstrations: a magnet that floats above an electromagnet, simulated.
+
+    m ÿ = −g m + α i² sgn(i) / y − β ẏ          y the distance of the magnet from the coil, i the current
+
+with m = 3, g = 9.8, α = 15, β = 12. At a constant current i > 0 the magnet settles at y = α i² / (m g).
+The current is held over each sample, from one instant to the next: `current[k]` acts from sample k to
+sample k + 1, so `position[k + 1]` is the first to feel it and `current[-1]` is never felt.
+
+Contact. The law is singular at y = 0, and gravity or an attracting current carries the magnet there. So
+it lies on the coil at a small height `stop`: arriving there its velocity becomes 0 (an inelastic impact,
+located within the sample by root finding), and it stays until the force at that height points upward.
+A current that is held cannot bring it down a second time, since a magnet released from rest never falls
+below where it started; so one impact in each sample is all there is, and the treatment is exact.
+
+Reference: Hagan, Demuth, Beale & De Jesús, *Neural Network Design*, 2nd ed., chapters 14 and 27. The
+record distributed with the book follows the law without sgn(i): see `signed` in `simulate_maglev`.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.typing import ArrayLike
+
+from lddn_jax.data.plants.excitation import check_positive, double_precision, filled_up, random_steps, require_diffrax
+from lddn_jax.data.tables import Table
+from lddn_jax.errors import DataError, NumericalError, ShapeError
+
+MASS = 3.0
+GRAVITY = 9.8
+FIELD_STRENGTH = 15.0  # α
+FRICTION = 12.0  # β
+
+LEVELS, HOLDS = (-1.0, 4.0), (0.1, 1.0)
+
+
+def maglev(
+    steps: int,
+    key: Array,
+    *,
+    sample_time: float | int = 0.01,
+    levels: tuple[float | int, float | int] = LEVELS,
+    holds: tuple[float | int, float | int] = HOLDS,
+    y0: float | int = 0.5,
+    v0: float | int = 0.0,
+    stop: float | int = 0.01,
+    signed: bool = True,
+) -> Table:
+    """Simulates a record: the magnet under a coil current of random steps.
+
+    The current takes levels drawn uniformly from `levels`, each held for a time drawn uniformly from
+    `holds`; the defaults are those of the record distributed with the book.
+
+    Args:
+        steps: the number of samples.
+        key: a JAX random key; the same key gives the same record, whatever JAX's default precision.
+        sample_time: the time between two samples, in seconds.
+        levels: the smallest and largest current, in amperes.
+        holds: the shortest and longest time that a level is held, in seconds.
+        y0: the position at the first sample.
+        v0: the velocity at the first sample, per second.
+        stop: the height at which the magnet lies on the coil.
+        signed: whether a negative current attracts; see `simulate_maglev`.
+
+    Returns:
+        A `Table` of `steps` rows with the columns time, current and position, in float64.
+
+    Raises:
+        DataError: an argument is out of its range.
+        LDDNError: diffrax is not installed.
+
+    Example:
+        >>> import jax
+        >>> table = maglev(200, jax.random.key(0))
+        >>> table.names, len(table), float(table["position"][0])
+        (('time', 'current', 'position'), 200, 0.5)
+    """
+    current = random_steps("maglev", steps, key, sample_time, levels, holds, (LEVELS, HOLDS))
+    position = simulate_maglev(current, sample_time=sample_time, y0=y0, v0=v0, stop=stop, signed=signed)
+    return Table({"time": np.arange(steps) * sample_time, "current": current, "position": position})
+
+
+def simulate_maglev(
+    current: ArrayLike,
+    *,
+    sample_time: float | int = 0.01,
+    y0: float | int = 0.5,
+    v0: float | int = 0.0,
+    stop: float | int = 0.01,
+    signed: bool = True,
+) -> np.ndarray:
+    """The position of the magnet under a given coil current.
+
+    Integrated by diffrax (Tsit5, relative tolerance 1e-9) in float64 on the CPU, whatever JAX's default
+    precision and device; the configuration of JAX is left as it is.
+
+    Args:
+        current: the coil current of each sample, `(time,)`, in amperes, held until the next sample.
+        sample_time: the time between two samples, in seconds.
+        y0: the position at the first sample.
+        v0: the velocity at the first sample, per second.
+        stop: the height at which the magnet lies on the coil.
+        signed: True keeps sgn(i), so a negative current attracts. False leaves it out, so either direction
+            of the current repels: that is how the record distributed with the book was made (it agrees
+            throughout, given a `stop` below its lowest point such as 1e-6; with sgn it agrees until the
+            current first turns negative).
+
+    Returns:
+        The position at each sample, `(time,)`, float64; the first is `y0`.
+
+    Raises:
+        DataError: the current holds a NaN or infinity, or another argument is out of its range.
+        ShapeError: the current does not have exactly one axis.
+        NumericalError: the integration failed, as for an absurdly large current.
+        LDDNError: diffrax is not installed.
+
+    Example:
+        >>> import numpy as np
+        >>> position = simulate_maglev(np.full(1000, 2.0))
+        >>> bool(abs(position[-1] - 15 * 2.0**2 / (3 * 9.8)) < 1e-6)
+        True
+    """
+    current = np.asarray(current, dtype=np.float64)
+    if current.ndim != 1 or not len(current):
+        raise ShapeError(
+            f"simulate_maglev was given a current of shape {current.shape}; it needs (time,) with one "
+            "sample or more. From a signal (time, size) take one channel: current[:, 0]."
+        )
+    if not np.isfinite(current).all():
+        where = int(np.argmin(np.isfinite(current)))
+        raise DataError(
+            f"current[{where}] is {current[where]}; every sample must be finite: fill the gap or cut there."
+        )
+    check_positive("simulate_maglev", "sample_time", sample_time)
+    check_positive("simulate_maglev", "stop", stop)
+    if not (np.isfinite([y0, v0]).all() and y0 >= stop):
+        raise DataError(
+            f"simulate_maglev was given y0={y0}, v0={v0}, stop={stop}; the magnet starts at the stop or "
+            "above, at a finite velocity: y0=0.5, v0=0.0, stop=0.01."
+        )
+    require_diffrax("The magnet is")
+    if y0 == stop:
+        v0 = max(v0, 0.0)  # it lies on the coil already: an impact before the first sample
+
+    with np.errstate(over="ignore"):  # reported below, with its sample
+        repulsion = FIELD_STRENGTH / MASS * current**2 * (np.sign(current) if signed else 1.0)
+    with double_precision():
+        arguments = (jnp.asarray(x, jnp.float64) for x in (filled_up(repulsion), y0, v0, sample_time, stop))
+        position, good = (np.asarray(x) for x in _integrate(*arguments))
+    position, good = position[: len(current) - 1], good[: len(current) - 1]
+    if not good.all():
+        where = int(np.argmin(good))
+        raise NumericalError(
+            f"The magnet's equation could not be integrated from sample {where} to {where + 1} "
+            f"(current {current[where]:g} A). Currents of a few amperes, up to 4 in the book, are meant."
+        )
+    return np.concatenate([[float(y0)], position])
+
+
+@jax.jit
+def _integrate(repulsion: Array, y0: Array, v0: Array, sample_time: Array, stop: Array) -> tuple[Array, Array]:
+    """The position at the end of each sample, given α i² sgn(i) / m, and whether the solver succeeded."""
+    import diffrax
+    import optimistix
+
+    def acceleration(t, state, repulsion):
+        y, v = state
+        # A trial step may look below the stop; without the floor it would meet the singularity.
+        return v, -GRAVITY + repulsion / jnp.maximum(y, stop) - FRICTION / MASS * v
+
+    solve = partial(
+        diffrax.diffeqsolve,
+        diffrax.ODETerm(acceleration),
+        diffrax.Tsit5(),
+        stepsize_controller=diffrax.PIDController(rtol=1e-9, atol=1e-11),
+        event=diffrax.Event(
+            lambda t, y, args, **kwargs: y[0] - stop,
+            optimistix.Bisection(rtol=1e-12, atol=1e-14),
+            direction=False,
+        ),
+        max_steps=10_000,
+        throw=False,
+    )
+
+    def sample(state, repulsion):
+        def moving(leg):
+            t, y, v, good = leg
+            lies = (y <= stop) & (v <= 0) & (repulsion / stop <= GRAVITY)
+            return (t < sample_time) & ~lies & good
+
+        def move(leg):
+            """Moves to the end of the sample or to the impact, whichever comes first."""
+            t, y, v, good = leg
+            solution = solve(t0=t, t1=sample_time, dt0=(sample_time - t) / 2, y0=(y, v), args=repulsion)
+            impact = solution.result == diffrax.RESULTS.event_occurred
+            t, (y, v) = jax.tree.map(lambda x: x[-1], (solution.ts, solution.ys))
+            return (
+                jnp.where(impact, t, sample_time),
+                jnp.where(impact, stop, y),
+                jnp.where(impact, 0.0, v),
+                good & diffrax.is_okay(solution.result),
+            )
+
+        _, y, v, good = lax.while_loop(moving, move, (jnp.zeros_like(sample_time), *state))
+        return (y, v, good), (y, good)
+
+    return lax.scan(sample, (y0, v0, jnp.array(True)), repulsion)[1]

@@ -1,0 +1,60 @@
+"""Whether error bars are right: the share of measurements that intervals really hold.
+
+coverage = share of |y − ŷ| ≤ k σ
+"""
+
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from lddn_jax.diagnostics.metrics import known
+
+NOMINAL = tuple(k / 20 for k in range(1, 20))  # shares that intervals should hold
+
+
+def coverage(measured: ArrayLike, predicted: ArrayLike, std: ArrayLike, k: float = 2.0) -> float:
+    """Returns the share of measurements inside of the band ŷ ± k σ: 0.954 for k = 2 if σ is right and noise Gaussian.
+
+    Args:
+        measured: Any shape; NaN where missing.
+        predicted: The same shape.
+        std: The standard deviation σ of each, the same shape.
+        k: Half the width of the band, in σ.
+
+    Raises:
+        ShapeError: If shapes differ, or nothing was measured.
+
+    Example:
+        >>> coverage([0.0, 0.0, 0.0, 5.0], [1.0, -1.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0])
+        0.75
+    """
+    y, y_hat = known(measured, predicted)
+    sigma = known(measured, std)[1]
+    return float(np.mean(np.abs(y - y_hat) <= k * sigma))
+
+
+def calibration(
+    measured: ArrayLike, predicted: ArrayLike, std: ArrayLike, nominal: ArrayLike = NOMINAL
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns which share of measurements central intervals of some nominal shares really hold.
+
+    Args:
+        measured: Any shape; NaN where missing.
+        predicted: The same shape.
+        std: The standard deviation σ of each, the same shape.
+        nominal: Shares between 0 and 1; the interval of share p is ŷ ± Φ⁻¹((1 + p)/2) σ.
+
+    Returns:
+        The nominal and the observed shares.
+
+    Raises:
+        ShapeError: If shapes differ, or nothing was measured.
+
+    Example:
+        >>> calibration([0.0, 1.0], [0.0, 0.0], [1.0, 1.0], nominal=[0.5, 0.9])[1].tolist()
+        [0.5, 1.0]
+    """
+    shares = np.asarray(nominal, float)
+    widths = [NormalDist().inv_cdf((1 + share) / 2) for share in shares]
+    return shares, np.array([coverage(measured, predicted, std, k) for k in widths])

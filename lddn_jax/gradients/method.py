@@ -1,0 +1,297 @@
+"""What a gradient method is.
+
+The loss enters only through its explicit derivative ∂ᵉF/∂a, the derivative through the outputs of the same time
+step. What a method adds is the dynamic part: how an output depends on parameters and delay states through all
+earlier steps. Backward methods turn cotangents of layer outputs into those of parameters; forward methods carry
+derivatives along with the simulation. Either one gives the other:
+
+    jacobian row of an output element = pullback of a one at that element          (`AbstractAdjoint`)
+    pullback of cotangents ā          = Σ_t ā(t)ᵀ ∂a(t)/∂x                          (`AbstractForward`)
+"""
+
+import abc
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from lddn_jax.checks import expect
+from lddn_jax.errors import LDDNError, ShapeError
+from lddn_jax.network.network import Network
+from lddn_jax.network.signals import Signals, as_signals
+from lddn_jax.numerics.contraction import einsum
+from lddn_jax.simulation.delays import DelayState, state_sizes
+from lddn_jax.simulation.simulate import batch_axes, prepare
+
+
+class AbstractLinearization(eqx.Module):
+    """A simulation together with what its method needs to differentiate it.
+
+    Attributes:
+        a: Every layer's output, `(*batch, time, neurons)`.
+    """
+
+    a: eqx.AbstractVar[Signals]
+
+    @abc.abstractmethod
+    def pullback(self, cotangents: Signals) -> tuple[Network, DelayState]:
+        """Turns ∂ᵉF/∂a of any layers into ∂F/∂parameters, summed over batch and time, and ∂F/∂state."""
+
+
+class AbstractGradient(eqx.Module):
+    """A way to differentiate a network: an object to pass as `method` or `gradient`.
+
+    `inputs` and `state` are as for `lddn_jax.simulation.simulate`. A method is a pytree without arrays, equal by value.
+    """
+
+    @property
+    def name(self) -> str:
+        """The method's name, as tables print it."""
+        return repr(self).removesuffix("()")
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the gradient is cut short on purpose, so that it need not agree with others."""
+        return False
+
+    @abc.abstractmethod
+    def linearize(self, net: Network, inputs: Signals, state: DelayState, steps: int) -> AbstractLinearization:
+        """Simulates, and keeps what `pullback` needs; arguments as `simulate.prepare` returns them."""
+
+    @abc.abstractmethod
+    def derivatives(
+        self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
+    ) -> dict[str, Array]:
+        """Returns ∂(outputs)/∂x by output layer; arguments as `prepare` returns them.
+
+        x is the flat parameters, followed by the elements of the sequence's own delay state if `with_state`.
+        """
+
+    @abc.abstractmethod
+    def bounded_derivatives(
+        self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Returns the same, and a bound on the Euclidean norm of what each row neglects, `(*batch, time, size)`."""
+
+    def check_bounded(self) -> None:
+        """Raises an LDDNError if the method truncates without knowing what it neglects."""
+        if self.truncated:
+            raise LDDNError(
+                f"{self.name} cannot say how much it neglects. Write lddn.BPTT(window=...), which can, or a method "
+                "that neglects nothing, such as lddn.RTRL()."
+            )
+
+    def pullback(
+        self, net: Network, inputs, state: Mapping | None, cotangents, *, steps: int | None = None
+    ) -> tuple[Network, DelayState]:
+        """Turns explicit derivatives of layer outputs into derivatives of parameters and delay states.
+
+        Args:
+            net: The network.
+            inputs: As for `simulate`.
+            state: As for `simulate`.
+            cotangents: ∂ᵉF/∂a, `(*batch, time, neurons)` by layer, for any layers (zero for those left out).
+            steps: As for `simulate`; the cotangents tell it too.
+
+        Returns:
+            ∂F/∂parameters as a Network, and ∂F/∂state with the batch axes of the inputs.
+
+        Raises:
+            ShapeError: If a name or shape does not fit.
+        """
+        sizes = {name: net.topology.layer(name).size for name in dict(cotangents)}
+        cotangents = as_signals("cotangent", cotangents, sizes, net.dtype)
+        if steps is None and not net.topology.inputs and cotangents:
+            steps = next(iter(cotangents.values())).shape[-2]
+        inputs, state, steps = prepare(net, inputs, state, steps)
+        shape = (*batch_axes(inputs, state), steps)
+        for name, cotangent in cotangents.items():
+            if cotangent.shape[:-1] != shape:
+                raise ShapeError(
+                    f"cotangent {name!r} has (*batch, time) = {cotangent.shape[:-1]}, but inputs and state have "
+                    f"{shape}; give one for each step of each sequence."
+                )
+        return _pullback(self, net, inputs, state, steps, cotangents)
+
+    def jacobian(
+        self,
+        net: Network,
+        inputs,
+        state: Mapping | None = None,
+        *,
+        steps: int | None = None,
+        with_state: bool = False,
+        return_neglected: bool = False,
+    ) -> Any:
+        """Returns ∂(outputs)/∂(flat parameters), `(*batch, time, size, parameters)` by output layer.
+
+        Args:
+            net: The network; the order of the last axis is that of `net.ravel()`.
+            inputs: As for `simulate`.
+            state: As for `simulate`.
+            steps: As for `simulate`.
+            with_state: Whether the delay state is differentiated too: the last axis goes on with its elements, sources
+                in the order of their names, each `(longest delay, size)` flattened.
+            return_neglected: Whether to return also, by output layer, a bound on the Euclidean norm of what each row
+                neglects, `(*batch, time, size)`: zero for a method that neglects nothing.
+
+        Raises:
+            ShapeError: If a name or shape does not fit.
+            LDDNError: If the bound is asked of a method that has none.
+        """
+        if return_neglected:
+            self.check_bounded()
+        found = _jacobian(self, net, *prepare(net, inputs, state, steps), with_state, return_neglected)
+        return found if return_neglected else found[0]
+
+
+def check_method(given: Any, call: str, name: str = "method") -> None:
+    """Raises an LDDNError unless this is a gradient method.
+
+    Args:
+        given: The argument.
+        call: The call as it is written, all its arguments in order.
+        name: The argument's name.
+    """
+    expect(AbstractGradient, name, given, call, "a gradient method, such as lddn.BPTT() or lddn.RTRL()")
+
+
+@jax.jit(static_argnames="steps")
+def _pullback(method, net, inputs, state, steps, cotangents):
+    return method.linearize(net, inputs, state, steps).pullback(cotangents)
+
+
+@jax.jit(static_argnames=("steps", "with_state", "bounded"))
+def _jacobian(method, net, inputs, state, steps, with_state, bounded):
+    if bounded:
+        return method.bounded_derivatives(net, inputs, state, steps, with_state)
+    return method.derivatives(net, inputs, state, steps, with_state), None
+
+
+def over_sequences(function: Callable[..., Any], inputs: Signals, state: DelayState) -> Any:
+    """Calls a function of one sequence's inputs and state for all of them."""
+    for _ in batch_axes(inputs, state):
+        function = jax.vmap(function)
+    return function(inputs, state)
+
+
+class AbstractAdjoint(AbstractGradient):
+    """A method that is written as a pullback; its Jacobian takes one pullback for each output element."""
+
+    def derivatives(
+        self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
+    ) -> dict[str, Array]:
+        """Returns ∂(outputs)/∂x, one pullback for each output element and time step."""
+        return derivatives_by_pullback(self, net, inputs, state, steps, with_state)
+
+    def bounded_derivatives(
+        self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Returns the same, and bounds of zero, since nothing is neglected."""
+        return nothing_neglected(self.derivatives(net, inputs, state, steps, with_state))
+
+
+def derivatives_by_pullback(
+    method: AbstractGradient, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool
+) -> dict[str, Array]:
+    """Returns ∂(outputs)/∂x by output layer, one pullback for each output element and time step."""
+
+    def one_sequence(inputs, state):
+        linearization = method.linearize(net, inputs, state, steps)
+
+        def rows(name):
+            size = net.topology.sizes[name]
+
+            def row(k):
+                one = jnp.zeros(steps * size, net.dtype).at[k].set(1).reshape(steps, size)
+                gradient, before = linearization.pullback({name: one})
+                pieces = [before[source].ravel() for source in sorted(before)] if with_state else []
+                return jnp.concatenate([gradient.ravel()[0], *pieces])
+
+            # A few at a time: all at once would hold a whole backward pass for every output element.
+            found = jax.lax.map(row, jnp.arange(steps * size), batch_size=64)
+            return found.reshape(steps, size, found.shape[-1])
+
+        return {name: rows(name) for name in net.topology.outputs}
+
+    return over_sequences(one_sequence, inputs, state)
+
+
+def nothing_neglected(derivatives: dict[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Returns derivatives with the bounds of a method that neglects nothing."""
+    return derivatives, {name: jnp.zeros(found.shape[:-1], found.dtype) for name, found in derivatives.items()}
+
+
+class AbstractForward(AbstractGradient):
+    """A method that carries ∂a/∂x along; x is the flat parameters, followed by the delay state's elements."""
+
+    @abc.abstractmethod
+    def sensitivities(
+        self,
+        net: Network,
+        inputs: Signals,
+        state: DelayState,
+        steps: int,
+        layers: Sequence[str],
+        with_state: bool,
+    ) -> tuple[Signals, dict[str, Array]]:
+        """Returns every layer's output, and ∂a/∂x of `layers`, `(*batch, time, neurons, x)`.
+
+        x ends with the elements of the sequence's own delay state, in the order of `jax.tree.leaves`, if
+        `with_state`.
+        """
+
+    def linearize(self, net: Network, inputs: Signals, state: DelayState, steps: int) -> AbstractLinearization:
+        """Keeps only what is needed to carry derivatives once it is known which layers are asked for."""
+        a, _ = self.sensitivities(net, inputs, state, steps, (), with_state=False)
+        return _ForwardLinearization(a, self, net, inputs, state, steps)
+
+    def derivatives(
+        self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
+    ) -> dict[str, Array]:
+        """Returns ∂(outputs)/∂x from one run of the method."""
+        return self.sensitivities(net, inputs, state, steps, net.topology.outputs, with_state)[1]
+
+    def bounded_derivatives(
+        self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Returns the same, and bounds of zero, since nothing is neglected."""
+        return nothing_neglected(self.derivatives(net, inputs, state, steps, with_state))
+
+
+class _ForwardLinearization(AbstractLinearization):
+    a: Signals
+    method: AbstractForward
+    net: Network
+    inputs: Signals
+    state: DelayState
+    steps: int = eqx.field(static=True)
+
+    def pullback(self, cotangents):
+        _, jacobians = self.method.sensitivities(
+            self.net, self.inputs, self.state, self.steps, tuple(sorted(cotangents)), with_state=True
+        )
+        flat, unravel = self.net.ravel()
+        batch = batch_axes(self.inputs, self.state)
+        per_sequence = jnp.zeros((*batch, flat.size + state_count(self.net)), flat.dtype)
+        for name, jacobian in jacobians.items():
+            per_sequence = per_sequence + einsum("...tip,...ti->...p", jacobian, cotangents[name])
+        gradient = per_sequence[..., : flat.size].sum(axis=tuple(range(len(batch))))
+        return unravel(gradient), split_state(self.net, per_sequence[..., flat.size :])
+
+
+def state_count(net: Network) -> int:
+    """Number of elements in one sequence's delay state."""
+    return sum(longest * size for longest, size in state_sizes(net.topology).values())
+
+
+def split_state(net: Network, flat: Array) -> DelayState:
+    """Turns `(*batch, elements)` into a delay state, sources in the order of `jax.tree.leaves`."""
+    state, start = {}, 0
+    for name, (longest, size) in sorted(state_sizes(net.topology).items()):
+        state[name] = flat[..., start : start + longest * size].reshape(*flat.shape[:-1], longest, size)
+        start += longest * size
+    return state

@@ -1,0 +1,1 @@
+"""From records to an identified network: settings, recipes and the comparison of structures."""

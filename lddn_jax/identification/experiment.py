@@ -1,0 +1,164 @@
+"""Records made ready to train a NARX network: divided into three parts and scaled.
+
+Scaling is found on the training part alone, and measured values that are fed back share the scaling of their target.
+Every piece of a part fills its delay states from its own first samples, so no part sees a target of another. Where
+targets are missing a record is cut, since a network that reads measured targets has nothing to read there.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lddn_jax import models
+from lddn_jax.data.batches import Sequences
+from lddn_jax.data.records import Record, as_records, holds_records, timed_record
+from lddn_jax.data.scaling import AbstractScaler, scaled, scalers_of
+from lddn_jax.data.split import divide
+from lddn_jax.data.windowing import whole, windows
+from lddn_jax.errors import DataError
+from lddn_jax.identification.settings import Settings
+from lddn_jax.topology.plan import plan
+from lddn_jax.topology.topology import Topology
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Records in three parts, and the topology they are for.
+
+    Attributes:
+        topology: Of the network with its loop open.
+        targets: Names of the outputs.
+        scalers: By input and target; an input of measured values shares its target's.
+        train, validation, test: Records in their own units, without gaps, measured targets among the inputs.
+    """
+
+    topology: Topology
+    targets: tuple[str, ...]
+    scalers: Mapping[str, AbstractScaler]
+    train: list[Record]
+    validation: list[Record]
+    test: list[Record]
+
+    @classmethod
+    def of(
+        cls,
+        given: Any,
+        inputs: Sequence[str],
+        targets: Sequence[str],
+        settings: Settings,
+        validation: Any = None,
+    ) -> "Experiment":
+        """Checks what was given, divides it and finds the scaling.
+
+        Args:
+            given: A table, a record, a path, or a list of them; see `Record.of`.
+            inputs: Names of input columns; may be empty.
+            targets: Names of the columns to predict.
+            settings: See `Settings`.
+            validation: Records that validate, likewise; None: a share of those given.
+
+        Raises:
+            DataError: If columns are missing, hold NaN where they may not, or a part is too short.
+            TopologyError: If settings describe no network.
+        """
+        _check_names(inputs, targets)
+        records = _records(given, inputs, targets, settings)
+        topology = narx_of(settings, **records[0].sizes)
+        needed = max(plan(topology).longest_delays.values()) + (settings.window if settings.trainer == "adam" else 1)
+        own = [] if validation is None else _records(validation, inputs, targets, settings)
+        parts = _parts(records, settings, own, needed)
+        loops = {models.measured_name(target): target for target in targets}
+        pieces = [[p.measured(loops) for record in part for p in record.unbroken(needed)] for part in parts]
+        for name, part in zip(("training", "validation", "test"), pieces, strict=True):
+            if not part:
+                raise DataError(
+                    f"the {name} part has no stretch of {needed} rows without a missing target: delays take "
+                    f"{needed - 1} of them. Bring a longer record, or shorter delays."
+                )
+        scalers = scalers_of(pieces[0], shared=loops)
+        return cls(topology, tuple(targets), scalers, *pieces)
+
+    def on(self, topology: Topology) -> "Experiment":
+        """The same records for another topology of the same inputs and targets, with no longer delays."""
+        return replace(self, topology=topology)
+
+    @property
+    def held(self) -> int:
+        """Samples that fill the first delay state of a piece."""
+        return max(plan(self.topology).longest_delays.values())
+
+    @property
+    def loops(self) -> dict[str, str]:
+        """Target by the input that carries its measured values."""
+        return {models.measured_name(target): target for target in self.targets}
+
+    def scaled(self, records: Sequence[Record]) -> list[Record]:
+        """Some of the records in scaled units."""
+        return [scaled(record, self.scalers) for record in records]
+
+    def cut(
+        self, records: Sequence[Record], length: int | None, topology: Topology | None = None, skip: int = 0
+    ) -> Sequences:
+        """Some of the records in scaled units, in windows of one length; None: each in one piece.
+
+        Args:
+            records: Of any part.
+            length: Steps of a window.
+            topology: Another one than that of the open loop, such as that of the closed loop.
+            skip: Samples to leave out at the beginning of each.
+        """
+        chosen = self.scaled([record.piece(skip, len(record)) for record in records])
+        topology = topology or self.topology
+        return whole(topology, chosen) if length is None else windows(topology, chosen, length=length)
+
+    def __str__(self):
+        def counted(part):
+            pieces = f" in {len(part)} pieces" if len(part) > 1 else ""
+            return f"{sum(map(len, part))} samples{pieces}"
+
+        return (
+            f"train: {counted(self.train)}; validate: {counted(self.validation)}; test: {counted(self.test)} "
+            f"(the first {self.held} of each piece fill its delay state)"
+        )
+
+
+def narx_of(settings: Settings, inputs: Mapping[str, int], targets: Mapping[str, int]) -> Topology:
+    """The topology that settings describe, for inputs and targets of given sizes.
+
+    Raises:
+        TopologyError: If they describe no network.
+    """
+    return models.narx(
+        inputs,
+        targets,
+        hidden=settings.hidden,
+        input_delays=settings.input_delays,
+        feedback_delays=settings.feedback_delays,
+        linear_path=settings.linear_path,
+    )
+
+
+def _check_names(inputs: Sequence[str], targets: Sequence[str]) -> None:
+    if not targets:
+        raise DataError("no target column was named; name the columns to predict, such as targets=['position'].")
+    both = sorted(set(inputs) & set(targets))
+    if both:
+        raise DataError(
+            f"column {both[0]!r} is both an input and a target; a target's own past is fed back anyway. "
+            f"Leave {both[0]!r} out of the inputs."
+        )
+
+
+def _records(given: Any, inputs: Sequence[str], targets: Sequence[str], settings: Settings) -> list[Record]:
+    if holds_records(given):
+        return as_records(given, "identify")
+    sources = given if isinstance(given, (list, tuple)) else [given]
+    return [timed_record(source, list(inputs), list(targets), settings.missing) for source in sources]
+
+
+def _parts(records: list[Record], settings: Settings, own: list[Record], needed: int) -> list[list[Record]]:
+    train, validation = settings.train, 0.0 if own else settings.validation
+    test = 1 - train - settings.validation
+    shares = (train / (train + test), 0.0, test / (train + test)) if own else (train, validation, test)
+    found = divide(records, settings.division, shares, shortest=needed)
+    return [found.train, own or found.validation, found.test]

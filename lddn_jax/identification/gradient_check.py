@@ -1,0 +1,56 @@
+"""Do the gradient methods agree on the closed loop of an experiment?
+
+They are compared on a few steps at the beginning of the longest training record. Programs of RTRL, of automatic
+differentiation and of finite differences take long to compile for many connections, and finite differences simulate the
+network four times for each parameter. So large networks are compared by the two backward recursions alone, and the
+report says so.
+"""
+
+from dataclasses import replace
+
+from lddn_jax.gradients.bptt import BPTT
+from lddn_jax.gradients.gradient_report import METHODS, GradientReport, check_gradients
+from lddn_jax.gradients.sensitivity import SensitivityBPTT
+from lddn_jax.identification.experiment import Experiment
+from lddn_jax.losses import MeanSquaredError
+from lddn_jax.network.network import Network
+from lddn_jax.network.rewiring import closed_over
+
+MOST_TIME_STEPS = 40  # in two windows side by side
+MOST_CONNECTIONS = 20  # for all methods
+MOST_PARAMETER_STEPS = 40_000  # parameters × time steps, for all methods
+BACKWARD = (BPTT(), SensitivityBPTT())
+
+
+def check_closed_loop(net: Network, experiment: Experiment) -> GradientReport:
+    """Compares the methods on the network with its loop closed.
+
+    Args:
+        net: With its loop open.
+        experiment: Whose training part it is compared on.
+
+    Returns:
+        A `GradientReport`, whose `left_out` names the methods that a large network was not compared by.
+    """
+    closed = closed_over(net, experiment.loops)
+    longest = max(experiment.train, key=len)
+    count = min(MOST_TIME_STEPS, len(longest) - experiment.held)
+    few = experiment.cut([longest.piece(0, experiment.held + count)], max(1, count // 2), closed.topology)
+    reason = _too_large(closed, count)
+    if reason is None:
+        return check_gradients(MeanSquaredError(), closed, few)
+    left_out = {method.name: reason for method in METHODS if method not in BACKWARD}
+    return replace(check_gradients(MeanSquaredError(), closed, few, BACKWARD), left_out=left_out)
+
+
+def _too_large(net: Network, steps: int) -> str | None:
+    """Why not all methods are compared; None if they are."""
+    connections, parameter_steps = len(net.topology.connections), net.parameter_count * steps
+    if connections > MOST_CONNECTIONS:
+        return f"{connections} connections are more than {MOST_CONNECTIONS}"
+    if parameter_steps > MOST_PARAMETER_STEPS:
+        return (
+            f"{net.parameter_count} parameters × {steps} time steps are {parameter_steps}, more than "
+            f"{MOST_PARAMETER_STEPS}"
+        )
+    return None

@@ -1,0 +1,189 @@
+"""Three ways to train a NARX network on a record: `lm`, `br` and `adam`.
+
+- `lm`: Levenberg-Marquardt on several networks at once, open loop first and then closed over growing horizons; of all
+  networks at all horizons the one is taken that runs free best on the validation part.
+- `br`: goes on from there at the horizon that was chosen, with Bayesian regularization on the training and the
+  validation part together, because evidence needs nothing held out; and so puts error bars on the free run.
+- `adam`: with the loop open, on windows whose delay states come from the record.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optax
+from jaxtyping import Array
+
+from lddn_jax import losses
+from lddn_jax.bayesian.bayesian import BayesianRegularization
+from lddn_jax.bayesian.posterior import Posterior, posterior
+from lddn_jax.errors import DataError
+from lddn_jax.identification.experiment import Experiment
+from lddn_jax.identification.settings import Settings
+from lddn_jax.network.network import Network
+from lddn_jax.network.rewiring import closed_over, opened_at
+from lddn_jax.trainers.closed_loop import ClosedLoop, fit_closed_loop
+from lddn_jax.trainers.first_order import Optax
+from lddn_jax.trainers.levenberg_marquardt import LevenbergMarquardt
+from lddn_jax.training.callbacks.periodic_checkpoint import Checkpoint
+from lddn_jax.training.fit import fit
+from lddn_jax.training.history import History
+from lddn_jax.training.result import Fitted
+from lddn_jax.training.stop_reason import StopReason
+
+
+@dataclass(frozen=True)
+class Supervision:
+    """How training is watched and kept.
+
+    Attributes:
+        say: Is told what is going on.
+        callbacks: As in `lddn_jax.fit`.
+        checkpoint: Saves every part of the training in a folder of its own.
+        resume: Whether to go on from what it saved.
+        progress: As in `lddn_jax.fit`.
+    """
+
+    say: Callable[[str], None] = lambda text: None
+    callbacks: Sequence[Any] = ()
+    checkpoint: Checkpoint | None = None
+    resume: bool = False
+    progress: bool | None = None
+
+    def of(self, part: str) -> dict[str, Any]:
+        """Returns what `fit` is to be given for a part of the training."""
+        own = None if self.checkpoint is None else self.checkpoint.within(part)
+        return {
+            "callbacks": self.callbacks if own is None else (*self.callbacks, own),
+            "resume": own.saved if own is not None and self.resume else None,
+            "progress": self.progress,
+        }
+
+
+@dataclass(frozen=True)
+class Regularized:
+    """Levenberg-Marquardt over growing horizons, and what Bayesian regularization made of its network.
+
+    Attributes:
+        before: By Levenberg-Marquardt.
+        after: By Bayesian regularization, with the loop closed.
+        posterior: Of the closed loop, in scaled units.
+        horizon: Steps that its windows run free; None for the whole record.
+    """
+
+    before: ClosedLoop
+    after: Fitted
+    posterior: Posterior
+    horizon: int | None
+
+    @property
+    def stop_reason(self) -> StopReason:
+        """Why Bayesian regularization stopped."""
+        return self.after.stop_reason
+
+    @property
+    def history(self) -> History:
+        """That of Bayesian regularization."""
+        return self.after.history
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns its numbers as plain values, ready for `json.dump`."""
+        after = self.after.to_dict() | {"horizon": self.horizon}
+        return {"before": self.before.to_dict(), "after": after, "posterior": self.posterior.to_dict()}
+
+    def __str__(self):
+        return f"{self.before}\n\nBayesian regularization: {self.after}\n{self.posterior}"
+
+
+def by_adam(
+    net: Network,
+    experiment: Experiment,
+    settings: Settings,
+    key: Array,
+    supervision: Supervision,
+) -> tuple[Network, Fitted]:
+    """Returns the network with its loop open, and how it was trained."""
+    training = experiment.cut(experiment.train, settings.window)
+    epochs = settings.epochs or 6000
+    batch_size = min(settings.batch_size, training.batch[0])
+    updates = epochs * -(-training.batch[0] // batch_size)
+    trainer = Optax(optax.adam(optax.cosine_decay_schedule(settings.learning_rate, updates)), batch_size)
+    supervision.say(f"training: Adam, {epochs} epochs of {training.batch[0]} windows of {settings.window} steps")
+    fitted = fit(
+        net,
+        training,
+        losses.MeanSquaredError(),
+        trainer,
+        epochs=epochs,
+        validation=experiment.cut(experiment.validation, None),
+        max_fail=epochs,  # the learning rate falls to zero: the end is part of the recipe
+        key=key,
+        **supervision.of("adam"),
+    )
+    return fitted.net, fitted
+
+
+def by_levenberg_marquardt(net, experiment, settings, key, supervision) -> tuple[Network, ClosedLoop]:
+    """Returns the network with its loop open, and how it was trained."""
+    horizons = _horizons(settings, experiment)
+    epochs = settings.epochs or 50
+    several = "1 network" if settings.restarts == 1 else f"{settings.restarts} networks at once"
+    shown = ", ".join("all" if h is None else str(h) for h in horizons)
+    supervision.say(f"training: Levenberg-Marquardt, {several}, {epochs} steps at each horizon: {shown}")
+    found = fit_closed_loop(
+        net,
+        experiment.scaled(experiment.train),
+        LevenbergMarquardt(restarts=settings.restarts, init_of_restarts=settings.init),
+        horizons,
+        validation=experiment.scaled(experiment.validation),
+        epochs=epochs,
+        key=key,
+        callbacks=supervision.callbacks,
+        checkpoint=supervision.checkpoint,
+        resume=supervision.resume,
+        progress=supervision.progress,
+    )
+    return found.opened, found
+
+
+def check_horizons(settings: Settings, experiment: Experiment) -> None:
+    """Raises a DataError if training over horizons was asked for, and all of them are longer than a record."""
+    if settings.trainer != "adam" and not _horizons(settings, experiment):
+        raise DataError(
+            f"horizons={settings.horizons}, but the shortest piece to train on has {_shortest(experiment)} steps; "
+            "write horizons=(1, 5, None), or bring longer records."
+        )
+
+
+def _horizons(settings: Settings, experiment: Experiment) -> list[int | None]:
+    return [h for h in settings.horizons if h is None or h <= _shortest(experiment)]
+
+
+def _shortest(experiment: Experiment) -> int:
+    return min(map(len, experiment.train)) - experiment.held
+
+
+def by_bayesian_regularization(net, experiment, settings, key, supervision) -> tuple[Network, Regularized | ClosedLoop]:
+    """Returns the network with its loop open, and how it was trained; a `ClosedLoop` if that was interrupted."""
+    opened, before = by_levenberg_marquardt(net, experiment, settings, key, supervision)
+    if before.stop_reason.cut_short:
+        return opened, before
+    horizon = before.stages[before.best_stage].horizon
+    closed = closed_over(opened, experiment.loops)
+    needed = experiment.held + (horizon or 1)
+    records = [record for record in (*experiment.train, *experiment.validation) if len(record) >= needed]
+    data = experiment.cut(records, horizon, closed.topology)
+    epochs = settings.bayesian_epochs
+    free = "the whole record" if horizon is None else f"{horizon} step{'s' if horizon > 1 else ''}"
+    supervision.say(f"training: Bayesian regularization, {epochs} steps, windows that run free for {free}")
+    trainer = BayesianRegularization(groups=settings.groups)
+    more = supervision.of("bayesian")
+    after = fit(closed, data, losses.MeanSquaredError(), trainer, epochs=epochs, key=key, **more)
+    return opened_at(after.net, experiment.loops), Regularized(before, after, posterior(after, data), horizon)
+
+
+TRAINERS: dict[str, Callable[..., tuple[Network, Any]]] = {
+    "lm": by_levenberg_marquardt,
+    "br": by_bayesian_regularization,
+    "adam": by_adam,
+}

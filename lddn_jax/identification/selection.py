@@ -1,0 +1,134 @@
+"""Which size and which delays? A grid of NARX networks on one record, compared by their evidence.
+
+All are trained one step ahead, with the loop open, on the same targets: those after the longest delay of any candidate.
+The validation part trains none of them; how they do on it is there to check the evidence.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+
+from lddn_jax.bayesian.bayesian import BayesianRegularization
+from lddn_jax.bayesian.comparison import Comparison, compare
+from lddn_jax.checks import expect
+from lddn_jax.data.batches import Sequences
+from lddn_jax.data.records import Record
+from lddn_jax.errors import LDDNError
+from lddn_jax.identification.experiment import Experiment, narx_of
+from lddn_jax.identification.settings import Settings
+from lddn_jax.prediction.scaled import Scaled
+from lddn_jax.topology.topology import Topology
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What `compare_narx` returned; print it to read the table.
+
+    Attributes:
+        comparison: Candidates with their evidence, errors in scaled units.
+        model: The network of largest evidence, its loop open, with its scalers.
+    """
+
+    comparison: Comparison
+    model: Scaled
+
+    def __str__(self):
+        return f"{self.comparison}\n(errors one step ahead, in scaled units)"
+
+
+def compare_narx(
+    records: Any,
+    inputs: Sequence[str],
+    targets: Sequence[str],
+    *,
+    hidden: Sequence[int] = (2, 5, 10),
+    input_delays: Sequence[tuple[int, ...]] = ((1, 2),),
+    feedback_delays: Sequence[tuple[int, ...]] = ((1, 2),),
+    settings: Settings | None = None,
+    progress: bool | None = None,
+) -> Selection:
+    """Trains a NARX network for each size and each set of delays by Bayesian regularization, and lists their evidence.
+
+    Args:
+        records: A table, a path, a `Record`, or a list of them.
+        inputs: Names of input columns; may be empty.
+        targets: Names of the columns to predict.
+        hidden: Numbers of hidden neurons.
+        input_delays: Sets of delays of the inputs.
+        feedback_delays: Sets of delays of the measured targets.
+        settings: The rest; of it, the shares of the parts, `linear_path`, `init`, `restarts`, `groups`, `epochs` (100
+            if None) and `seed` count.
+        progress: As in `lddn_jax.fit`.
+
+    Returns:
+        A `Selection`; the loops of its networks are open.
+
+    Raises:
+        DataError: If columns are missing or hold NaN, or the record is too short.
+        TopologyError: If a size or a set of delays describes no network.
+
+    Example:
+        >>> import numpy as np, lddn_jax as lddn
+        >>> u = np.random.default_rng(0).normal(size=200)
+        >>> table = lddn.data.Table({"u": u, "y": np.roll(u, 2)})
+        >>> settings = lddn.Settings(restarts=1, epochs=20)
+        >>> with jax.enable_x64(True):
+        ...     found = lddn.compare_narx(table, ["u"], ["y"], hidden=[1], input_delays=[(1,), (2,)], settings=settings)
+        >>> found.comparison.best.name
+        '1 hidden, input delays 2, feedback delays 1,2'
+
+    MacKay (1992), Neural Computation 4(3) 448-472, section 3.
+    """
+    settings = Settings() if settings is None else settings
+    needed = "lddn.Settings(seed=1), for example"
+    expect(Settings, "settings", settings, "compare_narx(records, inputs, targets, settings=...)", needed)
+    if not isinstance(hidden, Sequence):
+        raise LDDNError(f"compare_narx: hidden={hidden!r}, but sizes are listed: hidden=({hidden!r},).")
+    for name, sets in (("input_delays", input_delays), ("feedback_delays", feedback_delays)):
+        if not isinstance(sets, Sequence) or not all(isinstance(delays, Sequence) for delays in sets):
+            one = (sets,) if isinstance(sets, int) else sets
+            raise LDDNError(f"compare_narx: {name}={sets!r}, but sets of delays are listed: {name}=({one!r},).")
+    choices = [
+        replace(settings, trainer="br", hidden=size, input_delays=delays, feedback_delays=feedback)
+        for size, delays, feedback in itertools.product(hidden, input_delays, feedback_delays)
+    ]
+    # With all delays of all candidates the records are long enough for each.
+    every = replace(choices[0], input_delays=_union(input_delays), feedback_delays=_union(feedback_delays))
+    experiment = Experiment.of(records, inputs, targets, every)
+    sizes = experiment.train[0].sizes
+    exogenous = {name: size for name, size in sizes["inputs"].items() if name not in experiment.loops}
+    grid = {_name(choice, bool(inputs)): narx_of(choice, exogenous, sizes["targets"]) for choice in choices}
+
+    def of(part: Sequence[Record]) -> Callable[[Topology], Sequences]:
+        def cut(topology):
+            own = experiment.on(topology)
+            return own.cut(part, None, skip=experiment.held - own.held)
+
+        return cut
+
+    found = compare(
+        grid,
+        of(experiment.train),
+        trainer=BayesianRegularization(
+            groups=settings.groups, restarts=settings.restarts, init_of_restarts=settings.init
+        ),
+        held_out=of(experiment.validation),
+        epochs=settings.epochs or 100,
+        init=settings.init,
+        key=jax.random.key(settings.seed),
+        progress=progress,
+    )
+    return Selection(found, Scaled(found.best.fitted.net, dict(experiment.scalers)))
+
+
+def _union(sets: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    return tuple(sorted({d for delays in sets for d in delays}))
+
+
+def _name(settings: Settings, has_inputs: bool) -> str:
+    parts = [f"{settings.hidden} hidden"]
+    parts += [f"input delays {','.join(map(str, settings.input_delays))}"] if has_inputs else []
+    return ", ".join([*parts, f"feedback delays {','.join(map(str, settings.feedback_delays))}"])

@@ -1,0 +1,102 @@
+"""What can be chosen of an identification, with defaults."""
+
+import numbers
+from dataclasses import dataclass, field
+
+from lddn_jax.bayesian.groups import labelling
+from lddn_jax.data.split import AbstractDividing, Blocks
+from lddn_jax.errors import DataError, LDDNError
+from lddn_jax.network import initializers
+from lddn_jax.training.trainer import check_positive
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What can be chosen; see `lddn_jax.models.narx` and `lddn_jax.fit`.
+
+    Attributes:
+        hidden: Neurons of the hidden layer.
+        input_delays: Delays of every input column.
+        feedback_delays: Delays of every measured target column.
+        linear_path: Whether the tapped delay lines also feed the outputs directly. The hidden layer saturates
+            outside of the range it was trained in; a linear path goes on.
+        init: Initializer.
+        trainer: "lm", "br" or "adam".
+        epochs: Steps of Levenberg-Marquardt at each horizon, or passes of Adam over the windows; None: 50, or 6000.
+        restarts: Networks that Levenberg-Marquardt trains side by side.
+        bayesian_epochs: Steps of Bayesian regularization, which follow.
+        groups: Of Bayesian regularization: which weights share a prior; see `lddn_jax.BayesianRegularization`.
+        horizons: Steps that windows run free, one horizon after the other; None for the whole record.
+        batch_size: Windows in a mini-batch of Adam.
+        learning_rate: Of Adam at the start; it falls to zero along a cosine.
+        window: Time steps of a training window of Adam.
+        train: Share of the records that trains.
+        validation: Share of the records, after that, that validates.
+        division: How records are divided, such as `lddn_jax.data.ByRecord()`.
+        missing: "error", or "mask" if records may have missing targets.
+        warmup: First steps of each test piece that are not scored.
+        dtype: "float32" or "float64"; None for JAX's default float.
+        seed: Of the first weights and of the shuffling.
+        check_gradients: Whether gradient methods are compared on the closed loop before training, which takes seconds.
+
+    Raises:
+        LDDNError: If a number or a name makes no sense that would be used late; what describes the network and the
+            records is checked where these are made, before any training.
+    """
+
+    hidden: int = 10
+    input_delays: tuple[int, ...] = (1, 2)
+    feedback_delays: tuple[int, ...] = (1, 2)
+    linear_path: bool = True
+    init: str = "nguyen-widrow"
+    trainer: str = "lm"
+    epochs: int | None = None
+    restarts: int = 8
+    bayesian_epochs: int = 1000
+    groups: str = "all"
+    horizons: tuple[int | None, ...] = (1, 5, 20, 100, None)
+    batch_size: int = 4
+    learning_rate: float = 1e-2
+    window: int = 100
+    train: float = 0.7
+    validation: float = 0.15
+    division: AbstractDividing = field(default_factory=Blocks)
+    missing: str = "error"
+    warmup: int = 0
+    dtype: str | None = None
+    seed: int = 0
+    check_gradients: bool = False
+
+    def __post_init__(self):
+        initializers.get(self.init)
+        labelling(self.groups)
+        for name in (
+            "restarts",
+            "bayesian_epochs",
+            "batch_size",
+            "window",
+            *(["epochs"] if self.epochs is not None else []),
+        ):
+            check_positive(name, getattr(self, name))
+        check_positive("learning_rate", self.learning_rate, numbers.Real)
+        if isinstance(self.warmup, bool) or not isinstance(self.warmup, int) or self.warmup < 0:
+            raise LDDNError(f"warmup={self.warmup!r} must be a whole number of steps, or 0.")
+        if not isinstance(self.check_gradients, bool):
+            raise LDDNError(
+                f"check_gradients={self.check_gradients!r} is neither True nor False; write check_gradients=True to "
+                "compare the gradient methods before training."
+            )
+        if self.dtype not in (None, "float32", "float64"):
+            raise LDDNError(f'dtype={self.dtype!r}; write dtype="float64", dtype="float32", or None for the default.')
+        steps = self.horizons if isinstance(self.horizons, tuple | list) else ()
+        if not steps or not all(h is None or (isinstance(h, int) and h > 0) for h in steps):
+            raise LDDNError(
+                f"horizons={self.horizons!r} must be numbers of steps, None for the whole record: "
+                "horizons=(1, 5, 20, None)."
+            )
+        shares = self.train, self.validation
+        if not all(isinstance(s, numbers.Real) and s > 0 for s in shares) or not sum(shares) < 1:
+            raise DataError(
+                f"train={self.train} and validation={self.validation} are shares of the record; both must be "
+                "positive and leave something to test."
+            )

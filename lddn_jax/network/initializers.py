@@ -1,0 +1,147 @@
+"""First values of weights and biases, one layer at a time.
+
+An initializer sees a layer with the tapped delay lines that feed it and draws them together, because the
+spread that suits a neuron depends on all that it sums. It is a function
+
+    initializer(key, layer, shapes, dtype) -> (weights by source, bias)
+
+with `shapes[source] = (delay, to, from)`. Keys are derived from layer names, so the order of declaration
+changes nothing. Pass one by name, or a function of your own, as `Network(..., init=...)`:
+
+    >>> def small(key, layer, shapes, dtype):
+    ...     weights, bias = glorot(key, layer, shapes, dtype)
+    ...     return {source: 0.1 * w for source, w in weights.items()}, bias
+"""
+
+import difflib
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from lddn_jax.errors import TopologyError
+from lddn_jax.network import transfer
+from lddn_jax.topology.topology import Layer
+
+Shapes = Mapping[str, tuple[int, int, int]]
+Drawn = tuple[dict[str, Array], Array]
+Initializer = Callable[[Any, Layer, Shapes, Any], Drawn]
+
+
+def zeros(key: Array | None, layer: Layer, shapes: Shapes, dtype: Any) -> Drawn:
+    """All weights and biases zero; needs no key."""
+    # Made by NumPy: there is nothing to compile, and a file that is loaded begins with these.
+    return {source: _zeros(shape, dtype) for source, shape in shapes.items()}, _zeros((layer.size,), dtype)
+
+
+def uniform(key: Array, layer: Layer, shapes: Shapes, dtype: Any) -> Drawn:
+    """Weights and biases uniform in (−0.5, 0.5)."""
+
+    def draw(source, shape):
+        return jax.random.uniform(_key(key, source), shape, dtype, -0.5, 0.5)
+
+    return {source: draw(source, shape) for source, shape in shapes.items()}, draw("", (layer.size,))
+
+
+def glorot(key: Array, layer: Layer, shapes: Shapes, dtype: Any) -> Drawn:
+    """Weights uniform in ±√(6 / (fan in + fan out)), fan in counted over all delays and sources; zero bias.
+
+    Glorot & Bengio, AISTATS 2010, eq. 16.
+    """
+    fan_in = sum(delays * from_ for delays, _, from_ in shapes.values())
+    limit = (6.0 / max(fan_in + layer.size, 1)) ** 0.5
+    weights = {
+        source: jax.random.uniform(_key(key, source), shape, dtype, -limit, limit) for source, shape in shapes.items()
+    }
+    return weights, jnp.zeros(layer.size, dtype)
+
+
+def orthogonal(key: Array, layer: Layer, shapes: Shapes, dtype: Any) -> Drawn:
+    """Glorot, with the layer's own recurrent matrices orthogonal, scaled so that all its delays share gain 1.
+
+    Saxe, McClelland & Ganguli, ICLR 2014.
+    """
+    weights, bias = glorot(key, layer, shapes, dtype)
+    if layer.name in shapes:
+        delays, size, _ = shapes[layer.name]
+        drawn = jax.random.orthogonal(_key(key, layer.name), size, (delays,), dtype)
+        weights[layer.name] = drawn / delays**0.5
+    return weights, bias
+
+
+def nguyen_widrow(key: Array, layer: Layer, shapes: Shapes, dtype: Any) -> Drawn:
+    """Spreads the active regions of the layer's neurons evenly over inputs in [−1, 1].
+
+    With S neurons and R elements arriving (delays counted), each row of weights has a random direction and the
+    length 0.7 S^(1/R); biases are spaced evenly over ± that length, with the sign of the row's first
+    weight. Both are then mapped from [−1, 1] onto the transfer function's active range. A layer whose function
+    has no bounded active range gets Glorot weights.
+
+    Nguyen & Widrow, IJCNN 1990; MATLAB's `initnw`.
+    """
+    active = transfer.get(layer.transfer).active
+    if active is None or not shapes:
+        return glorot(key, layer, shapes, dtype)
+    width = sum(delays * from_ for delays, _, from_ in shapes.values())
+    length = 0.7 * layer.size ** (1.0 / width)
+    rows = jnp.concatenate(
+        [
+            jnp.moveaxis(jax.random.uniform(_key(key, source), shape, dtype, -1.0, 1.0), 0, 1).reshape(layer.size, -1)
+            for source, shape in shapes.items()
+        ],
+        axis=1,
+    )
+    rows = length * rows / jnp.linalg.norm(rows, axis=1, keepdims=True)
+    spread = jnp.linspace(-1.0, 1.0, layer.size, dtype=dtype) if layer.size > 1 else jnp.zeros(1, dtype)
+    half, middle = (active[1] - active[0]) / 2, (active[1] + active[0]) / 2
+    rows, bias = half * rows, half * length * spread * jnp.where(rows[:, 0] < 0, -1, 1).astype(dtype) + middle
+    weights, start = {}, 0
+    for source, (delays, size, from_) in shapes.items():
+        block = rows[:, start : start + delays * from_].reshape(size, delays, from_)
+        weights[source] = jnp.moveaxis(block, 1, 0)
+        start += delays * from_
+    return weights, bias
+
+
+_INITIALIZERS = {
+    "nguyen-widrow": nguyen_widrow,
+    "glorot": glorot,
+    "orthogonal": orthogonal,
+    "uniform": uniform,
+    "zeros": zeros,
+}
+
+
+def get(init: str | Initializer) -> Initializer:
+    """Returns the initializer of that name; a function is returned as it is.
+
+    Args:
+        init: "nguyen-widrow", "glorot", "orthogonal", "uniform", "zeros", or a function.
+
+    Raises:
+        TopologyError: If there is none of that name.
+    """
+    if callable(init):
+        return init
+    if not isinstance(init, str) or init not in _INITIALIZERS:
+        close = difflib.get_close_matches(str(init), _INITIALIZERS, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise TopologyError(f"there is no initializer {init!r}; known are {list(_INITIALIZERS)}.{hint}")
+    return _INITIALIZERS[init]
+
+
+def _zeros(shape: tuple[int, ...], dtype: Any) -> Array:
+    return jnp.asarray(np.zeros(shape, dtype), dtype)
+
+
+def _key(key: Array, name: str) -> Array:
+    return jax.random.fold_in(key, name_number(name))
+
+
+def name_number(name: str) -> int:
+    """A number that stands for a name in key derivation, the same on every machine."""
+    return zlib.crc32(name.encode())

@@ -1,0 +1,278 @@
+"""A network: a topology with its numbers, as a pytree.
+
+`IW[to, source]` and `LW[to, source]` are `(delay, to, from)`, `b[layer]` is `(neurons,)`; the topology is static. A
+gradient is the same kind of object, so `gradient.LW["y", "hidden"]` is what it says, and optax, `jax.vmap` and
+`equinox.apply_updates` work on networks as they are.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array
+
+from lddn_jax.checks import called
+from lddn_jax.errors import LDDNError, PrecisionError, ShapeError, TopologyError
+from lddn_jax.network import initializers, transfer
+from lddn_jax.network.signals import as_array
+from lddn_jax.topology.topology import Topology, check_topology
+
+
+class Network(eqx.Module):
+    """Weights and biases of a topology.
+
+    Args:
+        topology: The declaration.
+        key: A JAX key, such as `jax.random.key(0)`; may be left out when `init` is "zeros".
+        init: "nguyen-widrow" (for functions with a bounded active range; Glorot elsewhere), "glorot",
+            "orthogonal", "uniform", "zeros", or a function; see `lddn_jax.network.initializers`.
+        dtype: Of all arrays, and of every computation with the network. None is JAX's default float.
+
+    Attributes:
+        IW: Input weights by `(to, source)`, each `(delay, to, from)` in the order of the connection's delays.
+        LW: Layer weights, likewise.
+        b: Biases by layer, each `(neurons,)`; layers declared with `bias=False` have none.
+
+    Raises:
+        TopologyError: If a transfer function or the initializer is unknown, or a key is needed.
+        ShapeError: If an initializer of your own returns something else than it should.
+        PrecisionError: If the dtype is float64 while JAX is set to float32.
+
+    Example:
+        >>> from lddn_jax.topology.topology import *
+        >>> topology = Topology([Input("u", 1)], [Layer("y", 2)], [Connection("u", to="y", delays=(0, 3))], ["y"])
+        >>> net = Network(topology, key=jax.random.key(0))
+        >>> net.IW["y", "u"].shape, net.b["y"].shape
+        ((2, 2, 1), (2,))
+    """
+
+    topology: Topology = eqx.field(static=True)
+    IW: dict[tuple[str, str], Array]
+    LW: dict[tuple[str, str], Array]
+    b: dict[str, Array]
+
+    def __init__(
+        self,
+        topology: Topology,
+        *,
+        key: Array | None = None,
+        init: str | initializers.Initializer = "nguyen-widrow",
+        dtype: Any = None,
+    ):
+        check_topology(topology, "Network(topology, key=..., init=...)")
+        initializer = initializers.get(init)
+        _check_key(key, initializer)
+        dtype = _float_dtype(dtype)
+        self.topology, self.IW, self.LW, self.b = topology, {}, {}, {}
+        transfer.check_known(topology)
+        for layer in topology.layers:
+            shapes = {
+                source: (len(delays), layer.size, topology.sizes[source])
+                for (to, source), delays in topology.delays.items()
+                if to == layer.name
+            }
+            folded = None if key is None else jax.random.fold_in(key, initializers.name_number(layer.name))
+            drawn = initializer(folded, layer, shapes, dtype)
+            weights, bias = _check_drawn(drawn, layer, shapes)
+            for source, shape in shapes.items():
+                where = self.IW if source in topology.input_names else self.LW
+                where[layer.name, source] = jnp.asarray(weights[source], dtype)
+                _check_shape(f"initial weights of {source!r} -> {layer.name!r}", where[layer.name, source], shape)
+            if layer.bias:
+                self.b[layer.name] = jnp.asarray(bias, dtype)
+                _check_shape(f"initial bias of {layer.name!r}", self.b[layer.name], (layer.size,))
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype of the network's arrays and of every computation with it."""
+        leaves = jax.tree.leaves(self)
+        return jnp.result_type(*leaves) if leaves else jnp.result_type(float)
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of weights and biases (of one network, where arrays carry batch axes of `vmap`)."""
+        weights = sum(
+            len(delays) * self.topology.sizes[to] * self.topology.sizes[source]
+            for (to, source), delays in self.topology.delays.items()
+        )
+        return weights + sum(layer.size for layer in self.topology.layers if layer.bias)
+
+    def with_weights(
+        self,
+        IW: Mapping[tuple[str, str], Any] | None = None,
+        LW: Mapping[tuple[str, str], Any] | None = None,
+        b: Mapping[str, Any] | None = None,
+    ) -> "Network":
+        """Returns a network in which the given arrays stand in place of this network's.
+
+        Args:
+            IW: Some input weights by `(to, source)`, each `(delay, to, from)`.
+            LW: Some layer weights, likewise.
+            b: Some biases by layer.
+
+        Raises:
+            ShapeError: If a name is unknown or a shape differs.
+            DataError: If an array holds anything but real numbers.
+
+        Example:
+            >>> from lddn_jax.topology.topology import *
+            >>> topology = Topology([Input("u", 1)], [Layer("y", 1)], [Connection("u", to="y")], ["y"])
+            >>> net = Network(topology, init="zeros").with_weights(b={"y": [0.5]})
+            >>> float(net.b["y"][0])
+            0.5
+        """
+        new: dict[str, dict] = {}
+        for field, given in (("IW", IW), ("LW", LW), ("b", b)):
+            old = getattr(self, field)
+            new[field] = dict(old)
+            if not isinstance(given, Mapping | None):
+                example = f"{{{next(iter(old))!r}: array}}" if old else "{}"
+                raise ShapeError(f"{field} is {called(given)}, but arrays are given by name: {field}={example}.")
+            for name, value in (given or {}).items():
+                if name not in old:
+                    raise ShapeError(f"{field}[{name!r}] does not exist in this network; it has {list(old)}.")
+                array = as_array(f"{field}[{name!r}]", value, self.dtype)
+                _check_shape(f"{field}[{name!r}]", array, old[name].shape)
+                new[field][name] = array
+        return assemble(self.topology, **new)
+
+    def ravel(self) -> tuple[Array, Callable[[Array], "Network"]]:
+        """Returns all weights and biases as one vector `(parameters,)`, and the way back.
+
+        The order is that of `parameter_names`, and of the last axis of every Jacobian.
+
+        Example:
+            >>> from lddn_jax.topology.topology import *
+            >>> topology = Topology([Input("u", 1)], [Layer("y", 1)], [Connection("u", to="y")], ["y"])
+            >>> flat, unravel = Network(topology, init="zeros").ravel()
+            >>> float(unravel(flat + 1).b["y"][0])
+            1.0
+        """
+        flat, unravel = ravel_pytree(self)
+        return flat.astype(self.dtype), unravel  # without any parameter, JAX would make it float32
+
+    def parameter_names(self) -> list[str]:
+        """Returns a readable name for every element of the flat vector, in its order."""
+        names = []
+        for field, blocks in (("IW", self.IW), ("LW", self.LW)):
+            for to, source in sorted(blocks):
+                sizes = self.topology.sizes[to], self.topology.sizes[source]
+                names += [
+                    f"{field}[{to!r}, {source!r}] delay {d} [{i}, {j}]"
+                    for d in self.topology.delays[to, source]
+                    for i in range(sizes[0])
+                    for j in range(sizes[1])
+                ]
+        return names + [f"b[{name!r}] [{i}]" for name in sorted(self.b) for i in range(self.topology.sizes[name])]
+
+    def summary(self) -> str:
+        """Returns a table of the layers, what feeds each, and how many parameters that makes."""
+        rows = [("layer", "size", "transfer", "fed by", "parameters")]
+        for layer in self.topology.layers:
+            fed = [c for c in self.topology.connections if c.to == layer.name]
+            count = sum(len(c.delays) * layer.size * self.topology.sizes[c.source] for c in fed)
+            name = layer.name + (" (output)" if layer.name in self.topology.outputs else "")
+            sources = [f"{c.source} {list(c.delays)}" for c in fed] + ["bias"] * layer.bias
+            total = count + layer.size * layer.bias
+            rows.append((name, str(layer.size), layer.transfer, ", ".join(sources) or "-", str(total)))
+        widths = [max(len(row[k]) for row in rows) for k in range(5)]
+        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        inputs = ", ".join(f"{i.name} ({i.size})" for i in self.topology.inputs) or "none"
+        return "\n".join(
+            [
+                f"inputs: {inputs}",
+                lines[0],
+                "-" * max(map(len, lines)),
+                *lines[1:],
+                f"{self.parameter_count} parameters, {jnp.dtype(self.dtype).name}",
+            ]
+        )
+
+
+def assemble(
+    topology: Topology, IW: dict[tuple[str, str], Any], LW: dict[tuple[str, str], Any], b: dict[str, Any]
+) -> Network:
+    """Returns a network, or a gradient, of exactly these arrays; internal, so nothing is checked."""
+    net = object.__new__(Network)
+    for field, value in (("topology", topology), ("IW", dict(IW)), ("LW", dict(LW)), ("b", dict(b))):
+        object.__setattr__(net, field, value)
+    return net
+
+
+def _check_key(key, initializer):
+    if key is None and initializer is not initializers.zeros:
+        raise TopologyError(
+            "random first weights need a key: write Network(topology, key=jax.random.key(0)), or init='zeros'."
+        )
+    if key is not None and not is_key(key):
+        seed = key if isinstance(key, int) else 0
+        raise TopologyError(f"key={key!r} is not a JAX key; write key=jax.random.key({seed}).")
+
+
+def is_key(given: Any) -> bool:
+    """Whether this is a key of `jax.random.key`, or one of the older `jax.random.PRNGKey`."""
+    dtype = getattr(given, "dtype", None)
+    return dtype is not None and (jnp.issubdtype(dtype, jax.dtypes.prng_key) or dtype == jnp.uint32)
+
+
+def check_network(given: Any, call: str) -> None:
+    """Raises an LDDNError unless this is a network.
+
+    Args:
+        given: The argument.
+        call: The call as it is written, all its arguments in order.
+    """
+    if isinstance(given, Network):
+        return
+    name, fix = type(given).__name__.lower(), ""
+    if hasattr(given, "scalers"):
+        fix = f" Write {name}.net, in scaled units; or {name}.predict(inputs), in those of the record."
+    elif hasattr(given, "net"):
+        fix = f" Write {name}.net."
+    elif isinstance(given, Topology):
+        fix = " Write lddn.Network(topology, key=jax.random.key(0))."
+    raise LDDNError(f"net is {called(given)}, but {call} takes a lddn.Network.{fix}")
+
+
+def _check_drawn(drawn, layer, shapes) -> tuple[Mapping[str, Any], Any]:
+    if not (isinstance(drawn, tuple) and len(drawn) == 2 and isinstance(drawn[0], Mapping)):
+        raise ShapeError(
+            f"the initializer returned {type(drawn).__name__} for layer {layer.name!r}; needed is a tuple "
+            f"(weights, bias) with weights[source] for {list(shapes)}."
+        )
+    missing = [source for source in shapes if source not in drawn[0]]
+    if missing:
+        raise ShapeError(
+            f"the initializer returned no weights for {missing[0]!r} -> {layer.name!r}; it was given "
+            f"shapes for {list(shapes)} and returned {list(drawn[0])}."
+        )
+    return drawn
+
+
+def _float_dtype(dtype) -> Any:
+    if dtype is None:
+        return jnp.result_type(float)
+    try:
+        dtype = jnp.dtype(dtype)
+    except TypeError:
+        raise PrecisionError(f"dtype={dtype!r} is unknown; use jnp.float32 or jnp.float64.") from None
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise PrecisionError(f"dtype={dtype.name} cannot hold weights; use jnp.float32 or jnp.float64.")
+    if dtype == jnp.float64 and jnp.result_type(float) != jnp.float64:
+        raise PrecisionError(
+            "dtype=float64 was asked for while JAX is set to 32 bits. Put "
+            'jax.config.update("jax_enable_x64", True) before the first array is made.'
+        )
+    return dtype
+
+
+def _check_shape(what: str, array: Array, shape: tuple[int, ...]):
+    if tuple(array.shape) != tuple(shape):
+        raise ShapeError(
+            f"{what}: shape {tuple(array.shape)} was given, {tuple(shape)} (delay, to, from) is needed."
+            if len(shape) > 1
+            else f"{what}: shape {tuple(array.shape)} was given, {tuple(shape)} is needed."
+        )

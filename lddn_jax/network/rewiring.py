@@ -1,0 +1,277 @@
+"""The same weights wired differently: loops closed and opened, delays shifted, topologies edited.
+
+Whatever is done to the wiring gives another topology; no network knows a mode. A weight belongs to a connection and a
+delay, and goes wherever these go.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from lddn_jax.errors import LDDNError, TopologyError
+from lddn_jax.network import initializers
+from lddn_jax.network.network import Network, assemble, check_network
+from lddn_jax.network.signals import measured_name
+from lddn_jax.topology.parts import whole
+from lddn_jax.topology.topology import Connection, Input, Topology, check_topology, with_longer_input_delays
+
+
+def close_loop(net: Network, output: str, input: str) -> Network:
+    """Feeds a layer's output back in place of an input: every `IW[to, input]` becomes `LW[to, output]`.
+
+    A closed loop is another topology, not a mode; the weights are the same arrays.
+
+    Args:
+        net: A network in which `input` stands for measured values of `output`.
+        output: The layer to feed back.
+        input: The input it replaces.
+
+    Raises:
+        TopologyError: If sizes differ, the names are unknown, a connection would stand twice, or the loop would
+            have no delay.
+
+    Example:
+        >>> from lddn_jax.topology.topology import *
+        >>> narx = Topology([Input("y_measured", 1)], [Layer("y", 1)],
+        ...                 [Connection("y_measured", to="y", delays=(1, 2))], ["y"])
+        >>> closed = close_loop(Network(narx, init="zeros"), output="y", input="y_measured")
+        >>> str(closed.topology.connections[0])
+        'y -> y delay 1, 2'
+    """
+    check_network(net, "close_loop(net, output, input)")
+    topology = net.topology
+    names = sorted(topology.input_names)
+    if output in names:
+        raise TopologyError(
+            f"close_loop: output {output!r} is an input; write close_loop(net, output={input!r}, input={output!r})?"
+        )
+    layer = topology.layer(output)
+    if input not in names:
+        raise TopologyError(f"close_loop: there is no input {input!r}; the inputs are {names}.")
+    if topology.sizes[input] != layer.size:
+        raise TopologyError(
+            f"close_loop: output {output!r} has {layer.size} elements and input {input!r} has "
+            f"{topology.sizes[input]}; a loop joins signals of one size."
+        )
+    twice = [c.to for c in topology.connections if c.source == input and (c.to, output) in topology.delays]
+    if twice:
+        raise TopologyError(
+            f"close_loop: {output!r} feeds {twice[0]!r} already, and {input!r} -> {twice[0]!r} would become a second "
+            f"connection of that pair. Take {output!r} -> {twice[0]!r} out of the topology first."
+        )
+    closed = Topology(
+        [i for i in topology.inputs if i.name != input],
+        topology.layers,
+        [Connection(output, c.to, c.delays) if c.source == input else c for c in topology.connections],
+        topology.outputs,
+    )
+    moved = {(to, output): w for (to, source), w in net.IW.items() if source == input}
+    kept = {pair: w for pair, w in net.IW.items() if pair[1] != input}
+    return assemble(closed, IW=kept, LW=net.LW | moved, b=net.b)
+
+
+def open_loop(net: Network, output: str, input: str, to: str | Iterable[str] | None = None) -> Network:
+    """Cuts the connections that read a layer and lets a new input feed them: the way back of `close_loop`.
+
+    Args:
+        net: A network in which layer `output` feeds others, or itself.
+        output: The layer whose connections are cut.
+        input: Name of the new input.
+        to: Which of the connections are cut, by the layer or layers that they feed; None for all.
+
+    Raises:
+        TopologyError: If names are unknown or taken.
+
+    Example:
+        >>> from lddn_jax.topology.topology import *
+        >>> closed = Topology([], [Layer("y", 1)], [Connection("y", to="y", delays=(1, 2))], ["y"])
+        >>> opened = open_loop(Network(closed, init="zeros"), output="y", input="y_measured")
+        >>> str(opened.topology.connections[0])
+        'y_measured -> y delay 1, 2'
+    """
+    check_network(net, "open_loop(net, output, input)")
+    topology = net.topology
+    layer = topology.layer(output)
+    fed = [c.to for c in topology.connections if c.source == output]
+    if input in topology.sizes:
+        raise TopologyError(
+            f"open_loop: the name {input!r} is taken; an input of that name exists, or a layer. Choose another, "
+            f"for example {input + '_measured'!r}."
+        )
+    cut = fed if to is None else [to] if isinstance(to, str) else list(to)
+    if not cut or any(name not in fed for name in cut):
+        raise TopologyError(
+            f"open_loop: layer {output!r} feeds {fed}, and {cut} were to be cut; name some of those it feeds."
+        )
+
+    def is_cut(pair):
+        return pair[1] == output and pair[0] in cut
+
+    opened = Topology(
+        [*topology.inputs, Input(input, layer.size)],
+        topology.layers,
+        [Connection(input, c.to, c.delays) if is_cut((c.to, c.source)) else c for c in topology.connections],
+        topology.outputs,
+    )
+    moved = {(pair[0], input): w for pair, w in net.LW.items() if is_cut(pair)}
+    kept = {pair: w for pair, w in net.LW.items() if not is_cut(pair)}
+    return assemble(opened, IW=net.IW | moved, LW=kept, b=net.b)
+
+
+def remove_delay(net: Network, n: int = 1) -> Network:
+    """Lets every connection from an input read `n` steps later values (MATLAB's `removedelay`).
+
+        y'(t) = y(t+n):    IW(d) p(t−d) becomes IW(d) p(t−(d−n))
+
+    So a network that was trained to tell y(t) from inputs up to t − n tells y(t+n) from inputs up to t: it predicts `n`
+    steps ahead of its data. Weights are untouched. Layers that recur, as in a loop that was closed, are ahead by `n`
+    steps as well: a delay state holds their values of `n` steps later, and `n` values of each input fewer.
+
+    Args:
+        net: A network all of whose inputs are read through delays of at least `n`.
+        n: Number of steps.
+
+    Raises:
+        TopologyError: If an input is read through a shorter delay, or there is no input to read.
+
+    Example:
+        >>> from lddn_jax.topology.topology import *
+        >>> topology = Topology([Input("u", 1)], [Layer("y", 1)], [Connection("u", "y", (1, 2))], ["y"])
+        >>> print(remove_delay(Network(topology, init="zeros")).topology.connections[0])
+        u -> y delay 0, 1
+
+    MathWorks, *Deep Learning Toolbox*, `removedelay`.
+    """
+    n = _steps("remove_delay", net, n)
+    read = [c for c in net.topology.connections if c.source in net.topology.input_names]
+    shortest = min(read, key=lambda c: c.delays[0], default=None)
+    if shortest is not None and shortest.delays[0] < n:
+        least, (source, to) = shortest.delays[0], (shortest.source, shortest.to)
+        raise TopologyError(
+            f"remove_delay: {shortest} reads an input with a delay of {least}; {n} later it would read values to come. "
+            + (f"Remove at most {least}: remove_delay(net, {least}); or train" if least else "Train")
+            + f" with delays of at least {n}: topology.with_delays({source!r}, {to!r}, ...)."
+        )
+    return assemble(with_longer_input_delays(net.topology, -n), net.IW, net.LW, net.b)
+
+
+def add_delay(net: Network, n: int = 1) -> Network:
+    """Lets every connection from an input read `n` steps earlier values (MATLAB's `adddelay`); undoes `remove_delay`.
+
+        y'(t) = y(t−n):    IW(d) p(t−d) becomes IW(d) p(t−(d+n))
+
+    Args:
+        net: The network.
+        n: Number of steps.
+
+    Raises:
+        TopologyError: If there is no input to read.
+
+    Example:
+        >>> from lddn_jax.topology.topology import *
+        >>> topology = Topology([Input("u", 1)], [Layer("y", 1)], [Connection("u", "y", (0, 1))], ["y"])
+        >>> print(add_delay(Network(topology, init="zeros"), 2).topology.connections[0])
+        u -> y delay 2, 3
+
+    MathWorks, *Deep Learning Toolbox*, `adddelay`.
+    """
+    return assemble(with_longer_input_delays(net.topology, _steps("add_delay", net, n)), net.IW, net.LW, net.b)
+
+
+def carry_over(
+    net: Network, topology: Topology, *, key: Array | None = None, init: str | initializers.Initializer = "zeros"
+) -> Network:
+    """Returns a network of another topology with this network's weights, where they fit.
+
+    A matrix fits if the topology has its connection and delay between layers of the same sizes, a bias if its layer has
+    the same size. Everything else is initialized. Zeros leave all outputs as they were when a connection or delay is
+    added; a new layer needs random weights, as it would not learn from zeros.
+
+    Args:
+        net: The network.
+        topology: For example an edited `net.topology`.
+        key: A JAX key; may be left out when `init` is "zeros".
+        init: How the rest is initialized; see `lddn_jax.Network`.
+
+    Raises:
+        TopologyError: If a transfer function or the initializer is unknown, or a key is needed.
+
+    Example:
+        >>> from lddn_jax.topology.topology import *
+        >>> fir = Topology([Input("u", 1)], [Layer("y", 1)], [Connection("u", "y", (0, 1))], ["y"])
+        >>> net = Network(fir, init="zeros").with_weights(IW={("y", "u"): [[[1.0]], [[2.0]]]})
+        >>> carry_over(net, fir.with_delays("u", "y", (1, 2))).IW["y", "u"].ravel().tolist()
+        [2.0, 0.0]
+    """
+    check_network(net, "carry_over(net, topology)")
+    check_topology(topology, "carry_over(net, topology)")
+    fresh, old = Network(topology, key=key, init=init, dtype=net.dtype), net.IW | net.LW
+
+    def weights(pair, new):
+        if pair not in old or old[pair].shape[1:] != new.shape[1:]:
+            return new
+        place = {d: k for k, d in enumerate(net.topology.delays[pair])}
+        delays = topology.delays[pair]
+        return jnp.stack([old[pair][place[d]] if d in place else new[k] for k, d in enumerate(delays)])
+
+    def bias(name, new):
+        return net.b[name] if name in net.b and net.b[name].shape == new.shape else new
+
+    return assemble(
+        topology,
+        {pair: weights(pair, new) for pair, new in fresh.IW.items()},
+        {pair: weights(pair, new) for pair, new in fresh.LW.items()},
+        {name: bias(name, new) for name, new in fresh.b.items()},
+    )
+
+
+def _steps(verb: str, net: Network, n: int) -> int:
+    check_network(net, f"{verb}(net, n)")
+    if not net.topology.inputs:
+        raise TopologyError(
+            f"{verb}: the network has no inputs, so there is no delay to shift. If its loop was closed, open it first: "
+            f"{verb}(open_loop(net, output=..., input=...))."
+        )
+    return whole(n, f"{verb}: the number of steps", least=1)
+
+
+def closed_over(net: Network, loops: Mapping[str, str]) -> Network:
+    """Returns the network with several loops closed: the output of each input that carries its measured values."""
+    for input, output in loops.items():
+        net = close_loop(net, output=output, input=input)
+    return net
+
+
+def opened_at(net: Network, loops: Mapping[str, str]) -> Network:
+    """Returns the network with several loops opened; see `closed_over`."""
+    for input, output in loops.items():
+        net = open_loop(net, output=output, input=input)
+    return net
+
+
+def measured_loops(topology: Topology) -> dict[str, str]:
+    """The output of each input that carries its measured values by its name, `y` of `measured_y`."""
+    names = {measured_name(output): output for output in topology.outputs}
+    return {input: output for input, output in names.items() if input in topology.input_names}
+
+
+def loops_of(net: Network, given: Mapping[str, str] | None) -> dict[str, str]:
+    """Returns the output of each input that carries its measured values; by default `y` of `measured_y`.
+
+    Raises:
+        LDDNError: If there is none.
+    """
+    topology = net.topology
+    given = measured_loops(topology) if given is None else given
+    if not isinstance(given, Mapping):
+        raise LDDNError(
+            f"loops={given!r} must name the output of each input that carries its measured values: "
+            f"loops={{'measured': {topology.outputs[0]!r}}}."
+        )
+    if not given:
+        raise LDDNError(
+            f"none of the inputs {sorted(topology.input_names)} is the measurement of one of the outputs "
+            f"{list(topology.outputs)}. Say which is, for example loops={{'measured': {topology.outputs[0]!r}}}."
+        )
+    return dict(given)

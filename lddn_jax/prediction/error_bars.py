@@ -1,0 +1,80 @@
+"""Error bars on outputs: how an uncertainty of the parameters spreads through all loops and delays.
+
+With the row g(t) = ∂a(t)/∂x of the Jacobian, and parameters that are Gaussian with covariance H⁻¹ around x*,
+
+    var a(t) = g(t) H⁻¹ g(t)ᵀ = ‖g(t) W‖²,    W Wᵀ = H⁻¹
+
+For a closed loop g(t) is that of the free run, so that an uncertain parameter acts through all earlier outputs.
+
+MacKay (1992), Neural Computation 4(3) 448-472, section 4; Bishop (2006), *Pattern Recognition and Machine Learning*,
+eq. 5.167-5.173.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from lddn_jax.gradients.columns import Columns
+from lddn_jax.gradients.method import AbstractGradient
+from lddn_jax.gradients.rtrl import RTRL, forward
+from lddn_jax.network.network import Network
+from lddn_jax.network.signals import Signals
+from lddn_jax.numerics.contraction import einsum
+from lddn_jax.numerics.lanes import from_lanes, to_lanes
+from lddn_jax.simulation.simulate import batch_axes
+
+
+class Prediction(eqx.Module):
+    """Outputs with error bars; each is a dict of `(*batch, time, size)` by output layer, in the units of the outputs.
+
+    Attributes:
+        mean: The most probable outputs; for draws, their mean.
+        parameters: Standard deviation because parameters are uncertain.
+        noise: Standard deviation of the noise of a measurement.
+    """
+
+    mean: Signals
+    parameters: Signals
+    noise: Signals
+
+    @property
+    def std(self) -> Signals:
+        """Standard deviation of a measurement: both together."""
+        return {name: jnp.sqrt(self.parameters[name] ** 2 + self.noise[name] ** 2) for name in self.mean}
+
+
+@jax.jit(static_argnames="steps")
+def spread(net: Network, root: Array, inputs: Signals, state: Signals, steps: int, method: AbstractGradient) -> Any:
+    """Returns the outputs, and √(g H⁻¹ gᵀ) of each, `(*batch, time, size)` by output layer.
+
+    Args:
+        net: The network.
+        root: W with W Wᵀ = H⁻¹, `(parameters, parameters)`.
+        inputs: As `lddn_jax.simulation.simulate.prepare` returns them, as `state` and `steps`.
+        state: Likewise.
+        steps: Likewise.
+        method: `RTRL()`, which never stores the Jacobian; any other one stores it whole.
+    """
+    outputs = net.topology.outputs
+
+    def length(rows):
+        return jnp.sqrt(jnp.sum(einsum("...p,pk->...k", rows, root) ** 2, axis=-1))
+
+    if not isinstance(method, RTRL):
+        rows = method.derivatives(net, inputs, state, steps)
+        a = method.linearize(net, inputs, state, steps).a
+        return {name: a[name] for name in outputs}, {name: length(rows[name]) for name in outputs}
+    columns = Columns.reaching(net.topology, with_state=False)
+
+    def keep(start, count, signals, derivatives):
+        return (
+            {name: signals[name] for name in outputs},
+            {name: length(columns.all(name, derivatives[name])) for name in outputs},
+        )
+
+    batch = batch_axes(inputs, state)
+    a, found = forward(net, columns, to_lanes(inputs), to_lanes(state), steps, outputs, keep)
+    return from_lanes(a, batch), from_lanes(found, batch)

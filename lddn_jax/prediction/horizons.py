@@ -1,0 +1,273 @@
+"""Predictions further than one step ahead, and how their error grows with the horizon.
+
+A prediction k steps ahead of y(t) knows measurements up to t − k: the loop is closed at t − k + 1, from measured
+values, and runs free until t. One step is the network with its loop open; as many steps as the record has are a free
+run.
+
+    ŷ(t | t−k) = y of the closed loop after min(k, t + 1) steps
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lddn_jax.data.batches import Sequences
+from lddn_jax.errors import DataError, LDDNError
+from lddn_jax.losses import counted, error_weights
+from lddn_jax.network.network import Network, check_network
+from lddn_jax.network.rewiring import closed_over, measured_loops, open_loop
+from lddn_jax.network.signals import Signals, as_signals, by_name, check_data, first_nan, measured_name
+from lddn_jax.simulation.delays import DelayState, cut, state_sizes, states_along
+from lddn_jax.simulation.simulate import predict, prepare, simulate
+from lddn_jax.training.trainer import check_positive
+
+HORIZONS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+ELEMENTS = 2**22  # of outputs that are computed at once
+
+
+def k_step(net: Network, data: Sequences, k: int, *, loops: Mapping[str, str] | None = None) -> Signals:
+    """Predicts k steps ahead, at every step of a record.
+
+    Args:
+        net: The network with its loop open; or closed, and then its targets are what was measured.
+        data: `Sequences`, measured outputs among the inputs if the loop is open.
+        k: Steps ahead. The first k − 1 predictions start where the record does.
+        loops: The output layer of each input that carries its measured values; by default inputs named `measured_y`
+            belong to output `y`.
+
+    Returns:
+        `(*batch, time, size)` by output layer: at time t the prediction that knew measurements up to t − k.
+
+    Raises:
+        LDDNError: If k is not a positive whole number.
+        DataError: If a target that is fed back is missing.
+        ShapeError: If data does not fit the network.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, lddn_jax as lddn
+        >>> net = lddn.Network(lddn.models.narx({"u": 1}, {"y": 1}, hidden=2), key=jax.random.key(0))
+        >>> u, y = jax.random.normal(jax.random.key(1), (2, 30, 1))
+        >>> data = lddn.Sequences({"u": u, "measured_y": y}, y)
+        >>> bool(jnp.allclose(lddn.k_step(net, data, 1)["y"], lddn.predict(net, data.inputs)["y"], atol=1e-6))
+        True
+    """
+    check_positive("k", k)
+    record = _Record.of(net, data, loops, "k_step(net, data, k)")
+    k = min(k, record.steps)
+    starts = np.arange(record.steps - k + 1)
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in net.topology.outputs}
+    for group, _, outputs in record.runs(starts, k):
+        for name, a in outputs.items():
+            # The first run gives the first k predictions, each other run its last.
+            first = [np.asarray(a[..., 0, :, :])] if group[0] == 0 else []
+            rest = a[..., 1 if group[0] == 0 else 0 :, -1, :]
+            parts[name] += [*first, np.asarray(rest)]
+    return {name: jnp.asarray(np.concatenate(pieces, axis=-2)) for name, pieces in parts.items()}
+
+
+@dataclass(frozen=True)
+class HorizonProfile:
+    """What `horizon_profile` returned; print it to read the table.
+
+    Attributes:
+        horizons: Steps ahead.
+        rmse: `(horizons,)` by output layer.
+        persistence: Likewise, of the last measured value taken for all that follow.
+        starts: Number of runs that each error is of.
+    """
+
+    horizons: tuple[int, ...]
+    rmse: Mapping[str, np.ndarray]
+    persistence: Mapping[str, np.ndarray]
+    starts: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values, ready for `json.dump`; None where a run left the finite numbers."""
+        values = {"rmse": self.rmse, "persistence": self.persistence}
+        lists = {
+            what: {name: [float(x) if np.isfinite(x) else None for x in column] for name, column in columns.items()}
+            for what, columns in values.items()
+        }
+        return {"horizons": list(self.horizons), **lists, "starts": self.starts}
+
+    def __str__(self):
+        names = list(self.rmse)
+        lines = [f"{'horizon':>8}" + "".join(f"{name:>14}{'persistence':>14}" for name in names)]
+        for k, horizon in enumerate(self.horizons):
+            cells = (f"{self.rmse[name][k]:14.6g}{self.persistence[name][k]:14.6g}" for name in names)
+            lines.append(f"{horizon:>8}" + "".join(cells))
+        return "\n".join(lines)
+
+
+def horizon_profile(
+    net: Network,
+    data: Sequences,
+    horizons: Sequence[int] | None = None,
+    *,
+    loops: Mapping[str, str] | None = None,
+) -> HorizonProfile:
+    """Returns the RMSE of predictions by how far they look ahead.
+
+    Every horizon is judged on the same runs: from each step of the record that leaves room for the longest one.
+
+    Args:
+        net: The network with its loop open; or closed, and then its targets are what was measured.
+        data: `Sequences`, measured outputs among the inputs if the loop is open; targets that are NaN or have error
+            weight 0 are don't-cares, but where they are fed back.
+        horizons: Steps ahead, ascending; None: 1, 2, 5, 10 … up to half of the record.
+        loops: As for `k_step`.
+
+    Returns:
+        A `HorizonProfile`, in the units of the data.
+
+    Raises:
+        LDDNError: If horizons do not ascend from at least 1, or reach further than the record.
+        ShapeError: If data does not fit the network.
+
+    Example:
+        >>> import jax, lddn_jax as lddn
+        >>> net = lddn.Network(lddn.models.narx({"u": 1}, {"y": 1}, hidden=2), key=jax.random.key(0))
+        >>> u, y = jax.random.normal(jax.random.key(1), (2, 30, 1))
+        >>> profile = lddn.horizon_profile(net, lddn.Sequences({"u": u, "measured_y": y}, y), (1, 3))
+        >>> profile.horizons, profile.starts
+        ((1, 3), 28)
+    """
+    call = "horizon_profile(net, data, horizons)"
+    check_data(data, call)
+    chosen = _horizons(horizons, data.steps)
+    record = _Record.of(net, data, loops, call)
+    sizes = {name: net.topology.sizes[name] for name in net.topology.outputs}
+    targets = counted(as_signals("target", data.targets, sizes, net.dtype), data.weights)
+    starts, places = np.arange(record.steps - chosen[-1] + 1), np.array(chosen) - 1
+    squares = {name: np.zeros(len(chosen)) for name in sizes}
+    still = {name: np.zeros(len(chosen)) for name in sizes}
+    counts = {name: np.zeros(len(chosen)) for name in sizes}
+    for group, states, outputs in record.runs(starts, chosen[-1]):
+        for name, a in outputs.items():
+            wanted = np.asarray(cut(targets[name], group, 0, chosen[-1]))[..., places, :]
+            before = np.asarray(states[name])[..., -1:, :]
+            axes = (*range(wanted.ndim - 2), wanted.ndim - 1)
+            squares[name] += np.nansum((wanted - np.asarray(a)[..., places, :]) ** 2, axis=axes)
+            still[name] += np.nansum((wanted - before) ** 2, axis=axes)
+            counts[name] += np.sum(~np.isnan(wanted), axis=axes)
+    return HorizonProfile(
+        chosen,
+        {name: np.sqrt(squares[name] / counts[name]) for name in sizes},
+        {name: np.sqrt(still[name] / counts[name]) for name in sizes},
+        len(starts),
+    )
+
+
+@dataclass(frozen=True)
+class _Record:
+    """A record, and what the delay lines of the closed loop hold before each of its steps.
+
+    Attributes:
+        closed: The network with its loop closed.
+        inputs: `(*batch, time, size)` by input of the closed loop.
+        states: The delay state before every step, `(*batch, time, longest delay, size)` by source.
+        steps: Number of time steps.
+    """
+
+    closed: Network
+    inputs: Signals
+    states: Signals
+    steps: int
+
+    @classmethod
+    def of(cls, net: Network, data: Any, loops: Mapping[str, str] | None, call: str) -> "_Record":
+        check_network(net, call)
+        check_data(data, call)
+        inputs, state = data.inputs, data.state
+        loops = measured_loops(net.topology) if loops is None else dict(loops)
+        if not loops:
+            net, inputs, state, loops = _opened(net, data)
+        closed = closed_over(net, loops)
+        inputs, state, steps = prepare(net, inputs, state, None if net.topology.inputs else data.steps)
+        measured = {output: input for input, output in loops.items()}
+        a = simulate(net, inputs, state).a  # of layers that no measurement tells
+        before, signals = {}, {}
+        for name, (longest, _) in state_sizes(closed.topology).items():
+            source = measured.get(name, name)
+            signals[name] = signal = inputs[source] if source in inputs else a[source]
+            # A line that the open loop reads less far back is unknown there, as at the start of any record.
+            held = state.get(source, jnp.zeros((*signal.shape[:-2], 0, signal.shape[-1]), signal.dtype))
+            short = jnp.zeros((*held.shape[:-2], max(longest - held.shape[-2], 0), held.shape[-1]), held.dtype)
+            before[name] = jnp.concatenate([short, held], axis=-2)
+        others = {name: signal for name, signal in inputs.items() if name not in loops}
+        return cls(closed, others, states_along(before, signals), steps)
+
+    def runs(self, starts: np.ndarray, length: int) -> Iterator[tuple[np.ndarray, DelayState, Signals]]:
+        """Runs the closed loop from each start on; yields starts, delay states and outputs of a group of them."""
+        outputs = self.closed.topology.outputs
+        batch = math.prod(next(iter(self.states.values())).shape[:-3])
+        width = batch * sum(self.closed.topology.sizes[name] for name in outputs)
+        size = int(np.clip(ELEMENTS // (length * width), 1, len(starts)))
+        for first in range(0, len(starts), size):
+            group = starts[first : first + size]
+            filled = np.resize(group, size)  # all groups of one size, so that one program serves all
+            inputs = {name: cut(signal, filled, 0, length) for name, signal in self.inputs.items()}
+            state = {name: states[..., filled, :, :] for name, states in self.states.items()}
+            found = predict(self.closed, inputs, state, steps=length)
+            count = len(group)
+            yield group, *jax.tree.map(lambda value, count=count: value[..., :count, :, :], (state, found))
+
+
+def _opened(net: Network, data: Any) -> tuple[Network, Any, Any, dict[str, str]]:
+    """Opens the loops of a network through its outputs, and lets targets take their place."""
+    topology, loops = net.topology, {}
+    inputs = dict(by_name("input", data.inputs, topology.input_names))
+    targets = by_name("target", data.targets, topology.outputs)
+    known = with_gaps(targets, data.weights)
+    state = None if data.state is None else dict(data.state)
+    for name in topology.outputs:
+        late = [c.to for c in topology.connections if c.source == name and c.delays[0] > 0]
+        if not late:
+            continue
+        if (where := first_nan(known[name])) is not None:
+            raise DataError(
+                f"target {name!r} is NaN at {where} of (*batch, time, element), and was to start a run. Fill the gap, "
+                "or take the pieces between gaps: record.unbroken()."
+            )
+        input = measured_name(name)
+        net = open_loop(net, output=name, input=input, to=late)
+        loops[input], inputs[input] = name, targets[name]
+        if state is not None:
+            sizes = state_sizes(net.topology)
+            held = state.pop(name)
+            state |= {source: held[..., -sizes[source][0] :, :] for source in (name, input) if source in sizes}
+    return net, inputs, state, loops
+
+
+def with_gaps(targets: Mapping[str, Any], weights: Any) -> Mapping[str, Any]:
+    """Targets with NaN in gaps, which a batch of records marks by weight 0 between others.
+
+    Weight 0 before all others is a warm-up, whose values are known; after them a record has ended.
+    """
+    if weights is None:
+        return targets
+    found = {}
+    for name, weight in error_weights(weights, targets).items():
+        counts = np.asarray(weight) > 0
+        begun = np.maximum.accumulate(counts, axis=-2)
+        ended = ~np.flip(np.maximum.accumulate(np.flip(counts, axis=-2), axis=-2), axis=-2)
+        found[name] = np.where(begun & ~ended & ~counts, np.nan, np.asarray(targets[name]))
+    return found
+
+
+def _horizons(given: Sequence[int] | None, steps: int) -> tuple[int, ...]:
+    if given is None:
+        return tuple(h for h in HORIZONS if h <= max(1, steps // 2))
+    chosen = tuple(given) if isinstance(given, Iterable) else ()
+    whole = all(isinstance(h, int) and not isinstance(h, bool) and h > 0 for h in chosen)
+    if not chosen or not whole or list(chosen) != sorted(set(chosen)) or chosen[-1] > steps:
+        raise LDDNError(
+            f"horizon_profile: horizons={given!r} on a record of {steps} steps; needed are whole numbers that ascend "
+            f"from at least 1 to at most {steps}: horizons=(1, 5, 20)."
+        )
+    return chosen

@@ -1,0 +1,241 @@
+"""What a report shows, section by section: words, tables and figures of a judged network."""
+
+import base64
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lddn_jax import plots
+from lddn_jax.diagnostics import Scores
+from lddn_jax.errors import LDDNError
+from lddn_jax.reporting.advice import p_in_words
+from lddn_jax.reporting.findings import Diagnosis
+from lddn_jax.reporting.judged import FREE_RUN, Judged
+
+FAR = 3.0  # ranges of the measurement beyond which a prediction is not drawn: it would flatten all the rest
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing with what it shows in words.
+
+    Attributes:
+        caption: What to see in it.
+        svg: The drawing itself.
+        wide: Whether it needs the whole width of a page.
+    """
+
+    caption: str
+    svg: bytes
+    wide: bool = False
+
+    @property
+    def source(self) -> str:
+        """What the `src` of an image takes: the drawing itself, no file."""
+        return "data:image/svg+xml;base64," + base64.b64encode(self.svg).decode()
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table: rows of text, of which the first names the columns."""
+
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a report.
+
+    Attributes:
+        title: Its heading.
+        words: Paragraphs.
+        tables: Tables.
+        figures: Figures.
+        listings: Text as it is, by what it is.
+    """
+
+    title: str
+    words: tuple[str, ...] = ()
+    tables: tuple[Grid, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    listings: tuple[tuple[str, str], ...] = ()
+
+
+def sections(known: Judged, found: Diagnosis) -> tuple[Section, ...]:
+    """Returns all sections of a report.
+
+    Raises:
+        LDDNError: If matplotlib is not installed.
+    """
+    return _topology(known), _data(known), _training(known), _scores(known, found), _diagnostics(known, found)
+
+
+def draw(
+    caption: str,
+    onto: Callable[[Any], Any],
+    size: tuple[float | int, float | int] = (6, 3.4),
+    heights: tuple[int, ...] = (1,),
+) -> Figure:
+    """Returns a figure that `onto` draws on the axes it is given, one below the other if there are several heights."""
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure as Canvas
+    except ImportError:
+        raise LDDNError("a report needs matplotlib: pip install 'lddn_jax[report]'.") from None
+    # The same numbers make the same bytes.
+    with matplotlib.rc_context({"svg.hashsalt": "lddn_jax", "font.size": 9}):
+        canvas = Canvas(figsize=size, layout="constrained")
+        onto(canvas.subplots(len(heights), 1, sharex=True, height_ratios=heights))
+        file = io.BytesIO()
+        canvas.savefig(file, format="svg", metadata={"Date": None})
+    return Figure(caption, file.getvalue(), wide=size[0] > 6)
+
+
+def _topology(known: Judged) -> Section:
+    topology = known.net.topology
+    figures = [draw("The network.", lambda ax: plots.diagram(topology, ax=ax), (9, 3.2))]
+    if known.net.parameter_count:
+        rows = sum(layer.size for layer in topology.layers)
+        caption = "Weights and biases: a row for each neuron, a column for each source and delay."
+        figures.append(draw(caption, lambda ax: plots.weights_map(known.net, ax=ax), (9, min(2.2 + 0.18 * rows, 8))))
+    listings = (("Summary", known.net.summary()), ("Mermaid text of the network", topology.to_mermaid()))
+    return Section("Topology", figures=tuple(figures), listings=listings)
+
+
+def _data(known: Judged) -> Section:
+    if known.record is None:
+        shape = next(iter(known.measured.values())).shape
+        words = f"{int(np.prod(shape[:-2]))} sequence(s) of {shape[-2]} steps; the first is shown."
+        columns, time, splits = known.inputs | known.measured, known.time, None
+        lines = {name: _first(signal) for name, signal in columns.items()}
+    else:
+        lines, time, splits = known.record
+        parts = ", ".join(f"{name} {start:g} to {stop:g}" for name, (start, stop) in splits.items())
+        words = f"{len(time)} samples: {parts}."
+    rows: list[tuple[str, ...]] = [("signal", "kind", "smallest", "largest", "mean", "std. dev.", "missing")]
+    for name, line in lines.items():
+        kind = "output" if name in known.measured else "input"
+        numbers = (np.nanmin(line), np.nanmax(line), np.nanmean(line), np.nanstd(line))
+        rows.append((name, kind, *(f"{number:.4g}" for number in numbers), str(int(np.isnan(line).sum()))))
+
+    def onto(axes):
+        for ax, (name, line) in zip(np.atleast_1d(axes), lines.items(), strict=True):
+            plots.response(time, line, {}, ylabel=name, splits=splits, ax=ax)
+            ax.get_legend().remove()
+            ax.set_xlabel("")
+        np.atleast_1d(axes)[-1].set_xlabel("time")
+
+    figure = draw("The record.", onto, (9, 1.2 + 1.5 * len(lines)), (1,) * len(lines))
+    return Section("Data", (words,), (Grid(tuple(rows)),), (figure,))
+
+
+def _training(known: Judged) -> Section:
+    figures = []
+    if len(known.history["loss"]):
+        best = known.best_epoch
+        curve = draw("Loss.", lambda ax: plots.training_curve(known.history, best_epoch=best, ax=ax))
+        states = plots.training_states(known.history)
+        figures.append(curve)
+        if states:
+            caption = "What the trainer was doing."
+            size = (6, 1 + 1.2 * len(states))
+            onto = lambda axes: plots.training_state(known.history, axes=axes)  # noqa: E731
+            figures.append(draw(caption, onto, size, (1,) * len(states)))
+    return Section("Training", listings=(("How it went", known.trained),), figures=tuple(figures))
+
+
+def _scores(known: Judged, found: Diagnosis) -> Section:
+    words = ["RMSE and MAE are in the units of the record; fit is 100 (1 − NRMSE), 100 % for a perfect prediction."]
+    words += [f"The prediction {kind!r} diverged at step {step}." for kind, step in found.diverged.items()]
+    figures = []
+    for name, y in known.measured.items():
+        y = _first(y)
+        lines = {kind: _drawable(_first(known.predictions[kind][name]), y) for kind in known.models}
+
+        def onto(axes, y=y, lines=lines, name=name):
+            plots.response(known.time, y, lines, ylabel=name, ax=axes[0])
+            axes[0].set_xlabel("")
+            plots.errors(known.time, y, lines, ax=axes[1])
+
+        figures.append(draw(f"Measured and predicted {name}, and the error.", onto, (9, 4.5), (3, 1)))
+        if name in known.std and FREE_RUN in lines:
+            std = _first(known.std[name])
+
+            def onto_bands(ax, y=y, lines=lines, std=std, name=name):
+                plots.bands(known.time, y, lines[FREE_RUN], std, ylabel=name, ax=ax)
+
+            share = found.coverage[name]
+            caption = f"The free run with error bars of ±2σ, which hold {100 * share:.0f} % of the measurements."
+            figures.append(draw(caption, onto_bands, (9, 3.4)))
+    return Section("Scores", tuple(words), (_score_grid(found.scores),), tuple(figures))
+
+
+def _score_grid(scores: dict[str, Scores]) -> Grid:
+    rows = [("prediction", "of", "RMSE", "NRMSE", "MAE", "R²", "fit in %")]
+    for kind, table in scores.items():
+        shown = (*table.by_output, *(["all"] if len(table.by_output) > 1 else []))
+        for label, s in [row for row in table.rows() if row[0] in shown]:
+            numbers = (f"{s.rmse:.4g}", f"{s.nrmse:.4g}", f"{s.mae:.4g}", f"{s.r2:.4f}", f"{s.fit:.2f}")
+            rows.append((kind, label, *numbers))
+    return Grid(tuple(rows))
+
+
+def _diagnostics(known: Judged, found: Diagnosis) -> Section:
+    kind = known.models[0]
+    parts = [f"{100 * s.nrmse:.3g} % of {name}" for name, s in found.scores[kind].by_output.items()]
+    words = [
+        f"Residuals are those of the prediction {kind!r}. Relative to the standard deviation of what was measured they "
+        f"are {', '.join(parts)}: the smaller they are, the less it matters what is left in them."
+    ]
+    rows = [("test", "output", "statistic", "p", "at 1 %")]
+    for tests in (found.whiteness, found.normality):
+        for name, test in tests.items():
+            verdict = "rejected" if test.p_value < 0.01 else "not rejected"
+            rows.append(
+                (test.null, name, f"{test.statistic:.4g}", p_in_words(test.p_value).removeprefix("= "), verdict)
+            )
+    figures = [
+        draw(f"Residuals of {name} with their own past.", lambda ax, c=c: plots.residual_correlations(c, ax=ax))
+        for name, c in found.own.items()
+    ]
+    figures += [
+        draw(f"Residuals of {output} with {source}.", lambda ax, c=c: plots.residual_correlations(c, ax=ax))
+        for (source, output), c in found.with_inputs.items()
+    ]
+    for name, e in known.residuals.items():
+        if not np.isfinite(e).any():
+            continue
+        figures.append(
+            draw(f"Residuals of {name}.", lambda ax, e=e, name=name: plots.error_histogram(e, xlabel=name, ax=ax))
+        )
+        y, last = known.measured[name], known.models[-1]
+        drawn = _drawable(known.predictions[last][name], y)
+        if np.isfinite(drawn[~np.isnan(y)]).any():
+
+            def onto(ax, y=y, drawn=drawn, name=name):
+                plots.regression(y, drawn, name=name, ax=ax)
+
+            figures.append(draw(f"Predicted against measured {name}, {last}.", onto, (6, 4)))
+    if found.horizons is not None:
+        steps, errors = found.horizons
+        caption = "The error after so many steps without a measurement."
+        figures.append(draw(caption, lambda ax: plots.horizon_profile(steps, errors, ax=ax)))
+    listings = () if found.stability is None else (("Stability of the loop along the record", str(found.stability)),)
+    tables = (Grid(tuple(rows)),) if len(rows) > 1 else ()
+    return Section("Diagnostics", tuple(words), tables, tuple(figures), listings)
+
+
+def _first(signal: np.ndarray) -> np.ndarray:
+    """The first of several sequences, `(time,)`."""
+    return signal.reshape(-1, signal.shape[-2])[0]
+
+
+def _drawable(prediction: np.ndarray, measured: np.ndarray) -> np.ndarray:
+    """A prediction without what is far outside of the measurement."""
+    low, high = np.nanmin(measured), np.nanmax(measured)
+    reach = FAR * max(high - low, np.finfo(float).tiny)
+    near = np.isfinite(prediction) & (prediction > low - reach) & (prediction < high + reach)
+    return np.where(near, prediction, np.nan)

@@ -1,0 +1,306 @@
+"""Tapped delay lines and delay states: the only file that computes t − d.
+
+Inside the package signals lie time first, `(time, size, *lanes)` (`lanes.py`), so that reading a tap is a slice of the
+first axis. A tapped delay line over a whole sequence is the signal with the values before its first step put in
+front, read through one window per delay:
+
+    line = [ a(−D) … a(−1) | a(0) … a(T−1) ]        a(t−d), t = 0…T−1:   line[D−d : D−d+T]
+
+The adjoint reads the future instead: line = [ n̄(0) … n̄(T−1) | 0 … 0 ], n̄(t+d): line[d : d+T]. `reverse=True` means this
+one everywhere below. Windows of an array are what XLA turns into plain reads; a ring buffer is not.
+
+Inside a loop the line grows as the loop runs: `ShortLine` and `History` are two ways to carry it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from lddn_jax.errors import ShapeError
+from lddn_jax.network.signals import Signals, as_array, by_name, check_last_axes
+from lddn_jax.topology.plan import SHORT, plan
+from lddn_jax.topology.topology import Topology, check_topology, with_longer_input_delays
+
+DelayState = dict[str, Array]
+AnyArray = TypeVar("AnyArray", Array, np.ndarray)
+
+
+def state_sizes(topology: Topology) -> dict[str, tuple[int, int]]:
+    """Returns `(longest delay, size)` for every input and layer that is read through a delay."""
+    return {name: (d, topology.sizes[name]) for name, d in plan(topology).longest_delays.items()}
+
+
+def zero_state(topology: Topology, batch: tuple[int, ...] = (), dtype=None) -> DelayState:
+    """Returns a delay state of zeros: `(*batch, longest delay, size)` by input or layer, oldest value first.
+
+    Args:
+        topology: The topology.
+        batch: Batch axes.
+        dtype: Of the arrays; None is JAX's default float.
+
+    Example:
+        >>> from lddn_jax.topology.topology import *
+        >>> topology = Topology([Input("u", 1)], [Layer("y", 1)], [Connection("u", to="y", delays=(0, 3))], ["y"])
+        >>> zero_state(topology)["u"].shape
+        (3, 1)
+    """
+    check_topology(topology, "zero_state(topology, batch)")
+    dtype = jnp.result_type(float) if dtype is None else dtype
+    # Made by NumPy, so that nothing is compiled for them.
+    zeros = {name: np.zeros((*batch, *shape), dtype) for name, shape in state_sizes(topology).items()}
+    return {name: jax.device_put(value) for name, value in zeros.items()}
+
+
+def as_state(topology: Topology, given: Mapping | None, batch: tuple[int, ...], dtype) -> DelayState:
+    """Returns a checked delay state of shape `(*batch, longest delay, size)`; None is zeros.
+
+    A state without batch axes serves every sequence of a batch.
+
+    Args:
+        topology: The topology.
+        given: By input and layer, `(*batch, longest delay, size)`, oldest value first; or None.
+        batch: Batch axes of the signals.
+        dtype: Of the arrays returned.
+
+    Raises:
+        ShapeError: If a source is missing or unknown, or a shape does not fit.
+    """
+    if given is None:
+        return zero_state(topology, batch, dtype)
+    sizes = state_sizes(topology)
+    if not isinstance(given, Mapping):
+        raise ShapeError(
+            f"{type(given).__name__} was given as a delay state, which is a dict by input and layer, here with "
+            f"{sorted(sizes)}."
+        )
+    state = {}
+    for name, value in by_name("delay state", given, sizes).items():
+        what, (longest, size) = f"delay state of {name!r}", sizes[name]
+        value = as_array(what, value, dtype)
+        check_last_axes(what, value.shape, size)
+        if value.shape[-2] != longest:
+            raise ShapeError(
+                f"{what} has shape {value.shape}; needed are its last {longest} values, oldest first: "
+                f"(*batch, {longest}, {size})."
+            )
+        if value.shape[:-2] not in ((), batch):
+            raise ShapeError(
+                f"{what} has batch shape {value.shape[:-2]}, but the signals have {batch}. "
+                "Give one state per sequence, or one without batch axes for all."
+            )
+        state[name] = value
+    return {name: _for_each(value, batch) for name, value in state.items()}
+
+
+def _for_each(value: Array, batch: tuple[int, ...]) -> Array:
+    """One delay state for all sequences as one for each."""
+    if value.shape[:-2] == batch:
+        return value
+    return jnp.broadcast_to(value.reshape((1,) * len(batch) + value.shape), (*batch, *value.shape))
+
+
+def extend(before: Array | None, signal: Array, reverse: bool = False) -> Array:
+    """Joins a signal with what lies before it (after it, in reverse) on the time axis."""
+    if before is None:
+        return signal
+    return jnp.concatenate((signal, before) if reverse else (before, signal))
+
+
+def last(line: Array, count: int, reverse: bool = False) -> Array:
+    """The `count` values nearest to what comes next: the new content of a delay line."""
+    return line[:count] if reverse else line[line.shape[0] - count :]
+
+
+def taps(line: Array, delays: Sequence[int], steps: int, reverse: bool = False) -> Array:
+    """Reads an extended signal through all `delays`, one below the other on the axis of neurons.
+
+    Args:
+        line: What `extend` returns, for a signal of `steps` steps.
+        delays: The delays to read.
+        steps: Number of time steps to read.
+        reverse: Whether to read t + d instead of t − d.
+
+    Returns:
+        `(steps, len(delays) · size, *lanes)`, delay-major: all elements of the first delay, then of the next.
+    """
+    held = line.shape[0] - steps
+    starts = [d if reverse else held - d for d in delays]
+    return _below([line[start : start + steps] for start in starts])
+
+
+class ShortLine:
+    """A delay line inside a loop that is built anew at every step, `(longest delay, size, *lanes)`.
+
+    As fast as anything while it is short, since building it costs as much as it is long.
+    """
+
+    kept = False
+
+    def __init__(self, held: Array, steps: int, reverse: bool):
+        """Starts from the values before the first step, for a loop over `steps` steps."""
+        self.start, self.longest, self.reverse = held, held.shape[0], reverse
+
+    def taps(self, line: Array, t: Any, delays: Sequence[int], steps: int) -> Array:
+        """Reads through all delays, for `steps` steps from t on; no delay may be shorter than that."""
+        starts = [d - steps if self.reverse else self.longest - d for d in delays]
+        return _below([line[start : start + steps] for start in starts])
+
+    def push(self, line: Array, t: Any, values: Array) -> Array:
+        """Returns the line after the steps from t on."""
+        return last(extend(line, values, self.reverse), self.longest, self.reverse)
+
+
+class History:
+    """A delay line inside a loop that is a window of one array of all times, written in place.
+
+    Its cost does not depend on the delays, and what it holds after the loop is the signal itself.
+    """
+
+    kept = True
+
+    def __init__(self, held: Array, steps: int, reverse: bool):
+        """Starts from the values before the first step, for a loop over `steps` steps."""
+        nothing = jnp.zeros((steps, *held.shape[1:]), held.dtype)
+        self.start, self.reverse = extend(held, nothing, reverse), reverse
+        self.first, self.steps = 0 if reverse else held.shape[0], steps
+
+    def taps(self, line: Array, t: Any, delays: Sequence[int], steps: int) -> Array:
+        """Reads through all delays, for `steps` steps from t on; no delay may be shorter than that."""
+        return _below([piece(line, self.first + (t + d if self.reverse else t - d), steps) for d in delays])
+
+    def push(self, line: Array, t: Any, values: Array) -> Array:
+        """Returns the line after the steps from t on."""
+        return jax.lax.dynamic_update_slice_in_dim(line, values, self.first + t, axis=0)
+
+    def signal(self, line: Array) -> Array:
+        """Returns the signal of all steps, after the loop."""
+        return line[self.first : self.first + self.steps]
+
+
+def line_inside(held: Array, steps: int, reverse: bool) -> ShortLine | History:
+    """Returns the kind of delay line that is faster for so many values."""
+    return (ShortLine if held.shape[0] <= SHORT else History)(held, steps, reverse)
+
+
+def _below(windows: list[Array]) -> Array:
+    return windows[0] if len(windows) == 1 else jnp.concatenate(windows, axis=1)
+
+
+def tap(line: Array, d: int, reverse: bool = False) -> Array:
+    """The single value d steps before the one that comes next, a(t−d) from `[… a(t−2), a(t−1)]`; in reverse d after."""
+    return line[d - 1 if reverse else line.shape[0] - d]
+
+
+def resized(line: Array | None, count: int, reverse: bool = False) -> Array | None:
+    """Cuts a delay line to its nearest `count` values, or fills it up with zeros on the far side."""
+    if line is None:
+        return None
+    missing = count - line.shape[0]
+    if missing <= 0:
+        return last(line, count, reverse)
+    zeros = jnp.zeros((missing, *line.shape[1:]), line.dtype)
+    return jnp.concatenate((line, zeros) if reverse else (zeros, line))
+
+
+def reaching_back(adjoint: Array, delays: Sequence[int], longest: int) -> Array:
+    """Reads n̄(τ + d) at τ = −D … −1, the times that a delay state holds; n̄ is zero before t = 0.
+
+    Args:
+        adjoint: n̄, `(time, size, *lanes)`.
+        delays: The delays d to read through.
+        longest: D, the length of the state.
+
+    Returns:
+        `(longest, len(delays) · size, *lanes)`.
+    """
+    near = adjoint[:longest]
+    before = jnp.zeros((longest, *adjoint.shape[1:]), adjoint.dtype)
+    after = jnp.zeros((longest - near.shape[0], *adjoint.shape[1:]), adjoint.dtype)
+    return taps(jnp.concatenate((before, near, after)), delays, longest, reverse=True)
+
+
+def piece(signal: Array, start: int | Array, length: int) -> Array:
+    """Returns the steps from `start` on; `start` may be a traced number."""
+    if isinstance(start, int):
+        return signal[start : start + length]
+    return jax.lax.dynamic_slice_in_dim(signal, start, length)
+
+
+def state_before(held: Array, signal: Array, start: int | Array) -> Array:
+    """Returns the delay line before step `start` of a signal that began with the line `held`.
+
+    A traced `start` must not be smaller than the length of the line.
+    """
+    longest = held.shape[0]
+    if isinstance(start, int):
+        return last(extend(held, signal[:start]), longest)
+    return piece(signal, start - longest, longest)
+
+
+def held_at(t: int, longest: int) -> range:
+    """The steps whose values a delay line holds before step t, oldest first."""
+    return range(t - longest, t)
+
+
+def cut(signal: AnyArray, starts: Sequence[int] | np.ndarray, before: int, after: int) -> AnyArray:
+    """Returns the `before` values up to each start and the `after` values from it on.
+
+    From `(*batch, time, size)` to `(*batch, starts, before + after, size)`.
+    """
+    return signal[..., np.asarray(starts)[:, None] + np.arange(-before, after), :]
+
+
+def known_before(known: np.ndarray, held: int) -> np.ndarray:
+    """Whether all of the `held` values before each step are known: where a delay state can be filled.
+
+    Args:
+        known: `(time,)`, whether each value is.
+        held: Length of the delay state.
+
+    Returns:
+        `(time + 1,)`: for every step, and for the one after the last.
+    """
+    unknown = np.concatenate([[0], np.cumsum(~known)])
+    filled = np.arange(len(unknown)) >= held
+    filled[held:] &= unknown[held:] == unknown[: len(unknown) - held]
+    return filled
+
+
+def states_along(state: DelayState, signals: Signals) -> DelayState:
+    """Returns the delay states before every step of a simulation that began with `state`.
+
+    Args:
+        state: By source, `(*batch, longest delay, size)`.
+        signals: What the simulation read or computed, `(*batch, time, size)` for every source in `state`.
+
+    Returns:
+        `(*batch, time, longest delay, size)` by source.
+    """
+    lines = {name: jnp.concatenate([held, signals[name]], axis=-2) for name, held in state.items()}
+    return {
+        name: cut(line, range(state[name].shape[-2], line.shape[-2]), state[name].shape[-2], 0)
+        for name, line in lines.items()
+    }
+
+
+def inputs_as_state(topology: Topology, inputs: Signals, state: DelayState) -> tuple[Topology, DelayState, Signals]:
+    """Writes the same simulation with every input sequence moved into the delay state.
+
+    Reading an input through T more delays, while the input itself is zero, reads the sequence from the state:
+    p(t−d) with p in [0, T) is the value T + d steps back in a line that ends with p. So a method that
+    differentiates with respect to delay states also gives derivatives with respect to inputs.
+
+    Returns:
+        The topology with longer delays, its delay state, and inputs of zeros. The weights stay as they are.
+    """
+    steps = next(iter(inputs.values())).shape[-2]
+    moved = with_longer_input_delays(topology, steps)
+    longer = dict(state)
+    for name in moved.input_names & plan(moved).longest_delays.keys():
+        parts = [state[name]] if name in state else []
+        longer[name] = jnp.concatenate([*parts, inputs[name]], axis=-2)
+    return moved, longer, {name: jnp.zeros_like(signal) for name, signal in inputs.items()}

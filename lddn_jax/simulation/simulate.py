@@ -1,0 +1,222 @@
+"""Simulation: from inputs and a delay state to every layer's output, and to the next delay state.
+
+    n^m(t) = Σ_l Σ_d LW^{m,l}(d) a^l(t−d) + Σ_l Σ_d IW^{m,l}(d) p^l(t−d) + b^m,    a^m(t) = f^m(n^m(t))
+
+(De Jesús & Hagan 2007, eq. 1-2.) Nothing here knows of gradients.
+"""
+
+import math
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from lddn_jax.errors import ShapeError
+from lddn_jax.network import transfer
+from lddn_jax.network.network import Network, check_network
+from lddn_jax.network.signals import Signals, as_signals
+from lddn_jax.numerics.lanes import Values, from_lanes, to_lanes
+from lddn_jax.simulation import recursion
+from lddn_jax.simulation.delays import DelayState, as_state, extend, last, piece
+from lddn_jax.topology.plan import plan
+
+
+class Trajectory(eqx.Module):
+    """Everything that a simulation computed.
+
+    Attributes:
+        n: Net inputs by layer, `(*batch, time, neurons)`.
+        a: Layer outputs by layer, `(*batch, time, neurons)`.
+        outputs: The outputs of the network's output layers.
+        final_state: The delay state after the last step; a simulation that starts from it goes on without a seam.
+    """
+
+    n: Signals
+    a: Signals
+    outputs: Signals
+    final_state: DelayState
+
+
+def simulate(net: Network, inputs: Any, state: Mapping | None = None, *, steps: int | None = None) -> Trajectory:
+    """Simulates a network.
+
+    Args:
+        net: The network; its dtype is the dtype of the computation.
+        inputs: `(*batch, time, size)` by input name; a bare array where there is one input; `{}` or None for a
+            network without inputs.
+        state: Delay state, `(*batch, longest delay, size)` by source, oldest first; None for zeros.
+        steps: Number of time steps; needed only where there are no inputs to tell it.
+
+    Returns:
+        A `Trajectory`.
+
+    Raises:
+        ShapeError: If a name or shape does not fit the topology.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, lddn_jax as lddn
+        >>> topology = lddn.Topology([lddn.Input("u", 1)], [lddn.Layer("y", 1, transfer="linear", bias=False)],
+        ...     [lddn.Connection("u", to="y"), lddn.Connection("y", to="y", delays=(1,))], ["y"])
+        >>> net = lddn.Network(topology, init="zeros")
+        >>> net = net.with_weights(IW={("y", "u"): [[[1.0]]]}, LW={("y", "y"): [[[0.5]]]})
+        >>> lddn.simulate(net, jnp.ones((4, 1))).outputs["y"][:, 0].tolist()
+        [1.0, 1.5, 1.75, 1.875]
+
+    De Jesús & Hagan (2007), eq. 1-2.
+    """
+    return _simulate(net, *prepare(net, inputs, state, steps, "simulate(net, inputs, state)"))
+
+
+def predict(net: Network, inputs: Any, state: Mapping | None = None, *, steps: int | None = None) -> Signals:
+    """Returns the network's outputs, `(*batch, time, size)` by output layer; arguments are those of `simulate`.
+
+    Nothing else is kept, so memory grows with outputs only where signals of all times do not fit the cache.
+    """
+    return _predict(net, *prepare(net, inputs, state, steps, "predict(net, inputs, state)"))
+
+
+def prepare(
+    net: Network, inputs: Any, state: Mapping | None, steps: int | None, call: str = "run(net, inputs, state)"
+) -> tuple[Signals, DelayState, int]:
+    """Checks and names what is given to a simulation; every method that takes inputs starts here.
+
+    Args:
+        net: As for `simulate`, like all but the last.
+        inputs: Likewise.
+        state: Likewise.
+        steps: Likewise.
+        call: How errors write the call.
+
+    Returns:
+        Inputs, delay state with the batch axes of the inputs, and the number of steps.
+
+    Raises:
+        LDDNError: If something else than a network is given.
+        ShapeError: If something does not fit, or the number of steps cannot be known.
+    """
+    signals, batch, length = measured(net, inputs, state, steps, call)
+    return signals, as_state(net.topology, state, batch, net.dtype), length
+
+
+def measured(
+    net: Network, inputs: Any, state: Mapping | None, steps: int | None, call: str
+) -> tuple[Signals, tuple[int, ...], int]:
+    """Returns inputs, batch axes and number of steps; arguments and errors are those of `prepare`."""
+    check_network(net, call)
+    topology = net.topology
+    sizes = {i.name: i.size for i in topology.inputs}
+    signals = as_signals("input", inputs, sizes, net.dtype)
+    if signals:
+        shape = next(iter(signals.values())).shape
+        batch, length = shape[:-2], shape[-2]
+        if steps is not None and steps != length:
+            raise ShapeError(f"steps={steps} was given, but the inputs have {length} time steps; leave steps out.")
+    else:
+        if steps is None:
+            raise ShapeError(
+                "a network without inputs does not know how long to run: pass steps, for example "
+                "simulate(net, {}, state, steps=100)."
+            )
+        if isinstance(steps, bool) or not hasattr(steps, "__index__") or steps < 1:
+            raise ShapeError(f"steps={steps!r}; a network runs for a whole number of steps, such as steps=100.")
+        batch, length = (), operator.index(steps)
+        if isinstance(state, Mapping) and state:
+            batch = jnp.shape(next(iter(state.values())))[:-2]
+    return signals, batch, length
+
+
+@jax.jit(static_argnames="steps")
+def _simulate(net: Network, inputs: Signals, state: DelayState, steps: int) -> Trajectory:
+    batch = batch_axes(inputs, state)
+    inputs, state = to_lanes(inputs), to_lanes(state)
+    n, a = run(net, inputs, state, steps, (math.prod(batch),))
+    n, a, final = (from_lanes(values, batch) for values in (n, a, final_state(inputs | a, state)))
+    return Trajectory(n, a, {name: a[name] for name in net.topology.outputs}, final)
+
+
+@jax.jit(static_argnames="steps")
+def _predict(net: Network, inputs: Signals, state: DelayState, steps: int) -> Signals:
+    batch = batch_axes(inputs, state)
+    inputs, state, lanes = to_lanes(inputs), to_lanes(state), (math.prod(batch),)
+    length = plan(net.topology).segments(steps, *lanes, net.dtype.itemsize, jax.default_backend()).length
+    if length < steps:
+        a, _ = run_in_segments(net, inputs, state, steps, lanes, length)
+    else:
+        _, a = run(net, inputs, state, steps, lanes)
+    return from_lanes({name: a[name] for name in net.topology.outputs}, batch)
+
+
+def run(net: Network, inputs: Values, state: Values, steps: int, lanes: tuple[int, ...]) -> tuple[Values, Values]:
+    """Returns `(n, a)` by layer, `(time, neurons, *lanes)`; inputs and delay state are in the same layout."""
+    return prepared(net, lanes)(inputs, state, steps)
+
+
+def prepared(net: Network, lanes: tuple[int, ...]) -> Callable[[Values, Values, int], tuple[Values, Values]]:
+    """Returns `run` with all that depends on the network only done before: what a loop over segments calls."""
+    topology = net.topology
+    functions = {layer.name: transfer.get(layer.transfer) for layer in topology.layers}
+    network = recursion.prepare(plan(topology).blocks, topology.delays, net.IW | net.LW, lanes)
+    drive = {
+        layer.name: net.b.get(layer.name, jnp.zeros(layer.size, net.dtype)).reshape(1, -1, *(1,) * len(lanes))
+        for layer in topology.layers
+    }
+
+    def node(name, n, _):
+        return functions[name].in_lanes(n)
+
+    def simulation(inputs, state, steps):
+        return network(node, known=inputs, drive=drive, extras={}, before=state, steps=steps)
+
+    return simulation
+
+
+def run_in_segments(
+    net: Network, inputs: Values, state: Values, steps: int, lanes: tuple[int, ...], length: int
+) -> tuple[Values, Values]:
+    """Runs segment by segment, each from the delay state that the one before left.
+
+    Of what is computed only what the caller uses is kept for all times.
+
+    Args:
+        net: The network.
+        inputs: `(time, size, *lanes)`.
+        state: Delay state in the same layout.
+        steps: Number of time steps.
+        lanes: Axes behind time and size.
+        length: Steps of a segment; the last one may be shorter.
+
+    Returns:
+        Every layer's output, and the delay states at the beginnings of the segments, `(segments, delay, size, *lanes)`.
+    """
+    simulation = prepared(net, lanes)
+
+    def segment(state, start, length):
+        here = {name: piece(signal, start, length) for name, signal in inputs.items()}
+        _, a = simulation(here, state, length)
+        return final_state(here | a, state), (a, state)
+
+    whole, rest = divmod(steps, length)
+    starts = jnp.arange(0, whole * length, length)
+    state, (a, states) = jax.lax.scan(lambda state, start: segment(state, start, length), state, starts)
+    a = {name: value.reshape(whole * length, *value.shape[2:]) for name, value in a.items()}
+    if rest:
+        _, (tail, final) = segment(state, whole * length, rest)
+        a = {name: extend(a[name], tail[name]) for name in a}
+        states = {name: extend(states[name], final[name][None]) for name in states}
+    return a, states
+
+
+def final_state(signals: Values, state: Values) -> Values:
+    """The delay state after the last step of a run that began with `state`."""
+    return {name: last(extend(held, signals[name]), held.shape[0]) for name, held in state.items()}
+
+
+def batch_axes(inputs: Signals, state: DelayState) -> tuple[int, ...]:
+    """The batch axes of a simulation; none where there is neither an input nor a delay state to tell."""
+    for signals in (inputs, state):
+        for signal in signals.values():
+            return signal.shape[:-2]
+    return ()

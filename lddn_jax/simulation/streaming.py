@@ -1,0 +1,75 @@
+"""One sample in, one out: a network that runs beside its plant.
+
+The delay state is all that a network remembers, so a simulation can be cut at every step:
+
+    (a(t), state(t+1)) = step(p(t), state(t))
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+
+from lddn_jax.errors import ShapeError
+from lddn_jax.network.network import Network, check_network
+from lddn_jax.network.signals import Signals, as_array, by_name
+from lddn_jax.simulation.delays import DelayState
+from lddn_jax.simulation.simulate import simulate
+
+
+def step(net: Network, sample: Any, state: Mapping | None = None) -> tuple[Signals, DelayState]:
+    """Advances a network by one sample.
+
+    Args:
+        net: The network.
+        sample: `(*batch, size)` by input name, now; a bare array where there is one input; None without inputs.
+        state: The delay state that the step before returned; None for zeros.
+
+    Returns:
+        Outputs `(*batch, size)` by output layer, and the delay state for the next step.
+
+    Raises:
+        ShapeError: If a name or shape does not fit the topology.
+
+    Example:
+        >>> import jax.numpy as jnp, lddn_jax as lddn
+        >>> topology = lddn.Topology([lddn.Input("u", 1)], [lddn.Layer("y", 1, transfer="linear", bias=False)],
+        ...     [lddn.Connection("u", to="y"), lddn.Connection("y", to="y", delays=(1,))], ["y"])
+        >>> net = lddn.Network(topology, init="zeros")
+        >>> net = net.with_weights(IW={("y", "u"): [[[1.0]]]}, LW={("y", "y"): [[[0.5]]]})
+        >>> state, seen = None, []
+        >>> for u in (1.0, 1.0, 1.0):
+        ...     outputs, state = lddn.step(net, jnp.array([u]), state)
+        ...     seen.append(float(outputs["y"][0]))
+        >>> seen
+        [1.0, 1.5, 1.75]
+
+    De Jesús & Hagan (2007), eq. 1-2.
+    """
+    check_network(net, "step(net, sample, state)")
+    trajectory = simulate(net, as_record(net, sample), state, steps=None if net.topology.inputs else 1)
+    return {name: a[..., 0, :] for name, a in trajectory.outputs.items()}, trajectory.final_state
+
+
+def as_record(net: Network, sample: Any) -> Signals:
+    """Returns a sample as a record of one step, `(*batch, 1, size)` by input.
+
+    Raises:
+        ShapeError: If a name or shape does not fit.
+    """
+    sizes = {i.name: i.size for i in net.topology.inputs}
+    return one_moment("input", sample, sizes, net.dtype)
+
+
+def one_moment(kind: str, sample: Any, sizes: Mapping[str, int], dtype: Any) -> Signals:
+    """Returns samples `(*batch, size)` with a time axis of length 1; see `as_record`."""
+    found = {}
+    for name, value in by_name(kind, sample, sizes).items():
+        value = as_array(f"{kind} {name!r}", value, dtype)
+        if value.ndim < 1 or value.shape[-1] != sizes[name]:
+            raise ShapeError(
+                f"the sample of {kind} {name!r} has shape {value.shape}; needed is (*batch, {sizes[name]}), one moment "
+                "without a time axis. A whole record goes to lddn.predict(net, inputs)."
+            )
+        found[name] = value
+    return {name: jnp.expand_dims(value, -2) for name, value in found.items()}

@@ -1,0 +1,1 @@
+"""Files that are whole or rejected, and the versions that a number was computed with."""

@@ -1,0 +1,148 @@
+"""What a topology is made of: inputs, layers and connections, each checked by itself when it is made.
+
+A declaration is data, often read from JSON, so nothing is taken on trust: names, whole numbers and lists are checked
+here, and what only the whole network can tell in `validation.py`.
+"""
+
+import difflib
+import operator
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lddn_jax.errors import TopologyError
+
+
+@dataclass(frozen=True)
+class Input:
+    """An external signal `p` of `size` elements.
+
+    Args:
+        name: Unique among all inputs and layers.
+        size: Number of elements, at least 1.
+    """
+
+    name: str
+    size: int
+
+    def __post_init__(self):
+        check_name("input", self.name)
+        object.__setattr__(self, "size", whole(self.size, f"the size of input {self.name!r}", least=1))
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer `a = f(n)` of `size` neurons.
+
+    Args:
+        name: Unique among all inputs and layers.
+        size: Number of neurons, at least 1.
+        transfer: Name of its transfer function; see `lddn_jax.network.transfer`.
+        bias: Whether the layer has a bias `b`.
+    """
+
+    name: str
+    size: int
+    transfer: str = "tanh"
+    bias: bool = True
+
+    def __post_init__(self):
+        check_name("layer", self.name)
+        object.__setattr__(self, "size", whole(self.size, f"the size of layer {self.name!r}", least=1))
+        if not isinstance(self.transfer, str):
+            raise TopologyError(
+                f"the transfer function of layer {self.name!r} is {self.transfer!r}, but a topology is data "
+                "and names it. Register the function with lddn.transfer.register(name, function) and write "
+                f"Layer({self.name!r}, {self.size}, transfer=name)."
+            )
+        if not isinstance(self.bias, bool):
+            raise TopologyError(f"layer {self.name!r}: bias is {self.bias!r}; write bias=True or bias=False.")
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Weights from `source` (an input or a layer) into layer `to`, one matrix for each delay.
+
+    Args:
+        source: Name of the input or layer that is read.
+        to: Name of the layer that is fed.
+        delays: Delays of the tapped delay line in samples, ascending, without repetition. `(0,)` is a
+            plain connection within one time step.
+    """
+
+    source: str
+    to: str
+    delays: tuple[int, ...] = (0,)
+
+    def __post_init__(self):
+        label = f"connection {self.source!r} -> {self.to!r}"
+        check_name("source of a connection", self.source)
+        check_name("target of a connection", self.to)
+        if isinstance(self.delays, str) or not isinstance(self.delays, Iterable):
+            example = f"({self.delays},)" if isinstance(self.delays, int) else "(0,) or delays=(1, 2)"
+            raise TopologyError(
+                f"{label}: delays={self.delays!r}, but they are a tuple of whole numbers. Write delays={example}."
+            )
+        delays = tuple(whole(d, f"a delay of {label}", least=0) for d in self.delays)
+        if not delays:
+            raise TopologyError(
+                f"{label} has an empty delay list, so it would carry nothing. "
+                "Write delays=(0,) for a plain connection, or leave the connection out."
+            )
+        if list(delays) != sorted(set(delays)):
+            raise TopologyError(
+                f"{label}: delays {delays} must ascend without repetition, because weights follow their "
+                f"order. Write delays={tuple(sorted(set(delays)))}."
+            )
+        object.__setattr__(self, "delays", delays)
+
+    def __str__(self):
+        return f"{self.source} -> {self.to} delay {', '.join(map(str, self.delays))}"
+
+
+def items(field: str, given: Any, kind: type) -> tuple:
+    """A list of one kind of objects as a tuple; a TopologyError says what else it is."""
+    noun = "layer names" if kind is str else f"{kind.__name__} objects"
+    if isinstance(given, (str, kind)) or not isinstance(given, Iterable):
+        raise TopologyError(f"{field}={given!r} must be a list of {noun}: write {field}=[{given!r}].")
+    found = tuple(given)
+    for item in found:
+        if not isinstance(item, kind):
+            raise TopologyError(f"{field} holds {item!r}, but needs {noun}.")
+    return found
+
+
+def check_name(what: str, name: Any):
+    """Raises a TopologyError unless this is a name."""
+    if not isinstance(name, str) or not name.strip():
+        raise TopologyError(f"the name of a {what} is {name!r}; it must be a non-empty string such as 'hidden'.")
+
+
+def whole(value: Any, what: str, least: int) -> int:
+    """A whole number of at least `least` as an int; a TopologyError calls it `what`."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise TopologyError(f"{what} is {value!r}; it must be a whole number, at least {least}.") from None
+    if number < least:
+        raise TopologyError(f"{what} is {number}; it must be at least {least}.")
+    return number
+
+
+def unknown(what: str, name: str, known: list[str]) -> str:
+    """What to say of a name that is not known, with the closest one that is."""
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"Did you mean {close[0]!r}?" if close else "Declare it first, or use one of these."
+    return f"there is no {what} {name!r}; known are {known}. {hint}"
+
+
+def check_keys(what: str, entry: Mapping, required: list[str], known: list[str]):
+    """Raises a TopologyError if a key is missing or unknown."""
+    for key in entry:
+        if key not in known:
+            raise TopologyError(f"{what}: {unknown('key', str(key), known)}")
+    for key in required:
+        if key not in entry:
+            raise TopologyError(f"{what} lacks the key {key!r}; it has {list(entry)} and needs {required}.")

@@ -1,0 +1,294 @@
+"""How a topology is run: which layers form a loop, in which order they go, how many steps at once.
+
+The graph of all layer-to-layer connections, whatever their delays, is condensed into its strongly
+connected components, the *blocks*. Blocks run one after the other, each over the whole sequence, because
+everything a block needs from earlier blocks is then known for all times.
+
+Inside a block time advances in chunks of c steps, c being the smallest positive delay among the block's
+own connections: a value c steps old is always known before the chunk begins. Connections with delay zero
+give the order of the layers within a chunk. A layer without a loop is one chunk, the whole sequence.
+
+This file reasons about names and whole numbers only; there are no arrays in it.
+"""
+
+import functools
+from dataclasses import dataclass, replace
+from graphlib import TopologicalSorter
+
+import numpy as np
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
+
+from lddn_jax.topology.topology import Topology, check_topology
+
+Pair = tuple[str, str]  # (to, source)
+
+# Weight gradients are summed inside the backward loop of a CPU if n̄ of all steps takes more bytes than FITS, about the
+# second-level cache of a core; then in segments of NEAR bytes, or after every step if that is fewer than SEVERAL steps
+# and there are ENOUGH sequences to fill a product. Measured: benchmarks/README.md.
+FITS = 5 * 2**18
+NEAR = 2**17
+SEVERAL = 20
+ENOUGH = 16
+SHORT = 4  # delays up to which a delay line costs next to nothing
+
+
+@dataclass(frozen=True)
+class Block:
+    """Layers that run together: one strongly connected component of the layer graph.
+
+    Attributes:
+        layers: Names, in the order in which one time step computes them.
+        incoming: Pairs (to, source) whose source is an input or a layer of an earlier block.
+        instant: Pairs inside the block with a delay of zero.
+        delayed: Pairs inside the block with positive delays, with those delays.
+        chunk: Steps that advance at once: the smallest positive delay; None for the whole sequence.
+        reason: The decision in words.
+    """
+
+    layers: tuple[str, ...]
+    incoming: tuple[Pair, ...]
+    instant: tuple[Pair, ...]
+    delayed: tuple[tuple[Pair, tuple[int, ...]], ...]
+    chunk: int | None
+    reason: str
+
+    @functools.cached_property
+    def delays(self) -> tuple[int, ...]:
+        """The distinct positive delays inside the block, ascending."""
+        return tuple(sorted({d for _, delays in self.delayed for d in delays}))
+
+    @functools.cached_property
+    def longest_delay(self) -> int:
+        """The longest delay inside the block; 0 for a block without a loop."""
+        return max(self.delays, default=0)
+
+    def without(self, sources: frozenset[str]) -> "Block":
+        """The block with nothing arriving from `sources`."""
+        return replace(self, incoming=tuple(pair for pair in self.incoming if pair[1] not in sources))
+
+    def transpose(self, outgoing: tuple[Pair, ...]) -> "Block":
+        """The block of the adjoint network: every connection turned round, the order reversed."""
+        return Block(
+            layers=self.layers[::-1],
+            incoming=tuple((source, to) for to, source in outgoing),
+            instant=tuple((source, to) for to, source in self.instant),
+            delayed=tuple(((source, to), delays) for (to, source), delays in self.delayed),
+            chunk=self.chunk,
+            reason=self.reason,
+        )
+
+
+@dataclass(frozen=True)
+class Segments:
+    """How a backward pass is cut in time.
+
+    Attributes:
+        length: Steps of a segment, after which weight gradients are summed.
+        reason: The decision in words.
+    """
+
+    length: int
+    reason: str
+
+    def __str__(self):
+        return self.reason
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `plan` decided about a topology.
+
+    Attributes:
+        topology: The topology.
+        simulation_order: All layers in an order that a single time step can compute them in.
+        blocks: The blocks in the order they run in.
+        longest_delays: For each input or layer that is read through a delay, the longest of these. A
+            delay state has exactly these entries, of this many samples.
+    """
+
+    topology: Topology
+    simulation_order: tuple[str, ...]
+    blocks: tuple[Block, ...]
+    longest_delays: dict[str, int]
+
+    @functools.cached_property
+    def adjoint_blocks(self) -> tuple[Block, ...]:
+        """The blocks of the adjoint network, in which a pair reads (source, to), in the order they run in."""
+        outgoing = {
+            block: tuple((to, s) for to, s in self.topology.delays if s in block.layers and to not in block.layers)
+            for block in self.blocks
+        }
+        return tuple(block.transpose(outgoing[block]) for block in reversed(self.blocks))
+
+    @property
+    def loops(self) -> bool:
+        """Whether any block recurs, so that running it takes a loop over time."""
+        return any(block.chunk is not None for block in self.blocks)
+
+    @functools.cached_property
+    def upstream(self) -> dict[str, frozenset[str]]:
+        """For each layer all layers whose outputs can reach it, through whatever delays, itself included."""
+        fed: dict[str, set[str]] = {name: set() for name in self.simulation_order}
+        for to, source in self.topology.delays:
+            if source in fed:
+                fed[to].add(source)
+        found: dict[str, frozenset[str]] = {}
+        for block in self.blocks:  # what lies before a block is known when its turn comes
+            reached = set(block.layers)
+            for name in block.layers:
+                for source in fed[name] - reached:
+                    reached |= found[source]
+            found |= dict.fromkeys(block.layers, frozenset(reached))
+        return found
+
+    def segments(self, steps: int, sequences: int = 1, itemsize: int = 4, platform: str = "cpu") -> Segments:
+        """Decides when weight gradients are summed: after the loop over all steps, or inside it.
+
+        Weight gradients are products of n̄ with delayed outputs, summed over time. After the loop they are one product
+        of a good shape. But where n̄ of all steps does not fit the cache of a core, it is written to memory and read
+        back for it; then the sum is taken while n̄ is still near: after as many steps as fill a part of the cache, or
+        after each one if only a few would.
+
+        Args:
+            steps: Number of time steps.
+            sequences: Number of sequences.
+            itemsize: Bytes of a number.
+            platform: "cpu", "gpu" or "tpu"; the limit is that of a CPU's cache, elsewhere there is none.
+
+        Example:
+            >>> from lddn_jax.topology.topology import Connection, Input, Layer, Topology
+            >>> elman = Topology([Input("u", 1)], [Layer("h", 64)],
+            ...                  [Connection("u", "h"), Connection("h", "h", (1,))], ["h"])
+            >>> print(plan(elman).segments(steps=200, sequences=128))
+            weight gradients inside the backward loop, 1 step at a time: n̄ of all steps takes 6.2 MiB
+        """
+        step = itemsize * sequences * sum(layer.size for layer in self.topology.layers)
+        size = f"n̄ of all steps takes {steps * step / 2**20:.1f} MiB"
+        chunk = max((block.chunk for block in self.blocks if block.chunk is not None), default=None)
+        after = f"weight gradients after the backward loop: {size}"
+        if chunk is None:
+            return Segments(steps, "weight gradients in one product: there is no loop")
+        if platform != "cpu":
+            return Segments(steps, after)
+        if steps * step <= FITS:
+            return Segments(steps, after)
+        length = NEAR // step
+        if length < SEVERAL:
+            length = 1 if sequences >= ENOUGH else SEVERAL
+        # Each segment hands a delay line on to the next; a long one should not be the better part of the work.
+        longest = max(self.longest_delays.values(), default=0)
+        length = max(length, chunk, 4 * longest if longest > SHORT else 1)
+        if length >= steps:
+            return Segments(steps, after)
+        what = "1 step" if length == 1 else f"{length} steps"
+        return Segments(length, f"weight gradients inside the backward loop, {what} at a time: {size}")
+
+    def __str__(self):
+        lines = [f"{', '.join(block.layers)}: {block.reason}" for block in self.blocks]
+        held = ", ".join(f"{name} {d}" for name, d in self.longest_delays.items())
+        return "\n".join([*lines, f"delay state: {held or 'none'}"])
+
+
+def plan(topology: Topology) -> Plan:
+    """Returns how `topology` is run. Equal topologies, however declared, share one plan.
+
+    Args:
+        topology: A valid topology.
+
+    Returns:
+        A `Plan`; `print` it to read what was decided and why.
+
+    Example:
+        >>> from lddn_jax.topology.topology import Connection, Input, Layer, Topology
+        >>> elman = Topology(
+        ...     inputs=[Input("u", 1)],
+        ...     layers=[Layer("hidden", 5), Layer("y", 1, transfer="linear")],
+        ...     connections=[
+        ...         Connection("u", to="hidden"),
+        ...         Connection("hidden", to="hidden", delays=(1,)),
+        ...         Connection("hidden", to="y"),
+        ...     ],
+        ...     outputs=["y"],
+        ... )
+        >>> print(plan(elman))
+        hidden: recurrent, 1 step at a time because of hidden -> hidden delay 1
+        y: feed-forward, the whole sequence at once
+        delay state: hidden 1
+
+    Raises:
+        TopologyError: If it is given something else, such as a network.
+
+    Tarjan (1972) for the components, by `scipy.sparse.csgraph`.
+    """
+    check_topology(topology, "plan(topology)")
+    return planned(topology)
+
+
+@functools.lru_cache(maxsize=4096)
+def planned(topology: Topology) -> Plan:
+    """`plan` of what is known to be a topology."""
+    names = sorted(layer.name for layer in topology.layers)
+    component = _components(names, topology)
+    between: dict[int, set[int]] = {component[name]: set() for name in names}
+    within: dict[str, list[str]] = {name: [] for name in names}
+    for (to, source), delays in topology.delays.items():
+        if source in topology.input_names:
+            continue
+        if component[source] != component[to]:
+            between[component[to]].add(component[source])
+        elif delays[0] == 0:
+            within[to].append(source)
+    first = {c: min(name for name in names if component[name] == c) for c in between}
+    blocks = tuple(
+        _block(topology, [name for name in names if component[name] == c], within)
+        for c in _sorted_topologically(between, first)
+    )
+    longest: dict[str, int] = {}
+    for (_, source), delays in sorted(topology.delays.items(), key=lambda item: item[0][1]):
+        if delays[-1] > 0:
+            longest[source] = max(longest.get(source, 0), delays[-1])
+    order = tuple(name for block in blocks for name in block.layers)
+    return Plan(topology, order, blocks, longest)
+
+
+def _components(names: list[str], topology: Topology) -> dict[str, int]:
+    index = {name: k for k, name in enumerate(names)}
+    edges = [(index[source], index[to]) for to, source in topology.delays if source in index]
+    rows, columns = np.array(edges, dtype=int).reshape(-1, 2).T
+    graph = csr_array((np.ones(len(edges)), (rows, columns)), shape=(len(names), len(names)))
+    labels = connected_components(graph, directed=True, connection="strong")[1]
+    return {name: int(labels[k]) for name, k in index.items()}
+
+
+def _sorted_topologically(before: dict, name: dict) -> list:
+    """Topological order in which ties are settled by name, so that declaration order cannot matter."""
+    sorter = TopologicalSorter(before)
+    sorter.prepare()
+    order, ready = [], []
+    while sorter.is_active():
+        ready = sorted([*ready, *sorter.get_ready()], key=name.__getitem__)
+        order.append(ready.pop(0))
+        sorter.done(order[-1])
+    return order
+
+
+def _block(topology: Topology, members: list[str], within: dict[str, list[str]]) -> Block:
+    order = _sorted_topologically({name: within[name] for name in members}, {name: name for name in members})
+    inside = {pair: delays for pair, delays in topology.delays.items() if pair[0] in members and pair[1] in members}
+    delayed = tuple((pair, tuple(d for d in delays if d > 0)) for pair, delays in inside.items() if delays[-1] > 0)
+    if delayed:
+        (to, source), delays = min(delayed, key=lambda item: item[1][0])
+        chunk = delays[0]
+        steps = "1 step" if chunk == 1 else f"{chunk} steps"
+        reason = f"recurrent, {steps} at a time because of {source} -> {to} delay {chunk}"
+    else:
+        chunk, reason = None, "feed-forward, the whole sequence at once"
+    return Block(
+        layers=tuple(order),
+        incoming=tuple(p for p in topology.delays if p[0] in members and p[1] not in members),
+        instant=tuple(pair for pair, delays in inside.items() if delays[0] == 0),
+        delayed=delayed,
+        chunk=chunk,
+        reason=reason,
+    )

@@ -1,0 +1,331 @@
+"""A network's declaration: which layers exist, and who feeds whom through which delays.
+
+A Layered Digital Dynamic Network is a set of layers joined by connections, each with its own tapped
+delay line (De Jesús & Hagan, IEEE Transactions on Neural Networks 18(1), 2007, eq. 1-2):
+
+    n^m(t) = Σ_l Σ_{d ∈ DL_{m,l}} LW^{m,l}(d) a^l(t−d) + Σ_l Σ_{d ∈ DI_{m,l}} IW^{m,l}(d) p^l(t−d) + b^m
+    a^m(t) = f^m(n^m(t))
+
+A declaration is data: frozen, hashable, equal by value whatever the order it was written in, and
+checked in full when it is made, so that nothing later has to ask whether it makes sense. Editing one gives another.
+"""
+
+import functools
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from lddn_jax.checks import called
+from lddn_jax.errors import TopologyError
+from lddn_jax.topology.parts import Connection, Input, Layer, check_keys, items, unknown
+from lddn_jax.topology.validation import TopologyWarning, check, warn_of_idle_parts
+
+__all__ = ["Connection", "Input", "Layer", "Topology", "TopologyError", "TopologyWarning"]
+
+
+@dataclass(frozen=True, eq=False)
+class Topology:
+    """Inputs, layers, connections and outputs of a network.
+
+    Two topologies are equal if they declare the same things, in whatever order; the order of
+    declaration only decides the order in which `summary()` and figures list them.
+
+    Args:
+        inputs: The external signals; may be empty (an autonomous network).
+        layers: At least one.
+        connections: At most one for each pair (to, source); its delays are a list.
+        outputs: Names of the layers whose outputs leave the network, at least one. Any layer may be one.
+
+    Raises:
+        TopologyError: If the declaration describes no network that could run. The message names the
+            layers and the fix.
+
+    Warns:
+        TopologyWarning: If a layer or input reaches no output, or is reached by no input.
+
+    Example:
+        >>> topology = Topology(
+        ...     inputs=[Input("u", 1)],
+        ...     layers=[Layer("hidden", 3), Layer("y", 1, transfer="linear")],
+        ...     connections=[
+        ...         Connection("u", to="hidden", delays=(0, 1)),
+        ...         Connection("y", to="hidden", delays=(1, 2)),
+        ...         Connection("hidden", to="y"),
+        ...     ],
+        ...     outputs=["y"],
+        ... )
+        >>> topology == Topology.from_dict(topology.to_dict())
+        True
+
+    De Jesús & Hagan (2007), section II; Hagan et al., *Neural Network Design*, 2nd ed., ch. 14.
+    """
+
+    inputs: tuple[Input, ...]
+    layers: tuple[Layer, ...]
+    connections: tuple[Connection, ...]
+    outputs: tuple[str, ...]
+
+    def __init__(
+        self,
+        inputs: Iterable[Input],
+        layers: Iterable[Layer],
+        connections: Iterable[Connection],
+        outputs: Iterable[str],
+    ):
+        for field, given, kind in (
+            ("inputs", inputs, Input),
+            ("layers", layers, Layer),
+            ("connections", connections, Connection),
+            ("outputs", outputs, str),
+        ):
+            object.__setattr__(self, field, items(field, given, kind))
+        declared = self.inputs, self.layers, self.connections, self.outputs
+        check(*declared)
+        warn_of_idle_parts(*declared)
+
+    def __eq__(self, other):
+        return isinstance(other, Topology) and self._canonical == other._canonical
+
+    def __hash__(self):
+        return self._hash
+
+    def __getstate__(self):
+        # Without what is cached: the hash of a string is another one in another process.
+        return {field: getattr(self, field) for field in self.__dataclass_fields__}
+
+    @functools.cached_property
+    def _canonical(self) -> tuple:
+        return (
+            frozenset(self.inputs),
+            frozenset(self.layers),
+            frozenset(self.connections),
+            frozenset(self.outputs),
+        )
+
+    @functools.cached_property
+    def _hash(self) -> int:
+        return hash(self._canonical)
+
+    @functools.cached_property
+    def sizes(self) -> dict[str, int]:
+        """Number of elements of every input and layer, by name."""
+        return {node.name: node.size for node in (*self.inputs, *self.layers)}
+
+    @functools.cached_property
+    def input_names(self) -> frozenset[str]:
+        """Names of the inputs."""
+        return frozenset(i.name for i in self.inputs)
+
+    @functools.cached_property
+    def delays(self) -> dict[tuple[str, str], tuple[int, ...]]:
+        """Delays of every connection, by `(to, source)`, sorted by that pair."""
+        return {(c.to, c.source): c.delays for c in sorted(self.connections, key=lambda c: (c.to, c.source))}
+
+    def layer(self, name: str) -> Layer:
+        """Returns the layer of that name.
+
+        Raises:
+            TopologyError: If there is none; the message lists all and the closest.
+        """
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise TopologyError(unknown("layer", name, [layer.name for layer in self.layers]))
+
+    def with_connection(self, source: str, to: str, delays: tuple[int, ...] = (0,)) -> "Topology":
+        """Returns a topology with one more connection.
+
+        Args:
+            source: Name of the input or layer that is read.
+            to: Name of the layer that is fed.
+            delays: Delays of the new connection, ascending.
+
+        Raises:
+            TopologyError: If the pair is connected already (`with_delays` changes its delays), or the result is no
+                network.
+
+        Example:
+            >>> fir = Topology([Input("u", 1)], [Layer("y", 1)], [Connection("u", "y")], ["y"])
+            >>> print(fir.with_connection("y", to="y", delays=(1, 2)).connections[-1])
+            y -> y delay 1, 2
+        """
+        if (to, source) in self.delays:
+            raise TopologyError(
+                f"with_connection: {source!r} feeds {to!r} already, by delays {self.delays[to, source]}. Write "
+                f"topology.with_delays({source!r}, {to!r}, ...) with all delays that it should have."
+            )
+        return replace(self, connections=(*self.connections, Connection(source, to, delays)))
+
+    def without_connection(self, source: str, to: str) -> "Topology":
+        """Returns a topology without a connection; the arguments are those of `with_connection`.
+
+        Raises:
+            TopologyError: If there is no such connection.
+        """
+        self._check_connected("without_connection", source, to)
+        return replace(self, connections=[c for c in self.connections if (c.to, c.source) != (to, source)])
+
+    def with_delays(self, source: str, to: str, delays: tuple[int, ...]) -> "Topology":
+        """Returns a topology in which a connection has other delays; the arguments are those of `with_connection`.
+
+        Raises:
+            TopologyError: If there is no such connection, or the result is no network.
+
+        Example:
+            >>> fir = Topology([Input("u", 1)], [Layer("y", 1)], [Connection("u", "y")], ["y"])
+            >>> print(fir.with_delays("u", "y", (0, 1, 2)).connections[0])
+            u -> y delay 0, 1, 2
+        """
+        self._check_connected("with_delays", source, to)
+        new = Connection(source, to, delays)
+        return replace(self, connections=[new if (c.to, c.source) == (to, source) else c for c in self.connections])
+
+    def with_layer(self, layer: Layer, connections: Iterable[Connection] = ()) -> "Topology":
+        """Returns a topology with a layer and, in the same stroke, the connections that join it to the others.
+
+        A layer of the same name is replaced, and keeps its connections: that is how a size, a transfer function or a
+        bias is changed.
+
+        Args:
+            layer: The new layer.
+            connections: More connections; without any, a new layer would be idle.
+
+        Raises:
+            TopologyError: If the name is that of an input, or the result is no network.
+
+        Example:
+            >>> fir = Topology([Input("u", 1)], [Layer("y", 1)], [Connection("u", "y")], ["y"])
+            >>> fir.with_layer(Layer("y", 1, "linear")).layer("y").transfer
+            'linear'
+            >>> deeper = fir.with_layer(Layer("h", 3), [Connection("u", "h"), Connection("h", "y", (1,))])
+            >>> print(*deeper.connections, sep="; ")
+            u -> y delay 0; u -> h delay 0; h -> y delay 1
+        """
+        if not isinstance(layer, Layer):
+            raise TopologyError(
+                f"with_layer: {layer!r} is no layer. Write with_layer(Layer({layer!r}, size), connections)."
+            )
+        names = [known.name for known in self.layers]
+        layers = [layer if known.name == layer.name else known for known in self.layers]
+        layers += [] if layer.name in names else [layer]
+        return replace(self, layers=layers, connections=(*self.connections, *connections))
+
+    def without_layer(self, name: str) -> "Topology":
+        """Returns a topology without a layer, without the connections that it feeds or is fed by, and not as output.
+
+        Raises:
+            TopologyError: If there is no such layer, or it is the only output.
+        """
+        self.layer(name)
+        if self.outputs == (name,):
+            raise TopologyError(
+                f"without_layer: {name!r} is the only output, so nothing of the network could be read any more. "
+                "Declare another output first: dataclasses.replace(topology, outputs=[...])."
+            )
+        return replace(
+            self,
+            layers=[layer for layer in self.layers if layer.name != name],
+            connections=[c for c in self.connections if name not in (c.source, c.to)],
+            outputs=[output for output in self.outputs if output != name],
+        )
+
+    def _check_connected(self, verb: str, source: str, to: str):
+        if (to, source) not in self.delays:
+            connected = "; ".join(f"{c.source!r} -> {c.to!r}" for c in self.connections) or "none"
+            raise TopologyError(f"{verb}: there is no connection {source!r} -> {to!r}; there are {connected}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the declaration as plain lists and dicts, ready for `json.dump`."""
+        return {
+            "inputs": [asdict(i) for i in self.inputs],
+            "layers": [asdict(layer) for layer in self.layers],
+            "connections": [asdict(c) | {"delays": list(c.delays)} for c in self.connections],
+            "outputs": list(self.outputs),
+        }
+
+    @classmethod
+    def from_dict(cls, declaration: Mapping[str, Any]) -> "Topology":
+        """Builds a topology from what `to_dict` returns.
+
+        Args:
+            declaration: A dict with lists under "inputs", "layers", "connections" and "outputs". The entries of the
+                first three are dicts with the arguments of `Input`, `Layer` and `Connection`.
+
+        Raises:
+            TopologyError: If a key is missing, unknown or misspelt, or the topology is invalid.
+
+        Example:
+            >>> import json
+            >>> text = '''{"inputs": [{"name": "u", "size": 1}], "layers": [{"name": "y", "size": 2}],
+            ...           "connections": [{"source": "u", "to": "y", "delays": [0, 2]}], "outputs": ["y"]}'''
+            >>> print(Topology.from_dict(json.loads(text)).connections[0])
+            u -> y delay 0, 2
+        """
+        parts = {"inputs": Input, "layers": Layer, "connections": Connection}
+        if not isinstance(declaration, Mapping):
+            raise TopologyError(f"a topology is written as a dict with {[*parts, 'outputs']}, not {declaration!r}.")
+        check_keys("a topology", declaration, required=[*parts, "outputs"], known=[*parts, "outputs"])
+        built: dict[str, list] = {}
+        for field, kind in parts.items():
+            known = list(kind.__dataclass_fields__)
+            required = known[:2]  # name and size; of a connection, source and to
+            built[field] = []
+            if isinstance(declaration[field], (str, Mapping)) or not isinstance(declaration[field], Iterable):
+                raise TopologyError(f"{field} is {declaration[field]!r}; needed is a list of dicts with keys {known}.")
+            for k, entry in enumerate(declaration[field]):
+                if not isinstance(entry, Mapping):
+                    raise TopologyError(f"{field}[{k}] is {entry!r}; needed is a dict with keys {known}.")
+                check_keys(f"{field}[{k}]", entry, required=required, known=known)
+                built[field].append(kind(**entry))
+        return cls(**built, outputs=declaration["outputs"])
+
+    def to_mermaid(self) -> str:
+        """Returns a Mermaid flowchart; positive delays label their edges."""
+        node = {name: f"n{k}" for k, name in enumerate(self.sizes)}
+        lines = ["flowchart LR"]
+        lines += [f'    {node[i.name]}(["{_label(i.name)} ({i.size})"])' for i in self.inputs]
+        for layer in self.layers:
+            left, right = ("[[", "]]") if layer.name in self.outputs else ("[", "]")
+            lines.append(f'    {node[layer.name]}{left}"{_label(layer.name)} ({layer.size}, {layer.transfer})"{right}')
+        for c in self.connections:
+            label = "" if c.delays == (0,) else f'|"{", ".join(f"z⁻{_superscript(d)}" for d in c.delays)}"|'
+            lines.append(f"    {node[c.source]} -->{label} {node[c.to]}")
+        return "\n".join(lines)
+
+
+def check_topology(given: Any, call: str) -> None:
+    """Raises a TopologyError unless this is a topology.
+
+    Args:
+        given: The argument.
+        call: The call as it is written, all its arguments in order.
+    """
+    if isinstance(given, Topology):
+        return
+    if hasattr(given, "topology"):
+        fix = "Write net.topology."
+    else:
+        fix = (
+            "Read one by Topology.from_dict(declaration), or make it by Topology(inputs, layers, connections, outputs)."
+        )
+    raise TopologyError(f"topology is {called(given)}, but {call} takes a Topology. {fix}")
+
+
+def with_longer_input_delays(topology: Topology, steps: int) -> Topology:
+    """The topology in which every connection from an input reads `steps` steps earlier, or later if negative."""
+    connections = [
+        Connection(c.source, c.to, tuple(d + steps for d in c.delays)) if c.source in topology.input_names else c
+        for c in topology.connections
+    ]
+    with warnings.catch_warnings():  # about idle parts, which the user has been warned of already
+        warnings.simplefilter("ignore", TopologyWarning)
+        return replace(topology, connections=connections)
+
+
+def _label(name: str) -> str:
+    return name.replace('"', "#quot;")
+
+
+def _superscript(number: int) -> str:
+    return str(number).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))

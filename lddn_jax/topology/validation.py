@@ -1,0 +1,146 @@
+"""Whether a declaration as a whole describes a network that could run, and which parts of it can have no effect."""
+
+import dataclasses
+import inspect
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+from lddn_jax.errors import TopologyError
+from lddn_jax.topology.parts import Connection, Input, Layer, unknown
+
+
+class TopologyWarning(UserWarning):
+    """A declaration that runs, but with a part that can have no effect."""
+
+
+def check(
+    inputs: Sequence[Input], layers: Sequence[Layer], connections: Sequence[Connection], outputs: Sequence[str]
+) -> None:
+    """Raises a TopologyError that names the layers and the fix, unless this is a network."""
+    _check_names(inputs, layers)
+    _check_connections(inputs, layers, connections)
+    _check_outputs(inputs, layers, outputs)
+    _check_zero_delay_loops(layers, connections)
+
+
+def warn_of_idle_parts(
+    inputs: Sequence[Input], layers: Sequence[Layer], connections: Sequence[Connection], outputs: Sequence[str]
+) -> None:
+    """Warns of each part that reaches no output, and of each layer that no input reaches."""
+    forward: dict[str, set[str]] = {node.name: set() for node in (*inputs, *layers)}
+    backward: dict[str, set[str]] = {name: set() for name in forward}
+    for c in connections:
+        forward[c.source].add(c.to)
+        backward[c.to].add(c.source)
+    useful = reached(backward, outputs)
+    for kind, nodes in (("input", inputs), ("layer", layers)):
+        for node in nodes:
+            if node.name not in useful:
+                warnings.warn(
+                    f"{kind} {node.name!r} reaches no output, so it has no effect and its gradient is zero. "
+                    f"Connect it towards {list(outputs)}, or leave it out.",
+                    TopologyWarning,
+                    stacklevel=_calls_up_to_the_user(),
+                )
+    if inputs:
+        driven = reached(forward, [i.name for i in inputs])
+        for layer in layers:
+            if layer.name not in driven:
+                warnings.warn(
+                    f"layer {layer.name!r} is reached by no input, so nothing from outside can change it. Connect "
+                    "an input or a driven layer to it, or leave it out.",
+                    TopologyWarning,
+                    stacklevel=_calls_up_to_the_user(),
+                )
+
+
+def reached(edges: Mapping[str, set[str]], start: Iterable[str]) -> set[str]:
+    """All names that can be reached from `start`, itself included."""
+    seen, waiting = set(start), list(start)
+    while waiting:
+        for following in edges[waiting.pop()] - seen:
+            seen.add(following)
+            waiting.append(following)
+    return seen
+
+
+def _calls_up_to_the_user() -> int:
+    """The `stacklevel`, for whoever calls this, of the first line outside of the package: a warning points there."""
+    inside = (str(Path(__file__).parent), dataclasses.__file__)
+    frame, level = inspect.currentframe(), 0
+    while frame is not None and frame.f_code.co_filename.startswith(inside):
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+def _check_names(inputs, layers):
+    if not layers:
+        raise TopologyError("a network needs at least one layer, such as Layer('y', 1, transfer='linear').")
+    seen: set[str] = set()
+    for node in (*inputs, *layers):
+        if node.name in seen:
+            raise TopologyError(
+                f"the name {node.name!r} is repeated; connections refer to inputs and layers by name, so each "
+                f"needs its own. Rename one, for example to {node.name + '_2'!r}."
+            )
+        seen.add(node.name)
+
+
+def _check_connections(inputs, layers, connections):
+    sizes, names = {node.name: node.size for node in (*inputs, *layers)}, [layer.name for layer in layers]
+    pairs: set[tuple[str, str]] = set()
+    for c in connections:
+        if c.source not in sizes:
+            raise TopologyError(f"{c}: {unknown('source', c.source, list(sizes))}")
+        if c.to in sizes and c.to not in names:
+            raise TopologyError(
+                f"{c}: {c.to!r} is an input, and nothing feeds an input. Connect {c.source!r} to a layer, or "
+                f"declare Layer({c.to!r}, {sizes[c.to]}) in place of the input."
+            )
+        if c.to not in names:
+            raise TopologyError(f"{c}: {unknown('target layer', c.to, names)}")
+        if (c.to, c.source) in pairs:
+            merged = sorted({d for e in connections if (e.to, e.source) == (c.to, c.source) for d in e.delays})
+            raise TopologyError(
+                f"there is a second connection {c.source!r} -> {c.to!r}; a pair has one connection with all its "
+                f"delays. Write Connection({c.source!r}, to={c.to!r}, delays={tuple(merged)})."
+            )
+        pairs.add((c.to, c.source))
+
+
+def _check_outputs(inputs, layers, outputs):
+    names = [layer.name for layer in layers]
+    if not outputs:
+        raise TopologyError(
+            "the network has no outputs, so it could not be trained or read. "
+            f"Write outputs=[{names[-1]!r}] or name another layer."
+        )
+    for name in outputs:
+        if name in [i.name for i in inputs]:
+            raise TopologyError(f"output {name!r} is an input; outputs are layers: one of {names}.")
+        if name not in names:
+            raise TopologyError(unknown("output layer", name, names))
+    if len(set(outputs)) != len(outputs):
+        raise TopologyError(f"outputs {list(outputs)} repeat a name; list each layer once.")
+
+
+def _check_zero_delay_loops(layers, connections):
+    graph: dict[str, list[str]] = {name: [] for name in sorted(layer.name for layer in layers)}
+    # Sorted, so that which loop is found does not depend on the order of declaration.
+    for c in sorted(connections, key=lambda c: (c.to, c.source)):
+        if c.delays[0] == 0 and c.source in graph:
+            graph[c.to].append(c.source)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        cycle = error.args[1][:-1]
+        start = cycle.index(min(cycle))
+        cycle = [*cycle[start:], *cycle[:start], cycle[start]]
+        source, to = cycle[-2], cycle[-1]
+        raise TopologyError(
+            f"the zero-delay loop {' -> '.join(cycle)} has no first layer to compute: each one waits for another "
+            "within the same time step. Give one connection of the loop positive delays only, for example "
+            f"Connection({source!r}, to={to!r}, delays=(1,))."
+        ) from None

@@ -1,0 +1,1 @@
+"""Trainers: Levenberg-Marquardt, any optax transformation, closed loops by growing horizons, adaptation."""

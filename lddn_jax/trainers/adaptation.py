@@ -1,0 +1,205 @@
+"""Adaptation: a network that goes on learning while it runs, one update for each sample.
+
+What RTRL carries forward, ∂a/∂x, is all that a gradient needs at the moment a target arrives; nothing of the past has
+to be kept:
+
+    ∂F(t)/∂x = Σ_i ∂ᵉF/∂a_i(t) · ∂a_i(t)/∂x        x(t+1) = x(t) + update(∂F(t)/∂x)
+
+The carried derivatives were made with the parameters of their own time, which is exact as long as parameters change
+slowly (Williams & Zipser's assumption). A linear layer has nothing to carry: with gradient descent this is the LMS rule
+of Widrow and Hoff, w(t+1) = w(t) + 2η e(t) p(t), and the network an ADALINE.
+
+Widrow & Hoff (1960); Williams & Zipser (1989), Neural Computation 1(2) 270-280; Hagan et al., *Neural Network Design*,
+2nd ed., ch. 10.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array
+
+from lddn_jax.errors import LDDNError
+from lddn_jax.gradients.api import prepare_data
+from lddn_jax.gradients.columns import Columns
+from lddn_jax.gradients.rtrl import recursion_in
+from lddn_jax.losses import AbstractLoss, SumSquaredError, check_loss, error_weights
+from lddn_jax.network.network import Network
+from lddn_jax.network.signals import Signals
+from lddn_jax.numerics.contraction import einsum
+from lddn_jax.numerics.lanes import Values, from_lanes, to_lanes
+from lddn_jax.simulation.delays import DelayState, as_state
+from lddn_jax.simulation.simulate import batch_axes, final_state, prepared
+from lddn_jax.simulation.streaming import as_record, one_moment
+from lddn_jax.trainers.first_order import first_state, updated
+
+
+class Adapting(eqx.Module):
+    """What an adaptation needs for its next sample.
+
+    Attributes:
+        state: The delay state, `(*batch, longest delay, size)` by source.
+        lines: ∂a/∂x in the delay lines.
+        optimizer: The state of the transformation.
+    """
+
+    state: DelayState
+    lines: Values
+    optimizer: Any
+
+
+class Adapter(eqx.Module):
+    """Adapts a network sample by sample: `init`, then `step` for each.
+
+    Args:
+        transformation: For example `optax.sgd(0.01)`.
+        loss: Of one sample; `SumSquaredError(missing="mask")` by default, for which a missing target is no update.
+
+    Example:
+        >>> import jax.numpy as jnp, lddn_jax as lddn
+        >>> topology = lddn.Topology([lddn.Input("u", 1)], [lddn.Layer("y", 1, transfer="linear", bias=False)],
+        ...                          [lddn.Connection("u", to="y")], ["y"])
+        >>> net = lddn.Network(topology, init="zeros")
+        >>> adapter = lddn.Adapter(optax.sgd(0.1))
+        >>> adapting = adapter.init(net)
+        >>> net, adapting, before = adapter.step(net, adapting, jnp.array([2.0]), jnp.array([1.0]))
+        >>> float(before["y"][0]), round(float(net.IW["y", "u"][0, 0, 0]), 6)  # 0 + 2 · 0.1 · 1 · 2
+        (0.0, 0.4)
+    """
+
+    transformation: Any  # an optax.GradientTransformation; what else is given gets an error that helps
+    loss: AbstractLoss = SumSquaredError(missing="mask")
+
+    def __check_init__(self):
+        if not hasattr(self.transformation, "update"):
+            raise LDDNError(
+                f"Adapter(transformation={self.transformation!r}): an optax transformation is needed, such as "
+                "lddn.Adapter(optax.sgd(0.01))."
+            )
+
+    def init(self, net: Network, state: Mapping | None = None, batch: tuple[int, ...] = ()) -> Adapting:
+        """Returns what the first `step` needs.
+
+        Args:
+            net: The network.
+            state: The delay state to start from, as for `lddn_jax.simulation.simulate`; None for zeros.
+            batch: Batch axes of the samples, if several plants run side by side and share the network.
+        """
+        held = as_state(net.topology, state, batch, net.dtype)
+        lanes = math.prod(batch)
+        lines = recursion_in(net, Columns.reaching(net.topology, False), lanes, net.topology.outputs).start()
+        return Adapting(held, lines, first_state(self.transformation, net))
+
+    def step(self, net: Network, adapting: Adapting, sample: Any, target: Any) -> tuple[Network, Adapting, Signals]:
+        """Takes in one sample and its target.
+
+        Args:
+            net: The network so far.
+            adapting: From `init` or the step before.
+            sample: `(*batch, size)` by input name, or a bare array.
+            target: `(*batch, size)` by output layer, or a bare array; NaN where missing.
+
+        Returns:
+            The new network, what the next step needs, and the outputs of the network as it was before.
+        """
+        sizes = {name: net.topology.sizes[name] for name in net.topology.outputs}
+        target = one_moment("target", target, sizes, net.dtype)
+        net, adapting, outputs, _ = _step(self, net, adapting, as_record(net, sample), target, None)
+        return net, adapting, {name: a[..., 0, :] for name, a in outputs.items()}
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What `adapt` returned.
+
+    Attributes:
+        net: The network after the last sample.
+        adapting: What the next sample needs; go on with `Adapter.step`.
+        outputs: `(*batch, time, size)` by output layer, each computed before its target was known.
+        losses: `(time,)`, of each sample before the update.
+    """
+
+    net: Network
+    adapting: Adapting
+    outputs: Signals
+    losses: Array
+
+
+def adapt(
+    net: Network, data: Any, transformation: optax.GradientTransformation, loss: AbstractLoss | None = None
+) -> Adapted:
+    """Adapts a network to a stream, one update for each sample.
+
+    Args:
+        net: The network.
+        data: `Sequences`; batch axes are plants that run side by side and share the network.
+        transformation: For example `optax.sgd(0.01)`.
+        loss: Of one sample; `SumSquaredError(missing="mask")` if None.
+
+    Returns:
+        `Adapted`: the network, the outputs it gave on the way, and their losses.
+
+    Raises:
+        ShapeError: If data does not fit the network.
+        DataError: If a target is NaN and the loss has `missing="error"`.
+
+    Example:
+        >>> import jax, optax, lddn_jax as lddn
+        >>> topology = lddn.Topology([lddn.Input("u", 1)], [lddn.Layer("y", 1, transfer="linear", bias=False)],
+        ...                          [lddn.Connection("u", to="y", delays=(0, 1))], ["y"])
+        >>> u = jax.random.normal(jax.random.key(0), (300, 1))
+        >>> adapted = lddn.adapt(lddn.Network(topology, init="zeros"), lddn.Sequences(u, 3 * u), optax.sgd(0.05))
+        >>> abs(adapted.net.IW["y", "u"].ravel() - jax.numpy.array([3.0, 0.0])).max() < 1e-3
+        Array(True, dtype=bool)
+
+    Widrow & Hoff (1960); Williams & Zipser (1989).
+    """
+    loss = SumSquaredError(missing="mask") if loss is None else loss
+    call = "adapt(net, data, transformation, loss)"
+    check_loss(loss, call)
+    adapter = Adapter(transformation, loss)
+    inputs, targets, state, weights, steps = prepare_data(loss, net, data, call)
+    adapting = adapter.init(net, state, batch_axes(inputs, state))
+    weights = None if weights is None else error_weights(weights, targets)
+    return Adapted(*_over_time(adapter, net, adapting, inputs, targets, weights, steps))
+
+
+@eqx.filter_jit
+def _over_time(adapter, net, adapting, inputs, targets, weights, steps):
+    def one(carried, now):
+        net, adapting = carried
+        inputs, targets, weights = jax.tree.map(lambda signal: jnp.expand_dims(signal, -2), now)
+        net, adapting, outputs, value = _step(adapter, net, adapting, inputs, targets, weights)
+        return (net, adapting), ({name: a[..., 0, :] for name, a in outputs.items()}, value)
+
+    stream = jax.tree.map(lambda signal: jnp.moveaxis(signal, -2, 0), (inputs, targets, weights))
+    (net, adapting), (outputs, values) = jax.lax.scan(one, (net, adapting), stream, length=steps)
+    return net, adapting, {name: jnp.moveaxis(a, 0, -2) for name, a in outputs.items()}, values
+
+
+@eqx.filter_jit
+def _step(adapter, net, adapting, inputs, targets, weights):
+    batch = batch_axes(inputs, adapting.state)
+    lanes, names = math.prod(batch), net.topology.outputs
+    columns = Columns.reaching(net.topology, False)
+    here, state = to_lanes(inputs), to_lanes(adapting.state)
+    n, a = prepared(net, (lanes,))(here, state, 1)
+    derivatives, lines = recursion_in(net, columns, lanes, names)(n, here | a, state, adapting.lines, 1)
+    outputs = from_lanes({name: a[name] for name in names}, batch)
+
+    def explicit(net, outputs):
+        return adapter.loss.value(net, outputs, targets, weights)
+
+    value, (decay, cotangents) = jax.value_and_grad(explicit, argnums=(0, 1))(net, outputs)
+    cotangents = to_lanes(cotangents)
+    rows = [einsum("tibp,tib->p", columns.all(name, derivatives[name]), cotangents[name]) for name in names]
+    _, unravel = net.ravel()
+    gradient = jax.tree.map(lambda g, w: g + w, unravel(sum(rows[1:], start=rows[0])), decay)
+    net, optimizer = updated(adapter.transformation, gradient, adapting.optimizer, net, value=value, grad=gradient)
+    after = from_lanes(final_state(here | a, state), batch)
+    return net, Adapting(after, lines, optimizer), outputs, value

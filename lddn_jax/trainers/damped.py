@@ -1,0 +1,118 @@
+"""What trainers share that take damped Gauss-Newton steps: settings, checks, restarts, and the sums of a step.
+
+`damping.py` is one step, on any JᵀJ; `LevenbergMarquardt` and `BayesianRegularization` are what is made of it.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from lddn_jax.errors import LDDNError, PrecisionError
+from lddn_jax.gradients.gauss_newton import MEMORY, GaussNewton, check_memory, sums
+from lddn_jax.gradients.rtrl import RTRL
+from lddn_jax.losses import AbstractLeastSquares
+from lddn_jax.network import initializers
+from lddn_jax.network.network import Network
+from lddn_jax.numerics.platform import one_at_a_time
+from lddn_jax.simulation.simulate import predict
+from lddn_jax.topology.plan import plan
+from lddn_jax.trainers.damping import Damping, check_not_negative
+from lddn_jax.training.state_parameters import Started, Trained, network_of
+from lddn_jax.training.trainer import AbstractTrainer, Problem, check_positive
+
+
+class AbstractDamped(AbstractTrainer):
+    """A trainer on JᵀJ; its arguments are described by `LevenbergMarquardt`."""
+
+    mu: float = eqx.field(default=1e-3, static=True)
+    mu_dec: float = eqx.field(default=0.1, static=True)
+    mu_inc: float = eqx.field(default=10.0, static=True)
+    mu_max: float = eqx.field(default=1e10, static=True)
+    min_grad: float = eqx.field(default=1e-7, static=True)
+    solver: str = eqx.field(default="cholesky", static=True)
+    damping: str = eqx.field(default="textbook", static=True)
+    restarts: int = eqx.field(default=1, static=True)
+    init_of_restarts: Any = eqx.field(default="nguyen-widrow", static=True)
+    allow_float32: bool = eqx.field(default=False, static=True)
+    memory: int = eqx.field(default=MEMORY, static=True)
+
+    default_gradient = RTRL()
+    default_epochs = 1000
+
+    def __check_init__(self):
+        check_positive("restarts", self.restarts)
+        check_positive("memory", self.memory)
+        check_not_negative("min_grad", self.min_grad)
+        initializers.get(self.init_of_restarts)
+        _ = self.settings
+
+    @property
+    def settings(self) -> Damping:
+        """How steps are damped."""
+        return Damping(self.mu, self.mu_dec, self.mu_inc, self.mu_max, self.solver, self.damping)
+
+    def check_squares(self, net: Trained, problem: Problem) -> None:
+        """Raises an LDDNError unless a sum of squares is minimized, and a PrecisionError for a float32 network."""
+        name = type(self).__name__
+        if not isinstance(problem.loss, AbstractLeastSquares):
+            raise LDDNError(
+                f"{name} needs a loss that is a sum of squares; {type(problem.loss).__name__} is none. "
+                "Write lddn.losses.MeanSquaredError(), or train with lddn.Optax(...)."
+            )
+        if net.dtype != jnp.float64 and not self.allow_float32:
+            raise PrecisionError(
+                f"{name} on a {jnp.dtype(net.dtype).name} network: JᵀJ squares the condition number, and "
+                'few digits are left. Put jax.config.update("jax_enable_x64", True) before the first array is made, or '
+                f"write lddn.{name}(allow_float32=True)."
+            )
+        if not isinstance(problem.gradient, RTRL):
+            check_memory(network_of(net), problem.sequences * problem.steps, self.memory, problem.gradient)
+
+    def sums(self, trained: Any, problem: Problem) -> GaussNewton:
+        """Returns JᵀJ, Jᵀe and eᵀe, and the triangular factor where the solver needs it."""
+        p, loss, (net, state) = problem, cast(AbstractLeastSquares, problem.loss), problem.parts(trained)
+        layers = tuple(sorted(trained.state)) if isinstance(trained, Started) else ()
+        factor = self.settings.needs_factor
+        return sums(net, loss, p.inputs, p.targets, state, p.weights, p.steps, p.gradient, factor, layers)
+
+    def exhausted(self, info: Mapping[str, float]) -> str | None:
+        """Returns "min_grad" or "mu_max" where there is nothing left to gain."""
+        if info["gradient_norm"] <= self.min_grad:
+            return "min_grad"
+        return "mu_max" if info["mu"] > self.mu_max else None
+
+    def starts(self, net: Trained, key: Array) -> Any:
+        """Returns `restarts` networks, stacked: the given one, and others with first weights of their own.
+
+        Raises:
+            LDDNError: If stacked networks are given, but not as many.
+        """
+        given = sum(leaf.size for leaf in jax.tree.leaves(network_of(net))) // max(net.parameter_count, 1)
+        if given != 1:
+            if given != self.restarts:
+                raise LDDNError(f"restarts={self.restarts}, but {given} networks are stacked; write restarts={given}.")
+            if isinstance(net, Started):
+                raise LDDNError("stacked networks and train_state=True do not go together; pass one network.")
+            return net
+        keys = jax.random.split(key, self.restarts - 1)
+        others = [Network(net.topology, key=k, init=self.init_of_restarts, dtype=net.dtype) for k in keys]
+        if isinstance(net, Started):
+            others = [Started(other, net.state) for other in others]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), net, *others)
+
+
+def loss_of_network(problem: Problem, net: Trained) -> Callable[[Any], Array]:
+    """Returns the loss as a function of networks like `net`, in the form that suits many of them side by side."""
+
+    def value_at(trained, p):
+        net, state = p.parts(trained)
+        outputs = predict(net, p.inputs, state, steps=p.steps)
+        return p.loss.value(net, outputs, p.targets, p.weights)
+
+    # A loop over time is as long for many networks as for one; without a loop, one network fits the cache.
+    value_of = value_at if plan(net.topology).loops else one_at_a_time(value_at)
+    return lambda net: value_of(net, problem)

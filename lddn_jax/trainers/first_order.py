@@ -1,0 +1,103 @@
+"""First-order training: any optax transformation as a guest."""
+
+from typing import Any, ClassVar, cast
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+
+from lddn_jax.errors import DataError, LDDNError
+from lddn_jax.training.trainer import AbstractTrainer, check_positive
+
+
+class Optax(AbstractTrainer):
+    """Trains with an optax transformation, on all data at once or in mini-batches.
+
+    A step is one pass over the data. With a batch size, sequences are shuffled anew in every pass; if the last
+    mini-batch is not full it is filled up with sequences that do not count, so one compiled program serves all. Line
+    searches (such as in `optax.lbfgs`) get `value`, `grad` and `value_fn`, and differentiate by the
+    gradient method given to `fit`.
+
+    Args:
+        transformation: For example `optax.adam(1e-3)`. Build it once: an equal one built anew compiles anew.
+        batch_size: Sequences in a mini-batch; None for all. To make many sequences of a long record, cut it with
+            `lddn_jax.windows`.
+
+    Raises:
+        LDDNError: If the transformation is not one, or the batch size is not a positive whole number.
+
+    Info: `loss` and `gradient_norm`; with mini-batches both are means over the pass.
+
+    Example:
+        >>> trainer = Optax(optax.adam(1e-3), batch_size=16)
+    """
+
+    transformation: optax.GradientTransformation
+    batch_size: int | None = eqx.field(default=None, static=True)
+    restarts: ClassVar[int] = 1  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def __check_init__(self):
+        if not hasattr(self.transformation, "update"):
+            raise LDDNError(
+                f"Optax(transformation={self.transformation!r}): an optax transformation is needed, such as "
+                "lddn.Optax(optax.adam(1e-3))."
+            )
+        if self.batch_size is not None:
+            check_positive("batch_size", self.batch_size)
+
+    def init(self, net, problem):
+        """Returns the transformation's state."""
+        return first_state(self.transformation, net)
+
+    def check(self, net, problem):
+        """Raises a DataError if a mini-batch would be larger than the data."""
+        if self.batch_size is not None and self.batch_size > problem.sequences:
+            raise DataError(
+                f"batch_size={self.batch_size}, but the data has {problem.sequences} sequence(s). Take a smaller "
+                "batch size, leave it out, or cut the record into more sequences with "
+                "lddn.windows(topology, inputs, targets, length=...)."
+            )
+
+    def step(self, net, state, problem, key):
+        """Takes one pass over the data."""
+        if self.batch_size is None or self.batch_size == problem.sequences:
+            return self._update(net, state, problem)
+        count, size = problem.sequences, self.batch_size
+        batches = -(-count // size)
+        order = jax.random.permutation(key, count)
+        filled = jnp.concatenate([order, order[: batches * size - count]]).reshape(batches, size)
+        real = (jnp.arange(batches * size) < count).reshape(batches, size)
+
+        def one(carry, batch):
+            (net, state), (index, known) = carry, batch
+            net, state, info = self._update(net, state, problem.take(index, None if count % size == 0 else known))
+            return (net, state), info
+
+        (net, state), infos = jax.lax.scan(one, (net, state), (filled, real))
+        return net, state, jax.tree.map(jnp.mean, infos)
+
+    def _update(self, net, state, problem):
+        value, gradient = problem.value_and_grad(net)
+        net, state = updated(
+            self.transformation, gradient, state, net, value=value, grad=gradient, value_fn=problem.value
+        )
+        return net, state, {"loss": value, "gradient_norm": optax.tree.norm(gradient)}
+
+
+def first_state(transformation: optax.GradientTransformation, net: Any) -> Any:
+    """Returns the first state of a transformation."""
+    state = transformation.init(net)
+    # Weakly typed leaves would be strong ones after the first step, and the step would be compiled twice.
+    return jax.tree.map(lambda leaf: jax.lax.convert_element_type(leaf, jnp.asarray(leaf).dtype), state)
+
+
+def updated(
+    transformation: optax.GradientTransformation, gradient: Any, state: Any, net: Any, **more: Any
+) -> tuple[Any, Any]:
+    """Returns the network after an update by a transformation, and the transformation's state."""
+    transformation = cast(Any, optax.with_extra_args_support(transformation))
+    # Optax relies on dtype promotion, so it gets the standard one even where the user has asked JAX for strictness.
+    with jax.numpy_dtype_promotion("standard"):
+        updates, state = transformation.update(gradient, state, net, **more)
+        return eqx.apply_updates(net, updates), state

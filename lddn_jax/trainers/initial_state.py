@@ -1,0 +1,76 @@
+"""The states that records start from, found by the network itself.
+
+    minimize over a(τ), τ < 0:    Σ_t e(t)²        with the weights as they are
+
+A record that did not train has a beginning of its own. Its first steps say what layers must have held before: a
+least-squares problem in a few unknowns for each record.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from lddn_jax.data.batches import Sequences
+from lddn_jax.errors import DataError, LDDNError
+from lddn_jax.gradients.api import prepare_data
+from lddn_jax.losses import SumSquaredError, counted
+from lddn_jax.network.network import Network, check_network
+from lddn_jax.simulation.delays import DelayState, state_sizes
+from lddn_jax.simulation.simulate import predict
+from lddn_jax.trainers.least_squares import levenberg_marquardt
+from lddn_jax.training.state_parameters import Started
+from lddn_jax.training.trainer import check_positive
+
+
+def estimate_state(net: Network, data: Sequences, steps: int | None = None, *, max_steps: int = 50) -> DelayState:
+    """Finds the delay state that explains the beginning of records best.
+
+    Args:
+        net: A trained network.
+        data: `Sequences`; their state is the first guess. Delay lines of inputs stay as they are.
+        steps: How many steps of each record to explain; None: four times the longest delay line, at least 20.
+        max_steps: Largest number of Levenberg-Marquardt steps.
+
+    Returns:
+        A delay state for `predict(net, data.inputs, state)`.
+
+    Raises:
+        LDDNError: If no layer is read through a delay, or a number makes no sense.
+        DataError: If nothing was measured in these steps.
+        ShapeError: If data does not fit the network.
+
+    Example:
+        >>> import jax.numpy as jnp, lddn_jax as lddn
+        >>> topology = lddn.Topology([lddn.Input("u", 1)], [lddn.Layer("y", 1, transfer="linear", bias=False)],
+        ...     [lddn.Connection("u", to="y"), lddn.Connection("y", to="y", delays=(1,))], ["y"])
+        >>> net = lddn.Network(topology, init="zeros").with_weights(LW={("y", "y"): [[[0.5]]]})
+        >>> u = jnp.zeros((30, 1))
+        >>> data = lddn.Sequences(u, lddn.predict(net, u, {"y": jnp.array([[8.0]])})["y"])
+        >>> round(float(lddn.estimate_state(net, data)["y"][0, 0]), 4)
+        8.0
+    """
+    loss = SumSquaredError(missing="mask")
+    call = "estimate_state(net, data, steps)"
+    check_network(net, call)
+    if steps is not None:
+        check_positive("steps", steps)
+    if not state_sizes(net.topology).keys() - net.topology.input_names:
+        layers = [layer.name for layer in net.topology.layers]
+        raise LDDNError(
+            f"estimate_state: no layer of the network is read through a delay, of {layers}, so there is no state to "
+            "find; predict(net, inputs) needs none."
+        )
+    inputs, targets, state, weights, length = prepare_data(loss, net, data, call)
+    guess = Started.of(net, state).state
+    count = min(length, max(20, 4 * max(line.shape[-2] for line in guess.values())) if steps is None else steps)
+    targets = counted(targets, weights)
+    if all(bool(jnp.all(jnp.isnan(target[..., :count, :]))) for target in targets.values()):
+        raise DataError(
+            f"estimate_state: no target counts in the first {count} steps, so nothing tells the state. Pass more "
+            "steps, or data without a warm-up."
+        )
+    inputs, targets = jax.tree.map(lambda signal: signal[..., :count, :], (inputs, targets))
+
+    def residuals(layers):
+        return loss.residuals(predict(net, inputs, state | layers, steps=count), targets)
+
+    return state | levenberg_marquardt(residuals, guess, max_steps=max_steps).parameters

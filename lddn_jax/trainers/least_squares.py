@@ -1,0 +1,210 @@
+"""Levenberg-Marquardt for any residuals: the generic core, so that standard test problems apply to it.
+
+    minimize F(x) = Σ r(x)²
+
+The same damped steps as those that train networks, on a Jacobian that JAX takes of a plain function. Parameters of very
+different sizes are the rule outside of networks, so D holds the largest lengths of J's columns so far (Moré 1978), and
+steps come from a QR factorization.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array
+
+from lddn_jax.errors import LDDNError
+from lddn_jax.gradients.gauss_newton import GaussNewton
+from lddn_jax.numerics.contraction import einsum
+from lddn_jax.trainers.damping import Damping, damped_step
+from lddn_jax.training.stop_reason import StopReason
+from lddn_jax.training.trainer import check_positive
+
+REASONS = ("max_steps", "goal", "min_grad", "mu_max", "small_step", "small_gain", "non_finite")
+
+
+class LeastSquares(eqx.Module):
+    """What `levenberg_marquardt` found.
+
+    Attributes:
+        parameters: The minimum, in the structure that was given.
+        value: Σ r² there.
+        gradient_norm: Largest |cosine| between the residuals and a column of J, which does not depend on units.
+        mu: The damping after the last step.
+        steps: Number of steps that were taken.
+        rejected: Number of trials that failed.
+        reason: Index into `REASONS`.
+    """
+
+    parameters: Any
+    value: Array
+    gradient_norm: Array
+    mu: Array
+    steps: Array
+    rejected: Array
+    reason: Array
+
+    @property
+    def stop_reason(self) -> StopReason:
+        """Why it stopped; it equals its name."""
+        return StopReason(REASONS[int(self.reason)])
+
+    @property
+    def success(self) -> bool:
+        """Whether it came to an end within the finite numbers."""
+        return self.stop_reason.success
+
+
+class _State(eqx.Module):
+    x: Array
+    value: Array
+    cosine: Array
+    mu: Array
+    nu: Array
+    D: Array
+    steps: Array
+    rejected: Array
+    reason: Array
+
+
+def levenberg_marquardt(
+    residual_fn: Callable[[Any], Any],
+    parameters: Any,
+    *,
+    mu: float = 1e-3,
+    mu_dec: float = 0.1,
+    mu_inc: float = 10.0,
+    mu_max: float = 1e20,
+    min_grad: float = 1e-12,
+    goal: float = 0.0,
+    tolerance: float = 1e-14,
+    max_steps: int = 1000,
+    solver: str = "qr",
+    damping: str = "textbook",
+    scaled: bool = True,
+) -> LeastSquares:
+    """Minimizes a sum of squared residuals.
+
+    Args:
+        residual_fn: From parameters to residuals, a pytree of arrays; differentiable by `jax.jacfwd`.
+        parameters: Where to start, a pytree of floating-point arrays.
+        mu: Damping at the start.
+        mu_dec: Its factor after a success.
+        mu_inc: Its factor after a failure.
+        mu_max: Damping beyond which no step is tried.
+        min_grad: Largest |cosine| between residuals and a column of J at which to stop.
+        goal: Σ r² at which to stop.
+        tolerance: Relative length of a step ("small_step") and relative decrease of Σ r² ("small_gain") at which to
+            stop.
+        max_steps: Largest number of steps.
+        solver: "qr" or "cholesky".
+        damping: "textbook" or "nielsen".
+        scaled: Whether steps are measured in units of the columns of J; False is the identity of the textbook.
+
+    Returns:
+        `LeastSquares`.
+
+    Raises:
+        LDDNError: If a number or a name makes no sense.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> rosenbrock = lambda x: jnp.stack([10 * (x[1] - x[0] ** 2), 1 - x[0]])
+        >>> found = levenberg_marquardt(rosenbrock, jnp.array([-1.2, 1.0]))
+        >>> bool(jnp.allclose(found.parameters, 1.0, atol=1e-3))
+        True
+
+    Levenberg (1944); Marquardt (1963); Moré (1978), Lecture Notes in Mathematics 630.
+    """
+    if not callable(residual_fn):
+        raise LDDNError(
+            f"residual_fn={residual_fn!r} cannot be called; write levenberg_marquardt(residual_fn, parameters) with a "
+            "function from parameters to residuals."
+        )
+    check_positive("max_steps", max_steps)
+    leaves = jax.tree.leaves(parameters)
+    if not leaves or not all(jnp.issubdtype(jnp.result_type(leaf), jnp.floating) for leaf in leaves):
+        raise LDDNError(
+            f"parameters={parameters!r} must be a pytree of floating-point arrays, such as jnp.array([1.0, 2.0])."
+        )
+    settings = Damping(mu, mu_dec, mu_inc, mu_max, solver, damping)
+    return _minimize(residual_fn, parameters, settings, min_grad, goal, tolerance, max_steps, scaled)
+
+
+@eqx.filter_jit
+def _minimize(residual_fn, parameters, settings, min_grad, goal, tolerance, max_steps, scaled) -> LeastSquares:
+    start, unravel = ravel_pytree(parameters)
+
+    def residuals(x):
+        return ravel_pytree(residual_fn(unravel(x)))[0]
+
+    def value_of(x):
+        return jnp.sum(residuals(x) ** 2)
+
+    def linear(x):
+        r, J = residuals(x), jax.jacfwd(residuals)(x)
+        if settings.needs_factor:
+            Q, R = jnp.linalg.qr(jnp.concatenate([J, jnp.zeros((x.size, x.size), x.dtype)]))  # more rows than columns
+            QTr = einsum("mp,m->p", Q[: r.size], r)
+        else:
+            R = QTr = None
+        return r, J, GaussNewton(einsum("mp,mq->pq", J, J), einsum("mp,m->p", J, r), jnp.sum(r * r), R, QTr)
+
+    def step(state: _State) -> _State:
+        r, J, normal = linear(state.x)
+        lengths = jnp.sqrt(jnp.sum(J * J, axis=0))
+        D = jnp.maximum(state.D, lengths) if scaled else state.D
+        safe = jnp.where(lengths > 0, lengths, 1)
+        cosine = jnp.max(jnp.abs(normal.JTe) / safe) / jnp.maximum(jnp.sqrt(state.value), jnp.finfo(r.dtype).tiny)
+        usable = jnp.where(D > 0, D, 1)
+        trial = damped_step(settings, normal, state.x, state.value, value_of, state.mu, state.nu, usable)
+        gain = (state.value - trial.value) / jnp.maximum(state.value, jnp.finfo(r.dtype).tiny)
+        size = jnp.sqrt(jnp.sum((usable * trial.x) ** 2))
+        reason = jnp.select(
+            [
+                ~jnp.isfinite(state.value) | ~jnp.all(jnp.isfinite(J)),
+                cosine <= min_grad,
+                trial.value <= goal,
+                ~trial.accepted,
+                trial.length <= tolerance * size,
+                gain <= tolerance,
+                state.steps + 1 >= max_steps,
+            ],
+            [jnp.asarray(REASONS.index(name)) for name in _ORDER],
+            jnp.asarray(-1),
+        )
+        stay = (reason == REASONS.index("min_grad")) | (reason == REASONS.index("non_finite"))
+        return _State(
+            jnp.where(stay, state.x, trial.x),
+            jnp.where(stay, state.value, trial.value),
+            cosine,
+            trial.mu,
+            trial.nu,
+            D,
+            state.steps + jnp.where(stay, 0, 1),
+            state.rejected + trial.rejected,
+            reason,
+        )
+
+    dtype = start.dtype
+    first = _State(
+        start,
+        value_of(start),
+        jnp.asarray(jnp.inf, dtype),
+        jnp.asarray(settings.mu, dtype),
+        jnp.asarray(2.0, dtype),
+        jnp.zeros_like(start) if scaled else jnp.ones_like(start),
+        jnp.asarray(0),
+        jnp.zeros((), jnp.int32),
+        jnp.asarray(-1),
+    )
+    found = jax.lax.while_loop(lambda state: state.reason < 0, step, first)
+    return LeastSquares(
+        unravel(found.x), found.value, found.cosine, found.mu, found.steps, found.rejected, found.reason
+    )
+
+
+_ORDER = ("non_finite", "min_grad", "goal", "mu_max", "small_step", "small_gain", "max_steps")

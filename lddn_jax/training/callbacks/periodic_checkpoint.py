@@ -1,0 +1,134 @@
+"""Checkpoints: a run that is stopped, whatever stops it, goes on from the last one."""
+
+import logging
+import math
+import time
+from pathlib import Path
+
+from lddn_jax.errors import CheckpointError, LDDNError
+from lddn_jax.storage.archive import temporary_prefix, write_atomically
+from lddn_jax.training.checkpoint import EPOCH_FILES, packed
+from lddn_jax.training.stop_reason import Flag
+from lddn_jax.training.trainer import check_positive
+from lddn_jax.training.training_state import TrainingState
+
+_logger = logging.getLogger("lddn_jax")
+_DIGITS = 9
+
+
+class Checkpoint:
+    """Saves the run every so many epochs or seconds, and at its end, however it ends.
+
+    `fit(..., resume=folder)` goes on from the newest; the end result is bit by bit that of a run that was never
+    stopped. A file is written next to its place and then moved there, so a kill at any moment leaves the one before. If
+    it cannot be written (the disk is full, say), an error is logged and training goes on.
+
+    Args:
+        folder: Where to; it is made when training starts.
+        every: Epochs between checkpoints; None: go by seconds alone.
+        seconds: Seconds between checkpoints; None: go by epochs alone.
+        keep: How many of the last ones are kept.
+        best: Whether the best network so far is saved as `best.npz` as well, whenever it is better at a checkpoint.
+
+    Raises:
+        LDDNError: If a number makes no sense, or neither epochs nor seconds are given.
+        CheckpointError: When training starts, if the folder cannot be made, or holds checkpoints of a run that has been
+            further.
+
+    Example:
+        >>> import tempfile, optax, jax.numpy as jnp, lddn_jax as lddn
+        >>> topology = lddn.Topology([lddn.Input("u", 1)], [lddn.Layer("y", 1, "linear")],
+        ...                          [lddn.Connection("u", to="y")], ["y"])
+        >>> net, u = lddn.Network(topology, init="zeros"), jnp.ones((5, 1))
+        >>> run = net, lddn.Sequences(u, u), lddn.losses.MeanSquaredError(), lddn.Optax(optax.sgd(0.1))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     checkpoint = Checkpoint(folder, every=2)
+        ...     half = lddn.fit(*run, epochs=5, callbacks=[checkpoint])
+        ...     whole = lddn.fit(*run, epochs=10, callbacks=[checkpoint], resume=checkpoint.saved)
+        >>> len(half.history["loss"]), len(whole.history["loss"])
+        (5, 10)
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        every: int | None = None,
+        seconds: float | int | None = 60.0,
+        keep: int = 3,
+        best: bool = True,
+    ):
+        if every is not None:
+            check_positive("every", every)
+        if seconds is not None:
+            check_positive("seconds", seconds, (int, float))
+        check_positive("keep", keep)
+        if every is None and seconds is None:
+            raise LDDNError("Checkpoint: give every=EPOCHS, seconds=SECONDS, or both.")
+        self._folder, self._every, self._seconds = Path(folder), every, seconds
+        self._keep, self._best = keep, best
+
+    def within(self, name: str) -> "Checkpoint":
+        """Returns the same for a folder inside of this one, for one of several runs that belong together."""
+        folder = self._folder / name
+        return Checkpoint(folder, every=self._every, seconds=self._seconds, keep=self._keep, best=self._best)
+
+    @property
+    def folder(self) -> Path:
+        """Where checkpoints are."""
+        return self._folder
+
+    @property
+    def saved(self) -> Path | None:
+        """The folder, None if it holds no checkpoint: `fit(..., resume=checkpoint.saved)` goes on or begins."""
+        return self._folder if any(self._folder.glob(EPOCH_FILES)) else None
+
+    def on_start(self, state: TrainingState) -> None:
+        """Makes the folder and clears away what a kill left half written."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(f"the folder {self._folder} cannot be made: {error.strerror}.") from error
+        later = sorted(path for path in self._folder.glob(EPOCH_FILES) if path.name > self._path(state).name)
+        if later and Flag.RESUMED not in state.flags:
+            raise CheckpointError(
+                f"{self._folder} holds {later[-1].name} of a run that has been further than epoch {state.epoch}. Go on "
+                f"from it with fit(..., resume={str(self._folder)!r}), or choose another folder."
+            )
+        for path in later:  # this run went back, or they are damaged; they would count as the newest
+            path.rename(path.with_suffix(".npz.superseded"))
+        for pattern in (EPOCH_FILES, "best.npz"):
+            for stale in self._folder.glob(temporary_prefix(Path(pattern)) + "*"):
+                stale.unlink(missing_ok=True)
+        self._saved, self._saved_best = state.epoch, math.inf  # a kill may have come before the best one was written
+        self._time = time.monotonic()
+
+    def on_step(self, state: TrainingState) -> None:
+        """Saves, if it is time to."""
+        if (self._every is not None and state.epoch - self._saved >= self._every) or (
+            self._seconds is not None and time.monotonic() - self._time >= self._seconds
+        ):
+            self._save(state)
+
+    def on_end(self, state: TrainingState) -> None:
+        """Saves where the run ended."""
+        self._save(state)
+
+    def _save(self, state: TrainingState) -> None:
+        path = self._path(state)
+        try:
+            content = packed(state)
+            write_atomically(path, content)
+            if self._best and state.best_value < self._saved_best:
+                write_atomically(self._folder / "best.npz", content)
+                self._saved_best = state.best_value
+        except CheckpointError as error:
+            _logger.error("no checkpoint at epoch %d, training goes on: %s", state.epoch, error)
+            return
+        self._saved, self._time = state.epoch, time.monotonic()
+        for old in sorted(self._folder.glob(EPOCH_FILES))[: -self._keep]:
+            old.unlink(missing_ok=True)
+        _logger.info("checkpoint %s", path)
+
+    def _path(self, state: TrainingState) -> Path:
+        return self._folder / EPOCH_FILES.replace("*", f"{state.epoch:0{_DIGITS}d}")

@@ -1,0 +1,72 @@
+"""The protocol of callbacks, checked before training starts."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lddn_jax.checks import called
+from lddn_jax.errors import LDDNError
+from lddn_jax.training.callbacks.progress import shown
+from lddn_jax.training.stop_reason import StopReason
+from lddn_jax.training.training_state import TrainingState
+
+HOOKS = ("on_start", "on_step", "on_end")
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """The hooks of all callbacks, in their order; each is called whatever the others say."""
+
+    start: tuple[Callable[[TrainingState], Any], ...]
+    step: tuple[tuple[Callable[[TrainingState], bool | None], StopReason], ...]
+    end: tuple[Callable[[TrainingState], Any], ...]
+
+    @classmethod
+    def of(cls, callbacks: Sequence[Any], progress: bool | None = False) -> "Hooks":
+        """Checks callbacks: functions of a state, or objects with hooks.
+
+        Args:
+            callbacks: All of them.
+            progress: Whether a `Progress` is to follow; see `lddn_jax.fit`.
+
+        Raises:
+            LDDNError: If one is neither, or has a hook that nobody calls.
+        """
+        if not isinstance(callbacks, (list, tuple)):
+            raise LDDNError(
+                f"callbacks={called(callbacks)} is no list; write callbacks=[lddn.callbacks.TimeLimit(60)]."
+            )
+        if progress is not None and not isinstance(progress, bool):
+            raise LDDNError(
+                f"progress={called(progress)}; write progress=True, progress=False, or None to let fit decide."
+            )
+        found: dict[str, list[Any]] = {hook: [] for hook in HOOKS}
+        for k, callback in enumerate([*callbacks, *shown(progress)]):
+            hooks = {name: getattr(callback, name) for name in dir(callback) if name.startswith("on_")}
+            unknown = sorted(hooks.keys() - set(HOOKS))
+            needed = f"a callback has some of {', '.join(HOOKS)}, or is a function of the state"
+            if unknown:
+                raise LDDNError(
+                    f"callbacks[{k}], a {type(callback).__name__}, has {unknown[0]}, which is never called: {needed}."
+                )
+            if isinstance(callback, type) or not (hooks or callable(callback)):
+                raise LDDNError(f"callbacks[{k}]={callback!r} is none: {needed}, such as lddn.callbacks.TimeLimit(60).")
+            for name, hook in (hooks or {"on_step": callback}).items():
+                reason = getattr(callback, "reason", StopReason.CALLBACK)
+                found[name].append((hook, StopReason.of(reason)) if name == "on_step" else hook)
+        return cls(*(tuple(found[hook]) for hook in HOOKS))
+
+    def on_start(self, state: TrainingState) -> None:
+        """Tells all before the first step."""
+        for hook in self.start:
+            hook(state)
+
+    def on_step(self, state: TrainingState) -> StopReason | None:
+        """Tells all after a step; returns why training is to stop, or None."""
+        reasons = [reason for hook, reason in self.step if hook(state)]
+        return reasons[0] if reasons else None
+
+    def on_end(self, state: TrainingState) -> None:
+        """Tells all after the last step."""
+        for hook in self.end:
+            hook(state)

@@ -1,0 +1,182 @@
+"""The compiled pieces of a training run: what does not change from step to step.
+
+`jax.jit` looks through all arguments of every call. Those of a training step are a dozen modules of which a few
+arrays change, and looking through the rest takes longer than a small network's step. Here what stays is flattened
+once; what is not an array in it, its *kind*, is compared by value, so that two runs of a kind share a compiled program.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from lddn_jax.network.network import Network
+from lddn_jax.numerics.platform import in_groups
+from lddn_jax.training.fingerprint import Identity
+from lddn_jax.training.non_finite import NonFinite, locate
+from lddn_jax.training.state_parameters import Started, Trained
+from lddn_jax.training.trainer import AbstractTrainer, Problem
+from lddn_jax.training.training_state import Kept, TrainingState
+
+
+class Program:
+    """Calls a compiled function with parts that stay.
+
+    Args:
+        compiled: What `of_parts` returned.
+        parts: What stays.
+    """
+
+    def __init__(self, compiled: Callable[..., Any], *parts: Any):
+        arrays, rest = eqx.partition(parts, lambda leaf: isinstance(leaf, (jax.Array, np.ndarray)))
+        self._compiled = compiled
+        self._arrays, structure = jax.tree.flatten(arrays)
+        leaves, rest_structure = jax.tree.flatten(rest)
+        self._kind = _Kind((structure, tuple(leaves), rest_structure))
+
+    def __call__(self, *changing: Any) -> Any:  # noqa: D102
+        return self._compiled(self._kind, self._arrays, *changing)
+
+
+def of_parts(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiles a function of parts that stay and arguments that change, for `Program`."""
+
+    @functools.partial(jax.jit, static_argnums=0)
+    @functools.wraps(function)
+    def compiled(kind, arrays, *changing):
+        structure, leaves, rest_structure = kind.content
+        parts = jax.tree.unflatten(structure, arrays), jax.tree.unflatten(rest_structure, leaves)
+        return function(*eqx.combine(*parts), *changing)
+
+    return compiled
+
+
+class _Kind:
+    """What must be equal for a program to be shared; its hash is computed once."""
+
+    def __init__(self, content: Any):
+        self.content, self._hash = content, hash(content)
+
+    def __hash__(self):
+        return self._hash
+
+    def __eq__(self, other):
+        return isinstance(other, _Kind) and self.content == other.content
+
+
+@dataclass(frozen=True)
+class Course:
+    """What does not change from step to step.
+
+    Attributes:
+        trainer: The trainer.
+        problem: What it makes small.
+        step: From networks, trainer's state, key, number of steps and which networks go on, to the next networks and
+            state, and info.
+        value: The loss of networks.
+        held_out: Their validation loss; None without validation.
+        stop: The trainer's, bound once, which takes equinox a while.
+        nan_guard: Whether to look where a network leaves the finite numbers.
+    """
+
+    trainer: AbstractTrainer
+    problem: Problem
+    step: Program
+    value: Program
+    held_out: Program | None
+    stop: Callable[[dict[str, float]], str | None]
+    nan_guard: bool
+
+    @classmethod
+    def of(cls, trainer: AbstractTrainer, problem: Problem, held_out: Problem | None, nan_guard: bool) -> "Course":
+        """Puts the pieces together; nothing is compiled yet."""
+        value, step = Program(_value, trainer, problem), Program(_step, trainer, problem)
+        validation = None if held_out is None else Program(_value, trainer, held_out)
+        return cls(trainer, problem, step, value, validation, trainer.stop, nan_guard)
+
+    @property
+    def several(self) -> bool:
+        """Whether there are several networks, stacked."""
+        return self.trainer.restarts > 1
+
+    def first(self, net: Network, key: Array) -> tuple[Trained, Any, Array]:
+        """The networks to start from, the trainer's first state, and the key."""
+        trained: Any = Started.of(net, self.problem.state) if self.problem.trains_state else net
+        if self.several:
+            # No step is ever that late.
+            trained = self.trainer.starts(trained, jax.random.fold_in(key, np.iinfo(np.int32).max))
+        return trained, Program(_init, self.trainer, self.problem)(trained), key
+
+    def begun(self, net: Network, key: Array, epochs: int, limits: Any, identity: Identity) -> TrainingState:
+        """The state before the first step."""
+        trained, state, key = self.first(net, key)
+        count = self.trainer.restarts
+        zeros, infinite = np.zeros(count, int), np.full(count, np.inf)
+        best = None
+        if self.held_out is not None:
+            values = rows_of(self.held_out(trained))
+            best = Kept(trained, zeros, np.where(np.isfinite(values), values, np.inf))
+        return TrainingState(
+            trained=trained,
+            trainer=state,
+            key=key,
+            epoch=0,
+            epochs=epochs,
+            restarts=count,
+            lowest=Kept(trained, zeros, infinite),
+            best=best,
+            reasons=(None,) * count,
+            ends=(0,) * count,
+            rows=[],
+            seconds=0.0,
+            limits=limits,
+            identity=identity,
+            delay_lines=self.problem.state if self.problem.trains_state else None,
+        )
+
+    def lost(self, t: TrainingState, lost: np.ndarray, trained: Trained, epoch: int) -> tuple[NonFinite, ...]:
+        """Where the networks that were lost left the finite numbers."""
+        if not self.nan_guard:
+            return t.non_finite
+        places = list(t.non_finite)
+        for k in map(int, np.flatnonzero(lost)):
+            one = jax.tree.map(lambda leaf, k=k: leaf[k], trained) if self.several else trained
+            places.append(locate(one, self.problem, epoch, k))
+        return tuple(places)
+
+
+def rows_of(value: Array) -> np.ndarray:
+    """One element for each network."""
+    return np.atleast_1d(np.asarray(value, dtype=float))
+
+
+@of_parts
+def _init(trainer: AbstractTrainer, problem: Problem, net: Trained):
+    if trainer.restarts == 1:
+        return trainer.init(net, problem)
+    return in_groups(lambda net: trainer.init(net, problem), net)
+
+
+@of_parts
+def _step(trainer: AbstractTrainer, problem: Problem, net: Trained, state: Any, key: Array, taken: Any, active: Any):
+    key = jax.random.fold_in(key, taken)
+    if trainer.restarts == 1:
+        return trainer.step(net, state, problem, key)
+    keys = jax.random.split(key, trainer.restarts)
+    new, new_state, info = in_groups(lambda one: trainer.step(one[0], one[1], problem, one[2]), (net, state, keys))
+
+    def kept(new, old):
+        return jnp.where(active.reshape(-1, *(1,) * (new.ndim - 1)), new, old)
+
+    return jax.tree.map(kept, new, net), jax.tree.map(kept, new_state, state), info
+
+
+@of_parts
+def _value(trainer: AbstractTrainer, problem: Problem, net: Trained) -> Array:
+    return problem.value(net) if trainer.restarts == 1 else in_groups(problem.value, net)

@@ -1,0 +1,192 @@
+"""What training returns: results as values, read off the state that a run ended in."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+
+from lddn_jax.errors import LDDNError, NumericalError
+from lddn_jax.network.network import Network
+from lddn_jax.simulation.delays import DelayState
+from lddn_jax.training.history import History
+from lddn_jax.training.non_finite import NonFinite
+from lddn_jax.training.state_parameters import Started, network_of
+from lddn_jax.training.stop_reason import Flag, StopReason
+from lddn_jax.training.training_state import Kept, TrainingState
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What training returned.
+
+    Attributes:
+        net: The best network by validation loss if there was validation data, else the last one, or if training broke
+            off that of the smallest loss; of several restarts that of the best.
+        state: The trainer's state after the last step.
+        history: Arrays by name.
+        stop_reason: Why training stopped, a `lddn_jax.StopReason`; it equals its name, such as "goal".
+        best_epoch: The number of steps after which `net` was reached.
+        best_restart: Which of several networks it is; 0 where there is one.
+        stop_reasons: Those of all of them.
+        restarts: All of their networks, stacked, to go on from: pass them to `fit`. None where there is one.
+        initial_state: With `Sequences(train_state=True)`, the delay state of each sequence, `(sequences, longest
+            delay, size)` by source; pass it to `predict`. None otherwise.
+        training: The state that training ended in; `fit(..., resume=fitted)` goes on from it.
+        non_finite: The first layer and time step that left the finite numbers, where one did.
+        flags: Names of `lddn_jax.training.stop_reason.Flag`: what else is to be known of the run.
+    """
+
+    net: Network
+    state: Any
+    history: History
+    stop_reason: StopReason
+    best_epoch: int
+    best_restart: int = 0
+    stop_reasons: tuple[StopReason, ...] = ()
+    restarts: Network | None = None
+    initial_state: DelayState | None = None
+    training: TrainingState | None = field(default=None, repr=False)
+    non_finite: NonFinite | None = None
+    flags: frozenset[str] = field(default_factory=frozenset)
+
+    @classmethod
+    def of(cls, training: TrainingState) -> "Fitted":
+        """Reads the result off the state that a run ended in, or was saved in before it ended."""
+        t, several, reasons = training, training.restarts > 1, training.all_reasons
+        chosen = best_of_each(t)
+        best = int(np.argmin(chosen.values if t.scores is None else t.scores))
+
+        def pick(leaf):
+            return leaf[best] if several else leaf
+
+        found = jax.tree.map(pick, chosen.trained)
+        return cls(
+            network_of(found),
+            jax.tree.map(pick, t.trainer),
+            t.history,
+            reasons[best],
+            int(chosen.epochs[best]),
+            best,
+            reasons,
+            network_of(chosen.trained) if several else None,
+            t.delay_lines | found.state if isinstance(found, Started) and t.delay_lines is not None else None,
+            t,
+            next((place for place in t.non_finite if place.restart == best), None),
+            _flags(t),
+        )
+
+    @property
+    def success(self) -> bool:
+        """Whether training came to an end, and did not break off."""
+        return self.stop_reason.success
+
+    @property
+    def rejected(self) -> int:
+        """Number of trial steps that were rejected, of all networks; 0 for trainers that try none."""
+        return self._count("rejected")
+
+    @property
+    def non_finite_trials(self) -> int:
+        """How many of the rejected trial steps were not finite."""
+        return self._count("non_finite")
+
+    def raise_for_status(self) -> "Fitted":
+        """Returns itself if training came to an end.
+
+        Raises:
+            NumericalError: If it left the finite numbers, or diverged.
+            LDDNError: If it was interrupted, or read from a checkpoint of a run that had not ended.
+
+        Example:
+            >>> import optax, jax.numpy as jnp, lddn_jax as lddn
+            >>> topology = lddn.Topology([lddn.Input("u", 1)], [lddn.Layer("y", 1, "linear")],
+            ...                          [lddn.Connection("u", to="y")], ["y"])
+            >>> u = jnp.ones((5, 1))
+            >>> net = lddn.Network(topology, init="zeros")
+            >>> fitted = lddn.fit(net, lddn.Sequences(u, u), lddn.losses.MeanSquaredError(),
+            ...                   lddn.Optax(optax.sgd(0.1)), epochs=3).raise_for_status()
+            >>> fitted.success
+            True
+        """
+        if self.success:
+            return self
+        reason = self.stop_reason
+        if reason in (StopReason.INTERRUPTED, StopReason.UNFINISHED):
+            raise LDDNError(
+                f"training did not come to an end ({reason}): {reason.meaning}. Go on from epoch "
+                f"{len(self.history['loss'])} with lddn.fit(..., resume=fitted), or with resume=PATH of a checkpoint."
+            )
+        where = "" if self.non_finite is None else f": {self.non_finite}"
+        raise NumericalError(
+            f"training broke off ({reason}): {reason.meaning}{where}. Take a smaller learning rate, scale the signals "
+            "(lddn.Scaled.fit), or start from smaller weights (lddn.Network(..., init=...))."
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns how it went as plain values, ready for `json.dump`."""
+        return {
+            "stop_reason": str(self.stop_reason),
+            "success": self.success,
+            "epochs": len(self.history["loss"]),
+            "best_epoch": self.best_epoch,
+            "rejected": self.rejected,
+            "non_finite_trials": self.non_finite_trials,
+            "non_finite": None if self.non_finite is None else str(self.non_finite),
+            "flags": sorted(self.flags),
+        }
+
+    def _count(self, name: str) -> int:
+        return int(np.nansum(self.history[name])) if name in self.history else 0
+
+    def __str__(self):
+        history, reason = self.history.of(self.best_restart), self.stop_reason
+        losses = history["loss"]
+        lines = [
+            f"stopped after {len(losses)} epochs: {reason.meaning} ({reason})",
+            f"loss {losses[0]:.6g} -> {losses[-1]:.6g}" if len(losses) else "no step was taken",
+        ]
+        if len(self.stop_reasons) > 1:
+            counted = ", ".join(f"{self.stop_reasons.count(r)} {r}" for r in dict.fromkeys(self.stop_reasons))
+            lines.insert(0, f"best of {len(self.stop_reasons)} restarts: number {self.best_restart} ({counted})")
+        if "validation_loss" in history and len(losses):
+            best = np.nanmin(history["validation_loss"])
+            lines.append(f"best validation loss {best:.6g} after {self.best_epoch} epochs")
+        if self.non_finite is not None:
+            lines.append(f"not finite: {self.non_finite}")
+        lines += [f"note: {Flag(flag).meaning}" for flag in sorted(self.flags)]
+        return "\n".join(lines)
+
+
+_BROKEN_OFF = (StopReason.INTERRUPTED, StopReason.DIVERGED)
+_BEFORE = (StopReason.GOAL, StopReason.NON_FINITE, StopReason.UNFINISHED)  # the last network is not the one to return
+
+
+def best_of_each(t: TrainingState) -> Kept:
+    """The network to return of each restart.
+
+    It is the best by validation if there was any; else the last one; else, where training broke off or what came last
+    is not to count, the one of the smallest loss.
+    """
+    epochs = np.array([t.epoch if reason is None else end for reason, end in zip(t.reasons, t.ends, strict=True)])
+    values = np.full(t.restarts, np.inf) if t.values is None else np.nan_to_num(t.values, nan=np.inf)
+    bar = [
+        np.inf if reason in _BEFORE else value if reason in _BROKEN_OFF else -np.inf
+        for reason, value in zip(t.all_reasons, values, strict=True)
+    ]
+    chosen = t.lowest.where(np.array(bar) < t.lowest.values, t.trained, epochs, values)
+    if t.best is None:
+        return chosen
+    return chosen.where(np.isfinite(t.best.values), t.best.trained, t.best.epochs, t.best.values)
+
+
+def _flags(t: TrainingState) -> frozenset[str]:
+    found, rows = set(t.flags), t.rows[: t.epoch]
+    lost = t.all_reasons.count(StopReason.NON_FINITE)
+    if 0 < lost < t.restarts:
+        found.add(Flag.RESTARTS_LOST)
+    if any(np.nansum(row["non_finite"]) for row in rows if "non_finite" in row):
+        found.add(Flag.NON_FINITE_TRIALS)
+    if rows and np.nansum(rows[-1].get("floors", 0)):
+        found.add(Flag.FLOORS)
+    return frozenset(found)

@@ -1,0 +1,203 @@
+"""What a trainer is, and what it is given.
+
+A trainer is two pure functions: `init` makes its state, `step` turns a network and a state into better ones.
+What the next step needs is its *state*; what a person wants to see is its *info*. The loop around it is written
+once, in `fit`.
+"""
+
+import abc
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from lddn_jax.errors import LDDNError
+from lddn_jax.gradients.api import differentiable, prepare_data
+from lddn_jax.gradients.bptt import BPTT
+from lddn_jax.gradients.method import AbstractGradient
+from lddn_jax.losses import AbstractLoss, counted, error_weights
+from lddn_jax.network.network import Network
+from lddn_jax.network.signals import Signals, as_signals
+from lddn_jax.simulation.delays import DelayState
+from lddn_jax.simulation.simulate import predict
+from lddn_jax.training.state_parameters import Started, Trained
+
+
+class Problem(eqx.Module):
+    """Data, loss and gradient method, checked and with one batch axis: what a trainer minimizes.
+
+    Attributes:
+        loss: The loss.
+        gradient: The gradient method.
+        inputs: `(sequences, time, size)` by name; likewise `targets`, `state` and `weights` (or None).
+        steps: Number of time steps.
+        chosen: Which of all sequences these are, `(sequences,)`; None for all.
+        trains_state: Whether the delay lines of layers are parameters, those of a `Started`.
+    """
+
+    loss: AbstractLoss
+    gradient: AbstractGradient
+    inputs: Signals
+    targets: Signals
+    state: DelayState
+    weights: Signals | None
+    steps: int = eqx.field(static=True)
+    chosen: Array | None = None
+    trains_state: bool = eqx.field(default=False, static=True)
+
+    @classmethod
+    def of(
+        cls,
+        loss: AbstractLoss,
+        net: Network,
+        data: Any,
+        gradient: AbstractGradient,
+        call: str = "fit(net, data, loss, trainer)",
+        name: str = "data",
+    ) -> "Problem":
+        """Checks data against a network, as `value_and_grad` does, and joins its batch axes to one.
+
+        Args:
+            loss: The loss.
+            net: The network.
+            data: `Sequences`.
+            gradient: The gradient method.
+            call: How errors write the call, all its arguments in order.
+            name: What errors call the data.
+        """
+        inputs, targets, state, weights, steps = prepare_data(loss, net, data, call, name)
+        if weights is not None:
+            weights = error_weights(weights, targets)
+        some = next(iter(targets.values()))
+        count = math.prod(some.shape[:-2])
+
+        def flat(signal):
+            if signal.ndim == 2:  # by NumPy, so that nothing is compiled before all checks are passed
+                return jax.device_put(np.asarray(signal)[None])
+            return signal.reshape(count, *signal.shape[-2:])
+
+        inputs, targets, state, weights = jax.tree.map(flat, (inputs, targets, state, weights))
+        trains_state = getattr(data, "train_state", False)
+        return cls(loss, gradient, inputs, targets, state, weights, steps, trains_state=trains_state)
+
+    @property
+    def sequences(self) -> int:
+        """Number of sequences."""
+        return next(iter(self.targets.values())).shape[0]
+
+    def parts(self, trained: Trained) -> tuple[Network, DelayState]:
+        """Returns the network and the delay state that the sequences start from."""
+        if not isinstance(trained, Started):
+            return trained, self.state
+        if not self.trains_state:  # other sequences than those whose states are trained
+            return trained.net, self.state
+        own = trained.state
+        if self.chosen is not None:
+            own = {name: line[self.chosen] for name, line in own.items()}
+        return trained.net, self.state | own
+
+    def value(self, trained: Trained) -> Array:
+        """Returns the loss; its reverse-mode derivative is the gradient method's."""
+        net, state = self.parts(trained)
+        outputs = differentiable(self.gradient)(net, self.inputs, state, steps=self.steps)
+        return self.loss.value(net, outputs, self.targets, self.weights)
+
+    def value_and_grad(self, trained: Any) -> tuple[Array, Any]:
+        """Returns the loss and its gradient."""
+        return jax.value_and_grad(self.value)(trained)
+
+    def take(self, index: Array, known: Array | None = None) -> "Problem":
+        """Returns the problem of some sequences only.
+
+        Args:
+            index: Which ones, `(count,)`.
+            known: False where an entry of `index` is only there to fill up; its targets become don't-cares.
+        """
+        inputs, targets, state, weights = jax.tree.map(
+            lambda signal: signal[index], (self.inputs, self.targets, self.state, self.weights)
+        )
+        loss = self.loss
+        if known is not None:
+            targets = {name: jnp.where(known[:, None, None], target, jnp.nan) for name, target in targets.items()}
+            loss = dataclasses.replace(loss, missing="mask")
+        chosen = index if self.trains_state else None
+        return Problem(loss, self.gradient, inputs, targets, state, weights, self.steps, chosen, self.trains_state)
+
+
+class AbstractTrainer(eqx.Module):
+    """A way to train: pass one to `fit`.
+
+    Attributes:
+        default_gradient: The gradient method where `fit` is given none.
+        default_epochs: The number of steps where `fit` is given none.
+        restarts: Number of networks trained side by side; each of them, and its state, is one entry of a leading axis.
+    """
+
+    default_gradient: ClassVar[AbstractGradient] = BPTT()
+    default_epochs: ClassVar[int] = 100
+    restarts: eqx.AbstractVar[int]
+
+    @abc.abstractmethod
+    def init(self, net: Trained, problem: Problem) -> Any:
+        """Returns the first state, a pytree."""
+
+    @abc.abstractmethod
+    def step(self, net: Trained, state: Any, problem: Problem, key: Array) -> tuple[Trained, Any, dict[str, Array]]:
+        """Takes one step (for mini-batches: one pass over all of them).
+
+        Args:
+            net: The network so far.
+            state: The trainer's state.
+            problem: What to minimize.
+            key: For whatever is drawn at random in this step.
+
+        Returns:
+            The new network, the new state, and info: scalars by name, among them `loss`, the loss of `net`.
+        """
+
+    def check(self, net: Trained, problem: Problem) -> None:
+        """Raises an LDDNError if the trainer cannot work on this network and problem."""
+
+    def stop(self, info: Mapping[str, float]) -> str | None:
+        """Returns why a step with this info is the last one, or None."""
+        return None
+
+    def rank(self, state: Any, scores: np.ndarray) -> np.ndarray:
+        """Returns what restarts are compared by, `(restarts,)`, the smaller the better: their losses.
+
+        Args:
+            state: Their last states, stacked.
+            scores: Their losses; infinite where a loss left the finite numbers.
+        """
+        return scores
+
+    def starts(self, net: Trained, key: Array) -> Trained:
+        """Returns the networks to start from, stacked, where there are restarts."""
+        raise LDDNError(f"{type(self).__name__} has no restarts")
+
+
+def rmse(net: Network, data: Any) -> tuple[float, Signals]:
+    """Returns the root mean squared error over all outputs, sequences and steps, and the outputs.
+
+    Args:
+        net: The network.
+        data: `Sequences`; targets that are NaN, or of weight zero, are don't-cares; other weights play no part.
+    """
+    outputs = predict(net, data.inputs, data.state, steps=data.steps)
+    sizes = {name: net.topology.sizes[name] for name in net.topology.outputs}
+    targets = counted(as_signals("target", data.targets, sizes, net.dtype), data.weights)
+    with np.errstate(over="ignore"):  # of a free run that explodes
+        squares = [np.square(np.asarray(target - outputs[name])).ravel() for name, target in targets.items()]
+        return float(np.sqrt(np.nanmean(np.concatenate(squares)))), outputs
+
+
+def check_positive(what: str, value: Any, kind: type | tuple[type, ...] = int) -> None:
+    """Raises an LDDNError unless `value` is a positive number of that kind."""
+    if isinstance(value, bool) or not isinstance(value, kind) or not value > 0:
+        raise LDDNError(f"{what}={value!r} must be a positive {'whole number' if kind is int else 'number'}.")

@@ -1,0 +1,105 @@
+"""The recipe from records to a judged network: which gradient methods are compared before training, if any."""
+
+import importlib
+
+import jax
+import numpy as np
+import pytest
+
+import lddn_jax as lddn
+from lddn_jax.identification import gradient_check
+from lddn_jax.identification.experiment import Experiment
+from lddn_jax.identification.gradient_check import check_closed_loop
+
+SMALL = lddn.Settings(hidden=1, input_delays=(1,), feedback_delays=(1,), linear_path=False)
+
+
+def table(inputs):
+    rng = np.random.default_rng(0)
+    return lddn.data.Table({name: rng.normal(size=100) for name in (*inputs, "y")})
+
+
+def untrained(settings=SMALL, inputs=("u",)):
+    """A network with its loop open, and what it would be trained on."""
+    experiment = Experiment.of(table(inputs), list(inputs), ["y"], settings)
+    return lddn.Network(experiment.topology, key=jax.random.key(0)), experiment
+
+
+@pytest.fixture
+def compared(monkeypatch):
+    """The names of the methods that were to be compared; nothing is compiled."""
+    seen = []
+
+    def stub(loss, net, data, methods=gradient_check.METHODS):
+        seen.extend(method.name for method in methods)
+        return lddn.GradientReport((), 1.0, dict.fromkeys(seen, 0.0), dict.fromkeys(seen), "float64")
+
+    monkeypatch.setattr(gradient_check, "check_gradients", stub)
+    return seen
+
+
+def test_all_methods_agree_on_the_closed_loop():
+    report = check_closed_loop(*untrained())
+    assert list(report.seconds) == ["BPTT", "SensitivityBPTT", "RTRL", "Autodiff", "FiniteDifference(order=4)"]
+    assert report.passed
+    assert report.worst.relative < 1e-11
+    assert report.left_out == {}
+    assert "all methods agree (float64)" in str(report)
+
+
+@pytest.mark.parametrize(
+    ("limit", "reason"),
+    [
+        ("MOST_CONNECTIONS", "3 connections are more than 1"),
+        ("MOST_PARAMETER_STEPS", "5 parameters × 40 time steps are 200, more than 1"),
+    ],
+)
+def test_large_networks_are_compared_by_two_methods_and_the_report_says_why(limit, reason, compared, monkeypatch):
+    monkeypatch.setattr(gradient_check, limit, 1)
+    report = check_closed_loop(*untrained())
+    assert compared == ["BPTT", "SensitivityBPTT"]
+    assert report.left_out == dict.fromkeys(("RTRL", "Autodiff", "FiniteDifference(order=4)"), reason)
+    assert report.to_dict()["left_out"] == report.left_out
+    assert f"RTRL was left out: {reason}" in str(report)
+    assert "the methods compared agree (float64)" in str(report)
+
+
+def test_sixty_inputs_are_many(compared):
+    net, experiment = untrained(lddn.Settings(), [f"u{k}" for k in range(60)])
+    assert "123 connections" in check_closed_loop(net, experiment).left_out["RTRL"]
+    assert compared == ["BPTT", "SensitivityBPTT"]
+
+
+@pytest.mark.deep
+def test_sixty_inputs_agree():
+    assert check_closed_loop(*untrained(lddn.Settings(), [f"u{k}" for k in range(60)])).passed
+
+
+class ComparedError(Exception):
+    """Raised in place of a comparison."""
+
+
+class TrainedError(Exception):
+    """Raised in place of training."""
+
+
+@pytest.mark.parametrize(
+    ("settings", "reached"),
+    [
+        (lddn.Settings(hidden=1), TrainedError),
+        (lddn.Settings(hidden=1, check_gradients=True), ComparedError),
+    ],
+    ids=["not asked for", "asked for"],
+)
+def test_gradients_are_compared_before_training_if_asked_for(settings, reached, monkeypatch):
+    def instead(error):
+        def stub(*_):
+            raise error
+
+        return stub
+
+    identify = importlib.import_module("lddn_jax.identification.identify")
+    monkeypatch.setattr(identify, "check_closed_loop", instead(ComparedError))
+    monkeypatch.setitem(identify.TRAINERS, "lm", instead(TrainedError))
+    with pytest.raises(reached):
+        lddn.identify(table(["u"]), ["u"], ["y"], settings)

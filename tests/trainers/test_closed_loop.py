@@ -1,0 +1,84 @@
+"""Training over growing horizons, and free runs that explode."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import lddn_jax as lddn
+from lddn_jax.prediction.free_run import diverged_at
+
+
+def record(steps=200):
+    """A nonlinear system of second order and its measured past."""
+    rng = np.random.default_rng(0)
+    u, y = rng.uniform(-1, 1, (steps, 1)), np.zeros((steps, 1))
+    for t in range(2, steps):
+        y[t] = 1.4 * y[t - 1] - 0.6 * y[t - 2] + 0.3 * np.tanh(2 * u[t - 1]) + 0.02 * y[t - 1] ** 2
+    return lddn.Sequences({"u": u, "measured_y": y}, {"y": y})
+
+
+def test_fit_closed_loop():
+    net = lddn.Network(lddn.models.narx({"u": 1}, {"y": 1}, hidden=3, linear_path=True), key=jax.random.key(0))
+    data = record()
+    found = lddn.fit_closed_loop(net, data, lddn.LevenbergMarquardt(restarts=2), (1, None), epochs=10)
+    assert [stage.horizon for stage in found.stages] == [1, None]
+    last = found.stages[-1]
+    free = lddn.predict(found.net, {"u": data.inputs["u"][2:]}, {"u": data.inputs["u"][:2], "y": data.targets["y"][:2]})
+    assert last.closed_loop == pytest.approx(float(jnp.sqrt(jnp.mean((data.targets["y"][2:] - free["y"]) ** 2))))
+    one = lddn.predict(found.opened, data.inputs)["y"][2:]
+    assert last.open_loop == pytest.approx(float(jnp.sqrt(jnp.mean((data.targets["y"][2:] - one) ** 2))), rel=1e-6)
+    assert last.closed_loop < 0.05 * float(jnp.std(data.targets["y"]))
+    assert last.diverged_at is None
+    assert (
+        len(found.history["loss"])
+        == len(found.history["horizon"])
+        == sum(len(s.fitted.history.of(last.best_restart)["loss"]) for s in found.stages)
+    )
+    assert "all" in str(found)
+
+
+@pytest.mark.deep
+def test_an_optax_trainer_over_horizons():
+    net = lddn.Network(lddn.models.narx({"u": 1}, {"y": 1}, hidden=2, linear_path=True), key=jax.random.key(0))
+    found = lddn.fit_closed_loop(net, record(60), lddn.Optax(optax.adam(1e-2)), (1, 5), epochs=(30, 20))
+    assert [len(stage.fitted.history["loss"]) for stage in found.stages] == [30, 20]
+    assert found.stages[0].fitted.history["loss"][-1] < found.stages[0].fitted.history["loss"][0]
+
+
+@pytest.mark.parametrize(
+    ("predicted", "expected"),
+    [([0.1, 0.9, 0.5], None), ([0.1, 500.0, np.nan], 1), ([0.1, 0.2, np.inf], 2), ([np.nan, 0.0, 0.0], 0)],
+    ids=["stays", "far off", "infinite", "at once"],
+)
+def test_diverged_at(predicted, expected):
+    targets = {"y": jnp.asarray([[0.0], [1.0], [jnp.nan]])}
+    assert diverged_at({"y": jnp.asarray(predicted)[:, None]}, targets) == expected
+
+
+def test_a_free_run_that_explodes_is_flagged():
+    net = lddn.Network(lddn.models.narx({"u": 1}, {"y": 1}, hidden=2, linear_path=True), key=jax.random.key(0))
+    unstable = net.with_weights(IW={("y", "measured_y"): jnp.asarray([[[3.0]], [[0.0]]])})
+    trainer = lddn.Optax(optax.sgd(1e-30))
+    stage = lddn.fit_closed_loop(unstable, record(60), trainer, (1,), epochs=1).stages[0]
+    assert stage.diverged_at is not None
+    assert np.isnan(stage.closed_loop)
+    assert np.isfinite(stage.open_loop)
+    assert f"diverged@{stage.diverged_at}" in str(lddn.ClosedLoop((stage,), 0, {}))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"horizons": ()}, "horizons"),
+        ({"horizons": (0,)}, "positive numbers"),
+        ({"horizons": (1, 2), "epochs": (5,)}, "one for each"),
+        ({"loops": {}}, "loops={'measured': 'y'}"),
+    ],
+    ids=str,
+)
+def test_senseless_horizons(arguments, words):
+    net = lddn.Network(lddn.models.narx({"u": 1}, {"y": 1}, hidden=2), key=jax.random.key(0))
+    with pytest.raises(lddn.LDDNError, match=words):
+        lddn.fit_closed_loop(net, record(60), lddn.LevenbergMarquardt(), **arguments)

@@ -1,0 +1,194 @@
+"""Signals and kills: a run ends tidily when asked to, and goes on from its last checkpoint when it was not asked."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import jax
+import killed_run
+import numpy as np
+import optax
+import pytest
+from killed_run import EVERY, TOPOLOGY
+
+import lddn_jax as lddn
+from lddn_jax.training.interruption import Interruption
+
+MSE = lddn.losses.MeanSquaredError()
+SGD = lddn.Optax(optax.sgd(0.01))
+
+
+@pytest.fixture(autouse=True)
+def _ordinary_handlers():
+    """Those of a program that nobody has changed; a process that runs tests may have its own."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def run(callbacks, epochs=8, trainer=SGD, **more) -> lddn.Fitted:
+    u = jax.random.normal(jax.random.key(0), (3, 6, 1))
+    net = lddn.Network(TOPOLOGY, key=jax.random.key(1))
+    return lddn.fit(net, lddn.Sequences(u, 2 * u), MSE, trainer, epochs=epochs, callbacks=callbacks, **more)
+
+
+def at(epoch: int, *signals: signal.Signals):
+    """A callback that sends signals to this process."""
+
+    def send(state):
+        if state.epoch == epoch:
+            for number in signals:
+                os.kill(os.getpid(), number)
+
+    return send
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_the_first_signal_ends_the_step_in_hand(tmp_path, caplog, number):
+    with caplog.at_level(logging.WARNING, "lddn_jax"):
+        fitted = run([at(4, number), lddn.callbacks.Checkpoint(tmp_path, every=100)])
+    assert (fitted.stop_reason, len(fitted.history["loss"])) == ("interrupted", 4)
+    assert not fitted.success
+    assert f"interrupted by {number.name} after 4 epochs" in caplog.text
+    assert (tmp_path / "epoch_000000004.npz").exists()
+    with pytest.raises(lddn.LDDNError, match=r"resume=fitted"):
+        fitted.raise_for_status()
+
+
+def test_the_best_network_so_far_is_returned():
+    """With a learning rate that is too large it is not the last one."""
+    fitted = run([at(6, signal.SIGINT)], 50, lddn.Optax(optax.sgd(1.0)))
+    assert fitted.best_epoch == np.argmin(fitted.history["loss"]) < 5
+    u = jax.random.normal(jax.random.key(0), (3, 6, 1))
+    value = float(lddn.value_and_grad(MSE, fitted.net, lddn.Sequences(u, 2 * u))[0])
+    assert value == pytest.approx(fitted.history["loss"].min(), rel=1e-12)
+
+
+def test_an_interrupted_run_goes_on_as_if_nothing_had_been(tmp_path):
+    run([at(3, signal.SIGTERM), lddn.callbacks.Checkpoint(tmp_path)])
+    again, whole = run([], resume=tmp_path), run([])
+    assert again.stop_reason == "epochs"
+    jax.tree.map(np.testing.assert_array_equal, again.net, whole.net)
+    np.testing.assert_array_equal(again.history["loss"], whole.history["loss"])
+
+
+@pytest.mark.parametrize(
+    ("second", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)], ids=["SIGINT", "SIGTERM"]
+)
+def test_the_second_signal_stops_at_once_and_loses_no_whole_step(tmp_path, second, error):
+    with pytest.raises(error):
+        run([at(5, signal.SIGINT, second), lddn.callbacks.Checkpoint(tmp_path, every=100)])
+    assert len(lddn.load(tmp_path / "epoch_000000005.npz").history["loss"]) == 5
+
+
+def test_a_long_step_is_not_waited_for_when_a_second_signal_comes(monkeypatch):
+    """The step here ends only after the wait was given up."""
+    given_up = threading.Event()
+    monkeypatch.setattr("lddn_jax.training.interruption.jax.block_until_ready", lambda values: given_up.wait(60))
+
+    def insist():
+        for _ in range(2):
+            time.sleep(0.2)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with Interruption() as interruption:
+        threading.Thread(target=insist).start()
+        with pytest.raises(KeyboardInterrupt):
+            interruption.wait(None)
+    assert interruption.received == signal.SIGINT
+    assert not given_up.is_set()
+    given_up.set()
+
+
+def test_handlers_are_put_back():
+    run([], 1)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_handlers_of_others_are_left_alone():
+    heard = []
+    signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    fitted = run([at(2, signal.SIGTERM)], 4)
+    assert (heard, fitted.stop_reason) == ([signal.SIGTERM], "epochs")
+
+
+def test_training_in_another_thread_works():
+    found = []
+    thread = threading.Thread(target=lambda: found.append(run([], 2)))
+    thread.start()
+    thread.join()
+    assert found[0].stop_reason == "epochs"
+
+
+def test_what_was_to_follow_is_left_out():
+    u = jax.random.normal(jax.random.key(1), (40, 1))
+    net = lddn.Network(lddn.models.narx({"u": 1}, {"y": 1}, hidden=2), key=jax.random.key(0))
+    data = lddn.Sequences({"u": u, "measured_y": u}, u)
+    stop = at(2, signal.SIGINT)
+    found = lddn.fit_closed_loop(net, data, SGD, (1, 2, None), epochs=3, callbacks=[stop])
+    assert ([stage.horizon for stage in found.stages], found.stop_reason) == ([1], "interrupted")
+    assert "interrupted" in str(found)
+
+
+CHILD = [sys.executable, str(killed_run.__file__)]
+
+
+def start(folder: Path, epochs: int) -> subprocess.Popen:
+    root = Path(__file__).parents[2]
+    paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
+    # A cache of compiled programs of their own, for the sake of time: a kill may leave half of an entry.
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(paths),
+        "JAX_COMPILATION_CACHE_DIR": str(folder.parent / "cache"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    command = [*CHILD, str(folder), str(epochs)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.deep
+def test_kills_at_random_moments_cost_no_more_than_the_interval(tmp_path, request):
+    """Killed again and again, each time it goes on from its last checkpoint, and ends where it would have ended."""
+    kills, draw = request.config.getoption("--kills"), np.random.default_rng(0)
+    folder, epochs = tmp_path / "killed", 100 * kills
+    folder.mkdir()
+    reached: list[int] = []
+    lost: list[int] = []
+    for _ in range(kills):
+        with start(folder, epochs) as child:
+            first = int(child.stdout.readline())
+            time.sleep(draw.uniform(0, 0.2))
+            child.kill()
+            reported = [first, *map(int, child.stdout.read().split())]
+        if (folder / "result.npz").exists():
+            break
+        # It began where the last checkpoint was, and what came after that is lost.
+        saved = sorted((folder / "checkpoints").glob("epoch_*.npz"))
+        at = int(saved[-1].stem.split("_")[1]) if saved else 0
+        assert len(lddn.load(saved[-1]).history["loss"]) == at if saved else True
+        assert not reached or first == reached[-1] + 1
+        reached.append(at)
+        lost.append(reported[-1] - at)
+    assert len(reached) == kills
+    assert max(lost) <= EVERY
+    assert reached == sorted(reached)
+    undisturbed = tmp_path / "undisturbed"
+    undisturbed.mkdir()
+    for each in (folder, undisturbed):
+        with start(each, epochs) as child:
+            child.stdout.read()
+        assert child.returncode == 0
+    one, other = (lddn.load(each / "result.npz") for each in (folder, undisturbed))
+    jax.tree.map(np.testing.assert_array_equal, one.net, other.net)
+    jax.tree.map(np.testing.assert_array_equal, one.state, other.state)
+    np.testing.assert_array_equal(one.history["loss"], other.history["loss"])
+    np.testing.assert_array_equal(one.history["gradient_norm"], other.history["gradient_norm"])

@@ -1,0 +1,153 @@
+"""Initial states that are trained along with the network."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from tiers import in_tiers
+
+import lddn_jax as lddn
+from lddn_jax import losses
+from lddn_jax.gradients.gauss_newton import sums
+from lddn_jax.training.state_parameters import Started
+from lddn_jax.training.trainer import Problem
+
+TOPOLOGY = lddn.Topology(
+    [lddn.Input("u", 1)],
+    [lddn.Layer("hidden", 2), lddn.Layer("y", 1, transfer="linear")],
+    [
+        lddn.Connection("u", "hidden", (0, 1)),
+        lddn.Connection("hidden", "hidden", (2,)),
+        lddn.Connection("hidden", "y"),
+        lddn.Connection("y", "hidden", (1, 2)),
+    ],
+    ["y"],
+)
+
+
+@pytest.fixture(scope="module")
+def records():
+    """A teacher, three sequences it made from states of their own, and those states."""
+    keys = jax.random.split(jax.random.key(0), 4)
+    teacher = lddn.Network(TOPOLOGY, key=keys[0])
+    u = jax.random.normal(keys[1], (3, 30, 1))
+    state = {
+        "u": jnp.zeros((3, 1, 1)),
+        "hidden": 0.5 * jax.random.normal(keys[2], (3, 2, 2)),
+        "y": jax.random.normal(keys[3], (3, 2, 1)),
+    }
+    return teacher, lddn.Sequences(u, lddn.predict(teacher, u, state), train_state=True), state
+
+
+@pytest.fixture(scope="module")
+def started(records):
+    teacher, data, state = records
+    problem = Problem.of(losses.SumSquaredError(), teacher, data, lddn.BPTT())
+    return Started.of(teacher, jax.tree.map(lambda line: 0.7 * line, state)), problem
+
+
+def residuals(trained, problem):
+    net, state = problem.parts(trained)
+    return (problem.targets["y"] - lddn.predict(net, problem.inputs, state)["y"]).ravel()
+
+
+@pytest.mark.parametrize("name", in_tiers(["hidden", "y"], fast=["hidden"]))
+def test_the_gradient_reaches_the_states(started, name):
+    trained, problem = started
+    gradient = problem.value_and_grad(trained)[1]
+    x, unravel = trained.ravel()
+    J = jax.jacfwd(lambda x: residuals(unravel(x), problem))(x)
+    expected = unravel(2 * J.T @ residuals(trained, problem))
+    np.testing.assert_allclose(gradient.state[name], expected.state[name], rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(gradient.net.b["hidden"], expected.net.b["hidden"], rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", in_tiers({"RTRL": lddn.RTRL(), "BPTT": lddn.BPTT()}, fast=["RTRL"]))
+def test_sums_hold_the_columns_of_every_state(started, method):
+    trained, p = started
+    net, state = p.parts(trained)
+    found = sums(net, p.loss, p.inputs, p.targets, state, None, p.steps, method, trained=tuple(trained.state))
+    x, unravel = trained.ravel()
+    e = residuals(trained, p)
+    J = jax.jacfwd(lambda x: residuals(unravel(x), p))(x)
+    np.testing.assert_allclose(found.JTJ, J.T @ J, rtol=1e-10, atol=1e-11)
+    np.testing.assert_allclose(found.JTe, J.T @ e, rtol=1e-10, atol=1e-11)
+
+
+def test_states_of_different_sequences_do_not_meet(started):
+    trained, p = started
+    net, state = p.parts(trained)
+    JTJ = sums(net, p.loss, p.inputs, p.targets, state, None, p.steps, lddn.RTRL(), trained=("hidden", "y")).JTJ
+    hidden = np.asarray(JTJ)[net.parameter_count : net.parameter_count + 3 * 4, net.parameter_count :][:, : 3 * 4]
+    for_two = np.kron(1 - np.eye(3), np.ones((4, 4)))
+    assert np.all(hidden * for_two == 0)
+    assert np.all(np.diag(hidden) > 0)
+
+
+def test_levenberg_marquardt_finds_the_states(records):
+    teacher, data, state = records
+    start = jax.tree.map(lambda w: 0.95 * w, teacher)
+    trainer = lddn.LevenbergMarquardt(min_grad=0.0)
+    fitted = lddn.fit(start, data, losses.SumSquaredError(), trainer, epochs=60)
+    assert fitted.history["loss"][-1] < 1e-18
+    # Of three unknown values two sums are read: the sums are found, the values are not told by any data.
+    found, true = (
+        lddn.simulate(net, data.inputs, at).n["hidden"][:, :2]
+        for net, at in ((fitted.net, fitted.initial_state), (teacher, state))
+    )
+    np.testing.assert_allclose(found, true, atol=1e-6)  # as well as 90 samples tell 13 weights and 12 sums
+    again = lddn.predict(fitted.net, data.inputs, fitted.initial_state)["y"]
+    np.testing.assert_allclose(again, data.targets["y"], atol=1e-9)
+
+
+def test_restarts_have_states_of_their_own(records):
+    teacher, data, _ = records
+    trainer = lddn.LevenbergMarquardt(restarts=2)
+    fitted = lddn.fit(teacher, data, losses.SumSquaredError(), trainer, epochs=3)
+    assert fitted.history["loss"].shape == (3, 2)
+    assert fitted.initial_state["hidden"].shape == (3, 2, 2)
+    assert fitted.restarts.b["y"].shape == (2, 1)
+
+
+def test_mini_batches_train_the_states_of_their_sequences(records):
+    teacher, data, _ = records
+    # One sequence a batch, no momentum: a step of the states is that of each sequence alone.
+    trainer = lddn.Optax(optax.sgd(0.0), batch_size=1)
+    still = lddn.fit(teacher, data, losses.SumSquaredError(), trainer, epochs=2)
+    assert np.all(np.asarray(still.initial_state["y"]) == 0)
+    moved = lddn.fit(teacher, data, losses.SumSquaredError(), lddn.Optax(optax.adam(1e-2), 1), epochs=20)
+    assert moved.history["loss"][-1] < 0.5 * moved.history["loss"][0]
+    assert np.all(np.asarray(moved.initial_state["y"]) != 0)
+    assert np.all(np.asarray(moved.initial_state["u"]) == 0)  # lines of inputs are data
+
+
+def test_weight_decay_leaves_states_alone(records):
+    teacher, data, state = records
+    given = lddn.Sequences(data.inputs, data.targets, state, train_state=True)
+    loss = losses.MeanSquaredError(regularization=0.5)
+    fitted = lddn.fit(teacher, given, loss, lddn.LevenbergMarquardt(), epochs=1)
+    assert fitted.history["loss"][0] == pytest.approx(float(loss.value(teacher, data.targets, data.targets, None)))
+
+
+def test_validation_uses_states_of_its_own(records):
+    teacher, data, state = records
+    held_out = lddn.Sequences(data.inputs, data.targets, state)
+    fitted = lddn.fit(
+        teacher, data, losses.SumSquaredError(), lddn.Optax(optax.adam(1e-3)), epochs=2, validation=held_out
+    )
+    assert fitted.best_epoch == 0  # the teacher and the true states are perfect there
+    assert np.isfinite(fitted.history["validation_loss"]).all()
+
+
+def test_there_must_be_a_state():
+    topology = lddn.models.narx({"u": 1}, {"y": 1})
+    data = lddn.Sequences({"u": jnp.ones((9, 1)), "measured_y": jnp.ones((9, 1))}, jnp.ones((9, 1)), train_state=True)
+    with pytest.raises(lddn.LDDNError, match="no layer of the network is read through a delay"):
+        lddn.fit(lddn.Network(topology, init="zeros"), data, losses.SumSquaredError(), lddn.LevenbergMarquardt())
+
+
+def test_bayesian_regularization_refuses(records):
+    teacher, data, _ = records
+    with pytest.raises(lddn.LDDNError, match="no prior for initial states"):
+        lddn.fit(teacher, data, losses.SumSquaredError(), lddn.BayesianRegularization())
