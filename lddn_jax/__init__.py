@@ -6,7 +6,7 @@ from lddn_jax.bayesian.comparison import Comparison, compare
 from lddn_jax.bayesian.posterior import Posterior, posterior
 from lddn_jax.bayesian.pruning import Pruned, prune
 from lddn_jax.bayesian.relevance import Relevance, relevance
-from lddn_jax.data.batches import Sequences
+from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.windowing import windows
 from lddn_jax.errors import (
     CheckpointError,

@@ -24,7 +24,7 @@ from jaxtyping import Array
 from lddn_jax.bayesian.bayesian import BayesianRegularization
 from lddn_jax.bayesian.posterior import Posterior, posterior
 from lddn_jax.checks import called, expect
-from lddn_jax.data.batches import Sequences
+from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.tables import csv_of
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.gradients.method import AbstractGradient

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from lddn_jax.bayesian.groups import Tap
 from lddn_jax.bayesian.posterior import Posterior, check_posterior
 from lddn_jax.bayesian.relevance import relevance
-from lddn_jax.data.batches import Sequences
+from lddn_jax.data.sequences import Sequences
 from lddn_jax.errors import LDDNError
 from lddn_jax.network.network import Network, check_network
 from lddn_jax.network.rewiring import carry_over

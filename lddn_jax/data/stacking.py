@@ -16,8 +16,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from lddn_jax.data.batches import Sequences
 from lddn_jax.data.records import as_records
+from lddn_jax.data.sequences import Sequences
 from lddn_jax.errors import DataError
 
 

@@ -21,8 +21,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from lddn_jax.data.batches import Sequences
 from lddn_jax.data.records import Record, as_records
+from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.stacking import stack
 from lddn_jax.data.windowing import held_by, whole
 from lddn_jax.errors import DataError

@@ -17,8 +17,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from lddn_jax.data.batches import Sequences
 from lddn_jax.data.records import Record, as_records, holds_records
+from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.stacking import Part, joined
 from lddn_jax.errors import DataError, ShapeError
 from lddn_jax.losses import error_weights

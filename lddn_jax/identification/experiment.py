@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lddn_jax import models
-from lddn_jax.data.batches import Sequences
 from lddn_jax.data.records import Record, as_records, holds_records, timed_record
 from lddn_jax.data.scaling import AbstractScaler, scaled, scalers_of
+from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.split import divide
 from lddn_jax.data.windowing import whole, windows
 from lddn_jax.errors import DataError

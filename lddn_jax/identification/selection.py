@@ -14,8 +14,8 @@ import jax
 from lddn_jax.bayesian.bayesian import BayesianRegularization
 from lddn_jax.bayesian.comparison import Comparison, compare
 from lddn_jax.checks import expect
-from lddn_jax.data.batches import Sequences
 from lddn_jax.data.records import Record
+from lddn_jax.data.sequences import Sequences
 from lddn_jax.errors import LDDNError
 from lddn_jax.identification.experiment import Experiment, narx_of
 from lddn_jax.identification.settings import Settings

@@ -13,9 +13,9 @@ import numpy as np
 
 from lddn_jax import diagnostics
 from lddn_jax.checks import expect
-from lddn_jax.data.batches import Sequences
 from lddn_jax.data.records import Record, timed_record
 from lddn_jax.data.scaling import scaled
+from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.sources import names_of, signals_of
 from lddn_jax.data.tables import Table
 from lddn_jax.data.windowing import starts_of, whole

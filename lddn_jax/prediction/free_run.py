@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from lddn_jax.data.batches import Sequences
+from lddn_jax.data.sequences import Sequences
 from lddn_jax.losses import counted, error_weights
 from lddn_jax.network.network import Network
 from lddn_jax.training.trainer import rmse

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lddn_jax.data.batches import Sequences
+from lddn_jax.data.sequences import Sequences
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.losses import counted, error_weights
 from lddn_jax.network.network import Network, check_network

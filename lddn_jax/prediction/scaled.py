@@ -20,8 +20,8 @@ import numpy as np
 from jaxtyping import Array
 
 from lddn_jax.checks import called, expect
-from lddn_jax.data.batches import Sequences
 from lddn_jax.data.scaling import AbstractScaler, MinMax, Standard, check_kind
+from lddn_jax.data.sequences import Sequences
 from lddn_jax.errors import DataError, ShapeError
 from lddn_jax.network import rewiring
 from lddn_jax.network.network import Network, check_network

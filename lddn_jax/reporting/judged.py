@@ -11,7 +11,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from lddn_jax.data.batches import Sequences
+from lddn_jax.data.sequences import Sequences
 from lddn_jax.network.network import Network
 from lddn_jax.prediction.free_run import diverged_at
 from lddn_jax.training.history import History

@@ -7,9 +7,9 @@ import numpy as np
 
 from lddn_jax import diagnostics
 from lddn_jax.checks import called
-from lddn_jax.data.batches import Sequences
 from lddn_jax.data.records import Record
 from lddn_jax.data.scaling import MinMax, scaled
+from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.windowing import whole
 from lddn_jax.diagnostics.lagged import channels
 from lddn_jax.errors import DataError, LDDNError

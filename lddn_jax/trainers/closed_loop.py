@@ -23,8 +23,8 @@ import numpy as np
 from jaxtyping import Array
 
 from lddn_jax.checks import expect
-from lddn_jax.data.batches import Sequences
 from lddn_jax.data.records import Record, as_records, holds_records
+from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.windowing import whole, windows
 from lddn_jax.errors import CheckpointError, DataError, LDDNError
 from lddn_jax.gradients.method import AbstractGradient

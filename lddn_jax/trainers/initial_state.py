@@ -9,7 +9,7 @@ least-squares problem in a few unknowns for each record.
 import jax
 import jax.numpy as jnp
 
-from lddn_jax.data.batches import Sequences
+from lddn_jax.data.sequences import Sequences
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.gradients.api import prepare_data
 from lddn_jax.losses import SumSquaredError, counted
