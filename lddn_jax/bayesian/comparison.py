@@ -31,10 +31,10 @@ from lddn_jax.gradients.method import AbstractGradient
 from lddn_jax.losses import AbstractLeastSquares, MeanSquaredError
 from lddn_jax.network.network import Network
 from lddn_jax.network.signals import check_data
+from lddn_jax.prediction.free_run import error_of
 from lddn_jax.topology.topology import Topology, check_topology
 from lddn_jax.training.fit import fit
 from lddn_jax.training.result import Fitted
-from lddn_jax.training.trainer import rmse
 
 _logger = logging.getLogger("lddn_jax")
 COLUMNS = ("parameters", "log_evidence", "gamma", "alpha", "beta", "train_rmse", "held_out_rmse", "epochs", "seconds")
@@ -190,8 +190,8 @@ def compare(
         fitted = fit(net, records[name], loss, trainer, gradient=gradient, epochs=epochs, key=key, progress=progress)
         seconds = time.perf_counter() - start
         found = posterior(fitted, records[name], loss=loss, method=gradient)
-        train_rmse = rmse(fitted.net, records[name])[0]
-        held_out_rmse = None if test is None else rmse(fitted.net, test)[0]
+        train_rmse = error_of(fitted.net, records[name])[0]
+        held_out_rmse = None if test is None else error_of(fitted.net, test)[0]
         candidates.append(Candidate(name, fitted, found, train_rmse, held_out_rmse, seconds))
         if fitted.stop_reason.cut_short:
             _logger.warning("compare: training was interrupted; topologies after %r are left out.", name)

@@ -79,7 +79,7 @@ class Groups:
             LDDNError: If `groups` is neither, or the function returns something else than a name.
 
         Example:
-            >>> from lddn_jax.topology.topology import *
+            >>> from lddn_jax import Connection, Input, Layer, Topology
             >>> topology = Topology([Input("u", 1)], [Layer("y", 1)], [Connection("u", to="y", delays=(0, 2))], ["y"])
             >>> Groups.of(topology, "delay").labels
             ('u -> y delay 0', 'u -> y delay 2', 'bias of y')

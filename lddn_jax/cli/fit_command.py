@@ -1,4 +1,4 @@
-"""`fit` and `maglev`: from a table to a judged NARX network."""
+"""`fit` and `maglev`: from a table to a NARX network and its scores."""
 
 import argparse
 import shutil
@@ -13,7 +13,7 @@ import lddn_jax as lddn
 from lddn_jax.bayesian.groups import LABELS
 from lddn_jax.cli.arguments import count, delays, horizons, names, positive, rate, say, share, share_or_file
 from lddn_jax.cli.files import write_json
-from lddn_jax.cli.results import table_of_scores, write
+from lddn_jax.cli.results import write
 from lddn_jax.errors import DataError
 from lddn_jax.identification.identify import identify
 from lddn_jax.identification.recipes import TRAINERS
@@ -159,7 +159,7 @@ def _identify(
         checkpoint=checkpoint,
         resume=options.resume,
     )
-    say(table_of_scores(found))
+    say(f"test part: {found.test}")
     start = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
     files = write(out, found, report=options.report)

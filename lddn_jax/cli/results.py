@@ -8,6 +8,7 @@ from lddn_jax.cli.arguments import say
 from lddn_jax.cli.files import canvas
 from lddn_jax.identification.identify import Identified
 from lddn_jax.identification.recipes import Regularized
+from lddn_jax.prediction.forecast import FREE_RUN, ONE_STEP
 
 
 def write(out: Path, found: Identified, *, report: bool) -> list[str]:
@@ -15,16 +16,17 @@ def write(out: Path, found: Identified, *, report: bool) -> list[str]:
     lddn.save(out / "network.npz", found.model)
     found.trained.history.to_csv(out / "training.csv")
     files = ["network.npz", "training.csv"]
-    count = len(found.measured)
+    test = found.test
+    count = len(test.measured)
     figure = canvas(10, 4.5 * count)
     if figure is None:
         return files
     axes = figure.subplots(2 * count, 1, sharex=True, height_ratios=[3, 1] * count, squeeze=False)[:, 0]
-    for k, name in enumerate(found.measured):
-        predictions = {"one step ahead": found.one_step[name], "closed loop": found.closed_loop[name]}
-        lddn.plots.response(found.time, found.measured[name], predictions, ylabel=name, ax=axes[2 * k])
+    for k, name in enumerate(test.measured):
+        predictions = {kind: test.predictions[kind][name] for kind in (ONE_STEP, FREE_RUN)}
+        lddn.plots.response(test.time, test.measured[name], predictions, ylabel=name, ax=axes[2 * k])
         axes[2 * k].set_xlabel("")
-        lddn.plots.errors(found.time, found.measured[name], predictions, ax=axes[2 * k + 1])
+        lddn.plots.errors(test.time, test.measured[name], predictions, ax=axes[2 * k + 1])
     axes[0].set_title("Test part: measured and predicted")
     figure.savefig(out / "response.png", dpi=120)
     figure = canvas(8, 4)
@@ -53,32 +55,15 @@ def _write_posterior(out: Path, found: Identified, posterior: lddn.Posterior) ->
     figure = canvas(12, 4)
     lddn.plots.evidence(found.trained.history, axes=figure.subplots(1, 3))
     figure.savefig(out / "evidence.png", dpi=120)
-    count = len(found.measured)
+    test = found.test
+    count = len(test.measured)
     figure = canvas(12, 4 * count)
-    for row, name in zip(figure.subplots(count, 2, width_ratios=[3, 1], squeeze=False), found.measured, strict=True):
-        measured, mean, std = found.measured[name], found.closed_loop[name], found.std[name]
-        lddn.plots.bands(found.time, measured, mean, std, ylabel=name, ax=row[0])
+    for row, name in zip(figure.subplots(count, 2, width_ratios=[3, 1], squeeze=False), test.measured, strict=True):
+        measured, mean, std = test.measured[name], test.predictions[FREE_RUN][name], test.std[name]
+        lddn.plots.bands(test.time, measured, mean, std, ylabel=name, ax=row[0])
         lddn.plots.calibration(*lddn.diagnostics.calibration(measured, mean, std), ax=row[1])
     figure.savefig(out / "bands.png", dpi=120)
     figure = canvas(10, 5)
     lddn.plots.relevance(lddn.relevance(posterior), ax=figure.subplots())
     figure.savefig(out / "relevance.png", dpi=120)
     return ["posterior.npz", "evidence.png", "bands.png", "relevance.png"]
-
-
-def table_of_scores(found: Identified) -> str:
-    """Returns errors on the test part."""
-    lines = [f"{f'test, {len(found.time)} samples':<34}{'RMSE':>12}{'R²':>12}"]
-    if found.settings.warmup:
-        lines.insert(0, f"the first {found.settings.warmup} steps of each test piece are warm-up and not scored")
-    for name, label in (
-        ("one_step", "one step ahead"),
-        ("closed_loop", "closed loop (free run)"),
-        ("persistence", "persistence y(t) = y(t−1)"),
-    ):
-        score = found.scores[name]
-        if score["rmse"] is None:
-            lines.append(f"  {label:<32}{'diverged':>12}  at step {score.get('diverged_at', 'of a target')}")
-        else:
-            lines.append(f"  {label:<32}{score['rmse']:>12.6f}{score['r2']:>12.6f}")
-    return "\n".join(lines)

@@ -252,7 +252,7 @@ def divide(
 
     Example:
         >>> import numpy as np
-        >>> from lddn_jax.data.dividing import Interleaved
+        >>> from lddn_jax.data.split import Interleaved
         >>> record = Record({"u": np.zeros((100, 1))}, {"y": np.zeros((100, 1))})
         >>> print(divide(record))
         train 70 samples in 1 piece(s), validation 15 samples in 1 piece(s), test 15 samples in 1 piece(s)

@@ -144,7 +144,7 @@ def begin(topology: Topology, records: Any, start: Any = None) -> Sequences:
         ShapeError: If names or shapes do not fit the topology.
 
     Example:
-        >>> from lddn_jax.topology.topology import *
+        >>> from lddn_jax import Connection, Input, Layer, Topology
         >>> topology = Topology([Input("u", 1)], [Layer("y", 1)], [Connection("y", to="y", delays=(2,)),
         ...                     Connection("u", to="y")], ["y"])
         >>> record = Record({"u": np.ones((9, 1))}, {"y": np.ones((9, 1))})

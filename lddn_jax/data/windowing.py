@@ -58,7 +58,7 @@ def windows(
         ShapeError: If names or shapes do not fit.
 
     Example:
-        >>> from lddn_jax.topology.topology import *
+        >>> from lddn_jax import Connection, Input, Layer, Topology
         >>> topology = Topology([Input("u", 1)], [Layer("y", 1)], [Connection("u", to="y", delays=(1, 2))], ["y"])
         >>> data = windows(topology, jnp.zeros((205, 1)), jnp.zeros((205, 1)), length=100)
         >>> data.batch, data.dropped
@@ -114,7 +114,7 @@ def whole(topology: Topology, records: Any, *, pad_to: int | None = None) -> Seq
         ShapeError: If names or sizes do not fit.
 
     Example:
-        >>> from lddn_jax.topology.topology import *
+        >>> from lddn_jax import Connection, Input, Layer, Topology
         >>> topology = Topology([Input("u", 1)], [Layer("y", 1)], [Connection("u", to="y", delays=(1, 2))], ["y"])
         >>> data = whole(topology, [Record({"u": np.ones((n, 1))}, {"y": np.ones((n, 1))}) for n in (12, 7)])
         >>> data.batch, data.steps, data.dropped, float(data.weights["y"].sum())

@@ -5,6 +5,7 @@ Every piece of a part fills its delay states from its own first samples, so no p
 targets are missing a record is cut, since a network that reads measured targets has nothing to read there.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -92,22 +93,28 @@ class Experiment:
         """Target by the input that carries its measured values."""
         return {models.measured_name(target): target for target in self.targets}
 
-    def scaled(self, records: Sequence[Record]) -> list[Record]:
-        """Some of the records in scaled units."""
-        return [scaled(record, self.scalers) for record in records]
+    @functools.cached_property
+    def scaled_train(self) -> list[Record]:
+        """`train` in scaled units."""
+        return [scaled(record, self.scalers) for record in self.train]
+
+    @functools.cached_property
+    def scaled_validation(self) -> list[Record]:
+        """`validation` in scaled units."""
+        return [scaled(record, self.scalers) for record in self.validation]
 
     def cut(
         self, records: Sequence[Record], length: int | None, topology: Topology | None = None, skip: int = 0
     ) -> Sequences:
-        """Some of the records in scaled units, in windows of one length; None: each in one piece.
+        """Some records in windows of one length; None: each in one piece.
 
         Args:
-            records: Of any part.
+            records: Of any part, in scaled units.
             length: Steps of a window.
             topology: Another one than that of the open loop, such as that of the closed loop.
             skip: Samples to leave out at the beginning of each.
         """
-        chosen = self.scaled([record.piece(skip, len(record)) for record in records])
+        chosen = [record.piece(skip, len(record)) for record in records]
         topology = topology or self.topology
         return whole(topology, chosen) if length is None else windows(topology, chosen, length=length)
 

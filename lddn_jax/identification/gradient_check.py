@@ -33,7 +33,7 @@ def check_closed_loop(net: Network, experiment: Experiment) -> GradientReport:
         A `GradientReport`, whose `left_out` names the methods that a large network was not compared by.
     """
     closed = closed_over(net, experiment.loops)
-    longest = max(experiment.train, key=len)
+    longest = max(experiment.scaled_train, key=len)
     count = min(MOST_TIME_STEPS, len(longest) - experiment.held)
     few = experiment.cut([longest.piece(0, experiment.held + count)], max(1, count // 2), closed.topology)
     reason = _too_large(closed, count)

@@ -1,23 +1,18 @@
-"""From records to a judged NARX network: the recipe that the command line follows.
+"""From records to a NARX network and its scores on the test part: what the command line follows.
 
-The network is trained, then tested twice on each piece of the test part: one step ahead, and in a free run with its
-loop closed, which starts from measured values and never sees another. Persistence, y(t) = y(t−1), is what any model has
-to beat.
-
-How records are divided and scaled is in `experiment.py`, how the network is trained in `recipes.py`.
+How records are split and scaled is in `experiment.py`, how the network is trained in `recipes.py`, and how it is
+evaluated in `prediction/forecast.py`.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import jax
 import numpy as np
 
-from lddn_jax import diagnostics
 from lddn_jax.checks import expect
-from lddn_jax.diagnostics.lagged import channels
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.gradients.gradient_report import GradientReport
 from lddn_jax.identification.experiment import Experiment
@@ -25,9 +20,8 @@ from lddn_jax.identification.gradient_check import check_closed_loop
 from lddn_jax.identification.recipes import TRAINERS, Regularized, Supervision, check_horizons
 from lddn_jax.identification.settings import Settings
 from lddn_jax.network.network import Network
-from lddn_jax.network.rewiring import closed_over
+from lddn_jax.prediction.forecast import Forecast, evaluate
 from lddn_jax.prediction.scaled import Scaled
-from lddn_jax.simulation.simulate import predict
 from lddn_jax.trainers.closed_loop import ClosedLoop
 from lddn_jax.training.callbacks.periodic_checkpoint import Checkpoint
 from lddn_jax.training.result import Fitted
@@ -41,28 +35,20 @@ class Identified:
         model: The network with its loop open, and its scalers.
         trained: What training returned.
         gradients: The check of the gradient methods on the closed loop; None unless `settings.check_gradients`.
-        time: `(time,)` of the test part, its pieces one after the other; `measured`, `one_step` and `closed_loop` by
-            target belong to it.
-        scores: "one_step", "closed_loop" and "persistence", each with `rmse` and `r2` in the record's units (None where
-            the prediction left the finite numbers, with the first such step as `diverged_at`).
-        experiment: The records it was identified from, divided and scaled.
+        test: Predictions of the test part one step ahead, in free run and by persistence; with error bars if the
+            network was trained by Bayesian regularization.
+        settings: What was chosen.
+        experiment: The records it was identified from, split and scaled.
         seconds: By phase: "training", "testing", and "gradient_check" and "error_bars" where there are any.
-        std: `(time,)` by target: the standard deviation of a measurement in the closed loop, in the record's units.
-            Empty unless trained by Bayesian regularization.
     """
 
     model: Scaled
-    trained: "Fitted | ClosedLoop | Regularized"
+    trained: Fitted | ClosedLoop | Regularized
     gradients: GradientReport | None
-    time: np.ndarray
-    measured: dict[str, np.ndarray]
-    one_step: dict[str, np.ndarray]
-    closed_loop: dict[str, np.ndarray]
-    scores: dict[str, dict[str, Any]]
+    test: Forecast
     settings: Settings
     experiment: Experiment
     seconds: dict[str, float] = field(default_factory=dict)
-    std: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def net(self) -> Network:
@@ -72,7 +58,7 @@ class Identified:
     def to_dict(self) -> dict[str, Any]:
         """Returns scores, gradient check (or None), training and settings as plain values, ready for `json.dump`."""
         return {
-            "test": self.scores | {"samples": len(self.time)},
+            "test": self.test.scores | {"samples": len(self.test.time)},
             "gradient_check": None if self.gradients is None else self.gradients.to_dict(),
             "training": self.trained.to_dict(),
             "parameters": self.net.parameter_count,
@@ -151,45 +137,16 @@ def identify(
         opened, trained = TRAINERS[settings.trainer](net, experiment, settings, shuffle, supervision)
     say(str(trained))
 
+    model = Scaled(opened, dict(experiment.scalers))
     with _Timer(seconds, "testing"):
-        model = Scaled(opened, dict(experiment.scalers))
-        closed = closed_over(opened, experiment.loops)
-        open_part = experiment.cut(experiment.test, None)
-        closed_part = experiment.cut(experiment.test, None, closed.topology)
-        steps = [len(record) - experiment.held for record in experiment.test]
-        one_step, free_run = (
-            _joined(model.in_units(predict(net, part.inputs, part.state, steps=part.steps)), steps)
-            for net, part in ((opened, open_part), (closed, closed_part))
-        )
-        known = [{name: record.targets[name] for name in experiment.targets} for record in experiment.test]
-        measured = _joined(_stacked(known, experiment.held, 0), steps)
-        before = _joined(_stacked(known, experiment.held - 1, 1), steps)
-        scored = np.concatenate([np.arange(count) >= settings.warmup for count in steps])
-        scores = {
-            name: _score({k: np.where(scored, y, np.nan) for k, y in measured.items()}, predicted)
-            for name, predicted in (("one_step", one_step), ("closed_loop", free_run), ("persistence", before))
-        }
-    found = Identified(
-        model=model,
-        trained=trained,
-        gradients=gradients,
-        time=_moments(experiment, steps),
-        measured=measured,
-        one_step=one_step,
-        closed_loop=free_run,
-        scores=scores,
-        settings=settings,
-        experiment=experiment,
-        seconds=seconds,
-    )
-    if not isinstance(trained, Regularized):
-        return found
-    with _Timer(seconds, "error_bars"):
-        bars = trained.posterior.predict(closed_part.inputs, closed_part.state, steps=closed_part.steps)
-        std = _joined(model.errors_in_units(bars.std), steps)
-        covered = [diagnostics.coverage(measured[k][scored], free_run[k][scored], std[k][scored]) for k in measured]
-        scores["closed_loop"]["coverage"] = float(np.mean(covered))
-    return replace(found, std=std)
+        test = evaluate(model, experiment.test, warmup=settings.warmup, persistence=True)
+    if isinstance(trained, Regularized):
+        with _Timer(seconds, "error_bars"):
+            run = test.run
+            assert run is not None, "records with measured outputs have one"
+            bars = trained.posterior.predict(run.inputs, run.state, steps=run.steps)
+            test = replace(test, std=test.joined(model.errors_in_units(bars.std)))
+    return Identified(model, trained, gradients, test, settings, experiment, seconds)
 
 
 class _Timer:
@@ -201,43 +158,3 @@ class _Timer:
 
     def __exit__(self, *_):
         self._seconds[self._phase] = time.perf_counter() - self._start
-
-
-def _stacked(known: Sequence[Mapping[str, np.ndarray]], start: int, before_end: int) -> dict[str, list[np.ndarray]]:
-    """Rows of every piece, from `start` on and without the last ones, by target."""
-    return {name: [piece[name][start : len(piece[name]) - before_end] for piece in known] for name in known[0]}
-
-
-def _joined(outputs: Mapping[str, Any], steps: Sequence[int]) -> dict[str, np.ndarray]:
-    """The pieces of a part one after the other, without what fills them up: `(time,)` by target or element of one."""
-    whole = {
-        name: np.concatenate([np.asarray(piece)[:count] for piece, count in zip(pieces, steps, strict=True)])
-        for name, pieces in outputs.items()
-    }
-    return {name: signal[:, 0] for name, signal in channels(whole).items()}
-
-
-def _moments(experiment: Experiment, steps: Sequence[int]) -> np.ndarray:
-    """The instants of one test piece; of several, or where they are not known, numbers of samples."""
-    only = experiment.test[0]
-    if len(experiment.test) > 1 or only.time is None:
-        return np.arange(sum(steps), dtype=float)
-    return np.asarray(only.time[experiment.held :])
-
-
-def _score(measured: Mapping[str, np.ndarray], predicted: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    def both(y, y_hat):
-        broken = np.flatnonzero(~np.isfinite(y_hat))
-        if broken.size:
-            return {"rmse": None, "r2": None, "diverged_at": int(broken[0])}
-        return {"rmse": diagnostics.rmse(y, y_hat), "r2": diagnostics.r2(y, y_hat)}
-
-    names = sorted(measured)
-    scores = {name: both(measured[name], predicted[name]) for name in names}
-    if len(names) == 1:
-        return scores[names[0]]
-    if any(s["rmse"] is None for s in scores.values()):
-        return {"rmse": None, "r2": None, "targets": scores}
-    # Of several targets: all errors pooled, and the mean of their R².
-    pooled = float(np.sqrt(np.mean([s["rmse"] ** 2 for s in scores.values()])))
-    return {"rmse": pooled, "r2": float(np.mean([s["r2"] for s in scores.values()])), "targets": scores}

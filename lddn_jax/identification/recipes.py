@@ -103,7 +103,7 @@ def by_adam(
     supervision: Supervision,
 ) -> tuple[Network, Fitted]:
     """Returns the network with its loop open, and how it was trained."""
-    training = experiment.cut(experiment.train, settings.window)
+    training = experiment.cut(experiment.scaled_train, settings.window)
     epochs = settings.epochs or 6000
     batch_size = min(settings.batch_size, training.batch[0])
     updates = epochs * -(-training.batch[0] // batch_size)
@@ -115,7 +115,7 @@ def by_adam(
         losses.MeanSquaredError(),
         trainer,
         epochs=epochs,
-        validation=experiment.cut(experiment.validation, None),
+        validation=experiment.cut(experiment.scaled_validation, None),
         max_fail=epochs,  # the learning rate falls to zero: the end is part of the recipe
         key=key,
         **supervision.of("adam"),
@@ -132,10 +132,10 @@ def by_levenberg_marquardt(net, experiment, settings, key, supervision) -> tuple
     supervision.say(f"training: Levenberg-Marquardt, {several}, {epochs} steps at each horizon: {shown}")
     found = fit_closed_loop(
         net,
-        experiment.scaled(experiment.train),
+        experiment.scaled_train,
         LevenbergMarquardt(restarts=settings.restarts, init_of_restarts=settings.init),
         horizons,
-        validation=experiment.scaled(experiment.validation),
+        validation=experiment.scaled_validation,
         epochs=epochs,
         key=key,
         callbacks=supervision.callbacks,
@@ -171,7 +171,7 @@ def by_bayesian_regularization(net, experiment, settings, key, supervision) -> t
     horizon = before.stages[before.best_stage].horizon
     closed = closed_over(opened, experiment.loops)
     needed = experiment.held + (horizon or 1)
-    records = [record for record in (*experiment.train, *experiment.validation) if len(record) >= needed]
+    records = [record for record in (*experiment.scaled_train, *experiment.scaled_validation) if len(record) >= needed]
     data = experiment.cut(records, horizon, closed.topology)
     epochs = settings.bayesian_epochs
     free = "the whole record" if horizon is None else f"{horizon} step{'s' if horizon > 1 else ''}"

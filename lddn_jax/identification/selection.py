@@ -111,11 +111,11 @@ def compare_narx(
 
     found = compare(
         grid,
-        of(experiment.train),
+        of(experiment.scaled_train),
         trainer=BayesianRegularization(
             groups=settings.groups, restarts=settings.restarts, init_of_restarts=settings.init
         ),
-        held_out=of(experiment.validation),
+        held_out=of(experiment.scaled_validation),
         epochs=settings.epochs or 100,
         init=settings.init,
         key=jax.random.key(settings.seed),

@@ -42,7 +42,7 @@ class Network(eqx.Module):
         PrecisionError: If the dtype is float64 while JAX is set to float32.
 
     Example:
-        >>> from lddn_jax.topology.topology import *
+        >>> from lddn_jax import Connection, Input, Layer, Topology
         >>> topology = Topology([Input("u", 1)], [Layer("y", 2)], [Connection("u", to="y", delays=(0, 3))], ["y"])
         >>> net = Network(topology, key=jax.random.key(0))
         >>> net.IW["y", "u"].shape, net.b["y"].shape
@@ -118,7 +118,7 @@ class Network(eqx.Module):
             DataError: If an array holds anything but real numbers.
 
         Example:
-            >>> from lddn_jax.topology.topology import *
+            >>> from lddn_jax import Connection, Input, Layer, Topology
             >>> topology = Topology([Input("u", 1)], [Layer("y", 1)], [Connection("u", to="y")], ["y"])
             >>> net = Network(topology, init="zeros").with_weights(b={"y": [0.5]})
             >>> float(net.b["y"][0])
@@ -145,7 +145,7 @@ class Network(eqx.Module):
         The order is that of `parameter_names`, and of the last axis of every Jacobian.
 
         Example:
-            >>> from lddn_jax.topology.topology import *
+            >>> from lddn_jax import Connection, Input, Layer, Topology
             >>> topology = Topology([Input("u", 1)], [Layer("y", 1)], [Connection("u", to="y")], ["y"])
             >>> flat, unravel = Network(topology, init="zeros").ravel()
             >>> float(unravel(flat + 1).b["y"][0])

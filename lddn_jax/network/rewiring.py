@@ -32,7 +32,7 @@ def close_loop(net: Network, output: str, input: str) -> Network:
             have no delay.
 
     Example:
-        >>> from lddn_jax.topology.topology import *
+        >>> from lddn_jax import Connection, Input, Layer, Topology
         >>> narx = Topology([Input("y_measured", 1)], [Layer("y", 1)],
         ...                 [Connection("y_measured", to="y", delays=(1, 2))], ["y"])
         >>> closed = close_loop(Network(narx, init="zeros"), output="y", input="y_measured")
@@ -84,7 +84,7 @@ def open_loop(net: Network, output: str, input: str, to: str | Iterable[str] | N
         TopologyError: If names are unknown or taken.
 
     Example:
-        >>> from lddn_jax.topology.topology import *
+        >>> from lddn_jax import Connection, Input, Layer, Topology
         >>> closed = Topology([], [Layer("y", 1)], [Connection("y", to="y", delays=(1, 2))], ["y"])
         >>> opened = open_loop(Network(closed, init="zeros"), output="y", input="y_measured")
         >>> str(opened.topology.connections[0])
@@ -136,7 +136,7 @@ def remove_delay(net: Network, n: int = 1) -> Network:
         TopologyError: If an input is read through a shorter delay, or there is no input to read.
 
     Example:
-        >>> from lddn_jax.topology.topology import *
+        >>> from lddn_jax import Connection, Input, Layer, Topology
         >>> topology = Topology([Input("u", 1)], [Layer("y", 1)], [Connection("u", "y", (1, 2))], ["y"])
         >>> print(remove_delay(Network(topology, init="zeros")).topology.connections[0])
         u -> y delay 0, 1
@@ -169,7 +169,7 @@ def add_delay(net: Network, n: int = 1) -> Network:
         TopologyError: If there is no input to read.
 
     Example:
-        >>> from lddn_jax.topology.topology import *
+        >>> from lddn_jax import Connection, Input, Layer, Topology
         >>> topology = Topology([Input("u", 1)], [Layer("y", 1)], [Connection("u", "y", (0, 1))], ["y"])
         >>> print(add_delay(Network(topology, init="zeros"), 2).topology.connections[0])
         u -> y delay 2, 3
@@ -198,7 +198,7 @@ def carry_over(
         TopologyError: If a transfer function or the initializer is unknown, or a key is needed.
 
     Example:
-        >>> from lddn_jax.topology.topology import *
+        >>> from lddn_jax import Connection, Input, Layer, Topology
         >>> fir = Topology([Input("u", 1)], [Layer("y", 1)], [Connection("u", "y", (0, 1))], ["y"])
         >>> net = Network(fir, init="zeros").with_weights(IW={("y", "u"): [[[1.0]], [[2.0]]]})
         >>> carry_over(net, fir.with_delays("u", "y", (1, 2))).IW["y", "u"].ravel().tolist()

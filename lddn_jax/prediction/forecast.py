@@ -1,12 +1,16 @@
-"""A trained network on records it has never seen, in their own units.
+"""The evaluation of a network on records: its predictions in the units of the records, their scores, and divergence.
 
-Where the outputs were measured, predictions one step ahead and further are compared with them, and a free run starts
-from the first measured values. Where they were not, a free run starts from a delay state of zeros in scaled units, the
-middle of what the network was trained on.
+    one step ahead    ŷ(t) knows measurements up to t − 1: the network with its loop open
+    k steps ahead     ŷ(t) knows measurements up to t − k
+    free run          ŷ(t) knows the measurements before the first step alone: the network with its loop closed
+    persistence       ŷ(t) = y(t−1), which any model has to beat
+
+Where the outputs were not measured there is a free run only, from a delay state of zeros in scaled units, the middle of
+what the network was trained on.
 """
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,44 +25,105 @@ from lddn_jax.data.tables import Table
 from lddn_jax.data.windowing import starts_of, whole
 from lddn_jax.diagnostics.lagged import channels
 from lddn_jax.errors import DataError, LDDNError
+from lddn_jax.losses import counted
+from lddn_jax.network.network import Network
 from lddn_jax.network.rewiring import closed_over, loops_of, measured_loops
+from lddn_jax.network.signals import as_signals
+from lddn_jax.prediction.free_run import diverged_at
 from lddn_jax.prediction.horizons import k_step
 from lddn_jax.prediction.scaled import Scaled
+from lddn_jax.simulation.delays import state_sizes
 from lddn_jax.simulation.simulate import predict
+from lddn_jax.topology.plan import plan
 from lddn_jax.training.trainer import check_positive
 
-FREE = "free run"
+ONE_STEP, FREE_RUN, PERSISTENCE = "one step ahead", "free run", "persistence"
+
+Lines = dict[str, np.ndarray]
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Forecast:
-    """Predictions of one record.
+    """Predictions of records beside what was measured, in the units of the records. Print it to read the scores.
+
+    All lines are `(time,)`, one for each element of a signal, and hold the records one after the other. Samples that
+    fill the first delay state of a record are left out.
 
     Attributes:
-        time: `(time,)` of the predicted steps; numbers of rows where the record tells none.
-        measured: `(time,)` by output, or element of one; empty where nothing was measured.
-        predictions: `(time,)` by what it is and by output: {"free run": {"y": …}, "1 step ahead": …}.
-        warmup: First steps that are not scored.
+        time: Of the predicted steps; numbers of rows where there are several records, or none tells the time.
+        measured: By output; NaN where nothing was measured, empty where no output was.
+        predictions: By kind and by output: {"free run": {"y": …}, "one step ahead": {"y": …}}.
+        warmup: First steps of each record that are not scored.
+        steps: Of each record.
+        inputs: By input that carries no measured output.
+        std: The standard deviation of a measurement in the free run, by output; empty unless there are error bars.
+        run: What the network ran freely on, `(records, time, size)` in scaled units; None where nothing was measured.
     """
 
     time: np.ndarray
     measured: Mapping[str, np.ndarray]
     predictions: Mapping[str, Mapping[str, np.ndarray]]
     warmup: int
+    steps: tuple[int, ...]
+    inputs: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    std: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    run: Sequences | None = None
 
     @property
-    def scores(self) -> dict[str, dict[str, dict[str, float]]]:
-        """RMSE and R² by prediction and output, after the warm-up; empty where nothing was measured."""
-        rows = slice(self.warmup, None)
+    def scored(self) -> Lines:
+        """Measured outputs, NaN in the warm-up too."""
+        counts = np.concatenate([np.arange(count) >= self.warmup for count in self.steps])
+        return {name: np.where(counts, y, np.nan) for name, y in self.measured.items()}
+
+    @property
+    def scores(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Scores by prediction and output, after the warm-up; empty where nothing was measured.
+
+        `rmse` in the units of the record, and `r2`. Both are None where the prediction diverged, with the first such
+        step of a record as `diverged_at`. With error bars, `coverage` is the share of measurements within two
+        standard deviations of the free run.
+        """
+        scored = self.scored
+        found = {
+            kind: {name: self._score(y, lines[name], name) for name, y in scored.items()}
+            for kind, lines in self.predictions.items()
+            if scored
+        }
+        for name, std in self.std.items():
+            y, there = scored[name], ~np.isnan(scored[name])
+            share = diagnostics.coverage(y[there], self.predictions[FREE_RUN][name][there], std[there])
+            found[FREE_RUN][name]["coverage"] = share
+        return found
+
+    def diverged(self, kind: str) -> int | None:
+        """Returns the first step at which a prediction of this kind diverged, in any record; see `diverged_at`."""
+        if not self.measured:
+            return None
+        return diverged_at(self.apart(self.predictions[kind], "last"), self.apart(self.scored))
+
+    def joined(self, outputs: Mapping[str, Any]) -> Lines:
+        """Turns outputs of the network, `(records, time, size)`, into lines; what fills short records up is left out.
+
+        Args:
+            outputs: By output layer.
+        """
+        return joined(outputs, self.steps)
+
+    def apart(self, lines: Mapping[str, np.ndarray], fill: str = "nan") -> Lines:
+        """Returns records side by side, `(records, time, 1)`.
+
+        Args:
+            lines: By name.
+            fill: What fills short records up at the end: "nan", or their "last" value.
+        """
+        longest, ends = max(self.steps), np.cumsum(self.steps)[:-1]
+
+        def padded(piece: np.ndarray) -> np.ndarray:
+            return np.append(piece, np.full(longest - len(piece), np.nan if fill == "nan" else piece[-1]))
+
         return {
-            kind: {
-                name: {
-                    score.__name__: score(y[rows], found[name][rows]) for score in (diagnostics.rmse, diagnostics.r2)
-                }
-                for name, y in self.measured.items()
-            }
-            for kind, found in self.predictions.items()
-            if self.measured
+            name: np.stack([padded(piece) for piece in np.split(np.asarray(line, float), ends)])[..., None]
+            for name, line in lines.items()
         }
 
     def to_table(self) -> Table:
@@ -69,23 +134,36 @@ class Forecast:
         return Table(columns)
 
     def __str__(self):
-        skipped = f", {self.warmup} of them for warm-up, not scored" if self.warmup else ""
+        of_each = " of each record" if len(self.steps) > 1 else ""
+        skipped = f"; the first {self.warmup}{of_each} are warm-up and not scored" if self.warmup else ""
         lines = [f"{len(self.time)} steps{skipped}"]
         if not self.measured:
             return f"{lines[0]}; the record has no measured outputs to compare with"
         lines.append(f"{'':<34}{'RMSE':>12}{'R²':>12}")
         for kind, outputs in self.scores.items():
-            lines += [f"{f'{name}, {kind}':<34}{s['rmse']:>12.6g}{s['r2']:>12.6f}" for name, s in outputs.items()]
+            for name, score in outputs.items():
+                numbers = (
+                    f"{'diverged':>12}  at step {score['diverged_at']}"
+                    if score["rmse"] is None
+                    else f"{score['rmse']:>12.6g}{score['r2']:>12.6f}"
+                )
+                lines.append(f"{f'{name}, {kind}':<34}{numbers}")
         if any(np.isnan(y).any() for y in self.measured.values()):
             lines.append("measured outputs have gaps, which nothing can be predicted from: there is a free run only")
         return "\n".join(lines)
+
+    def _score(self, measured: np.ndarray, predicted: np.ndarray, name: str) -> dict[str, Any]:
+        broken = diverged_at(self.apart({name: predicted}, "last"), self.apart({name: measured}))
+        if broken is not None:
+            return {"rmse": None, "r2": None, "diverged_at": broken}
+        return {"rmse": diagnostics.rmse(measured, predicted), "r2": diagnostics.r2(measured, predicted)}
 
 
 def forecast(model: Scaled, source: Any, ahead: Sequence[int] = (1,), *, warmup: int = 0) -> Forecast:
     """Predicts a record.
 
     Args:
-        model: A network with its loop open, such as `lddn_jax.identification.identify` finds, with its scalers.
+        model: A network with its loop open, such as `lddn_jax.identify` finds, with its scalers.
         source: A `lddn_jax.data.Record`, or what `Record.of` takes; columns are named as the inputs and outputs of the
             network. Without columns of the outputs there is a free run only.
         ahead: Steps ahead, beside the free run; left out where measured outputs have gaps.
@@ -101,7 +179,7 @@ def forecast(model: Scaled, source: Any, ahead: Sequence[int] = (1,), *, warmup:
         >>> model = lddn.Scaled.fit(net, lddn.Sequences({"u": u, "measured_y": y}, y))
         >>> found = lddn.forecast(model, {"u": u[:, 0], "y": y[:, 0]}, ahead=(1, 3))
         >>> list(found.predictions), len(found.time)
-        (['free run', '1 step ahead', '3 steps ahead'], 28)
+        (['one step ahead', '3 steps ahead', 'free run'], 28)
     """
     fix = "a network with its scalers: Scaled(net, scalers), or Scaled.fit(net, data)"
     expect(Scaled, "model", model, "forecast(model, source, ahead)", fix)
@@ -109,31 +187,125 @@ def forecast(model: Scaled, source: Any, ahead: Sequence[int] = (1,), *, warmup:
         raise LDDNError(f"forecast: ahead={ahead!r}, but steps are listed: ahead=({ahead!r},).")
     for k in ahead:
         check_positive("ahead", k)
-    topology, loops = model.net.topology, loops_of(model.net, None)
+    loops_of(model.net, None)
     columns = () if isinstance(source, Record) else names_of(source)
-    if columns and not any(name in columns for name in topology.outputs):
+    if columns and not any(name in columns for name in model.net.topology.outputs):
         return _unmeasured(model, source)
-    record = record_for(model, source, "mask")
-    closed = closed_over(model.net, loops)
-    first = starts_of(closed.topology, record, 1)[0]
-    if not 0 <= warmup < len(record) - first:
+    return evaluate(model, [record_for(model, source, "mask")], ahead, warmup=warmup)
+
+
+def evaluate(
+    model: Scaled, records: Sequence[Record], ahead: Sequence[int] = (1,), *, warmup: int = 0, persistence: bool = False
+) -> Forecast:
+    """Predicts records with measured outputs.
+
+    Args:
+        model: A network with its loop open, and its scalers.
+        records: In their own units.
+        ahead: Steps ahead, beside the free run; left out where measured outputs have gaps.
+        warmup: First steps of each record that are not scored.
+        persistence: Whether to predict by persistence too.
+
+    Raises:
+        DataError: If a record is too short, or all of its steps are warm-up.
+    """
+    net, loops = model.net, loops_of(model.net, None)
+    closed = closed_over(net, loops)
+    firsts = [starts_of(closed.topology, record, 1)[0] for record in records]
+    steps = tuple(len(record) - first for record, first in zip(records, firsts, strict=True))
+    if not 0 <= warmup < max(steps):
         raise DataError(
-            f"warmup={warmup}: the record has {len(record) - first} steps after {first} for its delay state."
+            f"warmup={warmup}: the longest record has {max(steps)} steps after those that fill its delay state."
         )
-    data = whole(closed.topology, scaled(record, model.scalers))
-    found = {FREE: predict(closed, data.inputs, data.state)}
-    if not any(np.isnan(target).any() for target in record.targets.values()):
-        opened = whole(topology, scaled(record.measured(loops), model.scalers))
+    run = whole(closed.topology, [scaled(record, model.scalers) for record in records])
+    found: dict[str, Any] = {}
+    targets = [{name: record.targets[name] for name in net.topology.outputs} for record in records]
+    if not any(np.isnan(y).any() for each in targets for y in each.values()):
+        data = opened(net, run, loops)
         for k in ahead:
-            found[steps_ahead(k)] = k_step(model.net, opened, k)
-    instants = np.arange(len(record), dtype=float) if record.time is None else record.time
-    measured = {name: y[first:, 0] for name, y in channels(record.targets).items()}
-    return Forecast(instants[first:], measured, _in_units(model, found), warmup)
+            found[steps_ahead(k)] = (
+                predict(net, data.inputs, data.state, steps=data.steps) if k == 1 else k_step(net, data, k, loops=loops)
+            )
+    found[FREE_RUN] = predict(closed, run.inputs, run.state, steps=run.steps)
+    lines = {kind: joined(model.in_units(outputs), steps) for kind, outputs in found.items()}
+    if persistence:
+        lines[PERSISTENCE] = _rows(targets, [first - 1 for first in firsts], 1)
+    names = exogenous(model)
+    inputs = [{name: record.inputs[name] for name in names} for record in records]
+    return Forecast(
+        time=_moments(records, firsts, steps),
+        measured=_rows(targets, firsts, 0),
+        predictions=lines,
+        warmup=warmup,
+        steps=steps,
+        inputs=_rows(inputs, firsts, 0),
+        run=run,
+    )
+
+
+def evaluate_sequences(net: Network, data: Sequences) -> Forecast:
+    """Predicts sequences in the units of a network without scalers; one with loops runs free.
+
+    Args:
+        net: The network, its loop open or closed.
+        data: With targets.
+
+    Raises:
+        ShapeError: If data does not fit the network.
+    """
+    sizes = net.topology.sizes
+    inputs = as_signals("input", data.inputs, {name: sizes[name] for name in net.topology.input_names}, net.dtype)
+    targets = as_signals("target", data.targets, {name: sizes[name] for name in net.topology.outputs}, net.dtype)
+    run = Sequences(inputs, targets, data.state, data.weights)
+    outputs = predict(net, inputs, data.state, steps=data.steps)
+    steps = (data.steps,) * int(np.prod(data.batch))
+    has_loop = bool(plan(net.topology).longest_delays.keys() - net.topology.input_names)
+
+    def lines(signals: Mapping[str, Any]) -> Lines:
+        flat = {name: np.asarray(x).reshape(-1, data.steps, np.shape(x)[-1]) for name, x in signals.items()}
+        return joined(flat, steps)
+
+    return Forecast(
+        time=np.arange(sum(steps), dtype=float),
+        measured=lines(counted(targets, data.weights)),
+        predictions={FREE_RUN if has_loop else ONE_STEP: lines(outputs)},
+        warmup=0,
+        steps=steps,
+        inputs=lines(inputs),
+        run=run,
+    )
+
+
+def opened(net: Network, run: Sequences, loops: Mapping[str, str]) -> Sequences:
+    """Returns the data of a closed loop for the network with its loop open: targets are its measured inputs.
+
+    Args:
+        net: The network with its loop open.
+        run: Data of the closed loop, without gaps.
+        loops: The output of each input that carries its measured values.
+    """
+    state = None
+    if run.state is not None:
+        lines = {name: run.state[loops.get(name, name)] for name in state_sizes(net.topology)}
+        state = {
+            name: line[..., line.shape[-2] - state_sizes(net.topology)[name][0] :, :] for name, line in lines.items()
+        }
+    measured = {input: run.targets[output] for input, output in loops.items()}
+    return dataclasses.replace(run, inputs={**run.inputs, **measured}, state=state)
+
+
+def joined(outputs: Mapping[str, Any], steps: Sequence[int]) -> Lines:
+    """Turns signals `(records, time, size)` into lines `(time,)`, the records one after the other."""
+    pieces = {
+        name: np.concatenate([np.asarray(piece)[:count] for piece, count in zip(signal, steps, strict=True)])
+        for name, signal in outputs.items()
+    }
+    return {name: line[:, 0] for name, line in channels(pieces).items()}
 
 
 def steps_ahead(k: int) -> str:
     """What predictions k steps ahead are called."""
-    return f"{k} step{'s' if k > 1 else ''} ahead"
+    return ONE_STEP if k == 1 else f"{k} steps ahead"
 
 
 def exogenous(model: Scaled) -> list[str]:
@@ -173,12 +345,29 @@ def _unmeasured(model: Scaled, source: Any) -> Forecast:
     data = Sequences(units, None)  # which says where an input is missing
     free = predict(closed_over(model.net, loops_of(model.net, None)), data.inputs)
     return Forecast(
-        np.arange(data.steps, dtype=float) if instants is None else instants, {}, _in_units(model, {FREE: free}), 0
+        time=np.arange(data.steps, dtype=float) if instants is None else instants,
+        measured={},
+        predictions={FREE_RUN: joined(model.in_units(free), (data.steps,))},
+        warmup=0,
+        steps=(data.steps,),
+        inputs=_rows([signals], [0], 0),
     )
 
 
-def _in_units(model: Scaled, found: Mapping[str, Any]) -> dict[str, dict[str, np.ndarray]]:
-    return {
-        kind: {name: y[0, :, 0] for name, y in channels(model.in_units(outputs)).items()}
-        for kind, outputs in found.items()
+def _rows(records: Sequence[Mapping[str, np.ndarray]], firsts: Sequence[int], before_end: int) -> Lines:
+    """Rows of every record, each from its first on and without the last ones, one after the other."""
+    names = records[0]
+    each = list(zip(records, firsts, strict=True))
+    cut = {
+        name: np.concatenate([record[name][first : len(record[name]) - before_end] for record, first in each])
+        for name in names
     }
+    return {name: line[:, 0] for name, line in channels(cut).items()}
+
+
+def _moments(records: Sequence[Record], firsts: Sequence[int], steps: Sequence[int]) -> np.ndarray:
+    """The instants of one record; of several, or where they are not known, numbers of rows."""
+    if len(records) > 1:
+        return np.arange(sum(steps), dtype=float)
+    (record,), (first,) = records, firsts
+    return np.asarray(np.arange(len(record), dtype=float) if record.time is None else record.time)[first:]

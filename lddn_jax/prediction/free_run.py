@@ -8,7 +8,8 @@ import numpy as np
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.losses import counted, error_weights
 from lddn_jax.network.network import Network
-from lddn_jax.training.trainer import rmse
+from lddn_jax.network.signals import Signals, as_signals
+from lddn_jax.simulation.simulate import predict
 
 EXPLODED = 100.0  # times the range of the targets: a free run that far off has left what it models
 
@@ -40,14 +41,34 @@ def diverged_at(predicted: Mapping[str, Any], targets: Mapping[str, Any], weight
     return min(first, default=None)
 
 
+def error_of(net: Network, data: Sequences) -> tuple[float, Signals]:
+    """Returns the mean over outputs of the root mean squared error, in the units of the network, and the outputs.
+
+    Networks that are compared by one number are compared by this one. Outputs are scaled, so each counts the same;
+    errors in the units of the record are never summed up, since outputs may differ in units.
+
+    Args:
+        net: The network.
+        data: Targets that are NaN, or of weight zero, are don't-cares; other weights play no part.
+    """
+    outputs = predict(net, data.inputs, data.state, steps=data.steps)
+    sizes = {name: net.topology.sizes[name] for name in net.topology.outputs}
+    targets = counted(as_signals("target", data.targets, sizes, net.dtype), data.weights)
+    with np.errstate(over="ignore"):  # of a free run that explodes
+        errors = [
+            np.sqrt(np.nanmean(np.square(np.asarray(target - outputs[name])))) for name, target in targets.items()
+        ]
+        return float(np.mean(errors)), outputs
+
+
 def free_run(net: Network, whole: Sequences) -> tuple[float, int | None]:
-    """Returns the RMSE of a free run, NaN if it diverged, and the step where it did.
+    """Returns the error of a free run as `error_of` has it, NaN if it diverged, and the step where it did.
 
     Args:
         net: The network with its loop closed.
         whole: Records in one piece each.
     """
-    error, outputs = rmse(net, whole)
+    error, outputs = error_of(net, whole)
     diverged = diverged_at(outputs, whole.targets, whole.weights)
     return float("nan") if diverged is not None else error, diverged
 

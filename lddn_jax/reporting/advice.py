@@ -13,8 +13,9 @@ import numpy as np
 
 from lddn_jax.diagnostics import Correlation, HypothesisTest, Score, Stability
 from lddn_jax.models import measured_name
+from lddn_jax.prediction.forecast import FREE_RUN, ONE_STEP, PERSISTENCE
+from lddn_jax.reporting.evaluation import Evaluation
 from lddn_jax.reporting.findings import Diagnosis
-from lddn_jax.reporting.judged import FREE_RUN, ONE_STEP, PERSISTENCE, Judged
 
 LEVEL = 0.01  # of false alarms
 TOLERANCE = 0.05  # of a coverage, which neighboring errors make uncertain
@@ -23,7 +24,7 @@ POOR = 0.5  # NRMSE of a free run that follows the record badly
 STILL_FALLING = 0.8  # what the loss of the last tenth of all epochs fell to
 
 
-def advise(known: Judged, found: Diagnosis) -> tuple[str, ...]:
+def advise(known: Evaluation, found: Diagnosis) -> tuple[str, ...]:
     """Returns all warnings about a model, the gravest first."""
     delays: dict[str, set[int]] = {}
     for (_, source), values in known.net.topology.delays.items():

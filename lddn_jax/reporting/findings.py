@@ -1,4 +1,4 @@
-"""All diagnostics of a judged network at once.
+"""All diagnostics of an evaluated network at once.
 
 Residual tests are on the predictions that come first: of an identified network those one step ahead, since errors of a
 free run are correlated even for the true system.
@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from lddn_jax import diagnostics
+from lddn_jax.prediction.forecast import FREE_RUN
 from lddn_jax.prediction.horizons import horizon_profile
-from lddn_jax.reporting.judged import FREE_RUN, Judged
+from lddn_jax.reporting.evaluation import Evaluation
 
 LAGS = 20
 LEAST = 2 * LAGS  # residuals to test
@@ -19,7 +20,7 @@ MARGIN = 0.05  # of the training range, beyond which a signal is outside of it
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All numbers about a `Judged`. What could not be computed is left out: None, or no entry.
+    """All numbers about a `Evaluation`. What could not be computed is left out: None, or no entry.
 
     Attributes:
         scores: By what was predicted.
@@ -46,11 +47,11 @@ class Diagnosis:
     horizons: tuple[np.ndarray, dict[str, np.ndarray]] | None
 
 
-def diagnose(known: Judged, lags: int = LAGS) -> Diagnosis:
+def diagnose(known: Evaluation, lags: int = LAGS) -> Diagnosis:
     """Computes all diagnostics.
 
     Args:
-        known: From `judged`.
+        known: From `collect`.
         lags: Of residual correlations, at most.
     """
     residuals = known.residuals
@@ -67,7 +68,7 @@ def diagnose(known: Judged, lags: int = LAGS) -> Diagnosis:
         scale = known.scale or dict.fromkeys(profile.rmse, 1.0)
         errors = {name: error * scale[name] for name, error in profile.rmse.items() if name in scale}
         horizons = (np.array(profile.horizons), errors) if errors else None
-    gone = {kind: known.diverged(kind) for kind in known.models}
+    gone = {kind: known.forecast.diverged(kind) for kind in known.models}
     return Diagnosis(
         scores={kind: diagnostics.scores(known.measured, predicted) for kind, predicted in known.predictions.items()},
         own={name: diagnostics.autocorrelation(e, lags) for name, e in testable.items()},

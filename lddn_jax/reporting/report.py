@@ -11,8 +11,8 @@ from typing import Any
 
 from lddn_jax.errors import LDDNError
 from lddn_jax.reporting.advice import advise
+from lddn_jax.reporting.collect import collect
 from lddn_jax.reporting.findings import diagnose
-from lddn_jax.reporting.judging import judged
 from lddn_jax.reporting.sections import Section, sections
 from lddn_jax.storage.archive import write_atomically
 
@@ -85,7 +85,7 @@ def report(found: Any, data: Any = None, path: str | Path | None = None, *, titl
         >>> page.warnings, [section.title for section in page.sections]
         ((), ['Topology', 'Data', 'Training', 'Scores', 'Diagnostics'])
     """
-    known = judged(found, data)
+    known = collect(found, data)
     numbers = diagnose(known)
     outputs = ", ".join(known.net.topology.outputs)
     fits = [f"{kind} fit {numbers.scores[kind].all.fit:.2f}\N{NO-BREAK SPACE}%" for kind in known.models]

@@ -1,4 +1,4 @@
-"""What a report shows, section by section: words, tables and figures of a judged network."""
+"""What a report shows, section by section: words, tables and figures of an evaluated network."""
 
 import base64
 import io
@@ -11,9 +11,10 @@ import numpy as np
 from lddn_jax import plots
 from lddn_jax.diagnostics import Scores
 from lddn_jax.errors import LDDNError
+from lddn_jax.prediction.forecast import FREE_RUN
 from lddn_jax.reporting.advice import p_in_words
+from lddn_jax.reporting.evaluation import Evaluation
 from lddn_jax.reporting.findings import Diagnosis
-from lddn_jax.reporting.judged import FREE_RUN, Judged
 
 FAR = 3.0  # ranges of the measurement beyond which a prediction is not drawn: it would flatten all the rest
 
@@ -64,7 +65,7 @@ class Section:
     listings: tuple[tuple[str, str], ...] = ()
 
 
-def sections(known: Judged, found: Diagnosis) -> tuple[Section, ...]:
+def sections(known: Evaluation, found: Diagnosis) -> tuple[Section, ...]:
     """Returns all sections of a report.
 
     Raises:
@@ -94,7 +95,7 @@ def draw(
     return Figure(caption, file.getvalue(), wide=size[0] > 6)
 
 
-def _topology(known: Judged) -> Section:
+def _topology(known: Evaluation) -> Section:
     topology = known.net.topology
     figures = [draw("The network.", lambda ax: plots.diagram(topology, ax=ax), (9, 3.2))]
     if known.net.parameter_count:
@@ -105,7 +106,7 @@ def _topology(known: Judged) -> Section:
     return Section("Topology", figures=tuple(figures), listings=listings)
 
 
-def _data(known: Judged) -> Section:
+def _data(known: Evaluation) -> Section:
     if known.record is None:
         shape = next(iter(known.measured.values())).shape
         words = f"{int(np.prod(shape[:-2]))} sequence(s) of {shape[-2]} steps; the first is shown."
@@ -132,7 +133,7 @@ def _data(known: Judged) -> Section:
     return Section("Data", (words,), (Grid(tuple(rows)),), (figure,))
 
 
-def _training(known: Judged) -> Section:
+def _training(known: Evaluation) -> Section:
     figures = []
     if len(known.history["loss"]):
         best = known.best_epoch
@@ -147,7 +148,7 @@ def _training(known: Judged) -> Section:
     return Section("Training", listings=(("How it went", known.trained),), figures=tuple(figures))
 
 
-def _scores(known: Judged, found: Diagnosis) -> Section:
+def _scores(known: Evaluation, found: Diagnosis) -> Section:
     words = ["RMSE and MAE are in the units of the record; fit is 100 (1 − NRMSE), 100 % for a perfect prediction."]
     words += [f"The prediction {kind!r} diverged at step {step}." for kind, step in found.diverged.items()]
     figures = []
@@ -183,7 +184,7 @@ def _score_grid(scores: dict[str, Scores]) -> Grid:
     return Grid(tuple(rows))
 
 
-def _diagnostics(known: Judged, found: Diagnosis) -> Section:
+def _diagnostics(known: Evaluation, found: Diagnosis) -> Section:
     kind = known.models[0]
     parts = [f"{100 * s.nrmse:.3g} % of {name}" for name, s in found.scores[kind].by_output.items()]
     words = [

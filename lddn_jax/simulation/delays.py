@@ -43,7 +43,7 @@ def zero_state(topology: Topology, batch: tuple[int, ...] = (), dtype=None) -> D
         dtype: Of the arrays; None is JAX's default float.
 
     Example:
-        >>> from lddn_jax.topology.topology import *
+        >>> from lddn_jax import Connection, Input, Layer, Topology
         >>> topology = Topology([Input("u", 1)], [Layer("y", 1)], [Connection("u", to="y", delays=(0, 3))], ["y"])
         >>> zero_state(topology)["u"].shape
         (3, 1)

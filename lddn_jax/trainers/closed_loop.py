@@ -32,7 +32,7 @@ from lddn_jax.losses import AbstractLoss, MeanSquaredError
 from lddn_jax.network.network import Network, check_network
 from lddn_jax.network.rewiring import closed_over, loops_of, opened_at
 from lddn_jax.network.signals import Signals, as_signals, check_data
-from lddn_jax.prediction.free_run import free_run, smallest
+from lddn_jax.prediction.free_run import error_of, free_run, smallest
 from lddn_jax.topology.plan import plan
 from lddn_jax.training.callbacks.periodic_checkpoint import Checkpoint
 from lddn_jax.training.checkpoint import epochs_asked
@@ -40,7 +40,7 @@ from lddn_jax.training.fit import fit
 from lddn_jax.training.history import History
 from lddn_jax.training.result import Fitted
 from lddn_jax.training.stop_reason import StopReason
-from lddn_jax.training.trainer import AbstractTrainer, rmse
+from lddn_jax.training.trainer import AbstractTrainer
 
 _logger = logging.getLogger("lddn_jax")
 
@@ -249,7 +249,7 @@ def fit_closed_loop(
         candidates = _unstacked(nets, trainer.restarts)
         runs = [free_run(candidate, uncut) for candidate in candidates]
         chosen = smallest([error for error, _ in runs])
-        ahead, seconds = rmse(candidates[chosen], single)[0], float(np.max(fitted.history["seconds"], initial=0))
+        ahead, seconds = error_of(candidates[chosen], single)[0], float(np.max(fitted.history["seconds"], initial=0))
         stages.append(Stage(horizon, fitted, candidates[chosen], chosen, ahead, *runs[chosen], seconds))
         if fitted.stop_reason.cut_short:
             break

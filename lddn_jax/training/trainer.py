@@ -21,11 +21,10 @@ from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.api import differentiable, prepare_data
 from lddn_jax.gradients.bptt import BPTT
 from lddn_jax.gradients.method import AbstractGradient
-from lddn_jax.losses import AbstractLoss, counted, error_weights
+from lddn_jax.losses import AbstractLoss, error_weights
 from lddn_jax.network.network import Network
-from lddn_jax.network.signals import Signals, as_signals
+from lddn_jax.network.signals import Signals
 from lddn_jax.simulation.delays import DelayState
-from lddn_jax.simulation.simulate import predict
 from lddn_jax.training.state_parameters import Started, Trained
 
 
@@ -180,21 +179,6 @@ class AbstractTrainer(eqx.Module):
     def starts(self, net: Trained, key: Array) -> Trained:
         """Returns the networks to start from, stacked, where there are restarts."""
         raise LDDNError(f"{type(self).__name__} has no restarts")
-
-
-def rmse(net: Network, data: Any) -> tuple[float, Signals]:
-    """Returns the root mean squared error over all outputs, sequences and steps, and the outputs.
-
-    Args:
-        net: The network.
-        data: `Sequences`; targets that are NaN, or of weight zero, are don't-cares; other weights play no part.
-    """
-    outputs = predict(net, data.inputs, data.state, steps=data.steps)
-    sizes = {name: net.topology.sizes[name] for name in net.topology.outputs}
-    targets = counted(as_signals("target", data.targets, sizes, net.dtype), data.weights)
-    with np.errstate(over="ignore"):  # of a free run that explodes
-        squares = [np.square(np.asarray(target - outputs[name])).ravel() for name, target in targets.items()]
-        return float(np.sqrt(np.nanmean(np.concatenate(squares)))), outputs
 
 
 def check_positive(what: str, value: Any, kind: type | tuple[type, ...] = int) -> None:

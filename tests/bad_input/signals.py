@@ -312,7 +312,11 @@ PREDICTIONS = {
         LDDNError,
         r"ahead=0.*positive whole number",
     ),
-    "report of a network": (lambda k: lddn.report(k.net, k.data), LDDNError, r"Network cannot be judged.*lddn\.Scaled"),
+    "report of a network": (
+        lambda k: lddn.report(k.net, k.data),
+        LDDNError,
+        r"Network cannot be evaluated.*lddn\.Scaled",
+    ),
     "report without data": (lambda k: lddn.report(k.fitted), LDDNError, r"None.*report\(fitted, data"),
     "report without a record": (
         lambda k: lddn.report(k.scaled, k.data),

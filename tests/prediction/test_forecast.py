@@ -23,7 +23,7 @@ def columns():
 def test_a_record_is_predicted_as_its_columns_are(model, columns):
     record = lddn.data.Record.of(columns, inputs=["u"], targets=["y"], time="time")
     found, expected = (lddn.forecast(model, source, ahead=(1, 3)) for source in (record, columns))
-    assert list(found.predictions) == ["free run", "1 step ahead", "3 steps ahead"]
+    assert list(found.predictions) == ["one step ahead", "3 steps ahead", "free run"]
     for kind, outputs in expected.predictions.items():
         np.testing.assert_array_equal(found.predictions[kind]["y"], outputs["y"])
     np.testing.assert_array_equal(found.time, columns["time"][2:])
@@ -50,7 +50,9 @@ def test_every_element_of_an_output_is_predicted():
     found = lddn.forecast(model, lddn.data.Record({"u": u}, {"y": y}))
     outputs = np.asarray(model.predict({"u": u, "measured_y": y})["y"])
     for element in (0, 1):
-        np.testing.assert_allclose(found.predictions["1 step ahead"][f"y[{element}]"], outputs[2:, element], rtol=1e-12)
+        np.testing.assert_allclose(
+            found.predictions["one step ahead"][f"y[{element}]"], outputs[2:, element], rtol=1e-12
+        )
         np.testing.assert_array_equal(found.measured[f"y[{element}]"], y[2:, element])
 
 

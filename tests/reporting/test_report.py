@@ -14,10 +14,10 @@ from networks import BY_NAME, declare
 
 import lddn_jax as lddn
 from lddn_jax.identification.recipes import TRAINERS
+from lddn_jax.prediction.forecast import FREE_RUN, ONE_STEP, PERSISTENCE
 from lddn_jax.reporting.advice import advise
+from lddn_jax.reporting.collect import collect
 from lddn_jax.reporting.findings import diagnose
-from lddn_jax.reporting.judged import FREE_RUN, ONE_STEP
-from lddn_jax.reporting.judging import judged
 from lddn_jax.training.history import History
 from lddn_jax.training.result import Fitted
 from lddn_jax.training.stop_reason import StopReason
@@ -88,7 +88,7 @@ def good_report(good, page_file):
 
 def warnings(found, data=None):
     """What a report would warn of; nothing is drawn."""
-    known = judged(found, data)
+    known = collect(found, data)
     return " ".join(advise(known, diagnose(known)))
 
 
@@ -141,8 +141,8 @@ def test_sections_and_their_numbers(good, good_report):
     text = " ".join(Page(good_report.to_html()).text)
     for words in ("No warnings", "flowchart LR", "hidden", "residuals are white", "Lyapunov exponent", "900 samples"):
         assert words in text
-    assert f"{good.scores['one_step']['rmse']:.4g}" in text
-    assert f"{good.scores['closed_loop']['rmse']:.4g}" in text
+    assert f"{good.test.scores[ONE_STEP]['y']['rmse']:.4g}" in text
+    assert f"{good.test.scores[FREE_RUN]['y']['rmse']:.4g}" in text
 
 
 @pytest.mark.deep
@@ -151,15 +151,17 @@ def test_the_same_model_makes_the_same_page(good, good_report):
 
 
 def test_numbers_of_an_identified_network_are_in_its_units(good):
-    known = judged(good)
+    known = collect(good)
     found = diagnose(known)
-    assert list(found.scores) == [ONE_STEP, FREE_RUN, "persistence y(t) = y(t−1)"]
-    assert found.scores[FREE_RUN].all.rmse == pytest.approx(good.scores["closed_loop"]["rmse"], rel=1e-12)
+    assert list(found.scores) == [ONE_STEP, FREE_RUN, PERSISTENCE]
+    assert found.scores[FREE_RUN].all.rmse == pytest.approx(good.test.scores[FREE_RUN]["y"]["rmse"], rel=1e-12)
     horizons, errors = found.horizons
     assert horizons.tolist() == [1, 2, 5, 10, 20, 50]
-    assert errors["y"][0] == pytest.approx(good.scores["one_step"]["rmse"], rel=0.2)  # of fewer steps
+    assert errors["y"][0] == pytest.approx(good.test.scores[ONE_STEP]["y"]["rmse"], rel=0.2)  # of fewer steps
     assert found.stability.contracting
-    np.testing.assert_allclose(known.residuals["y"][0, :, 0], good.measured["y"] - good.one_step["y"])
+    np.testing.assert_allclose(
+        known.residuals["y"][0, :, 0], good.test.measured["y"] - good.test.predictions[ONE_STEP]["y"]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -173,15 +175,15 @@ def several():
 
 def test_several_records_are_judged_side_by_side(several):
     """No residual is beside one of another record, and what fills up the shorter one counts nowhere."""
-    known = judged(several)
+    known = collect(several)
     found = diagnose(known)
     lengths = [len(piece) - several.experiment.held for piece in several.experiment.test]
     assert len(set(lengths)) == len(lengths) == 2
     assert np.sum(~np.isnan(known.residuals["y"])) == found.scores[ONE_STEP].all.count == sum(lengths)
-    assert found.scores[ONE_STEP].all.rmse == pytest.approx(several.scores["one_step"]["rmse"], rel=1e-12)
-    assert found.scores[FREE_RUN].all.rmse == pytest.approx(several.scores["closed_loop"]["rmse"], rel=1e-12)
-    persistence = found.scores["persistence y(t) = y(t−1)"].all.rmse
-    assert persistence == pytest.approx(several.scores["persistence"]["rmse"], rel=1e-12)
+    assert found.scores[ONE_STEP].all.rmse == pytest.approx(several.test.scores[ONE_STEP]["y"]["rmse"], rel=1e-12)
+    assert found.scores[FREE_RUN].all.rmse == pytest.approx(several.test.scores[FREE_RUN]["y"]["rmse"], rel=1e-12)
+    persistence = found.scores[PERSISTENCE].all.rmse
+    assert persistence == pytest.approx(several.test.scores[PERSISTENCE]["y"]["rmse"], rel=1e-12)
     assert found.diverged == {}
 
 
@@ -203,7 +205,7 @@ def test_a_fit_is_judged_on_the_data_given():
     for channel in ("h[0]", "h[1]", "y[0]", "y[1]", "v[1]"):
         assert channel in text
     exact = lddn.predict(case.net, *case.signals)
-    perfect = diagnose(judged(fitted(case.net), lddn.Sequences(case.signals[0], exact, case.signals[1])))
+    perfect = diagnose(collect(fitted(case.net), lddn.Sequences(case.signals[0], exact, case.signals[1])))
     assert perfect.scores[FREE_RUN].all.rmse == 0
 
 
@@ -244,7 +246,7 @@ def test_targets_that_are_missing_do_not_count(marked):
     [
         (lambda good: good, "awkward", "leave data out"),
         (lambda good: fitted(good.net), None, "data with targets"),
-        (lambda good: good.net, None, "Network cannot be judged"),
+        (lambda good: good.net, None, "Network cannot be evaluated"),
     ],
     ids=["data twice", "no data", "no fit"],
 )

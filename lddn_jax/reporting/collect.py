@@ -1,0 +1,180 @@
+"""What is known of a trained network, gathered from whatever it comes as, such as `Identified` or `Fitted`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lddn_jax import diagnostics
+from lddn_jax.checks import called
+from lddn_jax.data.records import Record
+from lddn_jax.data.scaling import MinMax
+from lddn_jax.data.sequences import Sequences
+from lddn_jax.diagnostics.lagged import channels
+from lddn_jax.errors import DataError, LDDNError
+from lddn_jax.identification.identify import Identified
+from lddn_jax.identification.recipes import Regularized
+from lddn_jax.network.network import Network
+from lddn_jax.network.rewiring import closed_over, loops_of
+from lddn_jax.network.signals import measured_name
+from lddn_jax.prediction.forecast import FREE_RUN, ONE_STEP, Forecast, evaluate, evaluate_sequences, opened
+from lddn_jax.prediction.horizons import with_gaps
+from lddn_jax.prediction.scaled import Scaled
+from lddn_jax.reporting.evaluation import Evaluation
+from lddn_jax.trainers.closed_loop import ClosedLoop
+from lddn_jax.training.history import History
+from lddn_jax.training.result import Fitted
+
+
+def collect(found: Any, data: Sequences | Record | None = None) -> Evaluation:
+    """Collects what is known of a trained network.
+
+    Args:
+        found: `Identified`, `Fitted` or `ClosedLoop`; or a `Scaled` network whose loop is open.
+        data: What to evaluate a `Fitted` or `ClosedLoop` on, or a `Record` for a `Scaled`; an `Identified` brings its
+            own.
+
+    Raises:
+        LDDNError: If data are missing, or given to an `Identified`.
+    """
+    if isinstance(found, Identified):
+        if data is not None:
+            raise LDDNError("an Identified is evaluated on the test part of its own record; leave data out.")
+        return _of_identified(found)
+    if isinstance(found, Scaled):
+        if not isinstance(data, Record):
+            raise LDDNError(
+                f"a Scaled network is evaluated on a record, not on {called(data)}: "
+                "report(model, lddn.data.Record.of(...), path=...)."
+            )
+        return _of_model(found, data)
+    if not isinstance(found, (Fitted, ClosedLoop)):
+        raise LDDNError(
+            f"{type(found).__name__} cannot be evaluated; give what identify, fit or fit_closed_loop returned, or a "
+            "lddn.Scaled network."
+        )
+    if not isinstance(data, Sequences) or data.targets is None:
+        raise LDDNError(
+            f"a fit is evaluated on data with targets, not on {called(data)}: report(fitted, data, path='report.html')."
+        )
+    return _of_fit(found, data)
+
+
+def _of_fit(found: Fitted | ClosedLoop, data: Sequences) -> Evaluation:
+    net, topology = found.net, found.net.topology
+    forecast = evaluate_sequences(net, data)
+    own = forecast.run
+    has_loop = FREE_RUN in forecast.predictions
+    has_measured = any(measured_name(output) in topology.input_names for output in topology.outputs)
+    complete = own is not None and not any(
+        np.isnan(np.asarray(y)).any() for y in with_gaps(own.targets, own.weights).values()
+    )
+    return Evaluation(
+        net=net,
+        trained=str(found),
+        stop_reason=_last(found).stop_reason,
+        history=found.history.of(found.best_restart) if isinstance(found, Fitted) else found.history,
+        best_epoch=found.best_epoch if isinstance(found, Fitted) else None,
+        forecast=forecast,
+        loop=(net, own) if has_loop and own is not None else None,
+        opened=(net, own) if own is not None and (has_measured or (has_loop and complete)) else None,
+    )
+
+
+def _of_identified(found: Identified) -> Evaluation:
+    experiment, trained, forecast = found.experiment, found.trained, found.test
+    fitted = trained.after if isinstance(trained, Regularized) else trained
+    trained_on = [_elements(r.targets) | _elements(r.inputs) for r in experiment.train]
+    names = (*forecast.inputs, *forecast.measured)
+    loop, opened = _longest(found.model, forecast)
+    return Evaluation(
+        net=found.net,
+        trained=str(trained),
+        stop_reason=_last(fitted).stop_reason,
+        history=trained.history.of(fitted.best_restart) if isinstance(fitted, Fitted) else trained.history,
+        best_epoch=fitted.best_epoch if isinstance(fitted, Fitted) else None,
+        forecast=forecast,
+        loop=loop,
+        opened=opened,
+        record=_whole_record(found),
+        ranges=diagnostics.training_range({k: np.concatenate([p[k] for p in trained_on])[:, None] for k in names}),
+        scale=_scale(found.model),
+    )
+
+
+def _of_model(model: Scaled, record: Record) -> Evaluation:
+    """A saved network on a record that has measured outputs, without gaps."""
+    forecast = evaluate(model, [record], persistence=True)
+    if ONE_STEP not in forecast.predictions:
+        raise DataError(
+            "the record has missing targets, from which nothing can be predicted one step ahead. Evaluate the network "
+            "on a piece between gaps: record.unbroken()."
+        )
+    loops = loops_of(model.net, None)
+    ranges = {name: (s.lowest, s.highest) for name, s in model.scalers.items() if isinstance(s, MinMax)}
+    loop, opened = _longest(model, forecast)
+    return Evaluation(
+        net=model.net,
+        trained="a network that was trained before",
+        stop_reason="",
+        history=History({"loss": []}),
+        best_epoch=None,
+        forecast=forecast,
+        loop=loop,
+        opened=opened,
+        ranges={name: tuple(map(np.asarray, pair)) for name, pair in ranges.items() if name not in loops},
+        scale=_scale(model),
+    )
+
+
+def _longest(model: Scaled, found: Forecast) -> tuple[tuple[Network, Sequences], tuple[Network, Sequences]]:
+    """The network and the longest of the records that it was evaluated on, with the loop closed and open."""
+    run, loops = found.run, loops_of(model.net, None)
+    assert run is not None, "records with measured outputs have one"
+    k = int(np.argmax(found.steps))
+    targets, inputs, state = (
+        {name: line[k : k + 1] for name, line in (signals or {}).items()}
+        for signals in (run.targets, run.inputs, run.state)
+    )
+    weights = run.weights and {name: weight[k : k + 1] for name, weight in run.weights.items()}
+    whole = Sequences(inputs, targets, state or None, weights)
+    return (closed_over(model.net, loops), whole), (model.net, opened(model.net, whole, loops))
+
+
+def _scale(model: Scaled) -> dict[str, float]:
+    """What turns errors of outputs of one element into the units of the record."""
+    sizes = model.net.topology.sizes
+    scales = {name: model.scalers[name].error_scale() for name in model.net.topology.outputs if sizes[name] == 1}
+    return {name: float(scale[0]) for name, scale in scales.items()}
+
+
+def _whole_record(found: Identified) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, tuple[float, float]]]:
+    """All records one after the other by element, their time, and where the parts begin and end."""
+    experiment = found.experiment
+    parts = {"train": experiment.train, "validation": experiment.validation, "test": experiment.test}
+    pieces = [piece for part in parts.values() for piece in part]
+    shown = [
+        _elements({k: x for k, x in p.inputs.items() if k not in experiment.loops} | dict(p.targets)) for p in pieces
+    ]
+    lines = {name: np.concatenate([piece[name] for piece in shown]) for name in shown[0]}
+    stops = np.cumsum([sum(map(len, part)) for part in parts.values()])
+    time = np.arange(stops[-1], dtype=float)
+    if all(piece.time is not None for piece in pieces):
+        known = np.concatenate([piece.time for piece in pieces])
+        time = known if (np.diff(known) > 0).all() else time
+    starts = [0, *stops[:-1]]
+    splits = {
+        name: (float(time[start]), float(time[min(stop, len(time) - 1)]))
+        for name, start, stop in zip(parts, starts, stops, strict=True)
+    }
+    return lines, time, splits
+
+
+def _elements(signals: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Signals by element, `(time,)`."""
+    return {name: x[:, 0] for name, x in channels(signals).items()}
+
+
+def _last(found: Fitted | ClosedLoop) -> Fitted:
+    """The fit that led to the network returned."""
+    return found if isinstance(found, Fitted) else found.stages[found.best_stage].fitted
