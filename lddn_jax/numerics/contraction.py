@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from lddn_jax.numerics.platform import barrier
+
 # A sum over so many elements, at most, is written out. In one lane the neurons lie next to each other, so that one
 # multiplication serves a vector of them, and writing out pays for longer.
 FEW = 24
@@ -112,6 +114,6 @@ def correlation(left: Array, right: Array) -> Array:
         return einsum("tib,tjb->tij", left, right).sum(axis=0)
     # Long rows on the left: where one side is narrow, XLA:CPU contracts two leading axes slowly. The barriers keep it
     # from turning the rows back.
-    rows = jax.lax.optimization_barrier(einsum("tib->itb", left).reshape(i, steps * lanes))
-    columns = jax.lax.optimization_barrier(einsum("tjb->tbj", right).reshape(steps * lanes, j))
+    rows = barrier(einsum("tib->itb", left).reshape(i, steps * lanes))
+    columns = barrier(einsum("tjb->tbj", right).reshape(steps * lanes, j))
     return einsum("im,mj->ij", rows, columns)

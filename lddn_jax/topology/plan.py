@@ -19,6 +19,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
+from lddn_jax.numerics.platform import CPU, Platform
 from lddn_jax.topology.topology import Topology, check_topology
 
 Pair = tuple[str, str]  # (to, source)
@@ -142,7 +143,7 @@ class Plan:
             found |= dict.fromkeys(block.layers, frozenset(reached))
         return found
 
-    def segments(self, steps: int, sequences: int = 1, itemsize: int = 4, platform: str = "cpu") -> Segments:
+    def segments(self, steps: int, sequences: int = 1, itemsize: int = 4, platform: Platform = CPU) -> Segments:
         """Decides when weight gradients are summed: after the loop over all steps, or inside it.
 
         Weight gradients are products of n̄ with delayed outputs, summed over time. After the loop they are one product
@@ -154,7 +155,7 @@ class Plan:
             steps: Number of time steps.
             sequences: Number of sequences.
             itemsize: Bytes of a number.
-            platform: "cpu", "gpu" or "tpu"; the limit is that of a CPU's cache, elsewhere there is none.
+            platform: What the program is compiled for; the limit is that of a CPU's cache, elsewhere there is none.
 
         Example:
             >>> from lddn_jax.topology.topology import Connection, Input, Layer, Topology
@@ -169,7 +170,7 @@ class Plan:
         after = f"weight gradients after the backward loop: {size}"
         if chunk is None:
             return Segments(steps, "weight gradients in one product: there is no loop")
-        if platform != "cpu":
+        if not platform.cuts_time:
             return Segments(steps, after)
         if steps * step <= FITS:
             return Segments(steps, after)

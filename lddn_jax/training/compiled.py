@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array
 
 from lddn_jax.network.network import Network
-from lddn_jax.numerics.platform import in_groups
+from lddn_jax.numerics.platform import Platform, compiling_for, in_groups
 from lddn_jax.training.fingerprint import Identity
 from lddn_jax.training.non_finite import NonFinite, locate
 from lddn_jax.training.state_parameters import Started, Trained
@@ -39,20 +39,26 @@ class Program:
         self._arrays, structure = jax.tree.flatten(arrays)
         leaves, rest_structure = jax.tree.flatten(rest)
         self._kind = _Kind((structure, tuple(leaves), rest_structure))
+        self._platform = Platform.of(self._arrays)
 
     def __call__(self, *changing: Any) -> Any:  # noqa: D102
-        return self._compiled(self._kind, self._arrays, *changing)
+        return self._compiled(self._kind, self._platform, self._arrays, *changing)
+
+    def trace(self, *changing: Any) -> jax.stages.Traced:
+        """Traces the function for any platform: that of the program is the one that it is lowered for."""
+        return self._compiled.trace(self._kind, None, self._arrays, *changing)
 
 
 def of_parts(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compiles a function of parts that stay and arguments that change, for `Program`."""
 
-    @functools.partial(jax.jit, static_argnums=0)
+    @functools.partial(jax.jit, static_argnums=(0, 1))
     @functools.wraps(function)
-    def compiled(kind, arrays, *changing):
+    def compiled(kind, platform, arrays, *changing):
         structure, leaves, rest_structure = kind.content
         parts = jax.tree.unflatten(structure, arrays), jax.tree.unflatten(rest_structure, leaves)
-        return function(*eqx.combine(*parts), *changing)
+        with compiling_for(platform):
+            return function(*eqx.combine(*parts), *changing)
 
     return compiled
 
