@@ -184,6 +184,19 @@ def test_the_library_changes_no_global_setting(file):
 
 
 @pytest.mark.parametrize("file", FILES)
+def test_the_platform_of_the_process_is_not_asked(file):
+    """A program is compiled for the platform of its arguments, or of its lowering: `numerics/platform.py` knows."""
+    asked = [node.lineno for node in ast.walk(tree(file)) if getattr(node, "attr", None) == "default_backend"]
+    asked += [node.lineno for node in ast.walk(tree(file)) if getattr(node, "id", None) == "default_backend"]
+    assert asked == []
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_no_compiled_programs_are_thrown_away(file):
+    assert list(calls(file, "jax.clear_caches", "clear_caches")) == []
+
+
+@pytest.mark.parametrize("file", FILES)
 def test_uninitialized_memory_is_not_used(file):
     assert list(calls(file, "jnp.empty", "jnp.empty_like", "jax.numpy.empty", "np.empty", "np.empty_like")) == []
 

@@ -4,11 +4,11 @@
 computed side by side, and barriers keep XLA from fusing what it would not vectorize then. On a GPU or TPU there is none
 of that: `vmap` over networks and whole sequences fill it.
 
-The platform of a program is not the platform of the process. `jax.jit(f).trace(...).lower(lowering_platforms=("cuda",))`
-compiles for a GPU where there is none. So `by_platform` leaves the choice to JAX, which makes it when the traced program
-is lowered: one trace serves all platforms, `jax.export` for several of them included. Where the platform is known
-beforehand, from the devices of the arguments of a training run or from `compiling_for`, it is chosen while tracing, and
-nothing is traced twice.
+The platform of a program is not the platform of the process: `jax.jit(f).trace(x).lower(lowering_platforms=("cuda",))`
+compiles for a GPU where there is none. So `by_platform` leaves the choice to JAX, which makes it when the traced
+program is lowered: one trace serves all platforms, `jax.export` for several of them included. Where the platform is
+known beforehand, from the devices of the arguments of a training run or from `compiling_for`, it is chosen while
+tracing, and nothing is traced twice.
 
 XLA:CPU compiles a loop whose body touches little memory into one kernel; any other loop calls a kernel for every
 operation of every step. Before JAX 0.12 "little" means 1 KiB, less than ten neurons with two delays need, and an option
@@ -147,8 +147,9 @@ def by_platform(rule: Callable[[Platform], Any], body: Callable[..., Any], *oper
 
     Example:
         >>> import jax.numpy as jnp
-        >>> float(by_platform(lambda platform: platform.cuts_time, lambda cuts, x: x + 1 if cuts else x + 1, jnp.ones(())))
-        2.0
+        >>> where = by_platform(lambda platform: platform.name == "cpu", lambda cpu, x: x if cpu else -x, jnp.ones(()))
+        >>> float(where)  # on a CPU
+        1.0
     """
     if _target.value is not None:
         return body(rule(_target.value), *operands)

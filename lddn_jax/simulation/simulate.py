@@ -129,6 +129,7 @@ def measured(
     return signals, batch, length
 
 
+@transfer.up_to_date
 @jax.jit(static_argnames="steps")
 def _simulate(net: Network, inputs: Signals, state: DelayState, steps: int) -> Trajectory:
     batch = batch_axes(inputs, state)
@@ -138,6 +139,7 @@ def _simulate(net: Network, inputs: Signals, state: DelayState, steps: int) -> T
     return Trajectory(n, a, {name: a[name] for name in net.topology.outputs}, final)
 
 
+@transfer.up_to_date
 @jax.jit(static_argnames="steps")
 def _predict(net: Network, inputs: Signals, state: DelayState, steps: int) -> Signals:
     batch = batch_axes(inputs, state)

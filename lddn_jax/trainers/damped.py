@@ -22,10 +22,10 @@ from lddn_jax.simulation.simulate import predict
 from lddn_jax.topology.plan import plan
 from lddn_jax.trainers.damping import Damping, check_not_negative
 from lddn_jax.training.state_parameters import Started, Trained, network_of
-from lddn_jax.training.trainer import AbstractTrainer, Problem, check_positive
+from lddn_jax.training.trainer import AbstractRestarting, Problem, check_positive
 
 
-class AbstractDamped(AbstractTrainer):
+class AbstractDamped(AbstractRestarting):
     """A trainer on JᵀJ; its arguments are described by `LevenbergMarquardt`."""
 
     mu: float = eqx.field(default=1e-3, static=True)

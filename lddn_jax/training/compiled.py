@@ -16,12 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from lddn_jax.errors import LDDNError
+from lddn_jax.network import transfer
 from lddn_jax.network.network import Network
 from lddn_jax.numerics.platform import Platform, compiling_for, in_groups
 from lddn_jax.training.fingerprint import Identity
 from lddn_jax.training.non_finite import NonFinite, locate
 from lddn_jax.training.state_parameters import Started, Trained
-from lddn_jax.training.trainer import AbstractTrainer, Problem
+from lddn_jax.training.trainer import AbstractRestarting, AbstractTrainer, Problem
 from lddn_jax.training.training_state import Kept, TrainingState
 
 
@@ -52,6 +54,7 @@ class Program:
 def of_parts(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compiles a function of parts that stay and arguments that change, for `Program`."""
 
+    @transfer.up_to_date
     @functools.partial(jax.jit, static_argnums=(0, 1))
     @functools.wraps(function)
     def compiled(kind, platform, arrays, *changing):
@@ -115,6 +118,9 @@ class Course:
         """The networks to start from, the trainer's first state, and the key."""
         trained: Any = Started.of(net, self.problem.state) if self.problem.trains_state else net
         if self.several:
+            if not isinstance(self.trainer, AbstractRestarting):
+                name = type(self.trainer).__name__
+                raise LDDNError(f"{name}: a trainer with restarts is an AbstractRestarting, which says where to start.")
             # No step is ever that late.
             trained = self.trainer.starts(trained, jax.random.fold_in(key, np.iinfo(np.int32).max))
         return trained, Program(_init, self.trainer, self.problem)(trained), key
