@@ -19,8 +19,8 @@ _DEFAULTS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.S
 class Interruption:
     """A context in which signals are noted.
 
-    Handlers that somebody else has set are left alone, and so are threads other than the main one, which hear no
-    signals.
+    Handlers that somebody else has set are left alone, before and inside of the context, and so are threads other than
+    the main one, which hear no signals.
 
     Attributes:
         received: The signal that came, or None.
@@ -40,7 +40,8 @@ class Interruption:
 
     def __exit__(self, *_):
         for number, handler in self._previous.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) == self._note:  # a callback may have set another one, to stay
+                signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.received is None:
