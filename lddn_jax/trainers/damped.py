@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from lddn_jax.errors import LDDNError, PrecisionError
-from lddn_jax.gradients.gauss_newton import MEMORY, GaussNewton, check_memory, sums
+from lddn_jax.gradients.gauss_newton import JACOBIAN_BYTES, GaussNewton, check_memory, sums
 from lddn_jax.gradients.rtrl import RTRL
 from lddn_jax.losses import AbstractLeastSquares
 from lddn_jax.network import initializers
@@ -38,7 +38,7 @@ class AbstractDamped(AbstractRestarting):
     restarts: int = eqx.field(default=1, static=True)
     init_of_restarts: Any = eqx.field(default="nguyen-widrow", static=True)
     allow_float32: bool = eqx.field(default=False, static=True)
-    memory: int = eqx.field(default=MEMORY, static=True)
+    memory: int = eqx.field(default=JACOBIAN_BYTES, static=True)
 
     default_gradient = RTRL()
     default_epochs = 1000

@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-LONG = 0.5  # seconds: a step that is shorter is simply waited for
+LONG_STEP_SECONDS = 0.5  # seconds: a step that is shorter is simply waited for
 _DEFAULTS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 
 
@@ -54,7 +54,7 @@ class Interruption:
     def wait(self, values: Any) -> Any:
         """Returns values once they are computed."""
         start = time.perf_counter()
-        if self._previous and self._longest > LONG:
+        if self._previous and self._longest > LONG_STEP_SECONDS:
             thread = threading.Thread(target=jax.block_until_ready, args=(values,), daemon=True)
             thread.start()
             thread.join()

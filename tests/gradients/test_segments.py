@@ -21,8 +21,8 @@ from lddn_jax.numerics.platform import CPU, compiling_for
 def as_if_nothing_fitted(monkeypatch):
     """Weight gradients are summed inside the loop at every network, as they are where n̄ does not fit the cache."""
     module = importlib.import_module("lddn_jax.topology.plan")  # `lddn_jax.topology.plan` is the function
-    monkeypatch.setattr(module, "FITS", 0)
-    monkeypatch.setattr(module, "ENOUGH", 1)
+    monkeypatch.setattr(module, "CACHED_BYTES", 0)
+    monkeypatch.setattr(module, "STEPWISE_SEQUENCES", 1)
     jax.clear_caches()
     with compiling_for(CPU):  # the rule is one for the CPU
         yield

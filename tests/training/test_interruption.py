@@ -125,7 +125,10 @@ def test_handlers_that_a_callback_sets_stay():
     def theirs(number, frame):
         raise AssertionError("no signal is sent")
 
-    fitted = run([lambda state: signal.signal(signal.SIGTERM, theirs)], 2)
+    def install(state):
+        signal.signal(signal.SIGTERM, theirs)
+
+    fitted = run([install], 2)
     assert fitted.stop_reason == "epochs"
     assert signal.getsignal(signal.SIGTERM) is theirs
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
