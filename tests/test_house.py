@@ -141,6 +141,19 @@ def test_no_module_is_hidden_by_what_it_defines(file):
     assert readers <= {f"{room(file)}/__init__.py"}
 
 
+def test_a_name_of_a_constant_has_one_value():
+    """A constant is named by its quantity and unit; a name that fits several of them says neither."""
+    values = collections.defaultdict(set)
+    for file in FILES:
+        for node in tree(file).body:
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            for target in targets:
+                if isinstance(target, ast.Name) and target.id.isupper():
+                    values[target.id].add(ast.unparse(node.value))
+    assert {"CACHED_BYTES", "REASONS"} <= set(values)
+    assert not {name: found for name, found in values.items() if len(found) > 1}
+
+
 def test_tests_lie_in_the_same_rooms():
     rooms = {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")}
     assert rooms <= set(FLOORS)
