@@ -13,8 +13,9 @@ is a plain function of the outputs; its explicit derivative ∂ᵉF/∂a is `jax
 gradient method's.
 """
 
+import abc
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -45,10 +46,13 @@ class AbstractLoss(eqx.Module):
     """A loss: call it as `loss(outputs, targets, weights)`.
 
     Attributes:
+        averaged: Whether E and W are means, or else sums.
         missing: "error": a NaN in the targets raises; "mask": it is a don't-care and adds nothing.
         output_weights: Factors by output layer, as `(("y", 2.0), ...)` or a dict; 1 where not named.
         regularization: r in [0, 1), the share of the mean (or sum) of squared weights and biases.
     """
+
+    averaged: eqx.AbstractClassVar[bool]
 
     missing: str = eqx.field(default="error", static=True, kw_only=True)
     output_weights: tuple = eqx.field(default=(), converter=_factors, static=True, kw_only=True)
@@ -119,15 +123,19 @@ class AbstractLoss(eqx.Module):
         flat = jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(net)])
         return self._scale(jnp.sum(flat * flat), flat.size)
 
+    @abc.abstractmethod
     def _terms(self, output: Array, target: Array, weight: Array, known: Array) -> tuple[Array, Any]:
-        """Returns the weighted sum over elements, and how many count."""
-        return jnp.sum(weight * self._error(difference(target, output, weight))), jnp.sum(weight > 0)
+        """Returns the weighted sum over elements, and how many count.
+
+        Args:
+            output: `(*batch, time, size)`.
+            target: Likewise; zero where it is missing.
+            weight: Error weights, likewise; zero where a target is missing.
+            known: Where targets are not missing.
+        """
 
     def _scale(self, total: Array, count: Any) -> Array:
-        return total / jnp.maximum(jnp.asarray(count, total.dtype), 1)
-
-    def _error(self, e: Array) -> Array:
-        raise LDDNError(f"{type(self).__name__} defines no error function")
+        return total / jnp.maximum(jnp.asarray(count, total.dtype), 1) if self.averaged else total
 
     def __check_init__(self):
         if self.missing not in ("error", "mask"):
@@ -136,7 +144,19 @@ class AbstractLoss(eqx.Module):
             raise LDDNError(f"regularization={self.regularization!r} must lie in [0, 1).")
 
 
-class AbstractLeastSquares(AbstractLoss):
+class AbstractElementwise(AbstractLoss):
+    """A loss that is a sum of a function of the error e = target − output of each element."""
+
+    @abc.abstractmethod
+    def _error(self, e: Array) -> Array:
+        """Returns what an error of e adds, element by element."""
+
+    def _terms(self, output: Array, target: Array, weight: Array, known: Array) -> tuple[Array, Any]:
+        """Returns the weighted sum over elements, and the number of those that have a weight."""
+        return jnp.sum(weight * self._error(difference(target, output, weight))), jnp.sum(weight > 0)
+
+
+class AbstractLeastSquares(AbstractElementwise):
     """A loss that is a sum of squares, and so has residuals: what Gauss-Newton methods work on."""
 
     def residuals(self, outputs: Signals, targets: Signals, weights: Any = None) -> Signals:
@@ -186,8 +206,7 @@ class SumSquaredError(AbstractLeastSquares):
         18.0
     """
 
-    def _scale(self, total, count):
-        return total
+    averaged: ClassVar[bool] = False
 
 
 class MeanSquaredError(AbstractLeastSquares):
@@ -199,15 +218,19 @@ class MeanSquaredError(AbstractLeastSquares):
         5.0
     """
 
+    averaged: ClassVar[bool] = True
 
-class MeanAbsoluteError(AbstractLoss):
+
+class MeanAbsoluteError(AbstractElementwise):
     """F = Σ w |e| / N (MATLAB's `mae`); the slope at e = 0 is 0."""
+
+    averaged: ClassVar[bool] = True
 
     def _error(self, e):
         return e * jnp.sign(e)  # JAX gives |e| a slope of 1 at 0
 
 
-class Huber(AbstractLoss):
+class Huber(AbstractElementwise):
     """F = Σ w h(e) / N with h = ½ e² for |e| ≤ delta and delta (|e| − ½ delta) beyond (`optax.losses.huber_loss`).
 
     Args:
@@ -220,6 +243,7 @@ class Huber(AbstractLoss):
     Huber (1964), Annals of Mathematical Statistics 35(1).
     """
 
+    averaged: ClassVar[bool] = True
     delta: float = eqx.field(default=1.0, static=True)
 
     def __check_init__(self):
@@ -248,6 +272,7 @@ class CrossEntropy(AbstractLoss):
         0.6931
     """
 
+    averaged: ClassVar[bool] = True
     logits: bool = eqx.field(default=False, static=True)
 
     def _terms(self, output, target, weight, known):

@@ -141,6 +141,19 @@ def test_no_module_is_hidden_by_what_it_defines(file):
     assert readers <= {f"{room(file)}/__init__.py"}
 
 
+def test_a_name_of_a_constant_has_one_value():
+    """A constant is named by its quantity and unit; a name that fits several of them says neither."""
+    values = collections.defaultdict(set)
+    for file in FILES:
+        for node in tree(file).body:
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            for target in targets:
+                if isinstance(target, ast.Name) and target.id.isupper():
+                    values[target.id].add(ast.unparse(node.value))
+    assert {"CACHED_BYTES", "REASONS"} <= set(values)
+    assert not {name: found for name, found in values.items() if len(found) > 1}
+
+
 def test_tests_lie_in_the_same_rooms():
     rooms = {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")}
     assert rooms <= set(FLOORS)
@@ -181,6 +194,19 @@ def test_the_library_prints_nothing(file):
 @pytest.mark.parametrize("file", [file for file in FILES if file != "__main__.py"])
 def test_the_library_changes_no_global_setting(file):
     assert list(calls(file, "jax.config.update", "config.update", "np.seterr", "np.random.seed", "random.seed")) == []
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_the_platform_of_the_process_is_not_asked(file):
+    """A program is compiled for the platform of its arguments, or of its lowering: `numerics/platform.py` knows."""
+    asked = [node.lineno for node in ast.walk(tree(file)) if getattr(node, "attr", None) == "default_backend"]
+    asked += [node.lineno for node in ast.walk(tree(file)) if getattr(node, "id", None) == "default_backend"]
+    assert asked == []
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_no_compiled_programs_are_thrown_away(file):
+    assert list(calls(file, "jax.clear_caches", "clear_caches")) == []
 
 
 @pytest.mark.parametrize("file", FILES)

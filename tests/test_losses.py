@@ -1,5 +1,7 @@
 """Losses: values against NumPy, weights, missing targets, weight decay, residuals, and what they refuse."""
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -334,3 +336,29 @@ REFUSED = {
 def test_refused(build, error, message):
     with pytest.raises(error, match=message):
         build()
+
+
+@pytest.mark.parametrize("name", ["AbstractLoss", "AbstractElementwise", "AbstractLeastSquares"])
+def test_an_abstract_loss_is_never_made(name):
+    with pytest.raises(TypeError, match="abstract"):
+        getattr(losses, name)()
+
+
+@pytest.mark.parametrize("missing", ["_error", "averaged"])
+def test_a_loss_that_lacks_a_part_is_never_made(missing):
+    parts = {"_error": lambda self, e: e**4, "averaged": True}
+    with pytest.raises(TypeError, match=missing):
+        type("Quartic", (losses.AbstractElementwise,), {name: parts[name] for name in parts if name != missing})()
+
+
+def test_a_loss_of_ones_own():
+    class Quartic(losses.AbstractElementwise):
+        averaged: ClassVar[bool] = True
+
+        def _error(self, e):
+            return e**4
+
+    outputs, targets = ({name: jnp.asarray(a) for name, a in signals.items()} for signals in (OUTPUTS, GAPS))
+    found = Quartic(missing="mask")(outputs, targets, 2.0)
+    errors = np.concatenate([(GAPS[name] - OUTPUTS[name]).ravel() for name in SHAPES])
+    np.testing.assert_allclose(found, 2 * np.nanmean(errors**4), rtol=1e-14)

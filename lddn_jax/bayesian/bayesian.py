@@ -40,9 +40,9 @@ from lddn_jax.training.trainer import Problem
 
 _logger = logging.getLogger("lddn_jax")
 
-CALM = 3  # steps in a row in which nothing changes: one may be short for other reasons
-ROUNDING = 16  # times the spacing of floating-point numbers: what F cannot resolve
-FAR = 10.0  # times away from 1 at which a signal's root mean square is no longer near unit scale
+CALM_STEPS = 3  # steps in a row in which nothing changes: one may be short for other reasons
+ROUNDING_IN_EPS = 16  # times the spacing of floating-point numbers: what F cannot resolve
+FAR_FROM_UNIT_SCALE = 10.0  # times away from 1 at which a signal's root mean square is no longer near unit scale
 
 
 class State(eqx.Module):
@@ -179,7 +179,7 @@ class BayesianRegularization(AbstractDamped):
             **{f"target {name!r}": _size(signal) for name, signal in counted(problem.targets, problem.weights).items()},
         }
         for what, size in far.items():
-            if not 1 / FAR <= size <= FAR:
+            if not 1 / FAR_FROM_UNIT_SCALE <= size <= FAR_FROM_UNIT_SCALE:
                 _logger.warning(
                     "Bayesian regularization: %s has a root mean square of %.3g. One prior for all weights means "
                     "something only if signals are of about unit size: scale them, scaler = "
@@ -227,7 +227,7 @@ class BayesianRegularization(AbstractDamped):
             return loss_of(unravel(x)) / factor + jnp.sum(decay * x * x)
 
         # Where F cannot tell two points apart any more, the step of the quadratic model is the better one.
-        slack = ROUNDING * jnp.finfo(x.dtype).eps * normal.eTe
+        slack = ROUNDING_IN_EPS * jnp.finfo(x.dtype).eps * normal.eTe
         trial = damped_step(self.settings, normal, x, normal.eTe + slack, value_of, state.mu, state.nu)
         there = unravel(trial.x)
         found, counts = self.sums(there, problem), self._counts(problem)
@@ -266,7 +266,7 @@ class BayesianRegularization(AbstractDamped):
 
     def stop(self, info):
         """Returns "converged", "min_grad" or "mu_max" where there is nothing left to gain."""
-        if info["settled"] >= CALM:
+        if info["settled"] >= CALM_STEPS:
             return "converged"
         return self.exhausted(info)
 

@@ -20,7 +20,7 @@ from lddn_jax.identification.recipes import TRAINERS
 from lddn_jax.identification.settings import Settings
 from lddn_jax.storage.environment import versions
 
-INTERRUPTED = 130  # as shells report a program that Ctrl-C has ended
+INTERRUPTED_EXIT_STATUS = 130  # as shells report a program that Ctrl-C has ended
 DIVISIONS = {"blocks": lddn.data.Blocks(), "records": lddn.data.ByRecord()}
 _FIELDS = {"--delays": "input_delays", "--feedback": "feedback_delays"}
 
@@ -179,5 +179,5 @@ def _identify(
     else:
         shutil.rmtree(checkpoint.folder, ignore_errors=True)
     if reason is lddn.StopReason.INTERRUPTED:
-        return INTERRUPTED
+        return INTERRUPTED_EXIT_STATUS
     return 0 if found.gradients is None or found.gradients.passed else 1

@@ -22,7 +22,7 @@ from lddn_jax.data.tables import Table
 from lddn_jax.errors import DataError, LDDNError, ShapeError
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
-PREAMBLE = 512  # bytes that MATLAB writes before the HDF5 file proper
+PREAMBLE_BYTES = 512  # bytes that MATLAB writes before the HDF5 file proper
 
 
 class Cells(list):
@@ -167,12 +167,12 @@ def _variables(path: Path) -> dict[str, Any]:
     """Every variable made of numbers, by name; fields of structs by `struct.field`."""
     try:
         with path.open("rb") as file:
-            begin = file.read(PREAMBLE + len(HDF5))
+            begin = file.read(PREAMBLE_BYTES + len(HDF5))
     except FileNotFoundError:
         raise DataError(f"There is no file {path} (looked in {path.parent.resolve()}).") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}. Give the path of a .mat file.") from error
-    is_hdf5 = begin.startswith(HDF5) or begin[PREAMBLE:] == HDF5
+    is_hdf5 = begin.startswith(HDF5) or begin[PREAMBLE_BYTES:] == HDF5
     read: Callable[[Path], dict[str, Any]] = _of_version_73 if is_hdf5 else _of_version_7
     try:
         return read(path)

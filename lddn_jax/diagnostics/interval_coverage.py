@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from lddn_jax.diagnostics.metrics import known
 
-NOMINAL = tuple(k / 20 for k in range(1, 20))  # shares that intervals should hold
+NOMINAL_SHARES = tuple(k / 20 for k in range(1, 20))  # shares that intervals should hold
 
 
 def coverage(measured: ArrayLike, predicted: ArrayLike, std: ArrayLike, k: float = 2.0) -> float:
@@ -35,7 +35,7 @@ def coverage(measured: ArrayLike, predicted: ArrayLike, std: ArrayLike, k: float
 
 
 def calibration(
-    measured: ArrayLike, predicted: ArrayLike, std: ArrayLike, nominal: ArrayLike = NOMINAL
+    measured: ArrayLike, predicted: ArrayLike, std: ArrayLike, nominal: ArrayLike = NOMINAL_SHARES
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns which share of measurements central intervals of some nominal shares really hold.
 

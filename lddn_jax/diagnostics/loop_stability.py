@@ -22,6 +22,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
 from lddn_jax.errors import LDDNError
+from lddn_jax.network import transfer
 from lddn_jax.network.network import Network
 from lddn_jax.network.signals import Signals
 from lddn_jax.numerics.contraction import einsum
@@ -119,6 +120,7 @@ def stability(net: Network, inputs: Any, state: Mapping | None = None, *, steps:
     return Stability(radius, np.sort(exponents, axis=-1)[..., ::-1], count)
 
 
+@transfer.up_to_date
 @jax.jit(static_argnames="steps")
 def _linearize(net: Network, inputs: Signals, state: DelayState, steps: int) -> tuple[Array, Array]:
     """J(t), `(*batch, time, state, state)`, and the sum of log |R_ii| over all steps, `(*batch, state)`."""

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from lddn_jax.errors import DataError, ShapeError
 
-HUGE = 1e150  # what is larger has no square
+LARGEST_SQUARED = 1e150  # what is larger has no square
 
 
 def rmse(measured: ArrayLike, predicted: ArrayLike, weights: ArrayLike | None = None) -> float:
@@ -119,5 +119,5 @@ def _errors(measured: ArrayLike, predicted: ArrayLike, weights: ArrayLike | None
             raise ShapeError("there is no measured value to compare with; every weight is 0.")
     counts = w > 0  # 0 · ∞ is not 0
     y, y_hat, w = (values[counts].astype(float) for values in (y, y_hat, w))
-    finite = np.abs(y_hat) < HUGE  # which NaN is not
+    finite = np.abs(y_hat) < LARGEST_SQUARED  # which NaN is not
     return np.where(finite, y - np.where(finite, y_hat, 0.0), np.inf), y, w

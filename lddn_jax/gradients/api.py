@@ -16,6 +16,7 @@ from lddn_jax.gradients.choice import choose_jacobian
 from lddn_jax.gradients.method import AbstractGradient, AbstractLinearization, check_method
 from lddn_jax.gradients.rtrl import RTRL
 from lddn_jax.losses import AbstractLoss, check_loss, checked_weights
+from lddn_jax.network import transfer
 from lddn_jax.network.network import Network, assemble, check_network
 from lddn_jax.network.signals import Signals, as_signals, check_data
 from lddn_jax.simulation.delays import DelayState, as_state, inputs_as_state
@@ -148,6 +149,7 @@ def prepare_data(
     return inputs, targets, as_state(net.topology, data.state, batch, net.dtype), weights, steps
 
 
+@transfer.up_to_date
 @jax.jit(static_argnames="steps")
 def _value_and_grad(loss, net, inputs, targets, state, weights, steps, method) -> tuple[Array, Network, DelayState]:
     linearization = method.linearize(net, inputs, state, steps)

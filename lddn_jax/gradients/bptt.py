@@ -20,7 +20,6 @@ import math
 from collections.abc import Callable
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
@@ -51,6 +50,7 @@ from lddn_jax.network.network import Network
 from lddn_jax.network.signals import Signals
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.numerics.lanes import Values, from_lanes, to_lanes
+from lddn_jax.numerics.platform import Platform, by_platform
 from lddn_jax.simulation.delays import DelayState
 from lddn_jax.simulation.recursion import prepare
 from lddn_jax.simulation.simulate import batch_axes, run, run_in_segments
@@ -128,9 +128,7 @@ class BPTT(AbstractGradient):
         else:
             n, a = run(net, inputs, state, steps, lanes)
             forward = Kept(n, inputs | a, state)
-            fitting = plan(net.topology).segments(steps, *lanes, net.dtype.itemsize, jax.default_backend())
-            length = self.horizon or fitting.length
-            where = cut(steps, length, longest_held(net), truncated=self.truncated, uneven=not self.truncated)
+            where = cut(steps, self.horizon, longest_held(net), truncated=True) if self.horizon else None
         return _BPTTLinearization(from_lanes(a, batch), net, forward, where, batch)
 
     def derivatives(
@@ -162,14 +160,25 @@ class _BPTTLinearization(AbstractLinearization):
     a: Signals
     net: Network
     forward: Kept | SimulatedAgain
-    cut: Cut = eqx.field(static=True)
+    cut: Cut | None = eqx.field(static=True)  # None: where the platform's cache asks for it
     batch: tuple[int, ...] = eqx.field(static=True)
 
     def pullback(self, cotangents: Signals) -> tuple[Network, DelayState]:
         lanes = math.prod(self.batch)
         adjoint, lines = _adjoint(self.net, lanes), adjoint_lines(self.net, lanes)
-        gradient, lines = backward(self.net, adjoint, self.forward.ready(), to_lanes(cotangents), lines, self.cut)
+
+        def back(where, forward, cotangents, lines):
+            return backward(self.net, adjoint, forward.ready(), cotangents, lines, where)
+
+        gradient, lines = by_platform(self._where, back, self.forward, to_lanes(cotangents), lines)
         return gradient, from_lanes(state_gradient(self.net, lines), self.batch)
+
+    def _where(self, platform: Platform) -> Cut:
+        if self.cut is not None:
+            return self.cut
+        steps = next(iter(self.a.values())).shape[-2]
+        fitting = plan(self.net.topology).segments(steps, math.prod(self.batch), self.net.dtype.itemsize, platform)
+        return cut(steps, fitting.length, longest_held(self.net), uneven=True)
 
 
 def _adjoint(net: Network, lanes: int) -> Adjoint:

@@ -16,7 +16,7 @@ from lddn_jax.simulation.delays import extend, reaching_back, state_sizes, taps
 from lddn_jax.topology.plan import Pair
 from lddn_jax.topology.topology import Topology
 
-NARROW = 4  # rows that are copied together for one product
+COPIED_ROWS = 4  # rows that are copied together for one product
 
 
 def gather(net: Network, signals: Values, before: Values, n_bar: Values) -> tuple[Network, Values]:
@@ -61,7 +61,7 @@ def _of_layer(topology: Topology, pairs: list[Pair], lines: Values, n_bar: Array
     def row_count(pair):
         return len(delays[pair]) * topology.sizes[pair[1]]
 
-    narrow = [pair for pair in pairs if row_count(pair) <= NARROW]
+    narrow = [pair for pair in pairs if row_count(pair) <= COPIED_ROWS]
     blocks = {  # one delay at a time: put together, wide taps would fill memory
         (to, source): jnp.stack([correlation(n_bar, taps(lines[source], (d,), steps)) for d in delays[to, source]])
         for to, source in pairs

@@ -31,6 +31,7 @@ from lddn_jax.gradients.columns import Columns
 from lddn_jax.gradients.method import AbstractGradient, check_method
 from lddn_jax.gradients.rtrl import RTRL, bytes_of_a_step, forward
 from lddn_jax.losses import AbstractLeastSquares, AbstractLoss, check_loss
+from lddn_jax.network import transfer
 from lddn_jax.network.network import Network
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.numerics.lanes import Values, to_lanes
@@ -38,8 +39,8 @@ from lddn_jax.numerics.platform import one_at_a_time
 from lddn_jax.simulation.delays import piece
 from lddn_jax.simulation.simulate import batch_axes
 
-MEMORY = 2**30  # bytes that a stored Jacobian may take
-SEQUENCES = 2**24  # bytes that the derivatives of one step may take, before sequences are taken in groups
+JACOBIAN_BYTES = 2**30  # bytes that a stored Jacobian may take
+SEQUENCE_GROUP_BYTES = 2**24  # bytes that the derivatives of one step may take, before sequences are taken in groups
 _logger = logging.getLogger("lddn_jax")
 
 
@@ -82,7 +83,7 @@ def gauss_newton(
     *,
     method: AbstractGradient | None = None,
     factor: bool = False,
-    memory: int = MEMORY,
+    memory: int = JACOBIAN_BYTES,
 ) -> GaussNewton:
     """Returns JᵀJ, Jᵀe and eᵀe of a network's residuals.
 
@@ -138,6 +139,7 @@ def check_memory(net: Network, steps: int, memory: int, method: AbstractGradient
     return size
 
 
+@transfer.up_to_date
 @jax.jit(static_argnames=("steps", "factor"))
 def _gauss_newton(net, loss, inputs, targets, state, weights, steps, method, factor) -> GaussNewton:
     return sums(net, loss, inputs, targets, state, weights, steps, method, factor)
@@ -202,7 +204,7 @@ def _sums(net, loss, inputs, targets, state, weights, steps, method, factor, tra
 
         return forward(net, columns, inputs, state, steps, outputs, keep, total)
 
-    size = max(1, SEQUENCES // bytes_of_a_step(net, columns, outputs))
+    size = max(1, SEQUENCE_GROUP_BYTES // bytes_of_a_step(net, columns, outputs))
     numbers = {"of": jnp.arange(lanes)[None, None]}  # which sequence a lane is, cut into groups as signals are
     everything = (numbers, *(to_lanes(values) for values in (inputs, state, filled, root)))
     if size >= lanes:

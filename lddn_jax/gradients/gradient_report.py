@@ -37,7 +37,7 @@ from lddn_jax.losses import AbstractLoss
 from lddn_jax.network.network import Network
 
 METHODS = (BPTT(), SensitivityBPTT(), RTRL(), Autodiff(), FiniteDifference(order=4))
-TOLERANCE = {"float64": 1e-11, "float32": 1e-4}
+RELATIVE_TOLERANCE = {"float64": 1e-11, "float32": 1e-4}
 FINITE_DIFFERENCE_TOLERANCE = {"float64": 1e-6, "float32": 3e-2}
 
 
@@ -254,7 +254,7 @@ def check_gradients(
         )
     prepared = prepare_data(loss, net, data, call)
     dtype = jnp.dtype(net.dtype).name
-    allowed = _tolerance(tolerance, TOLERANCE, dtype)
+    allowed = _tolerance(tolerance, RELATIVE_TOLERANCE, dtype)
     allowed_difference = _tolerance(finite_difference_tolerance, FINITE_DIFFERENCE_TOLERANCE, dtype)
     *arrays, steps = prepared
     blocks, seconds, stored, value = {}, {}, {}, jnp.nan

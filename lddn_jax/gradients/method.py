@@ -20,6 +20,7 @@ from jaxtyping import Array
 
 from lddn_jax.checks import expect
 from lddn_jax.errors import LDDNError, ShapeError
+from lddn_jax.network import transfer
 from lddn_jax.network.network import Network
 from lddn_jax.network.signals import Signals, as_signals
 from lddn_jax.numerics.contraction import einsum
@@ -159,11 +160,13 @@ def check_method(given: Any, call: str, name: str = "method") -> None:
     expect(AbstractGradient, name, given, call, "a gradient method, such as lddn.BPTT() or lddn.RTRL()")
 
 
+@transfer.up_to_date
 @jax.jit(static_argnames="steps")
 def _pullback(method, net, inputs, state, steps, cotangents):
     return method.linearize(net, inputs, state, steps).pullback(cotangents)
 
 
+@transfer.up_to_date
 @jax.jit(static_argnames=("steps", "with_state", "bounded"))
 def _jacobian(method, net, inputs, state, steps, with_state, bounded):
     if bounded:

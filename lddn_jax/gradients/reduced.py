@@ -34,8 +34,8 @@ from lddn_jax.simulation.delays import extend, last, tap, taps
 from lddn_jax.topology.plan import plan
 from lddn_jax.topology.topology import Topology
 
-FEWER = 2  # as many neurons less are carried from which on this way is the shorter one
-LONG = 16  # delay lines up to this length are built anew at every step
+LEAST_REDUCTION = 2  # as many neurons less are carried from which on this way is the shorter one
+LONGEST_REBUILT_DELAY = 16  # delay lines up to this length are built anew at every step
 
 
 @functools.lru_cache(maxsize=1024)
@@ -43,8 +43,8 @@ def carried(topology: Topology, layers: tuple[str, ...]) -> tuple[str, ...] | No
     """Returns the layers that have to be carried if derivatives of `layers` are asked for; None if that is no gain."""
     longest = plan(topology).longest_delays
     found = tuple(name for name in plan(topology).simulation_order if name in longest or name in layers)
-    few = FEWER * sum(topology.sizes[name] for name in found) <= sum(layer.size for layer in topology.layers)
-    return found if few and max((longest.get(name, 0) for name in found), default=0) <= LONG else None
+    few = LEAST_REDUCTION * sum(topology.sizes[name] for name in found) <= sum(layer.size for layer in topology.layers)
+    return found if few and max((longest.get(name, 0) for name in found), default=0) <= LONGEST_REBUILT_DELAY else None
 
 
 class Reduced:

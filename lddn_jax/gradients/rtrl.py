@@ -40,7 +40,7 @@ from lddn_jax.simulation.recursion import prepare
 from lddn_jax.simulation.simulate import batch_axes, final_state, prepared, run
 from lddn_jax.topology.plan import Block, plan
 
-NEAR = 2**19  # bytes of derivatives in a segment
+DERIVATIVE_SEGMENT_BYTES = 2**19  # bytes of derivatives in a segment
 # ([carry,] start, length, signals of the segment, derivatives of the segment by layer) -> what is kept of it
 Keep = Callable[..., Any]
 
@@ -109,7 +109,7 @@ def forward(
         return (final_state(here | a, state), lines, total), kept
 
     carried = state, recursion.start(), carry
-    length = max(recursion.chunk, min(steps, NEAR // (lanes * recursion.bytes_of_a_step())))
+    length = max(recursion.chunk, min(steps, DERIVATIVE_SEGMENT_BYTES // (lanes * recursion.bytes_of_a_step())))
     whole, rest = divmod(steps, length)
     if whole == 1:
         whole, length, rest = 0, steps, steps

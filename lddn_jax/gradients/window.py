@@ -30,7 +30,7 @@ from lddn_jax.network.network import Network
 from lddn_jax.numerics.lanes import Values
 from lddn_jax.simulation.delays import held_at, state_sizes
 
-NEAR = 2**26  # bytes of n̄ that blocks may take which run side by side
+PARALLEL_BLOCK_BYTES = 2**26  # bytes of n̄ that blocks may take which run side by side
 # (n, signals, cotangents, n̄ after the segment) -> n̄ at all its steps
 Adjoint = Callable[[Values, Values, Values, Values], Values]
 
@@ -116,7 +116,7 @@ def windowed(
         one = 2 * length * next(iter(ends.values())).shape[-1] * jnp.dtype(net.dtype).itemsize
         one = one * sum(layer.size for layer in net.topology.layers)
         starts = jnp.arange(first, steps - length, length)
-        J, reach, own, factor = jax.lax.map(block, starts, batch_size=max(1, NEAR // one))
+        J, reach, own, factor = jax.lax.map(block, starts, batch_size=max(1, PARALLEL_BLOCK_BYTES // one))
 
         def grown(size, now):
             own, factor = now

@@ -19,7 +19,7 @@ from lddn_jax.network.rewiring import closed_over
 MOST_TIME_STEPS = 40  # in two windows side by side
 MOST_CONNECTIONS = 20  # for all methods
 MOST_PARAMETER_STEPS = 40_000  # parameters × time steps, for all methods
-BACKWARD = (BPTT(), SensitivityBPTT())
+BACKWARD_METHODS = (BPTT(), SensitivityBPTT())
 
 
 def check_closed_loop(net: Network, experiment: Experiment) -> GradientReport:
@@ -39,8 +39,8 @@ def check_closed_loop(net: Network, experiment: Experiment) -> GradientReport:
     reason = _too_large(closed, count)
     if reason is None:
         return check_gradients(MeanSquaredError(), closed, few)
-    left_out = {method.name: reason for method in METHODS if method not in BACKWARD}
-    return replace(check_gradients(MeanSquaredError(), closed, few, BACKWARD), left_out=left_out)
+    left_out = {method.name: reason for method in METHODS if method not in BACKWARD_METHODS}
+    return replace(check_gradients(MeanSquaredError(), closed, few, BACKWARD_METHODS), left_out=left_out)
 
 
 def _too_large(net: Network, steps: int) -> str | None:

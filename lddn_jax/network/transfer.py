@@ -10,11 +10,16 @@ hand-written and automatic derivatives agree at every point. They also agree, an
 formulas are arranged so that nothing overflows and no digits cancel where a function saturates.
 
 Names follow the field; MATLAB's names are aliases. Hagan et al., *Neural Network Design*, 2nd ed., table 2.1.
+
+A compiled program has its transfer functions in it. So that one that is replaced by `register` is used at once, every
+compiled function of the package that looks one up is `up_to_date`.
 """
 
 import difflib
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -218,8 +223,9 @@ def register(
             other methods use `slope`.
         elementwise: Whether each output depends on its own net input only.
         active: The range of n in which the function responds, for Nguyen-Widrow initialization.
-        replace: Whether a function of this name may be replaced. Compiled programs that hold the old one are
-            thrown away.
+        replace: Whether a function of this name may be replaced. All calls of the package use the new one at once. A
+            function of your own that you gave to `jax.jit`, and that has run before, keeps the old one: JAX does not
+            trace it again until you call its `clear_cache()`.
 
     Returns:
         The `Transfer` now known under `name`.
@@ -246,9 +252,49 @@ def register(
             + (" (an alias of a built-in function cannot be replaced)." if name in _ALIASES else ".")
         )
     if name in _FUNCTIONS:
-        jax.clear_caches()
+        _replacements.count += 1
     _FUNCTIONS[name] = Transfer(name, function, slope or _automatic_slope(function, elementwise), elementwise, active)
     return _FUNCTIONS[name]
+
+
+class up_to_date:  # noqa: N801  (a decorator)
+    """Makes a compiled function use what is registered when it is called, not what was when it was compiled.
+
+    JAX keeps programs apart by their arguments and by its contexts. One of these is how often a function was replaced.
+
+    Args:
+        compiled: What `jax.jit` or `equinox.filter_jit` returned.
+    """
+
+    __wrapped__: Any
+
+    def __init__(self, compiled: Any):
+        functools.update_wrapper(self, compiled)
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:  # noqa: D102
+        if _replacements.count == 0:
+            return self.__wrapped__(*arguments, **options)
+        with _registry(_replacements.count):
+            return self.__wrapped__(*arguments, **options)
+
+    def lower(self, *arguments: Any, **options: Any) -> jax.stages.Lowered:
+        """Lowers the function for these arguments."""
+        with _registry(_replacements.count):
+            return self.__wrapped__.lower(*arguments, **options)
+
+    def trace(self, *arguments: Any, **options: Any) -> jax.stages.Traced:
+        """Traces the function for these arguments."""
+        with _registry(_replacements.count):
+            return self.__wrapped__.trace(*arguments, **options)
+
+
+@dataclass
+class _Replacements:
+    count: int = 0
+
+
+_replacements = _Replacements()
+_registry = jax.make_user_context(0)
 
 
 def _automatic_slope(function: Callable[[Array], Array], elementwise: bool) -> Callable[[Array, Array], Array]:

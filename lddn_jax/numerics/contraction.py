@@ -16,13 +16,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from lddn_jax.numerics.platform import barrier
+
 # A sum over so many elements, at most, is written out. In one lane the neurons lie next to each other, so that one
 # multiplication serves a vector of them, and writing out pays for longer.
-FEW = 24
-FEW_IN_ONE_LANE = 32
-NARROW = 8  # times as many lanes as rows from which on steps are multiplied one by one
-WIDE = 64  # lanes from which a transfer function has a kernel of its own
-MANY = 32  # lanes from which a product of one step is worth calling
+WRITTEN_OUT_TERMS = 24
+WRITTEN_OUT_TERMS_IN_ONE_LANE = 32
+STEPWISE_LANES_PER_ROW = 8  # from which on steps are multiplied one by one
+OWN_KERNEL_LANES = 64  # from which a transfer function has a kernel of its own
+STEP_PRODUCT_LANES = 32  # from which a product of one step is worth calling
 
 Product = Callable[[Array], Array]
 
@@ -47,7 +49,7 @@ def einsum(subscripts: str, *operands: Array) -> Array:
 
 def few(count: int, lanes: tuple[int, ...]) -> bool:
     """Whether a sum over `count` elements is written out as multiplications and additions."""
-    return count <= (FEW_IN_ONE_LANE if math.prod(lanes) == 1 else FEW)
+    return count <= (WRITTEN_OUT_TERMS_IN_ONE_LANE if math.prod(lanes) == 1 else WRITTEN_OUT_TERMS)
 
 
 def apart(lanes: tuple[int, ...]) -> bool:
@@ -56,7 +58,7 @@ def apart(lanes: tuple[int, ...]) -> bool:
     In one kernel with a long sum, XLA:CPU does not vectorize a transfer function; with few lanes that costs less than
     another kernel does, and one lane is compiled to a single kernel in any case.
     """
-    return math.prod(lanes) == 1 or math.prod(lanes) >= WIDE
+    return math.prod(lanes) == 1 or math.prod(lanes) >= OWN_KERNEL_LANES
 
 
 def product(matrix: Array, lanes: tuple[int, ...]) -> Product:
@@ -78,13 +80,14 @@ def product(matrix: Array, lanes: tuple[int, ...]) -> Product:
     row = matrix.reshape(1, -1, *ones)
 
     def multiplied(y):
-        if to == 1 < from_ and y.shape[0] == 1 and math.prod(lanes) >= MANY:
+        if to == 1 < from_ and y.shape[0] == 1 and math.prod(lanes) >= STEP_PRODUCT_LANES:
             return (row * y).sum(axis=1, keepdims=True)
         if few(from_, lanes):
             return pairwise_sum([columns[j] * y[:, j : j + 1] for j in range(from_)])
         if y.shape[0] == 1:  # with an axis of one step, XLA would turn the signal round before it multiplies
             return einsum("ij,j...->i...", matrix, y[0])[None]
-        if NARROW * to <= math.prod(lanes):  # a product for each step, so that no signal is turned round
+        # A product for each step, so that no signal is turned round.
+        if STEPWISE_LANES_PER_ROW * to <= math.prod(lanes):
             return einsum("tij,tj...->ti...", jnp.broadcast_to(matrix, (y.shape[0], to, from_)), y)
         return einsum("ij,tj...->ti...", matrix, y)
 
@@ -107,11 +110,11 @@ def correlation(left: Array, right: Array) -> Array:
         return einsum("ib,jb->ij", left[0], right[0])
     if lanes == 1:
         return einsum("ti,tj->ij", left[..., 0], right[..., 0])
-    if lanes >= MANY and i * j <= lanes * (i + j):
+    if lanes >= STEP_PRODUCT_LANES and i * j <= lanes * (i + j):
         # A product for each step, then the sum of them, which is small beside the signals.
         return einsum("tib,tjb->tij", left, right).sum(axis=0)
     # Long rows on the left: where one side is narrow, XLA:CPU contracts two leading axes slowly. The barriers keep it
     # from turning the rows back.
-    rows = jax.lax.optimization_barrier(einsum("tib->itb", left).reshape(i, steps * lanes))
-    columns = jax.lax.optimization_barrier(einsum("tjb->tbj", right).reshape(steps * lanes, j))
+    rows = barrier(einsum("tib->itb", left).reshape(i, steps * lanes))
+    columns = barrier(einsum("tjb->tbj", right).reshape(steps * lanes, j))
     return einsum("im,mj->ij", rows, columns)

@@ -1,27 +1,205 @@
-"""What XLA has to be told on a CPU: how large a loop may be to become a single kernel, and what is not to be batched.
+"""The platform that a program is compiled for, and what follows from it.
 
-XLA compiles a loop whose body touches little memory into one kernel; any other loop calls a kernel for every operation
-of every step. Before JAX 0.12 "little" means 1 KiB, less than ten neurons with two delays need, and an option that is
-read from the environment raises it. From JAX 0.12 on the limit is higher by itself.
+`Platform` is the one object to ask. On a CPU time is cut into segments that fit the cache of a core, few networks are
+computed side by side, and barriers keep XLA from fusing what it would not vectorize then. On a GPU or TPU there is none
+of that: `vmap` over networks and whole sequences fill it.
 
-The environment is the user's. The command line, which is a program, sets the flag; the library says once that it helps.
+The platform of a program is not the platform of the process: `jax.jit(f).trace(x).lower(lowering_platforms=("cuda",))`
+compiles for a GPU where there is none. So `by_platform` leaves the choice to JAX, which makes it when the traced
+program is lowered: one trace serves all platforms, `jax.export` for several of them included. Where the platform is
+known beforehand, from the devices of the arguments of a training run or from `compiling_for`, it is chosen while
+tracing, and nothing is traced twice.
 
-`vmap` over networks puts them side by side, which fills a GPU. On a CPU, work that fits the cache of a core for one
-network does not for many, and then they are faster one after the other.
+XLA:CPU compiles a loop whose body touches little memory into one kernel; any other loop calls a kernel for every
+operation of every step. Before JAX 0.12 "little" means 1 KiB, less than ten neurons with two delays need, and an option
+that is read from the environment raises it. From JAX 0.12 on the limit is higher by itself. The environment is the
+user's: the command line, which is a program, sets the flag; the library says once that it helps.
 """
 
+import contextlib
 import functools
 import logging
 import os
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
+from dataclasses import dataclass
 from typing import Any
 
 import jax
+from jaxtyping import Array
 
 _OPTION = "--xla_backend_extra_options"
 FLAG = f"{_OPTION}=xla_cpu_small_while_loop_byte_threshold=65536"
-SIDE_BY_SIDE = 8  # networks: as many as fill a vector of a CPU
+NETWORKS_IN_A_CPU_GROUP = 8  # as many as fill a vector of a CPU
 _logger = logging.getLogger("lddn_jax")
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What a program is compiled for.
+
+    Attributes:
+        name: "cpu", "cuda", "rocm" or "tpu", as `lowering_platforms` of `jax.stages.Traced.lower` has them.
+
+    Example:
+        >>> Platform("cuda").cuts_time
+        False
+    """
+
+    name: str
+
+    def __post_init__(self):
+        if self.name not in _NAMES:
+            raise ValueError(f"Platform({self.name!r}): the platforms are {', '.join(map(repr, _NAMES))}.")
+
+    @classmethod
+    def of(cls, *where: Any) -> "Platform":
+        """Returns the platform of devices, meshes, shardings or arrays, or of pytrees of them.
+
+        The first one that is bound to a device decides: an array that JAX may move (it is not *committed*) is asked
+        only if there is no other. Without anything to ask, it is the platform of JAX's default device.
+
+        Example:
+            >>> import jax
+            >>> Platform.of(jax.devices("cpu")[0])
+            Platform(name='cpu')
+        """
+        movable = None
+        for leaf in jax.tree.leaves(where):
+            if isinstance(leaf, Platform):
+                return leaf
+            if isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer):
+                device = next(iter(leaf.devices()))
+                if leaf.committed:
+                    return cls._of_device(device)
+                movable = movable or device
+            elif (device := _device_of(leaf)) is not None:
+                return cls._of_device(device)
+        if movable is None:
+            default = getattr(jax.config, "jax_default_device")  # noqa: B009  (JAX adds its options at run time)
+            movable = default if isinstance(default, jax.Device) else jax.devices(default)[0]
+        return cls._of_device(movable)
+
+    @classmethod
+    def _of_device(cls, device: jax.Device) -> "Platform":
+        if device.platform != "gpu":
+            return cls(device.platform)
+        return cls("rocm" if "rocm" in device.client.platform_version.lower() else "cuda")
+
+    @property
+    def cuts_time(self) -> bool:
+        """Whether time is cut into segments that fit a cache: `Plan.segments`."""
+        return self.name == "cpu"
+
+    @property
+    def needs_barriers(self) -> bool:
+        """Whether XLA is kept from fusing what would not be vectorized then: `barrier`."""
+        return self.name == "cpu"
+
+    @property
+    def one_network_fits(self) -> bool:
+        """Whether work on one network fits the cache, and on many does not: `one_at_a_time`."""
+        return self.name == "cpu"
+
+    @property
+    def group_size(self) -> int | None:
+        """How many networks are trained side by side at most; None for all: `in_groups`."""
+        return NETWORKS_IN_A_CPU_GROUP if self.name == "cpu" else None
+
+
+_NAMES = ("cpu", "cuda", "rocm", "tpu")
+CPU = Platform("cpu")
+CUDA = Platform("cuda")
+PLATFORMS = tuple(map(Platform, _NAMES))
+
+# JAX keeps programs apart that were traced with different values of it.
+_target = jax.make_user_context(None)
+
+
+def _device_of(where: Any) -> jax.Device | None:
+    """A device of a device, a mesh or a sharding; None of anything else."""
+    if isinstance(where, jax.Device):
+        return where
+    if isinstance(where, jax.sharding.Mesh):
+        return where.devices.flat[0]
+    if isinstance(where, jax.sharding.Sharding):
+        return next(iter(where.device_set))
+    return None
+
+
+@contextlib.contextmanager
+def compiling_for(platform: Platform | None) -> Iterator[None]:
+    """A context in which whatever is traced is for this platform alone, known before it is lowered; None: for any.
+
+    Not needed for `lower(lowering_platforms=...)`; what it saves is to trace both sides of each choice.
+    """
+    with _target(platform):
+        yield
+
+
+def by_platform(rule: Callable[[Platform], Any], body: Callable[..., Any], *operands: Any) -> Any:
+    """Calls `body(rule(platform), *operands)` for the platform that the program is compiled for.
+
+    Args:
+        rule: From a `Platform` to what follows from it, hashable. Platforms of which the same follows share a branch;
+            if it is the same for all of them, there is none.
+        body: Of that, and of the operands. Its results have the same shapes on every platform.
+        *operands: Pytrees of arrays.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> where = by_platform(lambda platform: platform.name == "cpu", lambda cpu, x: x if cpu else -x, jnp.ones(()))
+        >>> float(where)  # on a CPU
+        1.0
+    """
+    if _target.value is not None:
+        return body(rule(_target.value), *operands)
+    decided = {platform: rule(platform) for platform in PLATFORMS}
+    if len(set(decided.values())) == 1:
+        return body(decided[CPU], *operands)
+    branches = {decision: functools.partial(body, decision) for decision in decided.values()}
+    per_platform = {platform.name: branches[decision] for platform, decision in decided.items()}
+    # Of a platform that is none of these only so much is known: it is not a CPU.
+    return jax.lax.platform_dependent(*operands, **per_platform, default=branches[decided[CUDA]])
+
+
+def barrier(x: Array) -> Array:
+    """Returns x, which on a CPU is not fused with what follows."""
+    return by_platform(
+        lambda p: p.needs_barriers, lambda needed, x: jax.lax.optimization_barrier(x) if needed else x, x
+    )
+
+
+def in_groups(function: Callable[[Any], Any], values: Any) -> Any:
+    """Calls a function for all elements of the leading axis: side by side, on a CPU a group after the other.
+
+    A loop that ends when the last of its networks is done keeps fewer waiting in a group.
+    """
+
+    def called(size, values):
+        return jax.vmap(function)(values) if size is None else jax.lax.map(function, values, batch_size=size)
+
+    return by_platform(lambda p: p.group_size, called, values)
+
+
+def one_at_a_time(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a function of arrays that `vmap` calls for one after the other on a CPU, and side by side elsewhere."""
+    one_by_one = jax.custom_batching.sequential_vmap(function)
+    if _target.value is not None:
+        return one_by_one if _target.value.one_network_fits else function
+    either = jax.custom_batching.custom_vmap(function)
+
+    @either.def_vmap
+    def rule(size, batched, *arguments):
+        axes = jax.tree.map(lambda is_batched: 0 if is_batched else None, batched)
+
+        def mapped(sequential, *arguments):
+            chosen = one_by_one if sequential else function
+            return jax.vmap(chosen, axes, axis_size=size)(*arguments)
+
+        found = by_platform(lambda p: p.one_network_fits, mapped, *arguments)
+        return found, jax.tree.map(lambda _: True, found)
+
+    return either
 
 
 def flag_missing(environment: MutableMapping[str, str], version: tuple[int, ...] = jax.__version_info__) -> bool:
@@ -35,28 +213,18 @@ def set_flag(environment: MutableMapping[str, str]) -> None:
         environment["XLA_FLAGS"] = f"{environment.get('XLA_FLAGS', '')} {FLAG}".strip()
 
 
+def tell_of_the_flag() -> None:
+    """Logs, the first time that a loop is traced where the CPU will run it, that the flag would make it faster."""
+    if (_target.value or Platform.of()) == CPU:
+        _tell_once()
+
+
 @functools.cache
-def tell_once() -> None:
-    """Logs, the first time that a loop is compiled for the CPU, that the flag would make it faster."""
-    if jax.default_backend() == "cpu" and flag_missing(os.environ):
+def _tell_once() -> None:
+    if flag_missing(os.environ):
         _logger.warning(
             'JAX %s runs small recurrent networks up to twice as fast on the CPU with XLA_FLAGS="%s" in the '
             "environment, set before JAX starts. JAX 0.12 and newer do not need it.",
             jax.__version__,
             FLAG,
         )
-
-
-def in_groups(function: Callable[[Any], Any], values: Any) -> Any:
-    """Calls a function for all elements of the leading axis: side by side, on a CPU not more than `SIDE_BY_SIDE`.
-
-    A loop that ends when the last of its networks is done keeps fewer waiting in a group.
-    """
-    if jax.default_backend() == "cpu":
-        return jax.lax.map(function, values, batch_size=SIDE_BY_SIDE)
-    return jax.vmap(function)(values)
-
-
-def one_at_a_time(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns a function of arrays that `vmap` calls for one after the other on a CPU, and side by side elsewhere."""
-    return jax.custom_batching.sequential_vmap(function) if jax.default_backend() == "cpu" else function

@@ -21,7 +21,7 @@ from lddn_jax.optimizers.vectors import Point, dot, on_vectors
 
 # Close to a minimum a loss is flat to its last digits, and a line search that decides by the slope there, as Hager and
 # Zhang's does (2006, eq. 27), still makes progress. So many units of rounding are not yet a larger loss.
-ROUNDING = 16
+ROUNDING_IN_EPS = 16
 
 
 class Past(NamedTuple):
@@ -125,7 +125,7 @@ def guarded(linesearch: Any) -> optax.GradientTransformationExtraArgs:
             step, state = linesearch.update(updates, state, params, value=value, grad=grad, value_fn=value_fn, **extra)
             stored = optax.tree.get(state, "value")
             reached = value_fn(optax.apply_updates(params, step), **extra) if stored is None else stored
-            slack = ROUNDING * float(jnp.finfo(jnp.asarray(reached).dtype).eps)
+            slack = ROUNDING_IN_EPS * float(jnp.finfo(jnp.asarray(reached).dtype).eps)
             good = jnp.isfinite(reached) & (reached <= value + slack * jnp.abs(value))
             if stored is not None:  # not finite: `optax.value_and_grad_from_state` evaluates anew
                 state = optax.tree.set(state, value=jnp.where(good, stored, jnp.inf))

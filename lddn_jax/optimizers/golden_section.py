@@ -10,7 +10,7 @@ from jaxtyping import Array
 from lddn_jax.checks import checked
 from lddn_jax.optimizers.vectors import Point, on_vectors
 
-SECTION = (3 - 5**0.5) / 2  # 0.382: the shorter part of an interval that is cut by the golden ratio
+GOLDEN_SECTION = (3 - 5**0.5) / 2  # 0.382: the shorter part of an interval that is cut by the golden ratio
 
 
 class GoldenSectionState(NamedTuple):
@@ -106,7 +106,7 @@ def golden_section_search(
         def trial(k: Bracket):
             closer = jnp.where(jnp.isinf(k.c), state.first_step, 0.1 * k.c)
             further = jnp.minimum(2 * k.b, max_step)
-            section = k.b + SECTION * jnp.where(k.c - k.b > k.b - k.a, k.c - k.b, k.a - k.b)
+            section = k.b + GOLDEN_SECTION * jnp.where(k.c - k.b > k.b - k.a, k.c - k.b, k.a - k.b)
             left, right = (k.b - k.a) * (k.value_b - k.value_c), (k.b - k.c) * (k.value_b - k.value_a)
             lowest = k.b - ((k.b - k.a) * left - (k.b - k.c) * right) / (2 * (left - right))
             inside = jnp.where(narrow(k) & (k.a < lowest) & (lowest < k.c), lowest, section)

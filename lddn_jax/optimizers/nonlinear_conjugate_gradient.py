@@ -20,8 +20,8 @@ from lddn_jax.errors import LDDNError
 from lddn_jax.optimizers.directions import Past, Rule, searched
 from lddn_jax.optimizers.vectors import dot
 
-OVERLAP = 0.2  # |g_{k−1}'g_k| / |g_k|² from which on gradients count as far from orthogonal (Powell 1977)
-DESCENT = (0.8, 1.2)  # where −p_k'g_k / |g_k|² has to lie (Powell 1977)
+RESTART_OVERLAP = 0.2  # |g_{k−1}'g_k| / |g_k|² from which on gradients count as far from orthogonal (Powell 1977)
+DESCENT_RATIOS = (0.8, 1.2)  # where −p_k'g_k / |g_k|² has to lie (Powell 1977)
 
 
 def conjugate_gradient(
@@ -105,10 +105,10 @@ def three_terms() -> Rule:
     def direction(g, past, last):
         two = -g + hestenes_stiefel(g, past) * past.direction
         three = two + dot(g, last.y) / dot(last.direction, last.y) * last.direction
-        low, high = (part * dot(g, g) for part in DESCENT)
+        low, high = (part * dot(g, g) for part in DESCENT_RATIOS)
         kept = last._replace(age=last.age + 1)
         restart = (past.age == 1) | (kept.age >= g.size)
-        restart |= jnp.abs(dot(past.gradient, g)) >= OVERLAP * dot(g, g)
+        restart |= jnp.abs(dot(past.gradient, g)) >= RESTART_OVERLAP * dot(g, g)
         restart |= ~((low <= -dot(three, g)) & (-dot(three, g) <= high))
         here = Restart(past.direction, past.y, jnp.ones((), jnp.int32))
         return jax.tree.map(lambda a, b: jnp.where(restart, a, b), (two, here), (three, kept))

@@ -12,7 +12,7 @@ from lddn_jax.optimizers.vectors import Point, dot, on_vectors
 
 # What Δ counts as after a trial that is not finite, or worse than this: λ grows so that the next step along the same
 # direction is about a hundredth of this one. Without a bound, one huge loss would cost hundreds of steps of λ/4.
-WORST = -99.0
+LOWEST_COMPARISON = -99.0
 
 
 class ScaledConjugateGradientState(NamedTuple):
@@ -110,7 +110,7 @@ def scaled_conjugate_gradient(sigma: float = 5e-5, lambda_: float = 5e-7) -> opt
         alpha = mu / delta  # 5
         trial = at.loss(at.x + alpha * p)
         comparison = 2 * (at.value - trial) / (alpha * mu)  # 6, without μ², which underflows
-        comparison = jnp.where(jnp.isfinite(trial) & (comparison > WORST), comparison, WORST)
+        comparison = jnp.where(jnp.isfinite(trial) & (comparison > LOWEST_COMPARISON), comparison, LOWEST_COMPARISON)
         comparison = jnp.where(mu == 0, 1, comparison)  # nothing to gain, and nothing gained
         success = comparison >= 0  # 7
         bar = jnp.where(success, 0, lam)

@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from lddn_jax.topology.plan import plan
 from lddn_jax.topology.topology import Topology
 
-PITCH = 0.62  # between connections that enter a layer, one below the other
-GAP = 0.5  # between layers
-NARROW = 0.2  # between anything else
-LINE = 0.3  # height of a line of text
-NUDGES = (0.0, 0.09, -0.09, 0.18, -0.18, 0.045, -0.045, 0.135, -0.135)
-APART = 0.04  # heights closer than this would look like one
+CONNECTION_PITCH = 0.62  # between connections that enter a layer, one below the other
+LAYER_GAP = 0.5  # between layers
+NODE_GAP = 0.2  # between anything else
+TEXT_LINE_HEIGHT = 0.3  # height of a line of text
+HEIGHT_NUDGES = (0.0, 0.09, -0.09, 0.18, -0.18, 0.045, -0.045, 0.135, -0.135)
+LEAST_HEIGHT_DIFFERENCE = 0.04  # heights closer than this would look like one
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Node:
     column: int
     ports: list[Port] = field(default_factory=list)
     width: float = 0.0
-    height: float = PITCH - NARROW
+    height: float = CONNECTION_PITCH - NODE_GAP
     x: float = 0.0
     y: float = 0.0
     exit: float = 0.0
@@ -66,7 +66,7 @@ class Node:
 
     def port_y(self, k: int) -> float:
         """Height of a port."""
-        return round(self.y + PITCH * ((len(self.ports) - 1) / 2 - k), 6)
+        return round(self.y + CONNECTION_PITCH * ((len(self.ports) - 1) / 2 - k), 6)
 
     def enters_at(self, source: str) -> list[float]:
         """Heights at which a signal that runs forward enters."""
@@ -94,9 +94,13 @@ def arrange(topology: Topology, lines_of: Callable[[str], Sequence[str]], width_
     for node in (node for column in columns for node in column):
         if node.boxed:
             node.width = max(map(width_of, lines_of(node.name))) + 0.36
-            node.height = 0.26 + LINE * len(lines_of(node.name)) if node.kind == "layer" else PITCH - NARROW
+            node.height = (
+                0.26 + TEXT_LINE_HEIGHT * len(lines_of(node.name))
+                if node.kind == "layer"
+                else CONNECTION_PITCH - NODE_GAP
+            )
         if node.kind == "layer":
-            node.height = max(node.height, PITCH * len(node.ports) + 0.1)
+            node.height = max(node.height, CONNECTION_PITCH * len(node.ports) + 0.1)
     return Columns(columns, _set_heights(columns))
 
 
@@ -195,7 +199,7 @@ def _apart(wanted: list[float], nodes: list[Node]) -> list[float]:
     """Centers from the top down, as near to the wanted ones as boxes that do not overlap can be (least squares)."""
     below = [0.0]
     for one, following in itertools.pairwise(nodes):
-        gap = GAP if one.kind == following.kind == "layer" else NARROW
+        gap = LAYER_GAP if one.kind == following.kind == "layer" else NODE_GAP
         below.append(below[-1] + one.height / 2 + following.height / 2 + gap)
     groups: list[list[float]] = []  # of boxes that touch: their common shift, and how many they are
     for y, offset in zip(wanted, below, strict=False):
@@ -211,4 +215,4 @@ def _apart(wanted: list[float], nodes: list[Node]) -> list[float]:
 def _free(y: float, source: str, taken: list[tuple[float, str]]) -> float:
     """The height next to `y` at which no other signal runs."""
     others = [at for at, name in taken if name != source]
-    return next((y + d for d in NUDGES if all(abs(y + d - at) > APART for at in others)), y)
+    return next((y + d for d in HEIGHT_NUDGES if all(abs(y + d - at) > LEAST_HEIGHT_DIFFERENCE for at in others)), y)

@@ -5,7 +5,7 @@ from typing import Any
 from lddn_jax.errors import LDDNError
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # Okabe & Ito: told apart by color-blind readers
-NEEDED = "figures need matplotlib: pip install 'lddn_jax[plot]'."
+MATPLOTLIB_NEEDED = "figures need matplotlib: pip install 'lddn_jax[plot]'."
 
 SHADES = ("#56b4e9", "#f0e442", "#999999")  # of the same palette, behind lines
 
@@ -26,7 +26,7 @@ def new_axes(count: int, inches: tuple[float, float] | None = None, *, stacked: 
     try:
         import matplotlib.pyplot as plt
     except ImportError:
-        raise LDDNError(NEEDED) from None
+        raise LDDNError(MATPLOTLIB_NEEDED) from None
     if stacked:
         size = inches or (9, 1 + 1.8 * count)
         return plt.subplots(count, 1, figsize=size, sharex=True, layout="constrained")[1]

@@ -37,8 +37,8 @@ def training_curve(history: Mapping[str, ArrayLike], *, best_epoch: int | None =
     return ax
 
 
-STATES = {"gradient_norm": "gradient norm", "mu": "damping μ", "gamma": "effective\nparameters γ"}
-LINEAR = ("gamma",)
+STATE_LABELS = {"gradient_norm": "gradient norm", "mu": "damping μ", "gamma": "effective\nparameters γ"}
+LINEAR_STATES = ("gamma",)
 
 
 def training_state(history: Mapping[str, ArrayLike], *, axes: Any = None) -> Any:
@@ -57,11 +57,11 @@ def training_state(history: Mapping[str, ArrayLike], *, axes: Any = None) -> Any
     """
     names = training_states(history)
     if not names:
-        raise LDDNError(f"training_state: the history holds none of {list(STATES)}; it has {list(history)}.")
+        raise LDDNError(f"training_state: the history holds none of {list(STATE_LABELS)}; it has {list(history)}.")
     axes = np.atleast_1d(new_axes(len(names), stacked=True) if axes is None else axes)
     for ax, name, color in zip(axes, names, colors(), strict=False):
         ax.plot(np.asarray(history[name]), color=color, linewidth=1.1)
-        ax.set(ylabel=STATES[name], yscale="linear" if name in LINEAR else "log")
+        ax.set(ylabel=STATE_LABELS[name], yscale="linear" if name in LINEAR_STATES else "log")
         ax.margins(x=0)
         _mark_horizons(ax, history, named=ax is axes[0])
     axes[-1].set_xlabel("epoch")
@@ -70,7 +70,7 @@ def training_state(history: Mapping[str, ArrayLike], *, axes: Any = None) -> Any
 
 def training_states(history: Mapping[str, ArrayLike]) -> list[str]:
     """Returns which quantities of `training_state` a history holds."""
-    return [name for name in STATES if name in history]
+    return [name for name in STATE_LABELS if name in history]
 
 
 def evidence(history: Mapping[str, ArrayLike], *, axes: Any = None) -> Any:

@@ -5,16 +5,16 @@ from collections.abc import Callable
 from typing import Any
 
 from lddn_jax.errors import LDDNError
-from lddn_jax.plots.arrangement import LINE, arrange
-from lddn_jax.plots.axes import COLORS, NEEDED, new_axes
+from lddn_jax.plots.arrangement import TEXT_LINE_HEIGHT, arrange
+from lddn_jax.plots.axes import COLORS, MATPLOTLIB_NEEDED, new_axes
 from lddn_jax.plots.routing import Routes, route
 from lddn_jax.topology.topology import Topology
 
-SIZE = 0.22  # of letters, in the units of the diagram
-TAPS = 0.4  # height of the box of a tapped delay line
-MARGIN = 0.15
-FULL = 9.0  # size of letters, in points, below which lines get thinner as well
-INCH = 0.62  # of a new figure, for each unit
+LETTER_SIZE = 0.22  # of letters, in the units of the diagram
+TAPS_BOX_HEIGHT = 0.4  # height of the box of a tapped delay line
+DIAGRAM_MARGIN = 0.15
+FULL_THICKNESS_POINTS = 9.0  # size of letters, in points, below which lines get thinner as well
+INCHES_PER_UNIT = 0.62  # of a new figure, for each unit
 
 
 def diagram(topology: Topology, *, ax: Any = None) -> Any:
@@ -52,22 +52,22 @@ def diagram(topology: Topology, *, ax: Any = None) -> Any:
     routes = route(arranged, taps_label, width_of)
     nodes = [node for column in arranged.columns for node in column]
     left, right = (
-        -MARGIN,
-        routes.right + max(width_of(node.name) for node in nodes if node.kind == "output") + 0.1 + MARGIN,
+        -DIAGRAM_MARGIN,
+        routes.right + max(width_of(node.name) for node in nodes if node.kind == "output") + 0.1 + DIAGRAM_MARGIN,
     )
-    bottom, top = min(node.y - node.height / 2 for node in nodes) - MARGIN, routes.top + MARGIN
+    bottom, top = min(node.y - node.height / 2 for node in nodes) - DIAGRAM_MARGIN, routes.top + DIAGRAM_MARGIN
     if ax is None:
-        ax = new_axes(1, (INCH * (right - left), INCH * (top - bottom)))
+        ax = new_axes(1, (INCHES_PER_UNIT * (right - left), INCHES_PER_UNIT * (top - bottom)))
     ax.set(xlim=(left, right), ylim=(bottom, top), aspect="equal")
     ax.set_axis_off()
     box = ax.get_position()
     inches = ax.figure.get_size_inches() * (box.width, box.height)
-    points = 72 * SIZE * min(inches[0] / (right - left), inches[1] / (top - bottom))
-    thickness = min(1.0, points / FULL)
+    points = 72 * LETTER_SIZE * min(inches[0] / (right - left), inches[1] / (top - bottom))
+    thickness = min(1.0, points / FULL_THICKNESS_POINTS)
     _draw_wires(ax, routes, thickness)
     _draw_boxes(ax, nodes, lines_of, points, thickness)
     for taps in routes.taps:
-        _box(ax, taps.left, taps.y, taps.width, TAPS, facecolor="white", linewidth=0.8 * thickness)
+        _box(ax, taps.left, taps.y, taps.width, TAPS_BOX_HEIGHT, facecolor="white", linewidth=0.8 * thickness)
         ax.text(taps.left + taps.width / 2, taps.y, taps.label, ha="center", va="center", fontsize=points, zorder=5)
     return ax
 
@@ -90,11 +90,11 @@ def _text_width() -> Callable[[str], float]:
     try:
         from matplotlib.textpath import TextPath
     except ImportError:
-        raise LDDNError(NEEDED) from None
+        raise LDDNError(MATPLOTLIB_NEEDED) from None
 
     @functools.cache
     def width_of(text: str) -> float:
-        return float(TextPath((0, 0), text, size=SIZE).get_extents().width)
+        return float(TextPath((0, 0), text, size=LETTER_SIZE).get_extents().width)
 
     return width_of
 
@@ -121,7 +121,7 @@ def _draw_boxes(ax, nodes, lines_of, points, thickness) -> None:
         _box(ax, left, node.y, node.width, node.height, rounded=node.kind == "input", **style)
         lines = lines_of(node.name)
         for k, line in enumerate(lines):
-            y = node.y + LINE * ((len(lines) - 1) / 2 - k)
+            y = node.y + TEXT_LINE_HEIGHT * ((len(lines) - 1) / 2 - k)
             weight = "bold" if k == 0 and node.kind == "layer" else "normal"
             ax.text(node.x, y, line, ha="center", va="center", fontsize=points, zorder=5, fontweight=weight)
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 from lddn_jax.plots.arrangement import Columns, Node
 
-TRACK = 0.2  # between vertical tracks
-STEM = 0.3  # of an arrow, in front of a box
-LANE = 0.26  # between loops that run over the top
+TRACK_SPACING = 0.2  # between vertical tracks
+ARROW_STEM_LENGTH = 0.3  # of an arrow, in front of a box
+LOOP_SPACING = 0.26  # between loops that run over the top
 
 
 @dataclass
@@ -60,11 +60,16 @@ def route(arranged: Columns, label_of: Callable[[tuple[int, ...]], str], width_o
     for c, column in enumerate(arranged.columns):
         before = arranged.columns[c - 1] if c else []
         tracks = _tracks(before, column, lanes)
-        first = routes.right + STEM
-        at = {source: first + TRACK * k for k, source in enumerate(tracks)}
+        first = routes.right + ARROW_STEM_LENGTH
+        at = {source: first + TRACK_SPACING * k for k, source in enumerate(tracks)}
         labels = {p.delays: label_of(p.delays) for n in column for p in n.ports if p.delays and p.delays != (0,)}
         widths = {delays: width_of(label) + 0.2 for delays, label in labels.items()}
-        left = first + TRACK * max(len(tracks) - 1, 0) + STEM + (max(widths.values()) + 0.22 if widths else 0.0)
+        left = (
+            first
+            + TRACK_SPACING * max(len(tracks) - 1, 0)
+            + ARROW_STEM_LENGTH
+            + (max(widths.values()) + 0.22 if widths else 0.0)
+        )
         left = left if c else 0.0
         right = left + max((node.width for node in column), default=0.0)
         for node in before:
@@ -87,7 +92,7 @@ def route(arranged: Columns, label_of: Callable[[tuple[int, ...]], str], width_o
                 routes.wires.append(Wire(port.source, (begin, y), (edge, y), port.back, node.kind != "pass"))
                 if port.delays in labels:
                     width = widths[port.delays]
-                    routes.taps.append(Taps(edge - STEM - width, y, width, labels[port.delays]))
+                    routes.taps.append(Taps(edge - ARROW_STEM_LENGTH - width, y, width, labels[port.delays]))
         routes.right = right
     for source, xs in reached.items():
         routes.wires.append(Wire(source, (min(xs), lanes[source]), (max(xs), lanes[source]), back=True))
@@ -109,7 +114,7 @@ def _lanes(arranged: Columns) -> dict[str, float]:
     far = [source for source, fed in back.items() if fed != [source]]
     far.sort(key=lambda source: (column_of[source] - min(column_of[to] for to in back[source]), source))
     top = max([node.y + node.height / 2 for node in nodes] + list(arranged.self_loops.values()))
-    over = {source: top + LANE * (k + 1) for k, source in enumerate(far)}
+    over = {source: top + LOOP_SPACING * (k + 1) for k, source in enumerate(far)}
     return {source: over.get(source, arranged.self_loops.get(source, 0.0)) for source in back}
 
 

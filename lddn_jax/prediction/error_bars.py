@@ -20,6 +20,7 @@ from jaxtyping import Array
 from lddn_jax.gradients.columns import Columns
 from lddn_jax.gradients.method import AbstractGradient
 from lddn_jax.gradients.rtrl import RTRL, forward
+from lddn_jax.network import transfer
 from lddn_jax.network.network import Network
 from lddn_jax.network.signals import Signals
 from lddn_jax.numerics.contraction import einsum
@@ -46,6 +47,7 @@ class Prediction(eqx.Module):
         return {name: jnp.sqrt(self.parameters[name] ** 2 + self.noise[name] ** 2) for name in self.mean}
 
 
+@transfer.up_to_date
 @jax.jit(static_argnames="steps")
 def spread(net: Network, root: Array, inputs: Signals, state: Signals, steps: int, method: AbstractGradient) -> Any:
     """Returns the outputs, and √(g H⁻¹ gᵀ) of each, `(*batch, time, size)` by output layer.

@@ -11,7 +11,7 @@ from lddn_jax.network.network import Network
 from lddn_jax.network.signals import Signals, as_signals
 from lddn_jax.simulation.simulate import predict
 
-EXPLODED = 100.0  # times the range of the targets: a free run that far off has left what it models
+DIVERGED_RANGES = 100.0  # times the range of the targets: a free run that far off has left what it models
 
 
 def diverged_at(predicted: Mapping[str, Any], targets: Mapping[str, Any], weights: Any = None) -> int | None:
@@ -32,7 +32,7 @@ def diverged_at(predicted: Mapping[str, Any], targets: Mapping[str, Any], weight
     for name, target in counted(targets, weights).items():
         target, found = np.asarray(target), np.asarray(predicted[name])
         low, high = np.nanmin(target), np.nanmax(target)
-        reach = EXPLODED * max(high - low, np.finfo(target.dtype).tiny)
+        reach = DIVERGED_RANGES * max(high - low, np.finfo(target.dtype).tiny)
         gone = ~np.isfinite(found) | (np.abs(found - (low + high) / 2) > reach)
         if full is not None:
             gone &= np.asarray(full[name]) > 0

@@ -26,8 +26,8 @@ from lddn_jax.simulation.delays import DelayState, cut, state_sizes, states_alon
 from lddn_jax.simulation.simulate import predict, prepare, simulate
 from lddn_jax.training.trainer import check_positive
 
-HORIZONS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-ELEMENTS = 2**22  # of outputs that are computed at once
+DEFAULT_HORIZONS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+OUTPUTS_AT_ONCE = 2**22  # of outputs that are computed at once
 
 
 def k_step(net: Network, data: Sequences, k: int, *, loops: Mapping[str, str] | None = None) -> Signals:
@@ -207,7 +207,7 @@ class _Record:
         outputs = self.closed.topology.outputs
         batch = math.prod(next(iter(self.states.values())).shape[:-3])
         width = batch * sum(self.closed.topology.sizes[name] for name in outputs)
-        size = int(np.clip(ELEMENTS // (length * width), 1, len(starts)))
+        size = int(np.clip(OUTPUTS_AT_ONCE // (length * width), 1, len(starts)))
         for first in range(0, len(starts), size):
             group = starts[first : first + size]
             filled = np.resize(group, size)  # all groups of one size, so that one program serves all
@@ -262,7 +262,7 @@ def with_gaps(targets: Mapping[str, Any], weights: Any) -> Mapping[str, Any]:
 
 def _horizons(given: Sequence[int] | None, steps: int) -> tuple[int, ...]:
     if given is None:
-        return tuple(h for h in HORIZONS if h <= max(1, steps // 2))
+        return tuple(h for h in DEFAULT_HORIZONS if h <= max(1, steps // 2))
     chosen = tuple(given) if isinstance(given, Iterable) else ()
     whole = all(isinstance(h, int) and not isinstance(h, bool) and h > 0 for h in chosen)
     if not chosen or not whole or list(chosen) != sorted(set(chosen)) or chosen[-1] > steps:

@@ -17,11 +17,11 @@ from lddn_jax.prediction.forecast import FREE_RUN, ONE_STEP, PERSISTENCE
 from lddn_jax.reporting.evaluation import Evaluation
 from lddn_jax.reporting.findings import Diagnosis
 
-LEVEL = 0.01  # of false alarms
-TOLERANCE = 0.05  # of a coverage, which neighboring errors make uncertain
-NOMINAL = 2 * NormalDist().cdf(2) - 1  # of ± 2σ
-POOR = 0.5  # NRMSE of a free run that follows the record badly
-STILL_FALLING = 0.8  # what the loss of the last tenth of all epochs fell to
+FALSE_ALARM_RATE = 0.01  # of false alarms
+COVERAGE_TOLERANCE = 0.05  # of a coverage, which neighboring errors make uncertain
+TWO_SIGMA_COVERAGE = 2 * NormalDist().cdf(2) - 1  # of ± 2σ
+POOR_NRMSE = 0.5  # NRMSE of a free run that follows the record badly
+STILL_FALLING_RATIO = 0.8  # what the loss of the last tenth of all epochs fell to
 
 
 def advise(known: Evaluation, found: Diagnosis) -> tuple[str, ...]:
@@ -102,7 +102,7 @@ def about_whiteness(
             added to the measurement: y + v leaves residuals v(t) − Σ_d θ(d) v(t−d), which are correlated even for the
             true system.
     """
-    if test.p_value >= LEVEL:
+    if test.p_value >= FALSE_ALARM_RATE:
         return None
     lag = correlation.strongest()
     value = correlation.values[correlation.lags == lag][0]
@@ -121,7 +121,7 @@ def about_whiteness(
 
 def about_normality(test: HypothesisTest, output: str) -> str | None:
     """Error bars of residuals that are not Gaussian."""
-    if test.p_value >= LEVEL:
+    if test.p_value >= FALSE_ALARM_RATE:
         return None
     return (
         f"Residuals of {output} are not Gaussian (p {p_in_words(test.p_value)}), but error bars take them to be. Look "
@@ -129,9 +129,9 @@ def about_normality(test: HypothesisTest, output: str) -> str | None:
     )
 
 
-def about_coverage(share: float, output: str, nominal: float = NOMINAL) -> str | None:
+def about_coverage(share: float, output: str, nominal: float = TWO_SIGMA_COVERAGE) -> str | None:
     """Error bars that hold too few or too many measurements."""
-    if abs(share - nominal) <= TOLERANCE:
+    if abs(share - nominal) <= COVERAGE_TOLERANCE:
         return None
     which = "too narrow: do not rely on them" if share < nominal else "too wide"
     return f"Coverage of the bands of {output} is {100 * share:.0f} %, nominal {100 * nominal:.0f} %: they are {which}."
@@ -180,7 +180,7 @@ def about_persistence(model: Score, persistence: Score) -> str | None:
 
 def about_free_run(score: Score) -> str | None:
     """A free run that does not follow the record."""
-    if not np.isfinite(score.nrmse) or score.nrmse <= POOR:  # a run that diverged is spoken of elsewhere
+    if not np.isfinite(score.nrmse) or score.nrmse <= POOR_NRMSE:  # a run that diverged is spoken of elsewhere
         return None
     return (
         f"The free run misses {100 * score.nrmse:.0f} % of the deviation of the record (fit {score.fit:.0f} %): it "
@@ -198,7 +198,7 @@ def about_stop(stop_reason: str | None, history: Mapping[str, Any]) -> str | Non
     tail = losses[-(len(losses) // 10) :]
     horizons = np.nan_to_num(np.asarray(history["horizon"] if "horizon" in history else np.zeros(len(losses)), float))
     comparable = (horizons[-len(tail) :] == horizons[-1]).all() and np.isfinite(tail).all()
-    if not comparable or tail[-1] > STILL_FALLING * tail[0]:
+    if not comparable or tail[-1] > STILL_FALLING_RATIO * tail[0]:
         return None
     fell = 1 - tail[-1] / tail[0]
     return f"The training loss still fell by {100 * fell:.0f} % in the last {len(tail)} epochs: pass more epochs."
@@ -218,4 +218,4 @@ def _free_run_as_good(found: Diagnosis, output: str) -> bool:
 
 def _beyond_chance(correlation: Correlation) -> int | None:
     lag = correlation.strongest()
-    return lag if lag in correlation.outside(1 - LEVEL / len(correlation.lags)) else None
+    return lag if lag in correlation.outside(1 - FALSE_ALARM_RATE / len(correlation.lags)) else None

@@ -13,9 +13,9 @@ from lddn_jax.prediction.forecast import FREE_RUN
 from lddn_jax.prediction.horizons import horizon_profile
 from lddn_jax.reporting.evaluation import Evaluation
 
-LAGS = 20
-LEAST = 2 * LAGS  # residuals to test
-MARGIN = 0.05  # of the training range, beyond which a signal is outside of it
+TESTED_LAGS = 20
+LEAST_TESTED_RESIDUALS = 2 * TESTED_LAGS  # residuals to test
+MARGIN_OF_TRAINING_RANGE = 0.05  # of the training range, beyond which a signal is outside of it
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Diagnosis:
     horizons: tuple[np.ndarray, dict[str, np.ndarray]] | None
 
 
-def diagnose(known: Evaluation, lags: int = LAGS) -> Diagnosis:
+def diagnose(known: Evaluation, lags: int = TESTED_LAGS) -> Diagnosis:
     """Computes all diagnostics.
 
     Args:
@@ -56,7 +56,9 @@ def diagnose(known: Evaluation, lags: int = LAGS) -> Diagnosis:
     """
     residuals = known.residuals
     lags = min(lags, len(known.time) - 1)
-    testable = {name: e for name, e in residuals.items() if np.sum(~np.isnan(e)) >= LEAST and np.nanstd(e) > 0}
+    testable = {
+        name: e for name, e in residuals.items() if np.sum(~np.isnan(e)) >= LEAST_TESTED_RESIDUALS and np.nanstd(e) > 0
+    }
     free = known.predictions.get(FREE_RUN)
     stable, horizons = None, None
     if known.loop is not None:
@@ -81,7 +83,9 @@ def diagnose(known: Evaluation, lags: int = LAGS) -> Diagnosis:
         normality={name: diagnostics.normality(e) for name, e in testable.items()},
         diverged={kind: step for kind, step in gone.items() if step is not None},
         stability=stable,
-        outside=diagnostics.first_outside(known.inputs | (free or {}), known.ranges, MARGIN) if known.ranges else {},
+        outside=diagnostics.first_outside(known.inputs | (free or {}), known.ranges, MARGIN_OF_TRAINING_RANGE)
+        if known.ranges
+        else {},
         coverage={}
         if free is None
         else {name: diagnostics.coverage(known.measured[name], free[name], std) for name, std in known.std.items()},

@@ -16,7 +16,7 @@ from lddn_jax.reporting.advice import p_in_words
 from lddn_jax.reporting.evaluation import Evaluation
 from lddn_jax.reporting.findings import Diagnosis
 
-FAR = 3.0  # ranges of the measurement beyond which a prediction is not drawn: it would flatten all the rest
+LARGEST_DRAWN_RANGES = 3.0  # of the measurement; a prediction beyond them would flatten all the rest
 
 
 @dataclass(frozen=True)
@@ -237,6 +237,6 @@ def _first(signal: np.ndarray) -> np.ndarray:
 def _drawable(prediction: np.ndarray, measured: np.ndarray) -> np.ndarray:
     """A prediction without what is far outside of the measurement."""
     low, high = np.nanmin(measured), np.nanmax(measured)
-    reach = FAR * max(high - low, np.finfo(float).tiny)
+    reach = LARGEST_DRAWN_RANGES * max(high - low, np.finfo(float).tiny)
     near = np.isfinite(prediction) & (prediction > low - reach) & (prediction < high + reach)
     return np.where(near, prediction, np.nan)

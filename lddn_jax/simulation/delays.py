@@ -22,7 +22,7 @@ from jaxtyping import Array
 
 from lddn_jax.errors import ShapeError
 from lddn_jax.network.signals import Signals, as_array, by_name, check_last_axes
-from lddn_jax.topology.plan import SHORT, plan
+from lddn_jax.topology.plan import SHORT_DELAY_STEPS, plan
 from lddn_jax.topology.topology import Topology, check_topology, with_longer_input_delays
 
 DelayState = dict[str, Array]
@@ -183,7 +183,7 @@ class History:
 
 def line_inside(held: Array, steps: int, reverse: bool) -> ShortLine | History:
     """Returns the kind of delay line that is faster for so many values."""
-    return (ShortLine if held.shape[0] <= SHORT else History)(held, steps, reverse)
+    return (ShortLine if held.shape[0] <= SHORT_DELAY_STEPS else History)(held, steps, reverse)
 
 
 def _below(windows: list[Array]) -> Array:

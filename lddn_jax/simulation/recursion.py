@@ -134,7 +134,7 @@ class Recursion:
                 parts += [self.instant[to, source](y[source]) for to, source in block.instant if to == name]
                 x[name] = jnp.broadcast_to(sum(parts[1:], start=parts[0]), (length, sizes[name], *lanes))
                 if apart(lanes):
-                    x[name] = jax.lax.optimization_barrier(x[name])
+                    x[name] = platform.barrier(x[name])
                 y[name] = node(name, x[name], chunk_extras[name])
             sent = [y[name] for name in inside.senders]
             carried = line.push(carried, t, sent[0] if len(sent) == 1 else jnp.concatenate(sent, axis=1))
@@ -185,7 +185,7 @@ def prepare(
         lanes: Axes behind time and size.
     """
     if any(block.chunk is not None for block in blocks):
-        platform.tell_once()
+        platform.tell_of_the_flag()
     return Recursion(
         blocks,
         delays,

@@ -19,6 +19,7 @@ from lddn_jax.network import transfer
 from lddn_jax.network.network import Network, check_network
 from lddn_jax.network.signals import Signals, as_signals
 from lddn_jax.numerics.lanes import Values, from_lanes, to_lanes
+from lddn_jax.numerics.platform import by_platform
 from lddn_jax.simulation import recursion
 from lddn_jax.simulation.delays import DelayState, as_state, extend, last, piece
 from lddn_jax.topology.plan import plan
@@ -128,6 +129,7 @@ def measured(
     return signals, batch, length
 
 
+@transfer.up_to_date
 @jax.jit(static_argnames="steps")
 def _simulate(net: Network, inputs: Signals, state: DelayState, steps: int) -> Trajectory:
     batch = batch_axes(inputs, state)
@@ -137,16 +139,23 @@ def _simulate(net: Network, inputs: Signals, state: DelayState, steps: int) -> T
     return Trajectory(n, a, {name: a[name] for name in net.topology.outputs}, final)
 
 
+@transfer.up_to_date
 @jax.jit(static_argnames="steps")
 def _predict(net: Network, inputs: Signals, state: DelayState, steps: int) -> Signals:
     batch = batch_axes(inputs, state)
     inputs, state, lanes = to_lanes(inputs), to_lanes(state), (math.prod(batch),)
-    length = plan(net.topology).segments(steps, *lanes, net.dtype.itemsize, jax.default_backend()).length
-    if length < steps:
-        a, _ = run_in_segments(net, inputs, state, steps, lanes, length)
-    else:
-        _, a = run(net, inputs, state, steps, lanes)
-    return from_lanes({name: a[name] for name in net.topology.outputs}, batch)
+
+    def outputs(length, net, inputs, state):
+        if length < steps:
+            a, _ = run_in_segments(net, inputs, state, steps, lanes, length)
+        else:
+            _, a = run(net, inputs, state, steps, lanes)
+        return {name: a[name] for name in net.topology.outputs}
+
+    def fitting(platform):
+        return plan(net.topology).segments(steps, *lanes, net.dtype.itemsize, platform).length
+
+    return from_lanes(by_platform(fitting, outputs, net, inputs, state), batch)
 
 
 def run(net: Network, inputs: Values, state: Values, steps: int, lanes: tuple[int, ...]) -> tuple[Values, Values]:

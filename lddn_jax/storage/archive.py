@@ -24,7 +24,7 @@ import numpy as np
 
 from lddn_jax.errors import CheckpointError, PrecisionError
 
-VERSION = 2
+FORMAT_VERSION = 2
 _SEAL = b"sha256:"
 _SEAL_LENGTH = len(_SEAL) + 64
 _COMMENT_LENGTH = 2  # bytes at the end of a zip archive without a comment, which say how long the comment is
@@ -86,7 +86,7 @@ def packed(format: str, header: Mapping[str, Any], trees: Mapping[str, Any]) -> 
             arrays[label], note = _to_host(leaf)
             if note:
                 notes[label] = note
-    whole = {**header, "format": format, "version": VERSION, "notes": notes}
+    whole = {**header, "format": format, "version": FORMAT_VERSION, "notes": notes}
     text = np.frombuffer(json.dumps(whole, allow_nan=False).encode(), np.uint8)
     buffer = io.BytesIO()
     np.savez(buffer, header=text, **arrays)
@@ -122,14 +122,14 @@ def read(path: str | Path) -> Archive:
     if not isinstance(header, dict) or not str(header.get("format")).startswith("lddn_jax "):
         raise CheckpointError(f"{path} was not written by lddn.save.")
     version = header.get("version")
-    if version not in (*MIGRATIONS, VERSION):
+    if version not in (*MIGRATIONS, FORMAT_VERSION):
         raise CheckpointError(
-            f"{path} has format version {version}, this package reads versions up to {VERSION}. "
+            f"{path} has format version {version}, this package reads versions up to {FORMAT_VERSION}. "
             "Install the version of lddn_jax that wrote it."
         )
     if not sealed and version not in MIGRATIONS:
         raise CheckpointError(f"{path} is damaged: its end, which seals it, is missing. Take another copy.")
-    while version != VERSION:
+    while version != FORMAT_VERSION:
         header, arrays = MIGRATIONS[version](path, header, arrays)
         version = header["version"]
     _check_precision(path, arrays)

@@ -19,18 +19,19 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
+from lddn_jax.numerics.platform import CPU, Platform
 from lddn_jax.topology.topology import Topology, check_topology
 
 Pair = tuple[str, str]  # (to, source)
 
-# Weight gradients are summed inside the backward loop of a CPU if n̄ of all steps takes more bytes than FITS, about the
-# second-level cache of a core; then in segments of NEAR bytes, or after every step if that is fewer than SEVERAL steps
-# and there are ENOUGH sequences to fill a product. Measured: benchmarks/README.md.
-FITS = 5 * 2**18
-NEAR = 2**17
-SEVERAL = 20
-ENOUGH = 16
-SHORT = 4  # delays up to which a delay line costs next to nothing
+# Weight gradients are summed inside the backward loop of a CPU if n̄ of all steps takes more than CACHED_BYTES, about
+# the second-level cache of a core; then in segments of GRADIENT_SEGMENT_BYTES, or after every step if that is fewer
+# than LEAST_SEGMENT_STEPS and there are STEPWISE_SEQUENCES to fill a product. Measured: benchmarks/README.md.
+CACHED_BYTES = 5 * 2**18
+GRADIENT_SEGMENT_BYTES = 2**17
+LEAST_SEGMENT_STEPS = 20
+STEPWISE_SEQUENCES = 16
+SHORT_DELAY_STEPS = 4  # delays up to which a delay line costs next to nothing
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ class Plan:
             found |= dict.fromkeys(block.layers, frozenset(reached))
         return found
 
-    def segments(self, steps: int, sequences: int = 1, itemsize: int = 4, platform: str = "cpu") -> Segments:
+    def segments(self, steps: int, sequences: int = 1, itemsize: int = 4, platform: Platform = CPU) -> Segments:
         """Decides when weight gradients are summed: after the loop over all steps, or inside it.
 
         Weight gradients are products of n̄ with delayed outputs, summed over time. After the loop they are one product
@@ -154,7 +155,7 @@ class Plan:
             steps: Number of time steps.
             sequences: Number of sequences.
             itemsize: Bytes of a number.
-            platform: "cpu", "gpu" or "tpu"; the limit is that of a CPU's cache, elsewhere there is none.
+            platform: What the program is compiled for; the limit is that of a CPU's cache, elsewhere there is none.
 
         Example:
             >>> from lddn_jax.topology.topology import Connection, Input, Layer, Topology
@@ -169,16 +170,16 @@ class Plan:
         after = f"weight gradients after the backward loop: {size}"
         if chunk is None:
             return Segments(steps, "weight gradients in one product: there is no loop")
-        if platform != "cpu":
+        if not platform.cuts_time:
             return Segments(steps, after)
-        if steps * step <= FITS:
+        if steps * step <= CACHED_BYTES:
             return Segments(steps, after)
-        length = NEAR // step
-        if length < SEVERAL:
-            length = 1 if sequences >= ENOUGH else SEVERAL
+        length = GRADIENT_SEGMENT_BYTES // step
+        if length < LEAST_SEGMENT_STEPS:
+            length = 1 if sequences >= STEPWISE_SEQUENCES else LEAST_SEGMENT_STEPS
         # Each segment hands a delay line on to the next; a long one should not be the better part of the work.
         longest = max(self.longest_delays.values(), default=0)
-        length = max(length, chunk, 4 * longest if longest > SHORT else 1)
+        length = max(length, chunk, 4 * longest if longest > SHORT_DELAY_STEPS else 1)
         if length >= steps:
             return Segments(steps, after)
         what = "1 step" if length == 1 else f"{length} steps"

@@ -29,6 +29,7 @@ from lddn_jax.gradients.api import prepare_data
 from lddn_jax.gradients.columns import Columns
 from lddn_jax.gradients.rtrl import recursion_in
 from lddn_jax.losses import AbstractLoss, SumSquaredError, check_loss, error_weights
+from lddn_jax.network import transfer
 from lddn_jax.network.network import Network
 from lddn_jax.network.signals import Signals
 from lddn_jax.numerics.contraction import einsum
@@ -169,6 +170,7 @@ def adapt(
     return Adapted(*_over_time(adapter, net, adapting, inputs, targets, weights, steps))
 
 
+@transfer.up_to_date
 @eqx.filter_jit
 def _over_time(adapter, net, adapting, inputs, targets, weights, steps):
     def one(carried, now):
@@ -182,6 +184,7 @@ def _over_time(adapter, net, adapting, inputs, targets, weights, steps):
     return net, adapting, {name: jnp.moveaxis(a, 0, -2) for name, a in outputs.items()}, values
 
 
+@transfer.up_to_date
 @eqx.filter_jit
 def _step(adapter, net, adapting, inputs, targets, weights):
     batch = batch_axes(inputs, adapting.state)

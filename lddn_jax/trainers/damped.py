@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from lddn_jax.errors import LDDNError, PrecisionError
-from lddn_jax.gradients.gauss_newton import MEMORY, GaussNewton, check_memory, sums
+from lddn_jax.gradients.gauss_newton import JACOBIAN_BYTES, GaussNewton, check_memory, sums
 from lddn_jax.gradients.rtrl import RTRL
 from lddn_jax.losses import AbstractLeastSquares
 from lddn_jax.network import initializers
@@ -22,10 +22,10 @@ from lddn_jax.simulation.simulate import predict
 from lddn_jax.topology.plan import plan
 from lddn_jax.trainers.damping import Damping, check_not_negative
 from lddn_jax.training.state_parameters import Started, Trained, network_of
-from lddn_jax.training.trainer import AbstractTrainer, Problem, check_positive
+from lddn_jax.training.trainer import AbstractRestarting, Problem, check_positive
 
 
-class AbstractDamped(AbstractTrainer):
+class AbstractDamped(AbstractRestarting):
     """A trainer on JᵀJ; its arguments are described by `LevenbergMarquardt`."""
 
     mu: float = eqx.field(default=1e-3, static=True)
@@ -38,7 +38,7 @@ class AbstractDamped(AbstractTrainer):
     restarts: int = eqx.field(default=1, static=True)
     init_of_restarts: Any = eqx.field(default="nguyen-widrow", static=True)
     allow_float32: bool = eqx.field(default=False, static=True)
-    memory: int = eqx.field(default=MEMORY, static=True)
+    memory: int = eqx.field(default=JACOBIAN_BYTES, static=True)
 
     default_gradient = RTRL()
     default_epochs = 1000

@@ -27,8 +27,8 @@ from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.gauss_newton import GaussNewton
 from lddn_jax.numerics.contraction import einsum
 
-TRIALS = 100  # of one step; reached only where mu_max is out of reach
-SMALLEST = 1e-20  # of μ, so that it can rise again within a few trials
+TRIALS_OF_A_STEP = 100  # of one step; reached only where mu_max is out of reach
+SMALLEST_MU = 1e-20  # of μ, so that it can rise again within a few trials
 
 
 def by_cholesky(normal: GaussNewton, mu: Array, D: Array) -> Array:
@@ -158,7 +158,7 @@ def damped_step(
     solve, follow = SOLVERS[settings.solver], SCHEDULES[settings.schedule]
 
     def searching(trial: Trial) -> Any:
-        return ~trial.accepted & (trial.mu <= settings.mu_max) & (trial.rejected < TRIALS)
+        return ~trial.accepted & (trial.mu <= settings.mu_max) & (trial.rejected < TRIALS_OF_A_STEP)
 
     def attempt(trial: Trial) -> Trial:
         step = solve(normal, trial.mu, D)
@@ -170,7 +170,7 @@ def damped_step(
         return Trial(
             jnp.where(accepted, x + step, x),
             jnp.where(accepted, there, value),
-            jnp.maximum(jnp.where(jnp.isfinite(mu), mu, jnp.asarray(jnp.inf, x.dtype)), SMALLEST),
+            jnp.maximum(jnp.where(jnp.isfinite(mu), mu, jnp.asarray(jnp.inf, x.dtype)), SMALLEST_MU),
             nu,
             trial.rejected + (~accepted).astype(trial.rejected.dtype),
             trial.non_finite + (~finite).astype(trial.non_finite.dtype),

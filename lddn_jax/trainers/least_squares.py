@@ -18,6 +18,7 @@ from jaxtyping import Array
 
 from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.gauss_newton import GaussNewton
+from lddn_jax.network import transfer
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.trainers.damping import Damping, damped_step
 from lddn_jax.training.stop_reason import StopReason
@@ -134,6 +135,7 @@ def levenberg_marquardt(
     return _minimize(residual_fn, parameters, settings, min_grad, goal, tolerance, max_steps, scaled)
 
 
+@transfer.up_to_date
 @eqx.filter_jit
 def _minimize(residual_fn, parameters, settings, min_grad, goal, tolerance, max_steps, scaled) -> LeastSquares:
     start, unravel = ravel_pytree(parameters)

@@ -16,12 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from lddn_jax.errors import LDDNError
+from lddn_jax.network import transfer
 from lddn_jax.network.network import Network
-from lddn_jax.numerics.platform import in_groups
+from lddn_jax.numerics.platform import Platform, compiling_for, in_groups
 from lddn_jax.training.fingerprint import Identity
 from lddn_jax.training.non_finite import NonFinite, locate
 from lddn_jax.training.state_parameters import Started, Trained
-from lddn_jax.training.trainer import AbstractTrainer, Problem
+from lddn_jax.training.trainer import AbstractRestarting, AbstractTrainer, Problem
 from lddn_jax.training.training_state import Kept, TrainingState
 
 
@@ -39,20 +41,27 @@ class Program:
         self._arrays, structure = jax.tree.flatten(arrays)
         leaves, rest_structure = jax.tree.flatten(rest)
         self._kind = _Kind((structure, tuple(leaves), rest_structure))
+        self._platform = Platform.of(self._arrays)
 
     def __call__(self, *changing: Any) -> Any:  # noqa: D102
-        return self._compiled(self._kind, self._arrays, *changing)
+        return self._compiled(self._kind, self._platform, self._arrays, *changing)
+
+    def trace(self, *changing: Any) -> jax.stages.Traced:
+        """Traces the function for any platform: that of the program is the one that it is lowered for."""
+        return self._compiled.trace(self._kind, None, self._arrays, *changing)
 
 
 def of_parts(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compiles a function of parts that stay and arguments that change, for `Program`."""
 
-    @functools.partial(jax.jit, static_argnums=0)
+    @transfer.up_to_date
+    @functools.partial(jax.jit, static_argnums=(0, 1))
     @functools.wraps(function)
-    def compiled(kind, arrays, *changing):
+    def compiled(kind, platform, arrays, *changing):
         structure, leaves, rest_structure = kind.content
         parts = jax.tree.unflatten(structure, arrays), jax.tree.unflatten(rest_structure, leaves)
-        return function(*eqx.combine(*parts), *changing)
+        with compiling_for(platform):
+            return function(*eqx.combine(*parts), *changing)
 
     return compiled
 
@@ -109,6 +118,9 @@ class Course:
         """The networks to start from, the trainer's first state, and the key."""
         trained: Any = Started.of(net, self.problem.state) if self.problem.trains_state else net
         if self.several:
+            if not isinstance(self.trainer, AbstractRestarting):
+                name = type(self.trainer).__name__
+                raise LDDNError(f"{name}: a trainer with restarts is an AbstractRestarting, which says where to start.")
             # No step is ever that late.
             trained = self.trainer.starts(trained, jax.random.fold_in(key, np.iinfo(np.int32).max))
         return trained, Program(_init, self.trainer, self.problem)(trained), key

@@ -16,8 +16,8 @@ import numpy as np
 
 from lddn_jax.storage.environment import differences
 
-SHOWN = 4  # differences that a message lists
-DIGEST = " sha256:"  # what stands between the shape of an array and its digest
+LISTED_DIFFERENCES = 4  # differences that a message lists
+DIGEST_PREFIX = " sha256:"  # what stands between the shape of an array and its digest
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,13 @@ class Identity:
         others = {name for name, (a, b) in both.items() if a != b and _shape(a) and _shape(a) == _shape(b)}
         rest = ({k: v for k, v in lines.items() if k not in others} for lines in (self.lines, now.lines))
         changes = [f"{name} holds other numbers" for name in both if name in others] + differences(*rest)
-        more = f"; and {len(changes) - SHOWN} more" if len(changes) > SHOWN else ""
-        return "; ".join(changes[:SHOWN]) + more
+        more = f"; and {len(changes) - LISTED_DIFFERENCES} more" if len(changes) > LISTED_DIFFERENCES else ""
+        return "; ".join(changes[:LISTED_DIFFERENCES]) + more
 
 
 def _shape(line: str) -> str:
     """What a line says of an array besides its digest; empty if it is of no array."""
-    shape, separator, _ = line.partition(DIGEST)
+    shape, separator, _ = line.partition(DIGEST_PREFIX)
     return shape if separator else ""
 
 
@@ -118,4 +118,4 @@ def _digest(value: Any) -> str:
     if value.size == 1 and value.dtype.kind in "biufc":
         return f"{value.dtype} {value.item()!r}"
     digest = hashlib.sha256(value.tobytes()).hexdigest()
-    return f"{value.dtype}{list(value.shape)}{DIGEST}{digest}"
+    return f"{value.dtype}{list(value.shape)}{DIGEST_PREFIX}{digest}"

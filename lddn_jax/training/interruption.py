@@ -12,15 +12,15 @@ from typing import Any
 
 import jax
 
-LONG = 0.5  # seconds: a step that is shorter is simply waited for
+LONG_STEP_SECONDS = 0.5  # seconds: a step that is shorter is simply waited for
 _DEFAULTS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 
 
 class Interruption:
     """A context in which signals are noted.
 
-    Handlers that somebody else has set are left alone, and so are threads other than the main one, which hear no
-    signals.
+    Handlers that somebody else has set are left alone, before and inside of the context, and so are threads other than
+    the main one, which hear no signals.
 
     Attributes:
         received: The signal that came, or None.
@@ -40,7 +40,8 @@ class Interruption:
 
     def __exit__(self, *_):
         for number, handler in self._previous.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) == self._note:  # a callback may have set another one, to stay
+                signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.received is None:
@@ -53,7 +54,7 @@ class Interruption:
     def wait(self, values: Any) -> Any:
         """Returns values once they are computed."""
         start = time.perf_counter()
-        if self._previous and self._longest > LONG:
+        if self._previous and self._longest > LONG_STEP_SECONDS:
             thread = threading.Thread(target=jax.block_until_ready, args=(values,), daemon=True)
             thread.start()
             thread.join()

@@ -176,9 +176,18 @@ class AbstractTrainer(eqx.Module):
         """
         return scores
 
+
+class AbstractRestarting(AbstractTrainer):
+    """A trainer that may train several networks side by side, `restarts` of them."""
+
+    @abc.abstractmethod
     def starts(self, net: Trained, key: Array) -> Trained:
-        """Returns the networks to start from, stacked, where there are restarts."""
-        raise LDDNError(f"{type(self).__name__} has no restarts")
+        """Returns the networks to start from, stacked.
+
+        Args:
+            net: The network that `fit` was given, or several of them, stacked.
+            key: For whatever is drawn at random.
+        """
 
 
 def check_positive(what: str, value: Any, kind: type | tuple[type, ...] = int) -> None:

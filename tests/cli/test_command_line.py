@@ -350,7 +350,7 @@ def test_check_reads_a_topology(topology, capsys):
 
 
 def test_a_failed_check_is_exit_code_one(topology, capsys, monkeypatch):
-    monkeypatch.setitem(lddn.gradients.gradient_report.TOLERANCE, "float64", 1e-30)
+    monkeypatch.setitem(lddn.gradients.gradient_report.RELATIVE_TOLERANCE, "float64", 1e-30)
     assert main(["check", topology, "--steps", "5"]) == 1
     assert "DISAGREE" in capsys.readouterr().out
 

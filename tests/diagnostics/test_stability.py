@@ -139,9 +139,9 @@ def test_a_second_call_does_not_compile_again():
 
     net = linear(0.5, 0.1)
     diagnostics.stability(net, jnp.zeros((20, 1)))
-    before = _linearize._cache_size()
+    before = _linearize.__wrapped__._cache_size()
     diagnostics.stability(linear(0.4, 0.2), jnp.ones((20, 1)))
-    assert _linearize._cache_size() == before
+    assert _linearize.__wrapped__._cache_size() == before
 
 
 def test_a_network_without_a_loop_is_refused():

@@ -58,8 +58,8 @@ def test_streamed_is_dense(name, method):
 @pytest.fixture
 def in_small_pieces(monkeypatch):
     """Segments of a step or chunk, and a sequence at a time."""
-    monkeypatch.setattr(importlib.import_module("lddn_jax.gradients.rtrl"), "NEAR", 1)
-    monkeypatch.setattr(importlib.import_module("lddn_jax.gradients.gauss_newton"), "SEQUENCES", 1)
+    monkeypatch.setattr(importlib.import_module("lddn_jax.gradients.rtrl"), "DERIVATIVE_SEGMENT_BYTES", 1)
+    monkeypatch.setattr(importlib.import_module("lddn_jax.gradients.gauss_newton"), "SEQUENCE_GROUP_BYTES", 1)
     jax.clear_caches()
     yield
     jax.clear_caches()
@@ -80,7 +80,7 @@ def test_groups_of_sequences_that_do_not_fill_up(monkeypatch):
     data = lddn.Sequences(u, {"y": jnp.cos(u)})
     columns = Columns.reaching(net.topology, with_state=False)
     monkeypatch.setattr(
-        module, "SEQUENCES", 2 * module.bytes_of_a_step(net, columns, net.topology.outputs)
+        module, "SEQUENCE_GROUP_BYTES", 2 * module.bytes_of_a_step(net, columns, net.topology.outputs)
     )  # 2 + 2 + 1
     jax.clear_caches()
     found = lddn.gauss_newton(net, data, SSE)

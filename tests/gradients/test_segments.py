@@ -14,17 +14,18 @@ from tiers import in_tiers
 import lddn_jax as lddn
 from lddn_jax.gradients.api import _value_and_grad, prepare_data
 from lddn_jax.gradients.segments import cut, square_root
+from lddn_jax.numerics.platform import CPU, compiling_for
 
 
 @pytest.fixture
 def as_if_nothing_fitted(monkeypatch):
     """Weight gradients are summed inside the loop at every network, as they are where n̄ does not fit the cache."""
     module = importlib.import_module("lddn_jax.topology.plan")  # `lddn_jax.topology.plan` is the function
-    monkeypatch.setattr(module, "FITS", 0)
-    monkeypatch.setattr(module, "ENOUGH", 1)
-    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")  # the rule is one for the CPU
+    monkeypatch.setattr(module, "CACHED_BYTES", 0)
+    monkeypatch.setattr(module, "STEPWISE_SEQUENCES", 1)
     jax.clear_caches()
-    yield
+    with compiling_for(CPU):  # the rule is one for the CPU
+        yield
     jax.clear_caches()
 
 

@@ -15,7 +15,7 @@ import pytest
 
 import lddn_jax as lddn
 from benchmarks.networks import STANDARD, Case, closed_narx, elman, ten_layers
-from lddn_jax.numerics.contraction import FEW
+from lddn_jax.numerics.contraction import WRITTEN_OUT_TERMS
 
 pytestmark = [
     pytest.mark.optimized,
@@ -71,7 +71,7 @@ def loops_and_products(case: Case) -> tuple[int, int, int]:
         # One loop forward, one backward; sums over few neurons are written out. After them a product for each delay of
         # the hidden layer's own weights, one for its other connections and bias, one for the output layer.
         return 2, 0, delays + 2
-    assert case.topology.sizes["hidden"] > FEW
+    assert case.topology.sizes["hidden"] > WRITTEN_OUT_TERMS
     # W h(t−d) forward and Wᵀ n̄(t+d) backward are one product each for all delays, and the weight gradients of the line
     # above are inside. The first steps, which read the delay state, come after the loop, in one of their own if there
     # are several. Outside are those of the first steps, and what the output layer reads after the forward loop.
@@ -102,7 +102,7 @@ def test_a_feed_forward_network_has_no_loop(name):
 
 def test_more_delays_make_no_more_products():
     one, three = (
-        counted(compiled(value_and_grad(lddn.BPTT()), Case("", elman(FEW + 1, delays), 2, 9)))
+        counted(compiled(value_and_grad(lddn.BPTT()), Case("", elman(WRITTEN_OUT_TERMS + 1, delays), 2, 9)))
         for delays in ((1,), (1, 2, 5))
     )
     assert (one["loops"], one["products inside"]) == (three["loops"], three["products inside"]) == (2, 2)

@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from networks import declare, registered, swish, swish_slope
 
@@ -336,12 +337,94 @@ def test_what_cannot_be_registered(register, arguments, message):
         register(*arguments)
 
 
-def test_a_replaced_function_takes_effect_in_compiled_programs(register):
-    register("to be replaced", lambda n: 2 * n)
+# One weight w = 1 from u = 1 to y, whose function is k·n: y = k, and with the target 0 the loss is k², its slope 2k².
+SSE = lddn.losses.SumSquaredError()
+RECORD = lddn.Sequences(np.ones((1, 1)), np.zeros((1, 1)))
+
+
+def fitted(trainer):
+    return lambda net: lddn.fit(net, RECORD, SSE, trainer, epochs=1).history["loss"][0]
+
+
+def outputs_held(net):
+    """Residuals of the user's, which call the package; that no parameter changes them ends the search at its start."""
+    return jax.lax.stop_gradient(lddn.predict(net, RECORD.inputs)["y"])
+
+
+CALLS = {
+    "predict": (lambda net: lddn.predict(net, RECORD.inputs)["y"], lambda k: k),
+    "simulate": (lambda net: lddn.simulate(net, RECORD.inputs).a["y"], lambda k: k),
+    "differentiable": (lambda net: lddn.differentiable(lddn.BPTT())(net, RECORD.inputs)["y"], lambda k: k),
+    "value": (lambda net: lddn.value_and_grad(SSE, net, RECORD)[0], lambda k: k**2),
+    **{
+        f"gradient by {method.name}": (
+            lambda net, method=method: lddn.value_and_grad(SSE, net, RECORD, method)[1].IW["y", "u"],
+            lambda k: 2 * k**2,
+        )
+        for method in (lddn.BPTT(), lddn.RTRL(), lddn.SensitivityBPTT(), lddn.Autodiff())
+    },
+    "pullback": (
+        lambda net: lddn.BPTT().pullback(net, RECORD.inputs, None, {"y": np.ones((1, 1))})[0].IW["y", "u"],
+        lambda k: k,
+    ),
+    "jacobian": (lambda net: lddn.jacobian(net, RECORD)["y"], lambda k: k),
+    "gauss_newton": (lambda net: lddn.gauss_newton(net, RECORD, SSE).JTJ, lambda k: k**2),
+    "fit": (fitted(lddn.Optax(optax.sgd(0.0))), lambda k: k**2),
+    "fit by Levenberg-Marquardt": (fitted(lddn.LevenbergMarquardt()), lambda k: k**2),
+    "adapt": (
+        lambda net: lddn.adapt(net, RECORD, optax.sgd(0.0)).outputs["y"],
+        lambda k: k,
+    ),
+    "levenberg_marquardt": (lambda net: lddn.levenberg_marquardt(outputs_held, net).value, lambda k: k**2),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_replaced_function_is_used_at_once(register, name):
+    (call, expected), own = CALLS[name], f"to be replaced, {name}"
+    register(own, lambda n: 2 * n, lambda n, a: 2 + 0 * n, replace=True)
     topology = declare("u:1", "y:1:linear", "u>y", "y")
-    topology = lddn.Topology(topology.inputs, [lddn.Layer("y", 1, "to be replaced")], topology.connections, ["y"])
+    layer = lddn.Layer("y", 1, own, bias=False)
+    net = lddn.Network(lddn.Topology(topology.inputs, [layer], topology.connections, ["y"]), init="zeros")
+    net = net.with_weights(IW={("y", "u"): [[[1.0]]]})
+    before = np.asarray(call(net)).item()
+    register(own, lambda n: 3 * n, lambda n, a: 3 + 0 * n, replace=True)
+    after = np.asarray(call(net)).item()
+    assert (before, after) == (pytest.approx(expected(2), rel=1e-14), pytest.approx(expected(3), rel=1e-14))
+
+
+def test_compiled_programs_of_others_outlive_a_replacement(register):
+    """And what the package itself compiled before is found again only by its own calls."""
+    traced = []
+    theirs = jax.jit(lambda x: traced.append(x) or x + 1)
+    theirs(1.0)
+    register("to be replaced", jnp.sin)
+    register("to be replaced", jnp.cos, replace=True)
+    theirs(1.0)
+    assert len(traced) == 1
+
+
+def test_after_a_replacement_a_program_is_compiled_once(register):
+    register("to be replaced", lambda n: traced.append(n) or 2 * n, replace=True)
+    register("to be replaced", lambda n: traced.append(n) or 3 * n, replace=True)
+    topology = lddn.Topology(
+        [lddn.Input("u", 1)], [lddn.Layer("y", 1, "to be replaced")], [lddn.Connection("u", "y")], ["y"]
+    )
+    net, traced = lddn.Network(topology, init="zeros"), []
+    for _ in range(2):
+        lddn.predict(net, np.ones((4, 1)))
+    assert len(traced) == 1
+
+
+def test_a_function_of_the_users_own_is_compiled_anew_after_clear_cache(register):
+    """What the docstring of `register` says."""
+    register("to be replaced", lambda n: 2 * n, replace=True)
+    topology = lddn.Topology(
+        [lddn.Input("u", 1)], [lddn.Layer("y", 1, "to be replaced")], [lddn.Connection("u", "y")], ["y"]
+    )
     net = lddn.Network(topology, init="zeros").with_weights(b={"y": [1.0]})
-    before = lddn.predict(net, jnp.zeros((1, 1)))["y"]
+    theirs = jax.jit(lambda net: lddn.predict(net, np.zeros((1, 1)))["y"])
+    before = theirs(net).item()
     register("to be replaced", lambda n: 3 * n, replace=True)
-    after = lddn.predict(net, jnp.zeros((1, 1)))["y"]
-    assert (before.item(), after.item()) == (2.0, 3.0)
+    theirs.clear_cache()
+    assert (before, theirs(net).item()) == (2.0, 3.0)

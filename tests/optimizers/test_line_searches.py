@@ -15,7 +15,7 @@ from lddn_jax.optimizers import (
     golden_section_search,
     one_step_secant,
 )
-from lddn_jax.optimizers.directions import ROUNDING
+from lddn_jax.optimizers.directions import ROUNDING_IN_EPS
 
 # --- golden section ---------------------------------------------------------------------------------------------------
 
@@ -120,7 +120,7 @@ def test_a_line_search_that_ends_higher_is_not_believed(method, stores):
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64], ids=lambda dtype: dtype.__name__)
 @pytest.mark.parametrize(("units", "taken"), [(0.75, True), (1.5, False)], ids=["rounding", "more"])
 def test_rounding_is_not_a_larger_loss(units, taken, dtype):
-    rise = float(units * ROUNDING * jnp.finfo(dtype).eps)
+    rise = float(units * ROUNDING_IN_EPS * jnp.finfo(dtype).eps)
 
     def loss(x):  # 1 at 0, where its slope is −1, and larger elsewhere
         return jnp.where(x == 0, 1, 1 + rise) + jax.lax.stop_gradient(x) - x

@@ -3,13 +3,13 @@
 import jax.numpy as jnp
 from planting import alter, caught_by, replace
 
-from lddn_jax.losses import AbstractLeastSquares, AbstractLoss, CrossEntropy, Huber
+from lddn_jax.losses import AbstractElementwise, AbstractLeastSquares, AbstractLoss, CrossEntropy, Huber
 
 
 @caught_by("test_losses.py::test_missing_targets_are_dont_cares[MeanSquaredError-none]")
 def missing_targets_in_the_divisor(monkeypatch):
     """A mean divides by the number of all targets, missing ones included."""
-    alter(monkeypatch, AbstractLoss._terms, "jnp.sum(weight > 0)", "weight.size")
+    alter(monkeypatch, AbstractElementwise._terms, "jnp.sum(weight > 0)", "weight.size")
 
 
 @caught_by("test_losses.py::test_value[SumSquaredError-by time-no factors]")

@@ -43,10 +43,9 @@ def same_order_in_every_epoch(monkeypatch):
 @caught_by("test_training.py::test_one_trace_in_a_whole_fit[full]")
 def compiled_at_every_step(monkeypatch):
     """A function is wrapped by `jax.jit` anew for every call."""
-    right = "self._compiled(self._kind, self._arrays, *changing)"
-    wrong = (
-        "jax.jit(lambda arrays, *more: self._compiled.__wrapped__(self._kind, arrays, *more))(self._arrays, *changing)"
-    )
+    right = "self._compiled(self._kind, self._platform, self._arrays, *changing)"
+    function = "self._compiled.__wrapped__.__wrapped__"
+    wrong = f"jax.jit(lambda *more: {function}(self._kind, self._platform, *more))(self._arrays, *changing)"
     alter(monkeypatch, Program.__call__, right, wrong)
 
 

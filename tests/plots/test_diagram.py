@@ -10,8 +10,8 @@ from networks import ZOO
 
 import lddn_jax as lddn
 from lddn_jax import models, plots
-from lddn_jax.plots.arrangement import PITCH, arrange
-from lddn_jax.plots.network_diagram import TAPS, taps_label
+from lddn_jax.plots.arrangement import CONNECTION_PITCH, arrange
+from lddn_jax.plots.network_diagram import TAPS_BOX_HEIGHT, taps_label
 from lddn_jax.plots.routing import route
 
 # Functions, so that no topology is built, and no transfer function registered, while tests are collected.
@@ -91,7 +91,8 @@ def boxes(columns, routes):
         across, along = node.width / 2, node.height / 2
         found[node.name] = (node.x - across, node.x + across, node.y - along, node.y + along)
     for k, taps in enumerate(routes.taps):
-        found[f"taps {k}"] = (taps.left, taps.left + taps.width, taps.y - TAPS / 2, taps.y + TAPS / 2)
+        along = TAPS_BOX_HEIGHT / 2
+        found[f"taps {k}"] = (taps.left, taps.left + taps.width, taps.y - along, taps.y + along)
     return found
 
 
@@ -178,7 +179,7 @@ def test_a_narx_network_has_straight_wires():
     columns, routes = arranged(models.narx({"u": 1}, {"y": 1}))
     assert all(wire.start[1] == wire.end[1] for wire in routes.wires)
     inputs = [node.y for node in columns.columns[0]]
-    assert inputs[0] - inputs[1] == pytest.approx(PITCH)
+    assert inputs[0] - inputs[1] == pytest.approx(CONNECTION_PITCH)
 
 
 @pytest.mark.parametrize(

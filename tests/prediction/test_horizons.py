@@ -93,7 +93,7 @@ def test_four_steps_ahead_by_hand(case, t):
 def test_groups_of_starts_do_not_matter(case, monkeypatch):
     net, data = case
     expected = lddn.k_step(net, data, 4)
-    monkeypatch.setattr("lddn_jax.prediction.horizons.ELEMENTS", 100)
+    monkeypatch.setattr("lddn_jax.prediction.horizons.OUTPUTS_AT_ONCE", 100)
     found = lddn.k_step(net, data, 4)
     assert all(np.max(np.abs(found[name] - expected[name])) < 1e-13 for name in expected)
 

@@ -136,7 +136,7 @@ def test_logs_are_the_history(tmp_path, trainer):
 
 def test_logs_are_complete_while_training_goes_on(tmp_path, monkeypatch):
     """Where a second passes between two steps."""
-    monkeypatch.setattr("lddn_jax.training.callbacks.logs.BEHIND", 0.0)
+    monkeypatch.setattr("lddn_jax.training.callbacks.logs.WRITE_SECONDS", 0.0)
     counts = []
 
     def count(state):

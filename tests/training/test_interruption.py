@@ -121,12 +121,48 @@ def test_handlers_of_others_are_left_alone():
     assert (heard, fitted.stop_reason) == ([signal.SIGTERM], "epochs")
 
 
-def test_training_in_another_thread_works():
-    found = []
-    thread = threading.Thread(target=lambda: found.append(run([], 2)))
+def test_handlers_that_a_callback_sets_stay():
+    def theirs(number, frame):
+        raise AssertionError("no signal is sent")
+
+    def install(state):
+        signal.signal(signal.SIGTERM, theirs)
+
+    fitted = run([install], 2)
+    assert fitted.stop_reason == "epochs"
+    assert signal.getsignal(signal.SIGTERM) is theirs
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("ignored", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_signal_that_is_ignored_stays_ignored(ignored):
+    """As under nohup, or in a shell's background."""
+    signal.signal(ignored, signal.SIG_IGN)
+    assert run([at(2, ignored)], 4).stop_reason == "epochs"
+    assert signal.getsignal(ignored) is signal.SIG_IGN
+
+
+def test_handlers_are_put_back_after_an_error():
+    def fail(state):
+        raise RuntimeError("a callback's")
+
+    with pytest.raises(RuntimeError, match="a callback's"):
+        run([fail], 2)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_training_in_another_thread_sets_no_handlers():
+    found, handlers = [], []
+
+    def note(state):
+        handlers.append([signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)])
+
+    thread = threading.Thread(target=lambda: found.append(run([note], 2)))
     thread.start()
     thread.join()
     assert found[0].stop_reason == "epochs"
+    assert handlers == [[signal.default_int_handler, signal.SIG_DFL]] * 2
 
 
 def test_what_was_to_follow_is_left_out():

@@ -13,7 +13,7 @@ from jax import Array
 
 from lddn_jax.errors import DataError, LDDNError
 
-ROUND_UP_TO = 512  # lengths between two of its powers of two share one compilation
+LENGTH_UNIT_SAMPLES = 512  # lengths between two of its powers of two share one compilation
 
 
 def random_steps(
@@ -58,7 +58,7 @@ def random_steps(
 def filled_up(signal: np.ndarray) -> np.ndarray:
     """A signal with zeros behind it, `(time, ...)`, to one of a few lengths."""
     steps = len(signal)
-    room = ROUND_UP_TO * 2 ** max(0, int(np.ceil(np.log2(steps / ROUND_UP_TO))))
+    room = LENGTH_UNIT_SAMPLES * 2 ** max(0, int(np.ceil(np.log2(steps / LENGTH_UNIT_SAMPLES))))
     return np.concatenate([signal, np.zeros((room - steps, *signal.shape[1:]))])
 
 

@@ -29,7 +29,7 @@ from lddn_jax.data.tables import Table
 from lddn_jax.errors import DataError, NumericalError, ShapeError
 
 MASS = 3.0
-GRAVITY = 9.8
+GRAVITY_M_S2 = 9.8
 FIELD_STRENGTH = 15.0  # α
 FRICTION = 12.0  # β
 
@@ -168,7 +168,7 @@ def _integrate(repulsion: Array, y0: Array, v0: Array, sample_time: Array, stop:
     def acceleration(t, state, repulsion):
         y, v = state
         # A trial step may look below the stop; without the floor it would meet the singularity.
-        return v, -GRAVITY + repulsion / jnp.maximum(y, stop) - FRICTION / MASS * v
+        return v, -GRAVITY_M_S2 + repulsion / jnp.maximum(y, stop) - FRICTION / MASS * v
 
     solve = partial(
         diffrax.diffeqsolve,
@@ -187,7 +187,7 @@ def _integrate(repulsion: Array, y0: Array, v0: Array, sample_time: Array, stop:
     def sample(state, repulsion):
         def moving(leg):
             t, y, v, good = leg
-            lies = (y <= stop) & (v <= 0) & (repulsion / stop <= GRAVITY)
+            lies = (y <= stop) & (v <= 0) & (repulsion / stop <= GRAVITY_M_S2)
             return (t < sample_time) & ~lies & good
 
         def move(leg):

@@ -31,13 +31,13 @@ from lddn_jax.data.records import Record
 from lddn_jax.data.tables import Table
 from lddn_jax.errors import DataError, NumericalError, ShapeError
 
-AREA = (28.0, 32.0)  # A, cm²
-OUTLET = (0.071, 0.057)  # a, cm²
-PIPE = 0.05  # a₁₂, cm²
-PUMP = (3.33, 3.35)  # k, cm³/Vs
-GRAVITY = 981.0  # cm/s²
-LAMINAR = 0.01  # ε, cm
-GAP = 5  # samples that a gap lasts
+AREAS_CM2 = (28.0, 32.0)  # A, cm²
+OUTLETS_CM2 = (0.071, 0.057)  # a, cm²
+PIPE_CM2 = 0.05  # a₁₂, cm²
+PUMP_GAINS_CM3_VS = (3.33, 3.35)  # k, cm³/Vs
+GRAVITY_CM_S2 = 981.0  # cm/s²
+LAMINAR_CM = 0.01  # ε, cm
+GAP_SAMPLES = 5  # samples that a gap lasts
 
 LEVELS, HOLDS = (1.0, 5.0), (50.0, 400.0)
 
@@ -86,8 +86,8 @@ def tanks(
     with double_precision():
         measured = height + noise * np.asarray(jax.random.normal(third, height.shape, jnp.float64))
     for column, k in enumerate(jax.random.split(fourth)):
-        slots = np.asarray(jax.random.permutation(k, steps // GAP))[: round(gaps * steps / GAP)]
-        measured[(slots[:, None] * GAP + np.arange(GAP)).ravel(), column] = np.nan
+        slots = np.asarray(jax.random.permutation(k, steps // GAP_SAMPLES))[: round(gaps * steps / GAP_SAMPLES)]
+        measured[(slots[:, None] * GAP_SAMPLES + np.arange(GAP_SAMPLES)).ravel(), column] = np.nan
     names = ("pump_1", "pump_2", "level_1", "level_2")
     return Table({"time": np.arange(steps) * sample_time} | dict(zip(names, [*pumps, *measured.T], strict=True)))
 
@@ -174,13 +174,13 @@ def _integrate(pumps: Array, h0: Array, sample_time: Array) -> tuple[Array, Arra
     """The levels at the end of each sample, and whether the solver succeeded."""
     import diffrax
 
-    area, outlet, pump = (jnp.asarray(x, pumps.dtype) for x in (AREA, OUTLET, PUMP))
+    area, outlet, pump = (jnp.asarray(x, pumps.dtype) for x in (AREAS_CM2, OUTLETS_CM2, PUMP_GAINS_CM3_VS))
 
     def flow(head):
-        return jnp.sqrt(2 * GRAVITY) * head / (head**2 + LAMINAR**2) ** 0.25
+        return jnp.sqrt(2 * GRAVITY_CM_S2) * head / (head**2 + LAMINAR_CM**2) ** 0.25
 
     def slope(t, height, voltage):
-        across = PIPE * flow(height[0] - height[1])
+        across = PIPE_CM2 * flow(height[0] - height[1])
         return (pump * voltage - outlet * flow(height) + jnp.stack([-across, across])) / area
 
     def sample(height, voltage):

@@ -16,7 +16,7 @@ from lddn_jax.errors import DataError
 from lddn_jax.training.history import Row, one_number_each
 from lddn_jax.training.training_state import TrainingState
 
-BEHIND = 1.0  # seconds: to write every line at once takes longer than a step of a small network
+WRITE_SECONDS = 1.0  # seconds: to write every line at once takes longer than a step of a small network
 
 
 class AbstractLog(abc.ABC):
@@ -64,7 +64,7 @@ class AbstractLog(abc.ABC):
         if new and self._file is not None:
             self._file.write(self.lines(self._written, new))
             self._file.flush()
-        self._written, self._next = state.epoch, time.monotonic() + BEHIND
+        self._written, self._next = state.epoch, time.monotonic() + WRITE_SECONDS
 
 
 class CSVLog(AbstractLog):

@@ -13,7 +13,7 @@ from lddn_jax.training.trainer import check_positive
 from lddn_jax.training.training_state import TrainingState
 
 _logger = logging.getLogger("lddn_jax")
-_DIGITS = 9
+_EPOCH_DIGITS = 9
 
 
 class Checkpoint:
@@ -131,4 +131,4 @@ class Checkpoint:
         _logger.info("checkpoint %s", path)
 
     def _path(self, state: TrainingState) -> Path:
-        return self._folder / EPOCH_FILES.replace("*", f"{state.epoch:0{_DIGITS}d}")
+        return self._folder / EPOCH_FILES.replace("*", f"{state.epoch:0{_EPOCH_DIGITS}d}")

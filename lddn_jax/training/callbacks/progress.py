@@ -10,9 +10,9 @@ import optax
 
 from lddn_jax.training.training_state import TrainingState
 
-SHOWN = {"loss": "loss", "validation_loss": "validation", "gradient_norm": "|g|", "mu": "mu", "gamma": "gamma"}
-REFRESH = 0.2  # seconds between two looks on a terminal
-LINES = 10.0  # seconds between two lines elsewhere
+COLUMN_LABELS = {"loss": "loss", "validation_loss": "validation", "gradient_norm": "|g|", "mu": "mu", "gamma": "gamma"}
+TERMINAL_SECONDS = 0.2  # seconds between two looks on a terminal
+LINE_SECONDS = 10.0  # seconds between two lines elsewhere
 
 
 class Progress:
@@ -46,7 +46,7 @@ class Progress:
         now = time.monotonic()
         if self._silent or now < self._next:
             return
-        self._next = now + (REFRESH if self._terminal else LINES)
+        self._next = now + (TERMINAL_SECONDS if self._terminal else LINE_SECONDS)
         self._show(state, now)
 
     def on_end(self, state: TrainingState) -> None:
@@ -94,7 +94,7 @@ def _bar(state: TrainingState, terminal: bool) -> Any:
 def _numbers(state: TrainingState) -> Mapping[str, float]:
     """What is worth showing, by what it is called there."""
     last = state.last
-    found = {label: last[name] for name, label in SHOWN.items() if name in last}
+    found = {label: last[name] for name, label in COLUMN_LABELS.items() if name in last}
     if "mu" in last:
         return found
     # Of a transformation that was made by optax.inject_hyperparams.
