@@ -165,11 +165,16 @@ def _init(trainer: AbstractTrainer, problem: Problem, net: Trained):
 
 @of_parts
 def _step(trainer: AbstractTrainer, problem: Problem, net: Trained, state: Any, key: Array, taken: Any, active: Any):
-    key = jax.random.fold_in(key, taken)
+    key, problem = jax.random.fold_in(key, taken), problem.drawn(taken)
     if trainer.restarts == 1:
         return trainer.step(net, state, problem, key)
     keys = jax.random.split(key, trainer.restarts)
-    new, new_state, info = in_groups(lambda one: trainer.step(one[0], one[1], problem, one[2]), (net, state, keys))
+
+    def one(net, state, key, number):
+        return trainer.step(net, state, problem.drawn(number), key)
+
+    runs = (net, state, keys, jnp.arange(trainer.restarts))
+    new, new_state, info = in_groups(lambda run: one(*run), runs)
 
     def kept(new, old):
         return jnp.where(active.reshape(-1, *(1,) * (new.ndim - 1)), new, old)

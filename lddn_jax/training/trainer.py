@@ -32,10 +32,16 @@ from lddn_jax.training.state_parameters import Started, Trained
 class Problem(eqx.Module):
     """Data, loss and gradient method, checked and with one batch axis: what a trainer minimizes.
 
+    A trainer that needs a loss and a gradient calls `value_and_grad(net)`, or `value(net)`. One that works on residuals
+    calls `parts(net)` and the loss and gradient method themselves.
+
     Attributes:
-        loss: The loss.
+        loss: The loss; `loss.value(net, outputs, targets, weights)` is the number to make small.
         gradient: The gradient method.
-        inputs: `(sequences, time, size)` by name; likewise `targets`, `state` and `weights` (or None).
+        inputs: `(sequences, time, size)` by name of input.
+        targets: `(sequences, time, size)` by output layer; NaN where missing.
+        state: `(sequences, longest delay, size)` by source: the delay state that each sequence starts from.
+        weights: Error weights, `(sequences, time, size)` by output layer; None where all are 1.
         steps: Number of time steps.
         chosen: Which of all sequences these are, `(sequences,)`; None for all.
         trains_state: Whether the delay lines of layers are parameters, those of a `Started`.
@@ -101,6 +107,11 @@ class Problem(eqx.Module):
         if self.chosen is not None:
             own = {name: line[self.chosen] for name, line in own.items()}
         return trained.net, self.state | own
+
+    def drawn(self, number: int | Array) -> "Problem":
+        """Returns the problem with another key of a random gradient method; itself where nothing is drawn."""
+        gradient = self.gradient.drawn(number)
+        return self if gradient is self.gradient else dataclasses.replace(self, gradient=gradient)
 
     def value(self, trained: Trained) -> Array:
         """Returns the loss; its reverse-mode derivative is the gradient method's."""

@@ -7,7 +7,17 @@ import jax.numpy as jnp
 from planting import alter, caught_by, replace
 
 from lddn_jax import transfer
-from lddn_jax.gradients import api, bptt, columns, finite_difference, gather, reduced, rtrl, sensitivity, window
+from lddn_jax.gradients import (
+    api,
+    bptt,
+    columns,
+    finite_difference,
+    gather,
+    jacobian_window,
+    reduced,
+    rtrl,
+    sensitivity,
+)
 from lddn_jax.gradients import gradient_report as check
 from lddn_jax.simulation.delays import extend
 from lddn_jax.simulation.simulate import run_in_segments
@@ -193,16 +203,16 @@ def segments_from_the_next_checkpoint(monkeypatch):
     alter(monkeypatch, run_in_segments, "state), (a, state)", "state), (a, final_state(here | a, state))")
 
 
-@caught_by("test_segments.py::test_a_horizon_is_a_sum_over_windows_that_start_from_given_states[multi-rate-3-False]")
-def horizon_longer_by_one(monkeypatch):
+@caught_by("test_segments.py::test_truncation_is_a_sum_over_segments_that_start_from_given_states[multi-rate-3-False]")
+def truncation_longer_by_one(monkeypatch):
     """Windows have a step more than was asked for."""
-    alter(monkeypatch, bptt.BPTT.linearize, "self.horizon or", "(self.horizon and self.horizon + 1) or")
+    alter(monkeypatch, bptt.BPTT.linearize, "self.truncation or", "(self.truncation and self.truncation + 1) or")
 
 
 @caught_by("test_jacobian.py::test_the_bound_adds_up_what_a_slow_loop_remembers")
 def bound_of_one_block_alone(monkeypatch):
     """What a window neglects is bounded by the block before it, and not by all blocks before it."""
-    alter(monkeypatch, window.windowed, "return own + factor * size, size", "return own, size")
+    alter(monkeypatch, jacobian_window.windowed, "return own + factor * size, size", "return own, size")
 
 
 @caught_by("test_check_gradients.py::test_a_method_that_gives_nan_disagrees")
