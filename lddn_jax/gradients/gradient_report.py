@@ -7,13 +7,13 @@ Two derivatives of a block (one connection's weights, a bias, a source's delay s
 with ε the machine epsilon, so the floor is 1e-12 in float64. What a pair may differ by follows from the `accuracy` of
 both methods: approximate ones, such as finite differences, state a tolerance of their own.
 
-A gradient that is truncated, or drawn at random, is not meant to agree. What is reported of it is how far it is off as a
-whole,
+A gradient that is truncated, or drawn at random, is not meant to agree. What is reported of it is how far it is off as
+a whole,
 
     ‖g − g'‖ / ‖g‖        and        gᵀg' / (‖g‖ ‖g'‖)
 
-over all parameters, against the first exact method. Of a truncated one g' must be finite; of a random one g' is the mean
-of many draws, which may be off by `STANDARD_ERRORS` times its standard error.
+over all parameters, against the first exact method. Of a truncated one g' must be finite; of a random one g' is the
+mean of many draws, which may be off by `STANDARD_ERRORS` times its standard error.
 """
 
 import dataclasses
@@ -303,10 +303,9 @@ def check_gradients(
             accuracies = [m.accuracy for m in (first, second) if isinstance(m.accuracy, Approximate)]
             between = [a.allowed(dtype) if given is None else given for a in accuracies]
             differences.append(_compare(net, blocks, first.name, second.name, floor, max([allowed, *between])))
+    g = _flat(blocks[reference.name])
     deviations = tuple(
-        _deviation(
-            _flat(blocks[reference.name]), reference.name, m.name, draws.get(m.name, _flat(blocks[m.name])[None]), floor
-        )
+        _deviation(g, reference.name, m.name, draws.get(m.name, _flat(blocks[m.name])[None]), floor)
         for m in methods
         if isinstance(m.accuracy, Truncated | Random)
     )

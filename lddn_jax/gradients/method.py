@@ -48,8 +48,8 @@ class AbstractLinearization(eqx.Module):
 
         Returns:
             ∂F/∂parameters as a Network: `IW[to, input]` and `LW[to, layer]` are `(delay, to, from)` in the order of
-            `topology.delays[to, source]`, `b[layer]` is `(neurons,)`, each summed over batch and time. And ∂F/∂state, with
-            the names and shapes that the state had in `linearize`.
+            `topology.delays[to, source]`, `b[layer]` is `(neurons,)`, each summed over batch and time. And ∂F/∂state,
+            with the names and shapes that the state had in `linearize`.
         """
 
 
@@ -57,8 +57,8 @@ class AbstractGradient(eqx.Module):
     """A way to differentiate a network: an object to pass as `method` or `gradient`.
 
     A new one is a subclass of `AbstractAdjoint` if it is written as a backward pass, of `AbstractForward` if it carries
-    derivatives forward. Its settings are static fields, so that a method is a pytree without arrays, equal by value. Only
-    a method whose `accuracy` is `Random` has an array, a field `key`.
+    derivatives forward. Its settings are static fields, so that a method is a pytree without arrays, equal by value.
+    Only a method whose `accuracy` is `Random` has an array, a field `key`.
     """
 
     def __check_init__(self):
@@ -123,8 +123,8 @@ class AbstractGradient(eqx.Module):
         """Raises an LDDNError if the method neglects something without knowing how much."""
         if isinstance(self.accuracy, Truncated | Random):
             raise LDDNError(
-                f"{self.name} cannot say how much it neglects. Write lddn.BPTT(jacobian_window=...), which can, or a method "
-                "that neglects nothing, such as lddn.RTRL()."
+                f"{self.name} cannot say how much it neglects. Write lddn.BPTT(jacobian_window=...), which can, or a "
+                "method that neglects nothing, such as lddn.RTRL()."
             )
 
     def pullback(
@@ -296,8 +296,8 @@ class AbstractForward(AbstractGradient):
 
         Returns:
             Every layer's output, `(*batch, time, neurons)`, and ∂a/∂x of `layers`, `(*batch, time, neurons, x)`. x is
-            the flat parameters in the order of `net.ravel()`, followed by the elements of the sequence's own delay state if
-            `with_state`: sources in the order of their names, each `(longest delay, size)` flattened.
+            the flat parameters in the order of `net.ravel()`, followed by the elements of the sequence's own delay
+            state if `with_state`: sources in the order of their names, each `(longest delay, size)` flattened.
         """
 
     def linearize(self, net: Network, inputs: Signals, state: DelayState, steps: int) -> AbstractLinearization:

@@ -205,7 +205,7 @@ def segments_from_the_next_checkpoint(monkeypatch):
 
 @caught_by("test_segments.py::test_truncation_is_a_sum_over_segments_that_start_from_given_states[multi-rate-3-False]")
 def truncation_longer_by_one(monkeypatch):
-    """Windows have a step more than was asked for."""
+    """Segments have a step more than was asked for."""
     alter(monkeypatch, bptt.BPTT.linearize, "self.truncation or", "(self.truncation and self.truncation + 1) or")
 
 
