@@ -81,7 +81,7 @@ class Course:
             state, and info.
         value: The loss of networks.
         held_out: Their validation loss; None without validation.
-        stop: The trainer's, bound once, which takes equinox a while.
+        stop_reason: The trainer's, bound once, which takes equinox a while.
         nan_guard: Whether to look where a network leaves the finite numbers.
     """
 
@@ -90,7 +90,7 @@ class Course:
     step: Program
     value: Program
     held_out: Program | None
-    stop: Callable[[dict[str, float]], str | None]
+    stop_reason: Callable[[dict[str, float]], str | None]
     nan_guard: bool
 
     @classmethod
@@ -98,7 +98,7 @@ class Course:
         """Puts the pieces together; nothing is compiled yet."""
         value, step = Program(_value, trainer, problem), Program(_step, trainer, problem)
         validation = None if held_out is None else Program(_value, trainer, held_out)
-        return cls(trainer, problem, step, value, validation, trainer.stop, nan_guard)
+        return cls(trainer, problem, step, value, validation, trainer.stop_reason, nan_guard)
 
     @property
     def several(self) -> bool:
@@ -131,7 +131,7 @@ class Course:
             restarts=count,
             lowest=Kept(trained, zeros, infinite),
             best=best,
-            reasons=(None,) * count,
+            stop_reasons=(None,) * count,
             ends=(0,) * count,
             rows=[],
             seconds=0.0,
