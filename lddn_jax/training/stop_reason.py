@@ -10,8 +10,8 @@ from lddn_jax.errors import LDDNError
 class StopReason(str):
     """Why training stopped; it equals its name as a text, `fitted.stop_reason == "goal"`.
 
-    Those of this package are `StopReason.GOAL` and so on. A trainer or a callback may make one of its own, which results,
-    checkpoints and reports then carry like any other.
+    Those of this package are `StopReason.GOAL` and so on. A trainer or a callback may make one of its own, which
+    results, checkpoints and reports then carry like any other.
 
     Args:
         name: A short name, as in `to_dict()` and file headers.

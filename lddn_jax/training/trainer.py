@@ -171,15 +171,15 @@ class AbstractTrainer(eqx.Module):
 
         Args:
             net: The network so far, a pytree of arrays: `jax.tree.map` works on it and a gradient of its structure.
-                `net.ravel()` is its flat vector, and the way back. With `train_state=True` the initial states are leaves
-                of it too.
+                `net.ravel()` is its flat vector, and the way back. With `train_state=True` the initial states are
+                leaves of it too.
             state: The trainer's state.
             problem: What to minimize.
             key: For whatever is drawn at random in this step.
 
         Returns:
-            The new network, the new state, and info: scalars by name, among them `loss`, the loss of `net`. Info is what
-            people see: each name becomes a column of the history.
+            The new network, the new state, and info: scalars by name, among them `loss`, the loss of `net`. Each name
+            of info becomes a column of the history.
         """
 
     def check(self, net: Trained, problem: Problem) -> None:
