@@ -32,7 +32,7 @@ from lddn_jax.identification.identify import Identified, identify
 from lddn_jax.identification.selection import Selection, compare_narx
 from lddn_jax.identification.settings import Settings
 from lddn_jax.io import load, save
-from lddn_jax.losses import AbstractLeastSquares, AbstractLoss
+from lddn_jax.losses import AbstractElementwise, AbstractLeastSquares, AbstractLoss
 from lddn_jax.network import initializers, transfer
 from lddn_jax.network.network import Network
 from lddn_jax.network.rewiring import add_delay, carry_over, close_loop, open_loop, remove_delay
@@ -67,6 +67,7 @@ __all__ = [
     "BPTT",
     "RTRL",
     "AbstractAdjoint",
+    "AbstractElementwise",
     "AbstractForward",
     "AbstractGradient",
     "AbstractLeastSquares",

@@ -13,6 +13,7 @@ is a plain function of the outputs; its explicit derivative ∂ᵉF/∂a is `jax
 gradient method's.
 """
 
+import abc
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -44,6 +45,9 @@ def _factors(given: Any) -> tuple[tuple[str, float], ...]:
 class AbstractLoss(eqx.Module):
     """A loss: call it as `loss(outputs, targets, weights)`.
 
+    A new one is a subclass of `AbstractElementwise` if it is a function of the error of each element, of
+    `AbstractLeastSquares` if it is a weighted sum of squared errors, else of this class.
+
     Attributes:
         missing: "error": a NaN in the targets raises; "mask": it is a don't-care and adds nothing.
         output_weights: Factors by output layer, as `(("y", 2.0), ...)` or a dict; 1 where not named.
@@ -70,9 +74,9 @@ class AbstractLoss(eqx.Module):
         compared = list(self._compared(outputs, targets, weights))
         total, count = jnp.zeros((), jnp.result_type(*jax.tree.leaves(outputs))), 0
         for _, output, target, weight, known in compared:
-            term, n = self._terms(output, target, weight, known)
+            term, n = self.terms(output, target, weight, known)
             total, count = total + term, count + n
-        return self._scale(total, count)
+        return self.scale(total, count)
 
     def _compared(self, outputs: Signals, targets: Signals, weights: Any) -> Iterator[tuple]:
         """Yields name, output, target (zero where missing), weight (likewise) and what is known, of each output."""
@@ -117,17 +121,25 @@ class AbstractLoss(eqx.Module):
     def decay(self, net: Any) -> Array:
         """Returns W: the mean of the squared weights and biases (the sum, for the sum of squared errors)."""
         flat = jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(net)])
-        return self._scale(jnp.sum(flat * flat), flat.size)
+        return self.scale(jnp.sum(flat * flat), flat.size)
 
-    def _terms(self, output: Array, target: Array, weight: Array, known: Array) -> tuple[Array, Any]:
-        """Returns the weighted sum over elements, and how many count."""
-        return jnp.sum(weight * self._error(difference(target, output, weight))), jnp.sum(weight > 0)
+    @abc.abstractmethod
+    def terms(self, output: Array, target: Array, weight: Array, known: Array) -> tuple[Array, Any]:
+        """Returns the weighted sum over the elements of one output layer, and how many of them count.
 
-    def _scale(self, total: Array, count: Any) -> Array:
+        Masks, error weights and weights of outputs are in the arguments already.
+
+        Args:
+            output: `(*batch, time, size)`. Where the weight is zero it may be anything, NaN included: put a safe
+                value in its place before the arithmetic (a `where` afterwards lets a NaN into the gradient).
+            target: Likewise; zero where it is missing, never NaN.
+            weight: Likewise, not negative; zero where a target is missing.
+            known: Likewise, whether a target is not missing.
+        """
+
+    def scale(self, total: Array, count: Any) -> Array:
+        """Returns E from the sums of `terms` over all output layers: by default the mean over what counts."""
         return total / jnp.maximum(jnp.asarray(count, total.dtype), 1)
-
-    def _error(self, e: Array) -> Array:
-        raise LDDNError(f"{type(self).__name__} defines no error function")
 
     def __check_init__(self):
         if self.missing not in ("error", "mask"):
@@ -136,7 +148,19 @@ class AbstractLoss(eqx.Module):
             raise LDDNError(f"regularization={self.regularization!r} must lie in [0, 1).")
 
 
-class AbstractLeastSquares(AbstractLoss):
+class AbstractElementwise(AbstractLoss):
+    """A loss Σ w f(e) / N of the error e of each element: a subclass defines `error`, which is f."""
+
+    @abc.abstractmethod
+    def error(self, e: Array) -> Array:
+        """Returns f(e) for each element, in the dtype of e; masks and weights are taken care of."""
+
+    def terms(self, output: Array, target: Array, weight: Array, known: Array) -> tuple[Array, Any]:
+        """Returns Σ w f(e) over the elements of one output layer, and how many count."""
+        return jnp.sum(weight * self.error(difference(target, output, weight))), jnp.sum(weight > 0)
+
+
+class AbstractLeastSquares(AbstractElementwise):
     """A loss that is a sum of squares, and so has residuals: what Gauss-Newton methods work on."""
 
     def residuals(self, outputs: Signals, targets: Signals, weights: Any = None) -> Signals:
@@ -171,9 +195,10 @@ class AbstractLeastSquares(AbstractLoss):
         weights = {name: weight * factors.get(name, 1.0) for name, weight in weights.items()}
         known = sum(jnp.sum(~jnp.isnan(target)) for target in counted(targets, weights).values())
         r = jnp.asarray(self.regularization, one.dtype)
-        return (1 - r) * self._scale(one, known), r * self._scale(one, parameters)
+        return (1 - r) * self.scale(one, known), r * self.scale(one, parameters)
 
-    def _error(self, e: Array) -> Array:
+    def error(self, e: Array) -> Array:
+        """Returns e²."""
         return e * e
 
 
@@ -186,7 +211,8 @@ class SumSquaredError(AbstractLeastSquares):
         18.0
     """
 
-    def _scale(self, total, count):
+    def scale(self, total, count):
+        """Returns the sum as it is."""
         return total
 
 
@@ -200,14 +226,15 @@ class MeanSquaredError(AbstractLeastSquares):
     """
 
 
-class MeanAbsoluteError(AbstractLoss):
+class MeanAbsoluteError(AbstractElementwise):
     """F = Σ w |e| / N (MATLAB's `mae`); the slope at e = 0 is 0."""
 
-    def _error(self, e):
+    def error(self, e):
+        """Returns |e|."""
         return e * jnp.sign(e)  # JAX gives |e| a slope of 1 at 0
 
 
-class Huber(AbstractLoss):
+class Huber(AbstractElementwise):
     """F = Σ w h(e) / N with h = ½ e² for |e| ≤ delta and delta (|e| − ½ delta) beyond (`optax.losses.huber_loss`).
 
     Args:
@@ -228,7 +255,8 @@ class Huber(AbstractLoss):
                 f"delta={self.delta!r}, where a Huber loss turns from square to straight, must be positive."
             )
 
-    def _error(self, e):
+    def error(self, e):
+        """Returns h(e)."""
         return optax.losses.huber_loss(e, jnp.zeros_like(e), delta=self.delta)
 
 
@@ -250,7 +278,8 @@ class CrossEntropy(AbstractLoss):
 
     logits: bool = eqx.field(default=False, static=True)
 
-    def _terms(self, output, target, weight, known):
+    def terms(self, output, target, weight, known):
+        """Returns −Σ w t log a over the target vectors of one output layer, and how many of them count."""
         whole = jnp.all(known, axis=-1, keepdims=True) & jnp.any(weight > 0, axis=-1, keepdims=True)
         output = jnp.where(whole, output, target)
         if self.logits:
