@@ -6,43 +6,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from networks import declare, registered, swish, swish_slope
+from networks import KINKED, SMOOTH, declare, registered, swish, swish_slope
+from oracle import ALIASES, TRANSFER
 
 import lddn_jax as lddn
 from lddn_jax import transfer
 from lddn_jax.errors import TopologyError
 
 BUILT_IN = frozenset(transfer.names())  # before any test registers another
-ALIASES = {"purelin": "linear", "tansig": "tanh", "logsig": "logistic", "sigmoid": "logistic", "poslin": "relu"}
-
-
-def absolute(n):
-    return np.where(n.real < 0, -n, n)
-
-
-def softmax(n):
-    e = np.exp(n - n.real.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
-
-
-# The formulas again, for real and complex n: a function decides by the real part on which of its pieces it is.
-FORMULA = {
-    "linear": lambda n: n,
-    "tanh": np.tanh,
-    "logistic": lambda n: 1 / (1 + np.exp(-n)),
-    "relu": lambda n: np.where(n.real > 0, n, 0),
-    "leaky_relu": lambda n: np.where(n.real > 0, n, 0.01 * n),
-    "elu": lambda n: np.where(n.real > 0, n, np.exp(n) - 1),
-    "softplus": lambda n: np.log(1 + np.exp(n)),
-    "satlin": lambda n: np.where(n.real < 0, 0, np.where(n.real > 1, 1, n)),
-    "satlins": lambda n: np.where(n.real < -1, -1, np.where(n.real > 1, 1, n)),
-    "radbas": lambda n: np.exp(-(n**2)),
-    "elliotsig": lambda n: n / (1 + absolute(n)),
-    "tribas": lambda n: np.where(np.abs(n.real) < 1, 1 - absolute(n), 0),
-    "hardlim": lambda n: np.where(n.real >= 0, 1.0 + 0 * n, 0),
-    "softmax": softmax,
-}
-ELEMENTWISE = sorted(set(FORMULA) - {"softmax"})
+FORMULA = {name: formula for name, formula in TRANSFER.items() if not name.startswith("own_")}
+ELEMENTWISE = sorted(name for name in FORMULA if name in BUILT_IN and transfer.get(name).elementwise)
 POINTS = np.random.default_rng(0).uniform(-3, 3, (20, 3))
 KINKS = np.array([-1.0, -0.0, 0.0, 1.0])
 
@@ -52,8 +25,10 @@ def functions(name):
     return found.function, lambda n: found.slope(n, found.function(n))
 
 
-def test_every_function_has_a_formula_here():
+def test_every_function_is_in_the_tables():
     assert {*FORMULA, *ALIASES} == BUILT_IN
+    assert sorted(SMOOTH + KINKED) == sorted(FORMULA)
+    assert {*ELEMENTWISE} == {*ASYMPTOTES} - {"own_swish"}
 
 
 @pytest.mark.parametrize("name", FORMULA)
