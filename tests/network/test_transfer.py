@@ -64,7 +64,7 @@ def test_slope_is_that_of_automatic_differentiation(name, points):
 def test_softmax_slope_is_a_matrix():
     _, slope = functions("softmax")
     step = 1e-20j * np.eye(3)  # into each net input in turn
-    expected = np.imag(softmax(POINTS[:, None, :] + step)) / 1e-20  # (point, from, to)
+    expected = np.imag(FORMULA["softmax"](POINTS[:, None, :] + step)) / 1e-20  # (point, from, to)
     np.testing.assert_allclose(slope(jnp.asarray(POINTS)), expected.swapaxes(-1, -2), rtol=1e-12, atol=1e-15)
 
 
