@@ -314,7 +314,8 @@ def check_gradients(
 
 def _flat(blocks: Mapping[tuple[str, Any], np.ndarray]) -> np.ndarray:
     """All derivatives with respect to parameters, as one vector."""
-    return np.concatenate([block.ravel() for (field, _), block in blocks.items() if field != "state"]).astype(float)
+    found = [block.ravel() for (field, _), block in blocks.items() if field != "state"]
+    return np.concatenate([np.zeros(0), *found])
 
 
 def _deviation(g: np.ndarray, full: str, method: str, found: np.ndarray, floor: float) -> Deviation:

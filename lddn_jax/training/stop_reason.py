@@ -73,8 +73,8 @@ class StopReason(str):
         reason.meaning, reason.success = meaning, success
         return reason
 
-    def __getnewargs__(self):
-        return str(self), self.meaning, self.success
+    def __reduce__(self):
+        return StopReason, (str(self), self.meaning, self.success)
 
     @property
     def cut_short(self) -> bool:

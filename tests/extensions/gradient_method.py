@@ -39,10 +39,9 @@ class StepwiseBPTT(lddn.AbstractAdjoint):
             name: jnp.concatenate([state[name], signal], axis=-2) if name in state else signal
             for name, signal in (inputs | found.a).items()
         }
-        kept = slopes, signals
         if self.half:
-            kept = jax.tree.map(lambda x: x.astype(jnp.float16), kept)
-        return _Linearization(found.a, net, *kept, state, steps)
+            slopes, signals = jax.tree.map(lambda x: x.astype(jnp.float16), (slopes, signals))
+        return _Linearization(found.a, net, slopes, signals, state, steps)
 
 
 class _Linearization(lddn.AbstractLinearization):

@@ -20,9 +20,9 @@ def polyak_steps(lowest: float = 0.0) -> optax.GradientTransformationExtraArgs:
     def init(params):
         return optax.EmptyState()
 
-    def update(gradient, state, params=None, *, value, **others):
-        square = sum(jnp.sum(g * g) for g in jax.tree.leaves(gradient))
+    def update(updates, state, params=None, *, value, **others):
+        square = sum(jnp.sum(g * g) for g in jax.tree.leaves(updates))
         length = jnp.where(square > 0, (value - lowest) / jnp.where(square > 0, square, 1), 0)
-        return jax.tree.map(lambda g: -length * g, gradient), state
+        return jax.tree.map(lambda g: -length * g, updates), state
 
     return optax.GradientTransformationExtraArgs(init, update)
