@@ -14,6 +14,7 @@ from lddn_jax.gradients import (
     finite_difference,
     gather,
     jacobian_window,
+    method,
     reduced,
     rtrl,
     sensitivity,
@@ -230,3 +231,15 @@ def nan_within_tolerance(monkeypatch):
         "self.relative <= self.tolerance",
         "not self.relative > self.tolerance",
     )
+
+
+@caught_by("test_extensions.py::test_a_random_method_gets_another_key_at_every_step")
+def same_key_at_every_step(monkeypatch):
+    """A random method draws the same numbers at every step."""
+    alter(monkeypatch, method.AbstractGradient.drawn, "number)", "0)")
+
+
+@caught_by("test_extensions.py::test_a_biased_random_method_does_not_pass")
+def standard_error_of_one_draw(monkeypatch):
+    """The mean of many draws may be off by what a single one may."""
+    alter(monkeypatch, check._deviation, "(count * (count - 1))", "(count - 1)")
