@@ -40,7 +40,7 @@ METHODS = {
     "BPTT": lddn.BPTT(),
     'checkpoint="sqrt"': lddn.BPTT(checkpoint="sqrt"),
     "checkpoint=100": lddn.BPTT(checkpoint=100),
-    "horizon=100": lddn.BPTT(horizon=100),
+    "truncation=100": lddn.BPTT(truncation=100),
     "plain scan": None,
 }
 NETWORK = elman(10, (1,))  # one sequence of it
@@ -141,7 +141,7 @@ def panels(rows: list[dict]) -> list[figures.Panel]:
 
 def main(options) -> None:
     steps = [int(t) for t in options.steps.split(",")]
-    exact = {name: program(name, jnp.float32, 1000) for name, m in METHODS.items() if not (m and m.truncated)}
+    exact = {name: program(name, jnp.float32, 1000) for name, m in METHODS.items() if not (m and m.truncation)}
     peers.agree(exact, tolerance=2e-3)
     rows = []
     for dtype, t in [("float32", t) for t in steps] + [("float64", max(steps))]:

@@ -99,10 +99,10 @@ class Watched(lddn.AbstractTrainer):
         """See `init`."""
         return self.trainer.starts(net, key)
 
-    def stop(self, info):
+    def stop_reason(self, info):
         """Its own reason, or that the time is up."""
         late = self.watch.look(info["loss"])
-        return self.trainer.stop(info) or ("epochs" if late else None)
+        return self.trainer.stop_reason(info) or ("epochs" if late else None)
 
 
 def plant(steps: int) -> tuple[lddn.Topology, lddn.Sequences]:

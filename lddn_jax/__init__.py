@@ -17,6 +17,7 @@ from lddn_jax.errors import (
     ShapeError,
     TopologyError,
 )
+from lddn_jax.gradients import accuracy
 from lddn_jax.gradients.api import differentiable, jacobian, value_and_grad
 from lddn_jax.gradients.autodiff import Autodiff
 from lddn_jax.gradients.bptt import BPTT
@@ -24,13 +25,14 @@ from lddn_jax.gradients.choice import choose_jacobian
 from lddn_jax.gradients.finite_difference import FiniteDifference
 from lddn_jax.gradients.gauss_newton import GaussNewton, gauss_newton
 from lddn_jax.gradients.gradient_report import GradientReport, check_gradients
-from lddn_jax.gradients.method import AbstractGradient
+from lddn_jax.gradients.method import AbstractAdjoint, AbstractForward, AbstractGradient, AbstractLinearization
 from lddn_jax.gradients.rtrl import RTRL
 from lddn_jax.gradients.sensitivity import SensitivityBPTT
 from lddn_jax.identification.identify import Identified, identify
 from lddn_jax.identification.selection import Selection, compare_narx
 from lddn_jax.identification.settings import Settings
 from lddn_jax.io import load, save
+from lddn_jax.losses import AbstractElementwise, AbstractLeastSquares, AbstractLoss
 from lddn_jax.network import initializers, transfer
 from lddn_jax.network.network import Network
 from lddn_jax.network.rewiring import add_delay, carry_over, close_loop, open_loop, remove_delay
@@ -56,7 +58,7 @@ from lddn_jax.training.fit import fit
 from lddn_jax.training.result import Fitted
 from lddn_jax.training.state_registry import register_trainer_state
 from lddn_jax.training.stop_reason import StopReason
-from lddn_jax.training.trainer import AbstractTrainer
+from lddn_jax.training.trainer import AbstractTrainer, Problem
 from lddn_jax.training.training_state import TrainingState
 
 __version__ = "0.1.0"
@@ -64,7 +66,13 @@ __version__ = "0.1.0"
 __all__ = [
     "BPTT",
     "RTRL",
+    "AbstractAdjoint",
+    "AbstractElementwise",
+    "AbstractForward",
     "AbstractGradient",
+    "AbstractLeastSquares",
+    "AbstractLinearization",
+    "AbstractLoss",
     "AbstractTrainer",
     "Adapted",
     "Adapter",
@@ -93,6 +101,7 @@ __all__ = [
     "Posterior",
     "PrecisionError",
     "Prediction",
+    "Problem",
     "Pruned",
     "Relevance",
     "Report",
@@ -108,6 +117,7 @@ __all__ = [
     "TopologyWarning",
     "TrainingState",
     "Trajectory",
+    "accuracy",
     "adapt",
     "add_delay",
     "callbacks",

@@ -15,7 +15,7 @@ gradient method's.
 
 import abc
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -45,14 +45,14 @@ def _factors(given: Any) -> tuple[tuple[str, float], ...]:
 class AbstractLoss(eqx.Module):
     """A loss: call it as `loss(outputs, targets, weights)`.
 
+    A new one is a subclass of `AbstractElementwise` if it is a function of the error of each element, of
+    `AbstractLeastSquares` if it is a weighted sum of squared errors, else of this class.
+
     Attributes:
-        averaged: Whether E and W are means, or else sums.
         missing: "error": a NaN in the targets raises; "mask": it is a don't-care and adds nothing.
         output_weights: Factors by output layer, as `(("y", 2.0), ...)` or a dict; 1 where not named.
         regularization: r in [0, 1), the share of the mean (or sum) of squared weights and biases.
     """
-
-    averaged: eqx.AbstractClassVar[bool]
 
     missing: str = eqx.field(default="error", static=True, kw_only=True)
     output_weights: tuple = eqx.field(default=(), converter=_factors, static=True, kw_only=True)
@@ -74,9 +74,9 @@ class AbstractLoss(eqx.Module):
         compared = list(self._compared(outputs, targets, weights))
         total, count = jnp.zeros((), jnp.result_type(*jax.tree.leaves(outputs))), 0
         for _, output, target, weight, known in compared:
-            term, n = self._terms(output, target, weight, known)
+            term, n = self.terms(output, target, weight, known)
             total, count = total + term, count + n
-        return self._scale(total, count)
+        return self.scale(total, count)
 
     def _compared(self, outputs: Signals, targets: Signals, weights: Any) -> Iterator[tuple]:
         """Yields name, output, target (zero where missing), weight (likewise) and what is known, of each output."""
@@ -121,21 +121,25 @@ class AbstractLoss(eqx.Module):
     def decay(self, net: Any) -> Array:
         """Returns W: the mean of the squared weights and biases (the sum, for the sum of squared errors)."""
         flat = jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(net)])
-        return self._scale(jnp.sum(flat * flat), flat.size)
+        return self.scale(jnp.sum(flat * flat), flat.size)
 
     @abc.abstractmethod
-    def _terms(self, output: Array, target: Array, weight: Array, known: Array) -> tuple[Array, Any]:
-        """Returns the weighted sum over elements, and how many count.
+    def terms(self, output: Array, target: Array, weight: Array, known: Array) -> tuple[Array, Any]:
+        """Returns the weighted sum over the elements of one output layer, and how many of them count.
+
+        Masks, error weights and weights of outputs are in the arguments already.
 
         Args:
-            output: `(*batch, time, size)`.
-            target: Likewise; zero where it is missing.
-            weight: Error weights, likewise; zero where a target is missing.
-            known: Where targets are not missing.
+            output: `(*batch, time, size)`. Where the weight is zero it may be anything, NaN included: put a safe
+                value in its place before the arithmetic (a `where` afterwards lets a NaN into the gradient).
+            target: Likewise; zero where it is missing, never NaN.
+            weight: Likewise, not negative; zero where a target is missing.
+            known: Likewise, whether a target is not missing.
         """
 
-    def _scale(self, total: Array, count: Any) -> Array:
-        return total / jnp.maximum(jnp.asarray(count, total.dtype), 1) if self.averaged else total
+    def scale(self, total: Array, count: Any) -> Array:
+        """Returns E from the sums of `terms` over all output layers: by default the mean over what counts."""
+        return total / jnp.maximum(jnp.asarray(count, total.dtype), 1)
 
     def __check_init__(self):
         if self.missing not in ("error", "mask"):
@@ -145,15 +149,15 @@ class AbstractLoss(eqx.Module):
 
 
 class AbstractElementwise(AbstractLoss):
-    """A loss that is a sum of a function of the error e = target − output of each element."""
+    """A loss Σ w f(e) / N of the error e of each element: a subclass defines `error`, which is f."""
 
     @abc.abstractmethod
-    def _error(self, e: Array) -> Array:
-        """Returns what an error of e adds, element by element."""
+    def error(self, e: Array) -> Array:
+        """Returns f(e) for each element, in the dtype of e; masks and weights are taken care of."""
 
-    def _terms(self, output: Array, target: Array, weight: Array, known: Array) -> tuple[Array, Any]:
-        """Returns the weighted sum over elements, and the number of those that have a weight."""
-        return jnp.sum(weight * self._error(difference(target, output, weight))), jnp.sum(weight > 0)
+    def terms(self, output: Array, target: Array, weight: Array, known: Array) -> tuple[Array, Any]:
+        """Returns Σ w f(e) over the elements of one output layer, and how many count."""
+        return jnp.sum(weight * self.error(difference(target, output, weight))), jnp.sum(weight > 0)
 
 
 class AbstractLeastSquares(AbstractElementwise):
@@ -191,9 +195,10 @@ class AbstractLeastSquares(AbstractElementwise):
         weights = {name: weight * factors.get(name, 1.0) for name, weight in weights.items()}
         known = sum(jnp.sum(~jnp.isnan(target)) for target in counted(targets, weights).values())
         r = jnp.asarray(self.regularization, one.dtype)
-        return (1 - r) * self._scale(one, known), r * self._scale(one, parameters)
+        return (1 - r) * self.scale(one, known), r * self.scale(one, parameters)
 
-    def _error(self, e: Array) -> Array:
+    def error(self, e: Array) -> Array:
+        """Returns e²."""
         return e * e
 
 
@@ -206,7 +211,9 @@ class SumSquaredError(AbstractLeastSquares):
         18.0
     """
 
-    averaged: ClassVar[bool] = False
+    def scale(self, total, count):
+        """Returns the sum as it is."""
+        return total
 
 
 class MeanSquaredError(AbstractLeastSquares):
@@ -218,15 +225,12 @@ class MeanSquaredError(AbstractLeastSquares):
         5.0
     """
 
-    averaged: ClassVar[bool] = True
-
 
 class MeanAbsoluteError(AbstractElementwise):
     """F = Σ w |e| / N (MATLAB's `mae`); the slope at e = 0 is 0."""
 
-    averaged: ClassVar[bool] = True
-
-    def _error(self, e):
+    def error(self, e):
+        """Returns |e|."""
         return e * jnp.sign(e)  # JAX gives |e| a slope of 1 at 0
 
 
@@ -243,7 +247,6 @@ class Huber(AbstractElementwise):
     Huber (1964), Annals of Mathematical Statistics 35(1).
     """
 
-    averaged: ClassVar[bool] = True
     delta: float = eqx.field(default=1.0, static=True)
 
     def __check_init__(self):
@@ -252,7 +255,8 @@ class Huber(AbstractElementwise):
                 f"delta={self.delta!r}, where a Huber loss turns from square to straight, must be positive."
             )
 
-    def _error(self, e):
+    def error(self, e):
+        """Returns h(e)."""
         return optax.losses.huber_loss(e, jnp.zeros_like(e), delta=self.delta)
 
 
@@ -272,10 +276,10 @@ class CrossEntropy(AbstractLoss):
         0.6931
     """
 
-    averaged: ClassVar[bool] = True
     logits: bool = eqx.field(default=False, static=True)
 
-    def _terms(self, output, target, weight, known):
+    def terms(self, output, target, weight, known):
+        """Returns −Σ w t log a over the target vectors of one output layer, and how many of them count."""
         whole = jnp.all(known, axis=-1, keepdims=True) & jnp.any(weight > 0, axis=-1, keepdims=True)
         output = jnp.where(whole, output, target)
         if self.logits:

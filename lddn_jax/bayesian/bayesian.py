@@ -264,7 +264,7 @@ class BayesianRegularization(AbstractDamped):
         }
         return there, state, info
 
-    def stop(self, info):
+    def stop_reason(self, info):
         """Returns "converged", "min_grad" or "mu_max" where there is nothing left to gain."""
         if info["settled"] >= CALM_STEPS:
             return "converged"

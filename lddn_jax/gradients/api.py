@@ -82,7 +82,7 @@ def jacobian(
         with_state: Whether the delay state is differentiated too: the last axis goes on with its elements, sources in
             the order of their names, each `(longest delay, size)` flattened.
         return_neglected: Whether to return also, by output layer, a bound on the Euclidean norm of what each row
-            neglects, `(*batch, time, size)`: for `BPTT(window=...)`; zero for a method that neglects nothing.
+            neglects, `(*batch, time, size)`: for `BPTT(jacobian_window=...)`; zero for a method that neglects nothing.
 
     Raises:
         ShapeError: If names or shapes do not fit the topology.
@@ -95,7 +95,7 @@ def jacobian(
         >>> net = lddn.Network(topology, init="zeros").with_weights(LW={("y", "y"): [[[0.5]]]})
         >>> data = lddn.Sequences(jnp.ones((9, 1)), jnp.ones((9, 1)))
         >>> full = lddn.jacobian(net, data)["y"][..., 0]  # ∂y/∂IW
-        >>> rows, neglected = lddn.jacobian(net, data, lddn.BPTT(window=2), return_neglected=True)
+        >>> rows, neglected = lddn.jacobian(net, data, lddn.BPTT(jacobian_window=2), return_neglected=True)
         >>> bool(jnp.all(jnp.abs(full - rows["y"][..., 0]) <= neglected["y"])), float(neglected["y"][8, 0])
         (True, 0.12109375)
     """
@@ -185,11 +185,11 @@ def differentiable(method: AbstractGradient):
         4.0
     """
     check_method(method, "differentiable(method)")
-    structure = jax.tree.structure(method)
+    key, structure = jax.tree.flatten(method)  # of a random method there is a key, else no array
 
     def run(net: Network, inputs: Any, state: Mapping | None = None, *, steps: int | None = None) -> Signals:
         inputs, state, steps = prepare(net, inputs, state, steps)
-        return _differentiable(structure, steps)(net, inputs, state)
+        return _differentiable(structure, steps)(net, inputs, state, key)
 
     return run
 
@@ -202,18 +202,17 @@ class _Residual(eqx.Module):
 
 @functools.lru_cache(maxsize=256)
 def _differentiable(structure: Any, steps: int):
-    method = jax.tree.unflatten(structure, ())
-
     def outputs(net, a):
         return {name: a[name] for name in net.topology.outputs}
 
     @jax.custom_vjp
-    def run(net, inputs, state):
-        return outputs(net, method.linearize(net, inputs, state, steps).a)
+    def run(net, inputs, state, key):
+        return outputs(net, jax.tree.unflatten(structure, key).linearize(net, inputs, state, steps).a)
 
-    def forward(net, inputs, state):
+    def forward(net, inputs, state, key):
         topology, with_inputs = net.topology, any(leaf.perturbed for leaf in jax.tree.leaves(inputs))
-        net, inputs, state = jax.tree.map(lambda leaf: leaf.value, (net, inputs, state))
+        net, inputs, state, key = jax.tree.map(lambda leaf: leaf.value, (net, inputs, state, key))
+        method = jax.tree.unflatten(structure, key)
         if with_inputs:
             moved, state, inputs = inputs_as_state(topology, inputs, state)
             net = assemble(moved, net.IW, net.LW, net.b)
@@ -225,7 +224,7 @@ def _differentiable(structure: Any, steps: int):
         known = {name: c for name, c in cotangents.items() if not isinstance(c, SymbolicZero)}
         gradient, state = residual.linearization.pullback(known)
         if not residual.with_inputs:
-            return gradient, None, state
+            return gradient, None, state, None
         gradient = assemble(topology, gradient.IW, gradient.LW, gradient.b)
         inputs = {}
         for name in topology.input_names:
@@ -236,7 +235,7 @@ def _differentiable(structure: Any, steps: int):
                     del state[name]
             else:
                 inputs[name] = None
-        return gradient, inputs, state
+        return gradient, inputs, state, None
 
     run.defvjp(forward, backward, symbolic_zeros=True)
     return run

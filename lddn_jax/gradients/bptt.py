@@ -24,7 +24,9 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from lddn_jax.errors import LDDNError
+from lddn_jax.gradients.accuracy import Accuracy, Exact, Truncated
 from lddn_jax.gradients.gather import parameter_gradient, state_gradient
+from lddn_jax.gradients.jacobian_window import windowed
 from lddn_jax.gradients.method import (
     AbstractGradient,
     AbstractLinearization,
@@ -44,7 +46,6 @@ from lddn_jax.gradients.segments import (
     longest_held,
     square_root,
 )
-from lddn_jax.gradients.window import windowed
 from lddn_jax.network import transfer
 from lddn_jax.network.network import Network
 from lddn_jax.network.signals import Signals
@@ -64,12 +65,12 @@ class BPTT(AbstractGradient):
         checkpoint: How much of the forward pass is kept. None keeps all of it. A number k keeps the delay state at
             every k-th step and simulates each segment of k steps once more on the way back; "sqrt" takes k = √T, with
             which memory for layers grows with √T. The gradient is the same.
-        horizon: Truncates: time is cut into windows of so many steps, and n̄ is not passed from a window to the one
-            before. The gradient is another one, which `check_gradients` compares with the full one; it is meant for
-            first-order training on long records. None is the full gradient.
-        window: For `jacobian`: how many lags each row goes back at least, all rows in parallel. What is neglected has a
-            known bound, `jacobian(..., return_neglected=True)`. None goes back to the first step. Gradients are always
-            full.
+        truncation: Truncated backpropagation: time is cut into segments of so many steps, and n̄ is not passed from a
+            segment to the one before. The gradient is another one, which `check_gradients` compares with the full one;
+            it is meant for first-order training on long records. None is the full gradient.
+        jacobian_window: For `jacobian` alone: how many lags each row goes back at least, all rows in parallel. What is
+            neglected has a known bound, `jacobian(..., return_neglected=True)`. None goes back to the first step.
+            Gradients are always full.
 
     Raises:
         LDDNError: If a number is not positive, or two are given that contradict each other.
@@ -85,57 +86,57 @@ class BPTT(AbstractGradient):
     """
 
     checkpoint: int | str | None = eqx.field(default=None, static=True)
-    horizon: int | None = eqx.field(default=None, static=True)
-    window: int | None = eqx.field(default=None, static=True)
+    truncation: int | None = eqx.field(default=None, static=True)
+    jacobian_window: int | None = eqx.field(default=None, static=True)
 
     def __check_init__(self):
         for what, given, word in (
             ("checkpoint", self.checkpoint, "sqrt"),
-            ("horizon", self.horizon, None),
-            ("window", self.window, None),
+            ("truncation", self.truncation, None),
+            ("jacobian_window", self.jacobian_window, None),
         ):
             if given is None or (word and given == word):
                 continue
             if isinstance(given, bool) or not isinstance(given, int) or given < 1:
                 words = f' or "{word}"' if word else ""
                 raise LDDNError(f"BPTT({what}={given!r}): a positive number of steps{words} is needed, or None.")
-        if self.horizon is not None and self.checkpoint not in (None, self.horizon):
+        if self.truncation is not None and self.checkpoint not in (None, self.truncation):
             raise LDDNError(
-                f"BPTT(checkpoint={self.checkpoint!r}, horizon={self.horizon!r}): both cut time, and at different "
-                f"steps. Write BPTT(checkpoint={self.horizon}, horizon={self.horizon})."
+                f"BPTT(checkpoint={self.checkpoint!r}, truncation={self.truncation!r}): both cut time, and at "
+                f"different steps. Write BPTT(checkpoint={self.truncation}, truncation={self.truncation})."
             )
-        if self.horizon is not None and self.window is not None:
+        if self.truncation is not None and self.jacobian_window is not None:
             raise LDDNError(
-                f"BPTT(horizon={self.horizon!r}, window={self.window!r}): horizon truncates gradients, window "
-                "Jacobians alone. Give one of them."
+                f"BPTT(truncation={self.truncation!r}, jacobian_window={self.jacobian_window!r}): truncation "
+                "cuts gradients short, jacobian_window Jacobians alone. Give one of them."
             )
 
     @property
-    def truncated(self) -> bool:
-        """Whether the gradient is an approximation."""
-        return self.horizon is not None
+    def accuracy(self) -> Accuracy:
+        """`Truncated()` with a truncation."""
+        return Exact() if self.truncation is None else Truncated()
 
     def linearize(self, net: Network, inputs: Signals, state: DelayState, steps: int) -> AbstractLinearization:
         """Simulates and keeps slopes and signals, or only the delay states at checkpoints."""
         batch = batch_axes(inputs, state)
         inputs, state = to_lanes(inputs), to_lanes(state)
-        lanes = (math.prod(batch),)
+        lanes, truncated = (math.prod(batch),), self.truncation is not None
         length = self.checkpoint if isinstance(self.checkpoint, int | None) else square_root(steps)
         if length is not None and length < steps:
             a, states = run_in_segments(net, inputs, state, steps, lanes, length)
             forward = SimulatedAgain(net, inputs, states, length, *lanes)
-            where = cut(steps, length, truncated=self.truncated)
+            where = cut(steps, length, truncated=truncated)
         else:
             n, a = run(net, inputs, state, steps, lanes)
             forward = Kept(n, inputs | a, state)
-            where = cut(steps, self.horizon, longest_held(net), truncated=True) if self.horizon else None
+            where = cut(steps, self.truncation, longest_held(net), truncated=True) if self.truncation else None
         return _BPTTLinearization(from_lanes(a, batch), net, forward, where, batch)
 
     def derivatives(
         self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
     ) -> dict[str, Array]:
         """Returns ∂(outputs)/∂x, one backward pass for each output element and time step."""
-        if self.window is None:
+        if self.jacobian_window is None:
             return derivatives_by_pullback(self, net, inputs, state, steps, with_state)
         return self.bounded_derivatives(net, inputs, state, steps, with_state)[0]
 
@@ -143,7 +144,7 @@ class BPTT(AbstractGradient):
         self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
     ) -> tuple[dict[str, Array], dict[str, Array]]:
         """Returns the same, and a bound on the Euclidean norm of what each row neglects."""
-        window = self.window
+        window = self.jacobian_window
         if window is None:
             return nothing_neglected(self.derivatives(net, inputs, state, steps, with_state))
 

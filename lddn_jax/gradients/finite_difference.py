@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from lddn_jax.errors import LDDNError
+from lddn_jax.gradients.accuracy import Accuracy, Approximate
 from lddn_jax.gradients.method import AbstractForward
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.numerics.lanes import from_lanes, to_lanes
@@ -45,6 +46,11 @@ class FiniteDifference(AbstractForward):
             raise LDDNError(f"FiniteDifference(order={self.order!r}): order is 2 or 4.")
         if self.step is not None and (isinstance(self.step, str) or not self.step > 0):
             raise LDDNError(f"FiniteDifference(step={self.step!r}): a step is positive; leave it out for the default.")
+
+    @property
+    def accuracy(self) -> Accuracy:
+        """Rounding and the error of the stencil together."""
+        return Approximate(1e-6, float32=3e-2)
 
     def sensitivities(self, net, inputs, state, steps, layers, with_state):
         """Simulates twice (or four times) for each parameter."""

@@ -4,13 +4,16 @@ Two derivatives of a block (one connection's weights, a bias, a source's delay s
 
     max |g − g'| / max(largest |element| of the block, 4500 ε · largest |element| of the whole gradient)
 
-with ε the machine epsilon, so the floor is 1e-12 in float64. Finite differences have a tolerance of their own.
+with ε the machine epsilon, so the floor is 1e-12 in float64. What a pair may differ by follows from the `accuracy` of
+both methods: approximate ones, such as finite differences, state a tolerance of their own.
 
-A truncated gradient is not meant to agree. What is reported of it is how far it is off as a whole,
+A gradient that is truncated, or drawn at random, is not meant to agree. What is reported of it is how far it is off as
+a whole,
 
     ‖g − g'‖ / ‖g‖        and        gᵀg' / (‖g‖ ‖g'‖)
 
-over all parameters, against the first method that is not truncated.
+over all parameters, against the first exact method. Of a truncated one g' must be finite; of a random one g' is the
+mean of many draws, which may be off by `STANDARD_ERRORS` times its standard error.
 """
 
 import dataclasses
@@ -26,6 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lddn_jax.errors import LDDNError
+from lddn_jax.gradients.accuracy import STANDARD_ERRORS, Approximate, Exact, Random, Truncated
 from lddn_jax.gradients.api import _value_and_grad, prepare_data
 from lddn_jax.gradients.autodiff import Autodiff
 from lddn_jax.gradients.bptt import BPTT
@@ -36,9 +40,9 @@ from lddn_jax.gradients.sensitivity import SensitivityBPTT
 from lddn_jax.losses import AbstractLoss
 from lddn_jax.network.network import Network
 
+# The only list of them: the tests and the notebook on gradients run over it too.
 METHODS = (BPTT(), SensitivityBPTT(), RTRL(), Autodiff(), FiniteDifference(order=4))
 RELATIVE_TOLERANCE = {"float64": 1e-11, "float32": 1e-4}
-FINITE_DIFFERENCE_TOLERANCE = {"float64": 1e-6, "float32": 3e-2}
 
 
 @dataclass(frozen=True)
@@ -75,25 +79,40 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Truncation:
-    """How far a truncated gradient is from the full one.
+class Deviation:
+    """How far a gradient that is truncated, or drawn at random, is from the exact one.
 
     Attributes:
         method: Its name.
-        against: The method that gave the full gradient.
-        relative: ‖g − g'‖ / ‖g‖ over all parameters.
+        against: The method that gave the exact gradient.
+        relative: ‖g − g'‖ / ‖g‖ over all parameters, g' the mean of all draws of a random method.
         cosine: Of the angle between both; 1 is the same direction.
+        draws: Number of draws of a random method; None for a truncated one.
+        allowed: The largest relative deviation that passes; infinite for a truncated method.
     """
 
     method: str
     against: str
     relative: float
     cosine: float
+    draws: int | None = None
+    allowed: float = math.inf
+
+    @property
+    def passed(self) -> bool:
+        """Whether the gradient is finite and deviates by no more than allowed."""
+        return math.isfinite(self.relative) and self.relative <= self.allowed
+
+    @property
+    def kind(self) -> str:
+        """Why it is not compared block by block, in words."""
+        return "truncated" if self.draws is None else f"random, the mean of {self.draws} draws"
 
     def __str__(self):
+        allowed = "" if self.draws is None else f" ({100 * self.allowed:.3g} % allowed)"
         return (
-            f"{self.method} is truncated: {100 * self.relative:.3g} % from {self.against} in norm, "
-            f"cosine {self.cosine:.6f}"
+            f"{self.method} is {self.kind}: {100 * self.relative:.3g} % from {self.against} in norm{allowed}, "
+            f"cosine {self.cosine:.6f}" + ("" if self.passed else "  FAILS")
         )
 
 
@@ -102,12 +121,12 @@ class GradientReport:
     """What `check_gradients` found; print it to read the table.
 
     Attributes:
-        differences: The largest difference of each pair of methods, those that truncate left out.
+        differences: The largest difference of each pair of methods, truncated and random ones left out.
         value: The loss.
         seconds: Time of a compiled run, by method: the median of five.
         stored_bytes: Peak of temporary arrays of the compiled program, by method; None where unknown.
         dtype: Of the network.
-        truncations: How far each truncated method is off.
+        deviations: How far each method is off that is truncated or random.
         left_out: Why `identify` did not compare a method, by its name; empty otherwise.
     """
 
@@ -116,13 +135,13 @@ class GradientReport:
     seconds: Mapping[str, float]
     stored_bytes: Mapping[str, int | None]
     dtype: str
-    truncations: tuple[Truncation, ...] = ()
+    deviations: tuple[Deviation, ...] = ()
     left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
-        """Whether all pairs agree within their tolerances, and what is truncated is finite."""
-        return all(d.passed for d in self.differences) and all(math.isfinite(t.relative) for t in self.truncations)
+        """Whether all pairs agree within their tolerances, and truncated and random methods do what they promise."""
+        return all(d.passed for d in (*self.differences, *self.deviations))
 
     @property
     def worst(self) -> Difference:
@@ -130,7 +149,7 @@ class GradientReport:
         return max(self.differences, key=_severity, default=_with_itself(next(iter(self.seconds))))
 
     def of(self, method: str) -> Difference:
-        """The worst difference that a method is part of, finite differences counted only against themselves."""
+        """The worst difference that a method is part of, approximate methods counted only against themselves."""
         others = [d for d in self.differences if method in d.methods] or [_with_itself(method)]
         exact = [d for d in others if d.tolerance == min(o.tolerance for o in others)]
         return max(exact, key=_severity)
@@ -154,33 +173,37 @@ class GradientReport:
                     "stored_bytes": self.stored_bytes[name],
                 }
                 for name in self.seconds
-                if name not in self._truncated
+                if name not in self._deviating
             },
-            "truncated": {
-                t.method: {
-                    "relative": t.relative,
-                    "cosine": t.cosine,
-                    "against": t.against,
-                    "seconds": self.seconds[t.method],
-                    "stored_bytes": self.stored_bytes[t.method],
+            "deviations": {
+                d.method: {
+                    "kind": d.kind,
+                    "relative": d.relative,
+                    "allowed": None if math.isinf(d.allowed) else d.allowed,
+                    "cosine": d.cosine,
+                    "against": d.against,
+                    "seconds": self.seconds[d.method],
+                    "stored_bytes": self.stored_bytes[d.method],
                 }
-                for t in self.truncations
+                for d in self.deviations
             },
             "left_out": dict(self.left_out),
         }
 
     @property
-    def _truncated(self) -> dict[str, Truncation]:
-        return {t.method: t for t in self.truncations}
+    def _deviating(self) -> dict[str, Deviation]:
+        return {d.method: d for d in self.deviations}
 
     def __str__(self):
         rows = [("method", "worst difference", "allowed", "against", "at", "ms", "stored")]
         for name in self.seconds:
             size = self.stored_bytes[name]
             cost = f"{1e3 * self.seconds[name]:.2f}", "unknown" if size is None else f"{size / 1024:.0f} KiB"
-            if name in self._truncated:
-                off = self._truncated[name]
-                rows.append((name, f"{off.relative:.1e}", "truncated", off.against, "whole gradient, in norm", *cost))
+            if name in self._deviating:
+                off = self._deviating[name]
+                allowed = "truncated" if off.draws is None else f"{off.allowed:.0e} of the mean"
+                shown = f"{off.relative:.1e}" + ("" if off.passed else "  FAILS")
+                rows.append((name, shown, allowed, off.against, "whole gradient, in norm", *cost))
                 continue
             worst = self.of(name)
             if worst == _with_itself(name):
@@ -199,8 +222,13 @@ class GradientReport:
         widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
         every = "the methods compared" if self.left_out else "all methods"
-        verdict = f"{every} agree" if self.passed else f"methods DISAGREE, worst at {self.worst.place}"
-        off = [str(t) for t in self.truncations]
+        failed = [d.method for d in self.deviations if not d.passed]
+        verdict = f"{every} agree"
+        if not all(d.passed for d in self.differences):
+            verdict = f"methods DISAGREE, worst at {self.worst.place}"
+        elif failed:
+            verdict = f"{', '.join(failed)}: NOT as accurate as promised"
+        off = [str(d) for d in self.deviations]
         off += [f"{name} was left out: {reason}" for name, reason in self.left_out.items()]
         return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:], f"{verdict} ({self.dtype})", *off])
 
@@ -211,7 +239,7 @@ def check_gradients(
     data: Any,
     methods: Sequence[AbstractGradient] = METHODS,
     tolerance: float | Mapping[str, float] | None = None,
-    finite_difference_tolerance: float | Mapping[str, float] | None = None,
+    approximate_tolerance: float | Mapping[str, float] | None = None,
 ) -> GradientReport:
     """Compares methods on one network and data: parameters and delay state, block by block.
 
@@ -219,17 +247,18 @@ def check_gradients(
         loss: From `lddn_jax.losses`.
         net: The network.
         data: `Sequences`; a few dozen steps are enough, and finite differences take time with long ones.
-        methods: At least two that do not truncate, or one and truncated ones; all five by default.
+        methods: At least two, one of which is neither truncated nor random; all five by default.
         tolerance: Allowed relative difference of two exact methods: a number, or numbers by dtype name. By
             default 1e-11 in float64 and 1e-4 in float32.
-        finite_difference_tolerance: The same where finite differences take part. By default 1e-6 and 3e-2.
+        approximate_tolerance: The same where an approximate method takes part, in place of what such methods state
+            themselves: for finite differences 1e-6 and 3e-2.
 
     Returns:
         A `GradientReport` with `.passed`, `.worst`, `.to_dict()`, printable as a table.
 
     Raises:
         ShapeError: If names or shapes do not fit the topology.
-        LDDNError: If fewer than two methods are given, or all of them truncate.
+        LDDNError: If fewer than two methods are given, or all of them are truncated or random.
 
     Example:
         >>> import jax, jax.numpy as jnp, lddn_jax as lddn
@@ -237,53 +266,70 @@ def check_gradients(
         ...     [lddn.Connection("u", to="y"), lddn.Connection("y", to="y", delays=(1,))], ["y"])
         >>> net = lddn.Network(topology, key=jax.random.key(0))
         >>> data = lddn.Sequences(jnp.ones((30, 1)), jnp.ones((30, 2)))
-        >>> methods = (lddn.BPTT(), lddn.BPTT(checkpoint="sqrt"), lddn.BPTT(horizon=10))
+        >>> methods = (lddn.BPTT(), lddn.BPTT(checkpoint="sqrt"), lddn.BPTT(truncation=10))
         >>> report = lddn.check_gradients(lddn.losses.MeanSquaredError(), net, data, methods)
-        >>> report.passed, report.truncations[0].method
-        (True, 'BPTT(horizon=10)')
+        >>> report.passed, report.deviations[0].method
+        (True, 'BPTT(truncation=10)')
     """
     call = "check_gradients(loss, net, data, methods)"
     methods = list(methods) if isinstance(methods, Iterable) else [methods]
     for method in methods:
         check_method(method, call, "a method")
-    exact = [method for method in methods if not method.truncated]
-    if len(methods) < 2 or not exact:
+    comparable = [method for method in methods if not isinstance(method.accuracy, Truncated | Random)]
+    if len(methods) < 2 or not comparable:
         raise LDDNError(
             f"check_gradients compares methods; given were {[m.name for m in methods]}, needed are at least two, and "
             "one of them the full gradient, such as lddn.BPTT()."
         )
+    reference = next((m for m in comparable if isinstance(m.accuracy, Exact)), comparable[0])
     prepared = prepare_data(loss, net, data, call)
     dtype = jnp.dtype(net.dtype).name
     allowed = _tolerance(tolerance, RELATIVE_TOLERANCE, dtype)
-    allowed_difference = _tolerance(finite_difference_tolerance, FINITE_DIFFERENCE_TOLERANCE, dtype)
+    given = None if approximate_tolerance is None else _tolerance(approximate_tolerance, {}, dtype)
     *arrays, steps = prepared
-    blocks, seconds, stored, value = {}, {}, {}, jnp.nan
+    blocks, draws, seconds, stored, value = {}, {}, {}, {}, jnp.nan
     for method in methods:
         compiled = _value_and_grad.lower(loss, net, *arrays, steps=steps, method=method).compile()
         (value, gradient, state), seconds[method.name] = _timed(compiled, loss, net, *arrays, method=method)
         stored[method.name] = _stored_bytes(compiled)
         blocks[method.name] = _blocks(gradient, state)
+        if isinstance(method.accuracy, Random):
+            drawn = [compiled(loss, net, *arrays, method=method.drawn(k)) for k in range(method.accuracy.draws)]
+            draws[method.name] = np.stack([_flat(_blocks(*found[1:])) for found in drawn])
     floor = 4500 * float(jnp.finfo(net.dtype).eps)
     differences = []
-    for k, first in enumerate(exact):
-        for second in exact[k + 1 :]:
-            approximate = any(isinstance(m, FiniteDifference) for m in (first, second))
-            differences.append(
-                _compare(net, blocks, first.name, second.name, floor, allowed_difference if approximate else allowed)
-            )
-    truncations = tuple(_truncation(blocks, exact[0].name, m.name) for m in methods if m.truncated)
-    return GradientReport(tuple(differences), float(value), seconds, stored, dtype, truncations)
-
-
-def _truncation(blocks, full: str, truncated: str) -> Truncation:
-    g, other = (
-        np.concatenate([block.ravel() for (field, _), block in blocks[name].items() if field != "state"]).astype(float)
-        for name in (full, truncated)
+    for k, first in enumerate(comparable):
+        for second in comparable[k + 1 :]:
+            accuracies = [m.accuracy for m in (first, second) if isinstance(m.accuracy, Approximate)]
+            between = [a.allowed(dtype) if given is None else given for a in accuracies]
+            differences.append(_compare(net, blocks, first.name, second.name, floor, max([allowed, *between])))
+    g = _flat(blocks[reference.name])
+    deviations = tuple(
+        _deviation(g, reference.name, m.name, draws.get(m.name, _flat(blocks[m.name])[None]), floor)
+        for m in methods
+        if isinstance(m.accuracy, Truncated | Random)
     )
-    norms = np.linalg.norm(g), np.linalg.norm(other)
-    relative = float(np.linalg.norm(g - other) / norms[0]) if norms[0] > 0 else 0.0 if norms[1] == 0 else math.inf
-    cosine = float(g @ other / (norms[0] * norms[1])) if min(norms) > 0 else float(norms[0] == norms[1])
-    return Truncation(truncated, full, relative, cosine)
+    return GradientReport(tuple(differences), float(value), seconds, stored, dtype, deviations)
+
+
+def _flat(blocks: Mapping[tuple[str, Any], np.ndarray]) -> np.ndarray:
+    """All derivatives with respect to parameters, as one vector."""
+    found = [block.ravel() for (field, _), block in blocks.items() if field != "state"]
+    return np.concatenate([np.zeros(0), *found])
+
+
+def _deviation(g: np.ndarray, full: str, method: str, found: np.ndarray, floor: float) -> Deviation:
+    """How far the mean of gradients, `(draws, parameters)`, is from g."""
+    count, mean = found.shape[0], found.mean(axis=0)
+    norm, other = np.linalg.norm(g), np.linalg.norm(mean)
+    relative = float(np.linalg.norm(g - mean) / norm) if norm > 0 else 0.0 if other == 0 else math.inf
+    cosine = float(g @ mean / (norm * other)) if min(norm, other) > 0 else float(norm == other)
+    if count == 1:
+        return Deviation(method, full, relative, cosine)
+    error = math.sqrt(np.sum(np.square(found - mean)) / (count * (count - 1)))
+    # Where nothing is random about a network's gradient, draws differ from the exact one by rounding.
+    allowed = STANDARD_ERRORS * error / norm + floor if norm > 0 else math.inf
+    return Deviation(method, full, relative, cosine, count, float(allowed))
 
 
 def _timed(compiled, *given, **named) -> tuple[Any, float]:

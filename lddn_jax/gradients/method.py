@@ -10,6 +10,7 @@ derivatives along with the simulation. Either one gives the other:
 """
 
 import abc
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from jaxtyping import Array
 
 from lddn_jax.checks import expect
 from lddn_jax.errors import LDDNError, ShapeError
+from lddn_jax.gradients.accuracy import Accuracy, Exact, Random, Truncated
 from lddn_jax.network import transfer
 from lddn_jax.network.network import Network
 from lddn_jax.network.signals import Signals, as_signals
@@ -39,14 +41,32 @@ class AbstractLinearization(eqx.Module):
 
     @abc.abstractmethod
     def pullback(self, cotangents: Signals) -> tuple[Network, DelayState]:
-        """Turns ∂ᵉF/∂a of any layers into ∂F/∂parameters, summed over batch and time, and ∂F/∂state."""
+        """Turns ∂ᵉF/∂a of any layers into ∂F/∂parameters, summed over batch and time, and ∂F/∂state.
+
+        Args:
+            cotangents: ∂ᵉF/∂a, `(*batch, time, neurons)` by layer, the derivative of F through this value alone. Layers
+                that are left out have none.
+
+        Returns:
+            ∂F/∂parameters as a Network: `IW[to, input]` and `LW[to, layer]` are `(delay, to, from)` in the order of
+            `topology.delays[to, source]`, `b[layer]` is `(neurons,)`, each summed over batch and time. And ∂F/∂state,
+            with the names and shapes that the state had in `linearize`.
+        """
 
 
 class AbstractGradient(eqx.Module):
     """A way to differentiate a network: an object to pass as `method` or `gradient`.
 
-    `inputs` and `state` are as for `lddn_jax.simulation.simulate`. A method is a pytree without arrays, equal by value.
+    A new one is a subclass of `AbstractAdjoint` if it is written as a backward pass, of `AbstractForward` if it carries
+    derivatives forward. Its settings are static fields, so that a method is a pytree without arrays, equal by value.
+    Only a method whose `accuracy` is `Random` has an array, a field `key`.
     """
+
+    def __check_init__(self):
+        if isinstance(self.accuracy, Random) and not hasattr(self, "key"):
+            raise LDDNError(
+                f"{type(self).__name__} is random, but has no key to draw from. Declare a field: key: jax.Array."
+            )
 
     @property
     def name(self) -> str:
@@ -54,13 +74,34 @@ class AbstractGradient(eqx.Module):
         return repr(self).removesuffix("()")
 
     @property
-    def truncated(self) -> bool:
-        """Whether the gradient is cut short on purpose, so that it need not agree with others."""
-        return False
+    def accuracy(self) -> Accuracy:
+        """How near to the exact gradient the method is meant to be; see `lddn_jax.accuracy`."""
+        return Exact()
+
+    def drawn(self, number: int | Array) -> "AbstractGradient":
+        """Returns the method with another key, that of draw number so-and-so; itself where nothing is drawn."""
+        if not isinstance(self.accuracy, Random):
+            return self
+        return dataclasses.replace(self, key=jax.random.fold_in(vars(self)["key"], number))
 
     @abc.abstractmethod
     def linearize(self, net: Network, inputs: Signals, state: DelayState, steps: int) -> AbstractLinearization:
-        """Simulates, and keeps what `pullback` needs; arguments as `simulate.prepare` returns them."""
+        """Simulates, and keeps what `pullback` needs.
+
+        Everything is checked and of the network's dtype when it comes here, and has the same axes `*batch`, of any
+        number; one sequence alone has none.
+
+        Args:
+            net: The network.
+            inputs: `(*batch, time, size)` for every input by name; empty where the topology has none.
+            state: `(*batch, longest delay, size)` for every input and layer that a delayed connection reads, oldest
+                value first: `state[name][..., -d, :]` is the value d steps before the first one.
+            steps: Number of time steps, the `time` of the inputs.
+
+        Returns:
+            An object whose `a` holds every layer's output, `(*batch, time, neurons)`, and whose `pullback` is the
+            reverse of this simulation.
+        """
 
     @abc.abstractmethod
     def derivatives(
@@ -68,7 +109,9 @@ class AbstractGradient(eqx.Module):
     ) -> dict[str, Array]:
         """Returns ∂(outputs)/∂x by output layer; arguments as `prepare` returns them.
 
-        x is the flat parameters, followed by the elements of the sequence's own delay state if `with_state`.
+        Of each output layer `(*batch, time, size, x)`. x is the flat parameters in the order of `net.ravel()`, followed
+        by the elements of the sequence's own delay state if `with_state`: sources in the order of their names, each
+        `(longest delay, size)` flattened.
         """
 
     @abc.abstractmethod
@@ -78,11 +121,11 @@ class AbstractGradient(eqx.Module):
         """Returns the same, and a bound on the Euclidean norm of what each row neglects, `(*batch, time, size)`."""
 
     def check_bounded(self) -> None:
-        """Raises an LDDNError if the method truncates without knowing what it neglects."""
-        if self.truncated:
+        """Raises an LDDNError if the method neglects something without knowing how much."""
+        if isinstance(self.accuracy, Truncated | Random):
             raise LDDNError(
-                f"{self.name} cannot say how much it neglects. Write lddn.BPTT(window=...), which can, or a method "
-                "that neglects nothing, such as lddn.RTRL()."
+                f"{self.name} cannot say how much it neglects. Write lddn.BPTT(jacobian_window=...), which can, or a "
+                "method that neglects nothing, such as lddn.RTRL()."
             )
 
     def pullback(
@@ -182,7 +225,10 @@ def over_sequences(function: Callable[..., Any], inputs: Signals, state: DelaySt
 
 
 class AbstractAdjoint(AbstractGradient):
-    """A method that is written as a pullback; its Jacobian takes one pullback for each output element."""
+    """A method that is written as a backward pass: a subclass defines `linearize`, and everything else follows.
+
+    Its Jacobian takes one pullback for each output element.
+    """
 
     def derivatives(
         self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
@@ -229,7 +275,7 @@ def nothing_neglected(derivatives: dict[str, Array]) -> tuple[dict[str, Array], 
 
 
 class AbstractForward(AbstractGradient):
-    """A method that carries ∂a/∂x along; x is the flat parameters, followed by the delay state's elements."""
+    """A method that carries ∂a/∂x along: a subclass defines `sensitivities`, and everything else follows."""
 
     @abc.abstractmethod
     def sensitivities(
@@ -241,10 +287,20 @@ class AbstractForward(AbstractGradient):
         layers: Sequence[str],
         with_state: bool,
     ) -> tuple[Signals, dict[str, Array]]:
-        """Returns every layer's output, and ∂a/∂x of `layers`, `(*batch, time, neurons, x)`.
+        """Simulates, and carries derivatives along.
 
-        x ends with the elements of the sequence's own delay state, in the order of `jax.tree.leaves`, if
-        `with_state`.
+        Args:
+            net: The network.
+            inputs: As for `linearize`.
+            state: As for `linearize`.
+            steps: As for `linearize`.
+            layers: Names of the layers whose derivatives are asked for; there may be none.
+            with_state: Whether x ends with the elements of the delay state.
+
+        Returns:
+            Every layer's output, `(*batch, time, neurons)`, and ∂a/∂x of `layers`, `(*batch, time, neurons, x)`. x is
+            the flat parameters in the order of `net.ravel()`, followed by the elements of the sequence's own delay
+            state if `with_state`: sources in the order of their names, each `(longest delay, size)` flattened.
         """
 
     def linearize(self, net: Network, inputs: Signals, state: DelayState, steps: int) -> AbstractLinearization:

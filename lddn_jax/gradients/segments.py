@@ -11,7 +11,7 @@ ways to cut time are this one loop:
 
 - segments that fit the cache: weight gradients are summed while n̄ is still near, and n̄ of all times is never stored;
 - checkpoints: only the delay states at the beginnings were kept, and the segment is simulated once more;
-- a horizon: n̄ does not pass from a segment to the one before, which truncates the gradient.
+- truncation: n̄ does not pass from a segment to the one before, so the gradient is cut short.
 """
 
 import math

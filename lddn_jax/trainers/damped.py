@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
@@ -16,16 +15,15 @@ from lddn_jax.gradients.gauss_newton import JACOBIAN_BYTES, GaussNewton, check_m
 from lddn_jax.gradients.rtrl import RTRL
 from lddn_jax.losses import AbstractLeastSquares
 from lddn_jax.network import initializers
-from lddn_jax.network.network import Network
 from lddn_jax.numerics.platform import one_at_a_time
 from lddn_jax.simulation.simulate import predict
 from lddn_jax.topology.plan import plan
 from lddn_jax.trainers.damping import Damping, check_not_negative
 from lddn_jax.training.state_parameters import Started, Trained, network_of
-from lddn_jax.training.trainer import AbstractRestarting, Problem, check_positive
+from lddn_jax.training.trainer import AbstractTrainer, Problem, check_positive
 
 
-class AbstractDamped(AbstractRestarting):
+class AbstractDamped(AbstractTrainer):
     """A trainer on JᵀJ; its arguments are described by `LevenbergMarquardt`."""
 
     mu: float = eqx.field(default=1e-3, static=True)
@@ -36,7 +34,7 @@ class AbstractDamped(AbstractRestarting):
     solver: str = eqx.field(default="cholesky", static=True)
     damping: str = eqx.field(default="textbook", static=True)
     restarts: int = eqx.field(default=1, static=True)
-    init_of_restarts: Any = eqx.field(default="nguyen-widrow", static=True)
+    init_of_restarts: Any = eqx.field(default="nguyen-widrow", static=True)  # pyright: ignore[reportIncompatibleVariableOverride]
     allow_float32: bool = eqx.field(default=False, static=True)
     memory: int = eqx.field(default=JACOBIAN_BYTES, static=True)
 
@@ -84,25 +82,6 @@ class AbstractDamped(AbstractRestarting):
         if info["gradient_norm"] <= self.min_grad:
             return "min_grad"
         return "mu_max" if info["mu"] > self.mu_max else None
-
-    def starts(self, net: Trained, key: Array) -> Any:
-        """Returns `restarts` networks, stacked: the given one, and others with first weights of their own.
-
-        Raises:
-            LDDNError: If stacked networks are given, but not as many.
-        """
-        given = sum(leaf.size for leaf in jax.tree.leaves(network_of(net))) // max(net.parameter_count, 1)
-        if given != 1:
-            if given != self.restarts:
-                raise LDDNError(f"restarts={self.restarts}, but {given} networks are stacked; write restarts={given}.")
-            if isinstance(net, Started):
-                raise LDDNError("stacked networks and train_state=True do not go together; pass one network.")
-            return net
-        keys = jax.random.split(key, self.restarts - 1)
-        others = [Network(net.topology, key=k, init=self.init_of_restarts, dtype=net.dtype) for k in keys]
-        if isinstance(net, Started):
-            others = [Started(other, net.state) for other in others]
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), net, *others)
 
 
 def loss_of_network(problem: Problem, net: Trained) -> Callable[[Any], Array]:

@@ -70,11 +70,12 @@ class Optax(AbstractTrainer):
         real = (jnp.arange(batches * size) < count).reshape(batches, size)
 
         def one(carry, batch):
-            (net, state), (index, known) = carry, batch
-            net, state, info = self._update(net, state, problem.take(index, None if count % size == 0 else known))
+            (net, state), (index, known, number) = carry, batch
+            chosen = problem.take(index, None if count % size == 0 else known).drawn(number)
+            net, state, info = self._update(net, state, chosen)
             return (net, state), info
 
-        (net, state), infos = jax.lax.scan(one, (net, state), (filled, real))
+        (net, state), infos = jax.lax.scan(one, (net, state), (filled, real, jnp.arange(batches)))
         return net, state, jax.tree.map(jnp.mean, infos)
 
     def _update(self, net, state, problem):

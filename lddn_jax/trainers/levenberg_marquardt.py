@@ -103,6 +103,6 @@ class LevenbergMarquardt(AbstractDamped):
         }
         return unravel(trial.x), State(trial.mu, trial.nu), info
 
-    def stop(self, info: Mapping[str, float]) -> str | None:
+    def stop_reason(self, info: Mapping[str, float]) -> str | None:
         """Returns "min_grad" or "mu_max" where there is nothing left to gain."""
         return self.exhausted(info)

@@ -50,14 +50,14 @@ def packed(t: TrainingState) -> bytes:
         "epochs": t.epochs,
         "validated": t.best is not None,
         "ended": t.values is not None and t.scores is not None,
-        "reasons": [reason and str(reason) for reason in t.reasons],
+        "reasons": [reason and reason.to_json() for reason in t.stop_reasons],
         "ends": list(t.ends),
         "columns": list(history),
         "seconds": t.seconds,
         "limits": dict(t.limits),
         "identity": t.identity.lines,
         "environment": environment(),
-        "stop": t.stop and str(t.stop),
+        "stop": t.stop_reason and t.stop_reason.to_json(),
         "non_finite": [asdict(place) | {"value": repr(place.value)} for place in t.non_finite],
         "flags": sorted(t.flags),
     }
@@ -124,14 +124,14 @@ def resumed(
     t = replace(
         t,
         rows=list(t.rows[: t.epoch]),
-        reasons=tuple(None if reason in moved else reason for reason in t.reasons),
+        stop_reasons=tuple(None if reason in moved else reason for reason in t.stop_reasons),
         epochs=epochs,
         limits=limits,
         identity=identity,
         flags=t.flags | {Flag.RESUMED} | ({Flag.ENVIRONMENT_CHANGED} if changed else set()),
     )
-    nothing_to_do = (t.stop is StopReason.EPOCHS and t.epoch >= epochs) or not t.active.any()
-    return t if nothing_to_do else replace(t, stop=None, values=None, scores=None)
+    nothing_to_do = (t.stop_reason is StopReason.EPOCHS and t.epoch >= epochs) or not t.active.any()
+    return t if nothing_to_do else replace(t, stop_reason=None, values=None, scores=None)
 
 
 def loaded(file: Archive) -> TrainingState:
@@ -218,14 +218,14 @@ def _filled(file: Archive, structure: Any) -> TrainingState:
             restarts=restarts,
             lowest=kept("lowest"),
             best=kept("best") if header["validated"] else None,
-            reasons=tuple(reason and StopReason.of(reason) for reason in header["reasons"]),
+            stop_reasons=tuple(reason and StopReason.of(reason) for reason in header["reasons"]),
             ends=tuple(header["ends"]),
             rows=History(columns).rows(),
             seconds=header["seconds"],
             limits=header["limits"],
             identity=Identity({}, header["identity"]),
             delay_lines=lines or None,
-            stop=header["stop"] and StopReason.of(header["stop"]),
+            stop_reason=header["stop"] and StopReason.of(header["stop"]),
             values=values,
             scores=scores,
             non_finite=tuple(_place(place) for place in header["non_finite"]),

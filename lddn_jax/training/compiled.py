@@ -16,14 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from lddn_jax.errors import LDDNError
 from lddn_jax.network import transfer
 from lddn_jax.network.network import Network
 from lddn_jax.numerics.platform import Platform, compiling_for, in_groups
 from lddn_jax.training.fingerprint import Identity
 from lddn_jax.training.non_finite import NonFinite, locate
 from lddn_jax.training.state_parameters import Started, Trained
-from lddn_jax.training.trainer import AbstractRestarting, AbstractTrainer, Problem
+from lddn_jax.training.trainer import AbstractTrainer, Problem
 from lddn_jax.training.training_state import Kept, TrainingState
 
 
@@ -90,7 +89,7 @@ class Course:
             state, and info.
         value: The loss of networks.
         held_out: Their validation loss; None without validation.
-        stop: The trainer's, bound once, which takes equinox a while.
+        stop_reason: The trainer's, bound once, which takes equinox a while.
         nan_guard: Whether to look where a network leaves the finite numbers.
     """
 
@@ -99,7 +98,7 @@ class Course:
     step: Program
     value: Program
     held_out: Program | None
-    stop: Callable[[dict[str, float]], str | None]
+    stop_reason: Callable[[dict[str, float]], str | None]
     nan_guard: bool
 
     @classmethod
@@ -107,7 +106,7 @@ class Course:
         """Puts the pieces together; nothing is compiled yet."""
         value, step = Program(_value, trainer, problem), Program(_step, trainer, problem)
         validation = None if held_out is None else Program(_value, trainer, held_out)
-        return cls(trainer, problem, step, value, validation, trainer.stop, nan_guard)
+        return cls(trainer, problem, step, value, validation, trainer.stop_reason, nan_guard)
 
     @property
     def several(self) -> bool:
@@ -118,9 +117,6 @@ class Course:
         """The networks to start from, the trainer's first state, and the key."""
         trained: Any = Started.of(net, self.problem.state) if self.problem.trains_state else net
         if self.several:
-            if not isinstance(self.trainer, AbstractRestarting):
-                name = type(self.trainer).__name__
-                raise LDDNError(f"{name}: a trainer with restarts is an AbstractRestarting, which says where to start.")
             # No step is ever that late.
             trained = self.trainer.starts(trained, jax.random.fold_in(key, np.iinfo(np.int32).max))
         return trained, Program(_init, self.trainer, self.problem)(trained), key
@@ -143,7 +139,7 @@ class Course:
             restarts=count,
             lowest=Kept(trained, zeros, infinite),
             best=best,
-            reasons=(None,) * count,
+            stop_reasons=(None,) * count,
             ends=(0,) * count,
             rows=[],
             seconds=0.0,
@@ -177,11 +173,16 @@ def _init(trainer: AbstractTrainer, problem: Problem, net: Trained):
 
 @of_parts
 def _step(trainer: AbstractTrainer, problem: Problem, net: Trained, state: Any, key: Array, taken: Any, active: Any):
-    key = jax.random.fold_in(key, taken)
+    key, problem = jax.random.fold_in(key, taken), problem.drawn(taken)
     if trainer.restarts == 1:
         return trainer.step(net, state, problem, key)
     keys = jax.random.split(key, trainer.restarts)
-    new, new_state, info = in_groups(lambda one: trainer.step(one[0], one[1], problem, one[2]), (net, state, keys))
+
+    def one(net, state, key, number):
+        return trainer.step(net, state, problem.drawn(number), key)
+
+    runs = (net, state, keys, jnp.arange(trainer.restarts))
+    new, new_state, info = in_groups(lambda run: one(*run), runs)
 
     def kept(new, old):
         return jnp.where(active.reshape(-1, *(1,) * (new.ndim - 1)), new, old)

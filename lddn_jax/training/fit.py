@@ -137,10 +137,11 @@ def _run(course: Course, training: TrainingState, hooks: Hooks) -> Fitted:
     with Interruption() as interruption:
         hooks.on_start(training)
         try:
-            while training.stop is None and training.epoch < training.epochs and training.active.any():
+            while training.stop_reason is None and training.epoch < training.epochs and training.active.any():
                 training = _advanced(course, training, elapsed, interruption.wait)
-                stop = hooks.on_step(training)
-                training = replace(training, stop=StopReason.INTERRUPTED if interruption.received else stop)
+                asked = hooks.on_step(training)
+                reason = StopReason.INTERRUPTED if interruption.received else asked
+                training = replace(training, stop_reason=reason)
             training = _ended(course, training)
         finally:
             # Whatever ended it, an error or a second Ctrl-C: the last whole step is not lost.
@@ -173,13 +174,13 @@ def _advanced(
     row = {name: np.where(active, rows_of(value), np.nan) for name, value in info.items()}
     finite = np.isfinite(row["loss"])  # of the networks before the step
     lost = active & ~finite
-    reasons, ends = list(t.reasons), list(t.ends)
+    reasons, ends = list(t.stop_reasons), list(t.ends)
     places = course.lost(t, lost, t.trained, t.epoch) if lost.any() else t.non_finite
     for k in np.flatnonzero(lost):
         reasons[k], ends[k] = StopReason.NON_FINITE, t.epoch
     going = active & finite
     if not going.any():
-        return replace(t, reasons=tuple(reasons), ends=tuple(ends), non_finite=places, seconds=elapsed())
+        return replace(t, stop_reasons=tuple(reasons), ends=tuple(ends), non_finite=places, seconds=elapsed())
     epoch = t.epoch + 1
     lower = going & (row["loss"] < t.lowest.values)
     lowest = t.lowest.where(lower, t.trained, t.epoch, row["loss"])
@@ -189,7 +190,9 @@ def _advanced(
         best = best.where(row["validation_loss"] < best.values, new, epoch, row["validation_loss"])
     for k in map(int, np.flatnonzero(going)):
         without_gain = 0 if best is None else epoch - int(best.epochs[k])
-        reason = _reason(course.stop, t.limits, {name: float(value[k]) for name, value in row.items()}, without_gain)
+        reason = _reason(
+            course.stop_reason, t.limits, {name: float(value[k]) for name, value in row.items()}, without_gain
+        )
         if reason is not None:
             reasons[k], ends[k] = reason, epoch
     seconds = elapsed()
@@ -202,18 +205,18 @@ def _advanced(
         epoch=epoch,
         lowest=lowest,
         best=best,
-        reasons=tuple(reasons),
+        stop_reasons=tuple(reasons),
         ends=tuple(ends),
         non_finite=places,
         seconds=seconds,
     )
 
 
-def _reason(stop: Callable, limits: Any, row: dict[str, float], without_gain: int) -> StopReason | None:
+def _reason(stop_reason: Callable, limits: Any, row: dict[str, float], without_gain: int) -> StopReason | None:
     """Why a network stops after a step, or None; `without_gain` counts the epochs since its best validation loss."""
     if limits["goal"] is not None and row["loss"] <= limits["goal"]:
         return StopReason.GOAL
-    said = stop(row)
+    said = stop_reason(row)
     if said is not None:
         return StopReason.of(said)
     return StopReason.MAX_FAIL if without_gain >= limits["max_fail"] else None
@@ -223,16 +226,18 @@ def _ended(course: Course, t: TrainingState) -> TrainingState:
     """The state with the losses after the last step, and what restarts are compared by."""
     if t.scores is not None:  # it went on from an end, and had nothing to do
         return t
-    t = replace(t, stop=t.stop or StopReason.EPOCHS)
+    t = replace(t, stop_reason=t.stop_reason or StopReason.EPOCHS)
     # Where somebody waits for the end nothing is compiled any more: what was best before is returned.
-    unknown = t.stop is StopReason.INTERRUPTED
+    unknown = t.stop_reason is StopReason.INTERRUPTED
     values = np.full(t.restarts, np.nan) if unknown else rows_of(course.value(t.trained))
-    unseen = np.array([reason not in (StopReason.GOAL, StopReason.NON_FINITE) for reason in t.reasons])
+    unseen = np.array([reason not in (StopReason.GOAL, StopReason.NON_FINITE) for reason in t.stop_reasons])
     lost = unseen & ~np.isfinite(values) & (not unknown)
     places = course.lost(t, lost, t.trained, t.epoch) if lost.any() else t.non_finite
-    reasons = tuple(StopReason.NON_FINITE if gone else reason for gone, reason in zip(lost, t.reasons, strict=True))
+    reasons = tuple(
+        StopReason.NON_FINITE if gone else reason for gone, reason in zip(lost, t.stop_reasons, strict=True)
+    )
     ends = tuple(t.epoch if gone else end for gone, end in zip(lost, t.ends, strict=True))
-    t = replace(t, values=values, reasons=reasons, ends=ends, non_finite=places)
+    t = replace(t, values=values, stop_reasons=reasons, ends=ends, non_finite=places)
     without = np.array([reason is StopReason.NON_FINITE for reason in reasons]) & (t.best is None)
     scores = np.where(without, np.inf, best_of_each(t).values)
     if course.several and t.best is None:

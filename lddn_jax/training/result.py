@@ -53,7 +53,7 @@ class Fitted:
     @classmethod
     def of(cls, training: TrainingState) -> "Fitted":
         """Reads the result off the state that a run ended in, or was saved in before it ended."""
-        t, several, reasons = training, training.restarts > 1, training.all_reasons
+        t, several, reasons = training, training.restarts > 1, training.all_stop_reasons
         chosen = best_of_each(t)
         best = int(np.argmin(chosen.values if t.scores is None else t.scores))
 
@@ -158,7 +158,6 @@ class Fitted:
         return "\n".join(lines)
 
 
-_BROKEN_OFF = (StopReason.INTERRUPTED, StopReason.DIVERGED)
 _BEFORE = (StopReason.GOAL, StopReason.NON_FINITE, StopReason.UNFINISHED)  # the last network is not the one to return
 
 
@@ -168,11 +167,11 @@ def best_of_each(t: TrainingState) -> Kept:
     It is the best by validation if there was any; else the last one; else, where training broke off or what came last
     is not to count, the one of the smallest loss.
     """
-    epochs = np.array([t.epoch if reason is None else end for reason, end in zip(t.reasons, t.ends, strict=True)])
+    epochs = np.array([t.epoch if reason is None else end for reason, end in zip(t.stop_reasons, t.ends, strict=True)])
     values = np.full(t.restarts, np.inf) if t.values is None else np.nan_to_num(t.values, nan=np.inf)
     bar = [
-        np.inf if reason in _BEFORE else value if reason in _BROKEN_OFF else -np.inf
-        for reason, value in zip(t.all_reasons, values, strict=True)
+        np.inf if reason in _BEFORE else -np.inf if reason.success else value
+        for reason, value in zip(t.all_stop_reasons, values, strict=True)
     ]
     chosen = t.lowest.where(np.array(bar) < t.lowest.values, t.trained, epochs, values)
     if t.best is None:
@@ -182,7 +181,7 @@ def best_of_each(t: TrainingState) -> Kept:
 
 def _flags(t: TrainingState) -> frozenset[str]:
     found, rows = set(t.flags), t.rows[: t.epoch]
-    lost = t.all_reasons.count(StopReason.NON_FINITE)
+    lost = t.all_stop_reasons.count(StopReason.NON_FINITE)
     if 0 < lost < t.restarts:
         found.add(Flag.RESTARTS_LOST)
     if any(np.nansum(row["non_finite"]) for row in rows if "non_finite" in row):

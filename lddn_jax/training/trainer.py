@@ -25,16 +25,22 @@ from lddn_jax.losses import AbstractLoss, error_weights
 from lddn_jax.network.network import Network
 from lddn_jax.network.signals import Signals
 from lddn_jax.simulation.delays import DelayState
-from lddn_jax.training.state_parameters import Started, Trained
+from lddn_jax.training.state_parameters import Started, Trained, network_of
 
 
 class Problem(eqx.Module):
     """Data, loss and gradient method, checked and with one batch axis: what a trainer minimizes.
 
+    A trainer that needs a loss and a gradient calls `value_and_grad(net)`, or `value(net)`. One that works on residuals
+    calls `parts(net)` and the loss and gradient method themselves.
+
     Attributes:
-        loss: The loss.
+        loss: The loss; `loss.value(net, outputs, targets, weights)` is the number to make small.
         gradient: The gradient method.
-        inputs: `(sequences, time, size)` by name; likewise `targets`, `state` and `weights` (or None).
+        inputs: `(sequences, time, size)` by name of input.
+        targets: `(sequences, time, size)` by output layer; NaN where missing.
+        state: `(sequences, longest delay, size)` by source: the delay state that each sequence starts from.
+        weights: Error weights, `(sequences, time, size)` by output layer; None where all are 1.
         steps: Number of time steps.
         chosen: Which of all sequences these are, `(sequences,)`; None for all.
         trains_state: Whether the delay lines of layers are parameters, those of a `Started`.
@@ -101,6 +107,11 @@ class Problem(eqx.Module):
             own = {name: line[self.chosen] for name, line in own.items()}
         return trained.net, self.state | own
 
+    def drawn(self, number: int | Array) -> "Problem":
+        """Returns the problem with another key of a random gradient method; itself where nothing is drawn."""
+        gradient = self.gradient.drawn(number)
+        return self if gradient is self.gradient else dataclasses.replace(self, gradient=gradient)
+
     def value(self, trained: Trained) -> Array:
         """Returns the loss; its reverse-mode derivative is the gradient method's."""
         net, state = self.parts(trained)
@@ -136,35 +147,52 @@ class AbstractTrainer(eqx.Module):
         default_gradient: The gradient method where `fit` is given none.
         default_epochs: The number of steps where `fit` is given none.
         restarts: Number of networks trained side by side; each of them, and its state, is one entry of a leading axis.
+            `init` and `step` get one network; `fit` calls them for each. A trainer that has no such setting says
+            `restarts: ClassVar[int] = 1`.
+        init_of_restarts: How the networks beside the given one are drawn; see `Network`.
     """
 
     default_gradient: ClassVar[AbstractGradient] = BPTT()
     default_epochs: ClassVar[int] = 100
+    init_of_restarts: ClassVar[Any] = "nguyen-widrow"
     restarts: eqx.AbstractVar[int]
 
     @abc.abstractmethod
     def init(self, net: Trained, problem: Problem) -> Any:
-        """Returns the first state, a pytree."""
+        """Returns the first state: a pytree of arrays, what the next step needs besides the network."""
 
     @abc.abstractmethod
     def step(self, net: Trained, state: Any, problem: Problem, key: Array) -> tuple[Trained, Any, dict[str, Array]]:
         """Takes one step (for mini-batches: one pass over all of them).
 
+        It is compiled: no Python branch may depend on the value of an array, and what it returns has the shapes and
+        dtypes of what it was given.
+
         Args:
-            net: The network so far.
+            net: The network so far, a pytree of arrays: `jax.tree.map` works on it and a gradient of its structure.
+                `net.ravel()` is its flat vector, and the way back. With `train_state=True` the initial states are
+                leaves of it too.
             state: The trainer's state.
             problem: What to minimize.
             key: For whatever is drawn at random in this step.
 
         Returns:
-            The new network, the new state, and info: scalars by name, among them `loss`, the loss of `net`.
+            The new network, the new state, and info: scalars by name, among them `loss`, the loss of `net`. Each name
+            of info becomes a column of the history.
         """
 
     def check(self, net: Trained, problem: Problem) -> None:
         """Raises an LDDNError if the trainer cannot work on this network and problem."""
 
-    def stop(self, info: Mapping[str, float]) -> str | None:
-        """Returns why a step with this info is the last one, or None."""
+    def stop_reason(self, info: Mapping[str, float]) -> str | None:
+        """Returns why a step with this info is the last one, or None.
+
+        Args:
+            info: What `step` returned as info, of one network, as plain numbers.
+
+        Returns:
+            A `StopReason`, perhaps one of the trainer's own; or the name of a known one.
+        """
         return None
 
     def rank(self, state: Any, scores: np.ndarray) -> np.ndarray:
@@ -176,18 +204,24 @@ class AbstractTrainer(eqx.Module):
         """
         return scores
 
+    def starts(self, net: Trained, key: Array) -> Any:
+        """Returns `restarts` networks, stacked: the given one, and others with first weights of their own.
 
-class AbstractRestarting(AbstractTrainer):
-    """A trainer that may train several networks side by side, `restarts` of them."""
-
-    @abc.abstractmethod
-    def starts(self, net: Trained, key: Array) -> Trained:
-        """Returns the networks to start from, stacked.
-
-        Args:
-            net: The network that `fit` was given, or several of them, stacked.
-            key: For whatever is drawn at random.
+        Raises:
+            LDDNError: If stacked networks are given, but not as many.
         """
+        given = sum(leaf.size for leaf in jax.tree.leaves(network_of(net))) // max(net.parameter_count, 1)
+        if given != 1:
+            if given != self.restarts:
+                raise LDDNError(f"restarts={self.restarts}, but {given} networks are stacked; write restarts={given}.")
+            if isinstance(net, Started):
+                raise LDDNError("stacked networks and train_state=True do not go together; pass one network.")
+            return net
+        keys = jax.random.split(key, self.restarts - 1)
+        others = [Network(net.topology, key=k, init=self.init_of_restarts, dtype=net.dtype) for k in keys]
+        if isinstance(net, Started):
+            others = [Started(other, net.state) for other in others]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), net, *others)
 
 
 def check_positive(what: str, value: Any, kind: type | tuple[type, ...] = int) -> None:

@@ -60,14 +60,14 @@ class TrainingState:
         restarts: Number of networks.
         lowest: The networks of the smallest loss so far.
         best: Those of the smallest validation loss; None without validation.
-        reasons: Why each network stopped; None while it goes on.
+        stop_reasons: Why each network stopped; None while it trains.
         ends: Steps after which each stopped.
         rows: What was recorded; the first `epoch` of them belong to this state.
         seconds: Time that training took, that before a resumption included.
         limits: `goal` and `max_fail`, which may change from one part of a run to the next.
         identity: Topology, data and settings, which may not.
         delay_lines: The delay state of the data where initial states are trained, else None.
-        stop: Why the run ended for those that were going on; None until then.
+        stop_reason: Why the run ended for those that were still training; None until then.
         values: Losses after the last step, `(restarts,)`; None until the run ended.
         scores: What restarts are compared by, the smaller the better; None until the run ended.
         non_finite: Where networks left the finite numbers.
@@ -82,14 +82,14 @@ class TrainingState:
     restarts: int
     lowest: Kept
     best: Kept | None
-    reasons: tuple[StopReason | None, ...]
+    stop_reasons: tuple[StopReason | None, ...]
     ends: tuple[int, ...]
     rows: list[Row]
     seconds: float
     limits: Mapping[str, float | None]
     identity: Identity
     delay_lines: DelayState | None = None
-    stop: StopReason | None = None
+    stop_reason: StopReason | None = None
     values: np.ndarray | None = None
     scores: np.ndarray | None = None
     non_finite: tuple[NonFinite, ...] = ()
@@ -98,12 +98,12 @@ class TrainingState:
     @property
     def active(self) -> np.ndarray:
         """Which networks go on, `(restarts,)`."""
-        return np.array([reason is None for reason in self.reasons])
+        return np.array([reason is None for reason in self.stop_reasons])
 
     @property
-    def all_reasons(self) -> tuple[StopReason, ...]:
+    def all_stop_reasons(self) -> tuple[StopReason, ...]:
         """Why each network stopped, those included that were going on when the run ended or was saved."""
-        return tuple(reason or self.stop or StopReason.UNFINISHED for reason in self.reasons)
+        return tuple(reason or self.stop_reason or StopReason.UNFINISHED for reason in self.stop_reasons)
 
     @property
     def history(self) -> History:

@@ -204,14 +204,18 @@ GRADIENTS = {
     "Jacobian of data": (lambda k: lddn.jacobian(k.data, k.net), LDDNError, r"net is Sequences.*jacobian\(net, data"),
     "Jacobian on arrays": (lambda k: lddn.jacobian(k.fir, k.u), LDDNError, r"data is ndarray.*Sequences\("),
     "bound of a truncated method": (
-        lambda k: lddn.jacobian(k.net, k.data, lddn.BPTT(horizon=5), return_neglected=True),
+        lambda k: lddn.jacobian(k.net, k.data, lddn.BPTT(truncation=5), return_neglected=True),
         LDDNError,
-        r"horizon=5.*lddn\.BPTT\(window=",
+        r"truncation=5.*lddn\.BPTT\(jacobian_window=",
     ),
-    "no window": (lambda k: lddn.BPTT(window=0), LDDNError, r"BPTT\(window=0\).*positive"),
+    "no window": (lambda k: lddn.BPTT(jacobian_window=0), LDDNError, r"BPTT\(jacobian_window=0\).*positive"),
     "misspelt checkpoint": (lambda k: lddn.BPTT(checkpoint="sqr"), LDDNError, r"checkpoint='sqr'.*\"sqrt\""),
-    "half a horizon": (lambda k: lddn.BPTT(horizon=2.5), LDDNError, r"BPTT\(horizon=2\.5\).*positive"),
-    "two ways to truncate": (lambda k: lddn.BPTT(horizon=5, window=3), LDDNError, r"horizon=5, window=3.*one of them"),
+    "half a step of truncation": (lambda k: lddn.BPTT(truncation=2.5), LDDNError, r"BPTT\(truncation=2\.5\).*positive"),
+    "two ways to truncate": (
+        lambda k: lddn.BPTT(truncation=5, jacobian_window=3),
+        LDDNError,
+        r"truncation=5, jacobian_window=3.*one of them",
+    ),
     "order of differences": (lambda k: lddn.FiniteDifference(order=3), LDDNError, r"order=3.*2 or 4"),
     "differences of a step in words": (lambda k: lddn.FiniteDifference(step="h"), LDDNError, r"step='h'.*positive"),
     "check of swapped arguments": (

@@ -96,7 +96,7 @@ WINDOWED = ["narx-closed", "elman", "jordan", "softmax-in-a-loop", "long-delays-
 def test_what_a_window_neglects_is_bounded(name):
     longer = dataclasses.replace(BY_NAME[name], steps=24)
     found, neglected = lddn.jacobian(
-        longer.net, longer.data, lddn.BPTT(window=3), with_state=True, return_neglected=True
+        longer.net, longer.data, lddn.BPTT(jacobian_window=3), with_state=True, return_neglected=True
     )
     full = lddn.jacobian(longer.net, longer.data, lddn.RTRL(), with_state=True)
     for output, rows in full.items():
@@ -110,7 +110,7 @@ def test_the_bound_adds_up_what_a_slow_loop_remembers():
     net = lddn.Network(declare("u:1", "y:1:linear!", "u>y y>y@1", "y"), init="zeros")
     net = net.with_weights(IW={("y", "u"): [[[1.0]]]}, LW={("y", "y"): [[[0.98]]]})
     data = lddn.Sequences(np.ones((40, 1)), np.zeros((40, 1)))
-    found, neglected = lddn.jacobian(net, data, lddn.BPTT(window=3), return_neglected=True)
+    found, neglected = lddn.jacobian(net, data, lddn.BPTT(jacobian_window=3), return_neglected=True)
     off = np.linalg.norm(found["y"] - lddn.jacobian(net, data)["y"], axis=-1)
     assert np.all(off <= neglected["y"] * (1 + 1e-9))
 
@@ -118,7 +118,7 @@ def test_the_bound_adds_up_what_a_slow_loop_remembers():
 @pytest.mark.parametrize("name", in_tiers(["narx-closed", "elman"], fast=["elman"]))
 def test_the_bound_is_near_what_is_neglected(name):
     case = dataclasses.replace(BY_NAME[name], steps=30)
-    found, neglected = lddn.jacobian(case.net, case.data, lddn.BPTT(window=3), return_neglected=True)
+    found, neglected = lddn.jacobian(case.net, case.data, lddn.BPTT(jacobian_window=3), return_neglected=True)
     full = lddn.jacobian(case.net, case.data)
     off = np.linalg.norm(found["y"] - full["y"], axis=-1)
     assert off.max() > 1e-4  # there is something to see
@@ -130,7 +130,7 @@ def test_the_bound_is_near_what_is_neglected(name):
 def test_a_window_as_long_as_the_record_neglects_nothing(window, with_state):
     case = BY_NAME["awkward"]
     found, neglected = lddn.jacobian(
-        case.net, case.data, lddn.BPTT(window=window), with_state=with_state, return_neglected=True
+        case.net, case.data, lddn.BPTT(jacobian_window=window), with_state=with_state, return_neglected=True
     )
     assert_close(found, lddn.jacobian(case.net, case.data, lddn.BPTT(), with_state=with_state), 1e-13)
     assert all(not np.any(bound) for bound in neglected.values())
@@ -139,7 +139,7 @@ def test_a_window_as_long_as_the_record_neglects_nothing(window, with_state):
 def test_a_window_as_long_as_the_memory_of_a_network_without_loops_neglects_nothing():
     case = dataclasses.replace(BY_NAME["fir-in-series"], steps=40)
     window = sum(delays[-1] for delays in case.topology.delays.values())
-    found, neglected = lddn.jacobian(case.net, case.data, lddn.BPTT(window=window), return_neglected=True)
+    found, neglected = lddn.jacobian(case.net, case.data, lddn.BPTT(jacobian_window=window), return_neglected=True)
     assert_close(found, lddn.jacobian(case.net, case.data), 1e-12)
     assert all(not np.any(bound) for bound in neglected.values())
 
@@ -148,7 +148,7 @@ def test_a_window_as_long_as_the_memory_of_a_network_without_loops_neglects_noth
 def test_a_longer_window_neglects_less():
     case = dataclasses.replace(BY_NAME["elman"], steps=60)
     bounds = [
-        lddn.jacobian(case.net, case.data, lddn.BPTT(window=window), return_neglected=True)[1]["y"].max()
+        lddn.jacobian(case.net, case.data, lddn.BPTT(jacobian_window=window), return_neglected=True)[1]["y"].max()
         for window in (2, 6, 18)
     ]
     assert bounds[0] > 10 * bounds[1] > 100 * bounds[2] > 0
@@ -158,7 +158,7 @@ def test_a_window_leaves_gradients_as_they_are():
     case = BY_NAME["awkward"]
     loss = lddn.losses.SumSquaredError()
     expected = lddn.value_and_grad(loss, case.net, case.data, lddn.BPTT())
-    found = lddn.value_and_grad(loss, case.net, case.data, lddn.BPTT(window=1))
+    found = lddn.value_and_grad(loss, case.net, case.data, lddn.BPTT(jacobian_window=1))
     assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True))
 
 
@@ -170,21 +170,21 @@ def test_other_methods_neglect_nothing(method):
     assert not np.any(neglected["y"])
 
 
-def test_a_horizon_has_no_bound():
+def test_truncation_has_no_bound():
     case = BY_NAME["narx-closed"]
-    with pytest.raises(lddn.LDDNError, match=r"cannot say how much it neglects.*BPTT\(window="):
-        lddn.jacobian(case.net, case.data, lddn.BPTT(horizon=2), return_neglected=True)
+    with pytest.raises(lddn.LDDNError, match=r"cannot say how much it neglects.*BPTT\(jacobian_window="):
+        lddn.jacobian(case.net, case.data, lddn.BPTT(truncation=2), return_neglected=True)
 
 
 @pytest.mark.parametrize("window", [0, -1, True])
 def test_a_window_is_a_number_of_steps(window):
-    with pytest.raises(lddn.LDDNError, match=r"BPTT\(window=.*positive number of steps"):
-        lddn.BPTT(window=window)
+    with pytest.raises(lddn.LDDNError, match=r"BPTT\(jacobian_window=.*positive number of steps"):
+        lddn.BPTT(jacobian_window=window)
 
 
-def test_a_window_and_a_horizon_contradict_each_other():
+def test_a_window_and_truncation_contradict_each_other():
     with pytest.raises(lddn.LDDNError, match="Give one of them"):
-        lddn.BPTT(window=3, horizon=3)
+        lddn.BPTT(jacobian_window=3, truncation=3)
 
 
 # --- the cheaper way -------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Time cut into segments: for the cache, at checkpoints, and with a horizon."""
+"""Time cut into segments: for the cache, at checkpoints, and truncated."""
 
 import importlib
 
@@ -73,11 +73,11 @@ def test_the_jacobian_with_checkpoints():
         np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=1e-12 * np.abs(expected[name]).max())
 
 
-# --- a horizon -------------------------------------------------------------------------------------------------------
+# --- truncation ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("name", "horizon", "checkpoint"),
+    ("name", "truncation", "checkpoint"),
     in_tiers(
         [
             ("awkward", 1, False),
@@ -92,56 +92,56 @@ def test_the_jacobian_with_checkpoints():
         fast=[("autonomous", 4, True), ("multi-rate", 3, False)],
     ),
 )
-def test_a_horizon_is_a_sum_over_windows_that_start_from_given_states(name, horizon, checkpoint):
-    """By definition: each window's gradient, its delay state a constant; here by the full gradient of each window."""
+def test_truncation_is_a_sum_over_segments_that_start_from_given_states(name, truncation, checkpoint):
+    """By definition: each segment's gradient, its delay state a constant; here by the full gradient of each segment."""
     case = BY_NAME[name]
     inputs, state = case.signals
     expected = None
-    for start in range(0, case.steps, horizon):
-        steps = min(horizon, case.steps - start)
+    for start in range(0, case.steps, truncation):
+        steps = min(truncation, case.steps - start)
         here = {key: signal[..., start : start + steps, :] for key, signal in inputs.items()}
         cotangents = {key: jnp.asarray(c)[..., start : start + steps, :] for key, c in case.cotangents.items()}
         gradient, of_state = lddn.RTRL().pullback(case.net, here, state, cotangents, steps=steps)
-        if expected is None:  # the state that is asked about is that of the first window
+        if expected is None:  # the state that is asked about is that of the first segment
             expected = gradient, of_state
         else:
             expected = jax.tree.map(jnp.add, expected[0], gradient), expected[1]
         state = lddn.simulate(case.net, here, state, steps=None if here else steps).final_state
-    method = lddn.BPTT(checkpoint=horizon if checkpoint else None, horizon=horizon)
+    method = lddn.BPTT(checkpoint=truncation if checkpoint else None, truncation=truncation)
     assert_blocks_agree(pulled_back(case, method), blocks(*expected), 1e-11)
 
 
 @pytest.mark.deep
-def test_training_with_a_horizon():
+def test_training_with_truncated_gradients():
     topology = declare("u:1", "h:4:tanh y:1:linear", "u>h h>h@1 h>y", "y")
     u = jax.random.normal(jax.random.key(0), (60, 1))
     teacher, net = (lddn.Network(topology, key=jax.random.key(k)) for k in (1, 2))
     data, loss = lddn.Sequences(u, lddn.predict(teacher, u)), lddn.losses.MeanSquaredError()
-    fitted = lddn.fit(net, data, loss, lddn.Optax(optax.adam(3e-2)), gradient=lddn.BPTT(horizon=20), epochs=300)
+    fitted = lddn.fit(net, data, loss, lddn.Optax(optax.adam(3e-2)), gradient=lddn.BPTT(truncation=20), epochs=300)
     assert fitted.history["loss"][-1] < 0.3 * fitted.history["loss"][0]
 
 
 @pytest.mark.deep
 def test_check_gradients_tells_how_far_a_truncated_gradient_is_off():
     case = Case("elman-of-thirty-steps", lambda: declare("u:2", "h:4:tanh y:2:linear", "u>h h>h@1 h>y", "y"), steps=30)
-    loss, methods = lddn.losses.SumSquaredError(), (lddn.BPTT(), lddn.Autodiff(), lddn.BPTT(horizon=5))
+    loss, methods = lddn.losses.SumSquaredError(), (lddn.BPTT(), lddn.Autodiff(), lddn.BPTT(truncation=5))
     report = lddn.check_gradients(loss, case.net, case.data, methods)
     assert report.passed
-    (truncation,) = report.truncations
+    (deviation,) = report.deviations
     full, short = (
         lddn.value_and_grad(loss, case.net, case.data, method)[1].ravel()[0] for method in (methods[0], methods[2])
     )
-    assert truncation.relative == pytest.approx(float(jnp.linalg.norm(full - short) / jnp.linalg.norm(full)), rel=1e-9)
-    assert 0.001 < truncation.relative < 1
-    assert "BPTT(horizon=5) is truncated" in str(report)
+    assert deviation.relative == pytest.approx(float(jnp.linalg.norm(full - short) / jnp.linalg.norm(full)), rel=1e-9)
+    assert 0.001 < deviation.relative < 1
+    assert "BPTT(truncation=5) is truncated" in str(report)
     stored = report.to_dict()
     assert set(stored["methods"]) == {"BPTT", "Autodiff"}
-    assert stored["truncated"]["BPTT(horizon=5)"]["cosine"] == pytest.approx(truncation.cosine)
+    assert stored["deviations"]["BPTT(truncation=5)"]["cosine"] == pytest.approx(deviation.cosine)
 
 
 def test_a_truncated_gradient_beside_a_full_one_alone():
     case = BY_NAME["elman"]
-    methods = (lddn.BPTT(), lddn.BPTT(horizon=3))
+    methods = (lddn.BPTT(), lddn.BPTT(truncation=3))
     report = lddn.check_gradients(lddn.losses.SumSquaredError(), case.net, case.data, methods)
     assert report.passed
     assert "full gradient" in str(report)
@@ -205,9 +205,9 @@ def test_square_root(steps, length):
         ({"checkpoint": 0}, "positive number of steps"),
         ({"checkpoint": "log"}, '"sqrt"'),
         ({"checkpoint": 2.5}, "positive number of steps"),
-        ({"horizon": -1}, "positive number of steps"),
-        ({"horizon": True}, "positive number of steps"),
-        ({"horizon": 5, "checkpoint": "sqrt"}, r"BPTT\(checkpoint=5, horizon=5\)"),
+        ({"truncation": -1}, "positive number of steps"),
+        ({"truncation": True}, "positive number of steps"),
+        ({"truncation": 5, "checkpoint": "sqrt"}, r"BPTT\(checkpoint=5, truncation=5\)"),
     ],
     ids=str,
 )

@@ -7,43 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from networks import declare, registered, swish, swish_slope
+from networks import KINKED, SMOOTH, declare, registered, swish, swish_slope
+from oracle import ALIASES, TRANSFER
 
 import lddn_jax as lddn
 from lddn_jax import transfer
 from lddn_jax.errors import TopologyError
 
 BUILT_IN = frozenset(transfer.names())  # before any test registers another
-ALIASES = {"purelin": "linear", "tansig": "tanh", "logsig": "logistic", "sigmoid": "logistic", "poslin": "relu"}
-
-
-def absolute(n):
-    return np.where(n.real < 0, -n, n)
-
-
-def softmax(n):
-    e = np.exp(n - n.real.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
-
-
-# The formulas again, for real and complex n: a function decides by the real part on which of its pieces it is.
-FORMULA = {
-    "linear": lambda n: n,
-    "tanh": np.tanh,
-    "logistic": lambda n: 1 / (1 + np.exp(-n)),
-    "relu": lambda n: np.where(n.real > 0, n, 0),
-    "leaky_relu": lambda n: np.where(n.real > 0, n, 0.01 * n),
-    "elu": lambda n: np.where(n.real > 0, n, np.exp(n) - 1),
-    "softplus": lambda n: np.log(1 + np.exp(n)),
-    "satlin": lambda n: np.where(n.real < 0, 0, np.where(n.real > 1, 1, n)),
-    "satlins": lambda n: np.where(n.real < -1, -1, np.where(n.real > 1, 1, n)),
-    "radbas": lambda n: np.exp(-(n**2)),
-    "elliotsig": lambda n: n / (1 + absolute(n)),
-    "tribas": lambda n: np.where(np.abs(n.real) < 1, 1 - absolute(n), 0),
-    "hardlim": lambda n: np.where(n.real >= 0, 1.0 + 0 * n, 0),
-    "softmax": softmax,
-}
-ELEMENTWISE = sorted(set(FORMULA) - {"softmax"})
+FORMULA = {name: formula for name, formula in TRANSFER.items() if not name.startswith("own_")}
+ELEMENTWISE = sorted(name for name in FORMULA if name in BUILT_IN and transfer.get(name).elementwise)
 POINTS = np.random.default_rng(0).uniform(-3, 3, (20, 3))
 KINKS = np.array([-1.0, -0.0, 0.0, 1.0])
 
@@ -53,8 +26,10 @@ def functions(name):
     return found.function, lambda n: found.slope(n, found.function(n))
 
 
-def test_every_function_has_a_formula_here():
+def test_every_function_is_in_the_tables():
     assert {*FORMULA, *ALIASES} == BUILT_IN
+    assert sorted(SMOOTH + KINKED) == sorted(FORMULA)
+    assert {*ELEMENTWISE} == {*ASYMPTOTES} - {"own_swish"}
 
 
 @pytest.mark.parametrize("name", FORMULA)
@@ -90,7 +65,7 @@ def test_slope_is_that_of_automatic_differentiation(name, points):
 def test_softmax_slope_is_a_matrix():
     _, slope = functions("softmax")
     step = 1e-20j * np.eye(3)  # into each net input in turn
-    expected = np.imag(softmax(POINTS[:, None, :] + step)) / 1e-20  # (point, from, to)
+    expected = np.imag(FORMULA["softmax"](POINTS[:, None, :] + step)) / 1e-20  # (point, from, to)
     np.testing.assert_allclose(slope(jnp.asarray(POINTS)), expected.swapaxes(-1, -2), rtol=1e-12, atol=1e-15)
 
 
@@ -147,7 +122,7 @@ ASYMPTOTES = {
     "elliotsig": ((0, -1), (0, 1)),
     "tribas": (FLAT, FLAT),
     "hardlim": (FLAT, (0, 1)),
-    "swish": (FLAT, (1, 0)),
+    "own_swish": (FLAT, (1, 0)),
 }
 DTYPE = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
@@ -186,7 +161,7 @@ def test_right_far_out(name, dtype):
 @pytest.mark.parametrize("slope", [None, swish_slope], ids=["automatic", "by hand"])
 def test_a_registered_function_is_right_far_out(register, slope, dtype):
     found = register("another swish", swish, slope)
-    assert_right_far_out(ASYMPTOTES["swish"], swish, found.slope, dtype)
+    assert_right_far_out(ASYMPTOTES["own_swish"], swish, found.slope, dtype)
 
 
 MISTAKEN = {  # all of them right where |n| is small
@@ -206,19 +181,22 @@ def test_a_slope_that_is_wrong_far_out_alone_is_noticed(register, mistake):
     near = jnp.linspace(-3, 3, 7)
     np.testing.assert_allclose(found.slope(near, swish(near)), swish_slope(near, swish(near)), rtol=1e-14)
     with pytest.raises(AssertionError):
-        assert_right_far_out(ASYMPTOTES["swish"], swish, found.slope, "float32")
+        assert_right_far_out(ASYMPTOTES["own_swish"], swish, found.slope, "float32")
 
 
 @DTYPE
 @pytest.mark.parametrize("kind", ["max", "tiny", "one large", "-max"])
-@pytest.mark.parametrize("name", ["softmax", "sphere"])
+@pytest.mark.parametrize("name", ["softmax", "own_sphere"])
 def test_functions_that_mix_are_right_far_out(name, kind, dtype):
     limits = np.finfo(dtype)
     n, expected = {
-        "max": ([limits.max, -limits.max, 0], {"softmax": [1, 0, 0], "sphere": [0.5**0.5, -(0.5**0.5), 0]}),
-        "tiny": ([limits.tiny, -limits.tiny, 0], {"softmax": [1 / 3] * 3, "sphere": [limits.tiny, -limits.tiny, 0]}),
-        "one large": ([0, 1, 1e9], {"softmax": [0, 0, 1], "sphere": [0, 1e-9, 1]}),
-        "-max": ([-limits.max] * 3, {"softmax": [1 / 3] * 3, "sphere": [-(3**-0.5)] * 3}),
+        "max": ([limits.max, -limits.max, 0], {"softmax": [1, 0, 0], "own_sphere": [0.5**0.5, -(0.5**0.5), 0]}),
+        "tiny": (
+            [limits.tiny, -limits.tiny, 0],
+            {"softmax": [1 / 3] * 3, "own_sphere": [limits.tiny, -limits.tiny, 0]},
+        ),
+        "one large": ([0, 1, 1e9], {"softmax": [0, 0, 1], "own_sphere": [0, 1e-9, 1]}),
+        "-max": ([-limits.max] * 3, {"softmax": [1 / 3] * 3, "own_sphere": [-(3**-0.5)] * 3}),
     }[kind]
     registered()
     found = transfer.get(name)

@@ -7,7 +7,18 @@ import jax.numpy as jnp
 from planting import alter, caught_by, replace
 
 from lddn_jax import transfer
-from lddn_jax.gradients import api, bptt, columns, finite_difference, gather, reduced, rtrl, sensitivity, window
+from lddn_jax.gradients import (
+    api,
+    bptt,
+    columns,
+    finite_difference,
+    gather,
+    jacobian_window,
+    method,
+    reduced,
+    rtrl,
+    sensitivity,
+)
 from lddn_jax.gradients import gradient_report as check
 from lddn_jax.simulation.delays import extend
 from lddn_jax.simulation.simulate import run_in_segments
@@ -193,16 +204,16 @@ def segments_from_the_next_checkpoint(monkeypatch):
     alter(monkeypatch, run_in_segments, "state), (a, state)", "state), (a, final_state(here | a, state))")
 
 
-@caught_by("test_segments.py::test_a_horizon_is_a_sum_over_windows_that_start_from_given_states[multi-rate-3-False]")
-def horizon_longer_by_one(monkeypatch):
-    """Windows have a step more than was asked for."""
-    alter(monkeypatch, bptt.BPTT.linearize, "cut(steps, self.horizon,", "cut(steps, self.horizon + 1,")
+@caught_by("test_segments.py::test_truncation_is_a_sum_over_segments_that_start_from_given_states[multi-rate-3-False]")
+def truncation_longer_by_one(monkeypatch):
+    """Segments have a step more than was asked for."""
+    alter(monkeypatch, bptt.BPTT.linearize, "cut(steps, self.truncation,", "cut(steps, self.truncation + 1,")
 
 
 @caught_by("test_jacobian.py::test_the_bound_adds_up_what_a_slow_loop_remembers")
 def bound_of_one_block_alone(monkeypatch):
     """What a window neglects is bounded by the block before it, and not by all blocks before it."""
-    alter(monkeypatch, window.windowed, "return own + factor * size, size", "return own, size")
+    alter(monkeypatch, jacobian_window.windowed, "return own + factor * size, size", "return own, size")
 
 
 @caught_by("test_check_gradients.py::test_a_method_that_gives_nan_disagrees")
@@ -220,3 +231,15 @@ def nan_within_tolerance(monkeypatch):
         "self.relative <= self.tolerance",
         "not self.relative > self.tolerance",
     )
+
+
+@caught_by("test_extensions.py::test_a_random_method_gets_another_key_at_every_step")
+def same_key_at_every_step(monkeypatch):
+    """A random method draws the same numbers at every step."""
+    alter(monkeypatch, method.AbstractGradient.drawn, "number)", "0)")
+
+
+@caught_by("test_extensions.py::test_a_biased_random_method_does_not_pass")
+def standard_error_of_one_draw(monkeypatch):
+    """The mean of many draws may be off by what a single one may."""
+    alter(monkeypatch, check._deviation, "(count * (count - 1))", "(count - 1)")

@@ -7,6 +7,7 @@ from lddn_jax.training.callbacks.early_stopping import EarlyStopping
 from lddn_jax.training.compiled import Program, _step
 from lddn_jax.training.fit import _advanced
 from lddn_jax.training.result import best_of_each
+from lddn_jax.training.stop_reason import StopReason
 from lddn_jax.training.trainer import Problem
 
 
@@ -53,3 +54,15 @@ def compiled_at_every_step(monkeypatch):
 def derivatives_forgotten_between_samples(monkeypatch):
     """Adaptation carries the delay state from sample to sample, but not its derivatives."""
     alter(monkeypatch, one_sample, "Adapting(after, lines, optimizer)", "Adapting(after, adapting.lines, optimizer)")
+
+
+@caught_by("test_stop_reasons.py::test_a_reason_that_is_no_success_returns_the_network_of_the_smallest_loss")
+def last_network_of_a_run_that_broke_off(monkeypatch):
+    """A run that broke off for a reason of its own returns its last network."""
+    alter(monkeypatch, best_of_each, "-np.inf if reason.success else value", "-np.inf")
+
+
+@caught_by("test_stop_reasons.py::test_it_survives_a_checkpoint")
+def reason_saved_by_its_name_alone(monkeypatch):
+    """What a trainer's own reason means is not in the file."""
+    alter(monkeypatch, StopReason.to_json, "str(self) if str(self) in _KNOWN else", "str(self) if True else")

@@ -13,19 +13,14 @@ import oracle
 from networks import Case
 
 import lddn_jax as lddn
+from lddn_jax.gradients import gradient_report
 
-# A new method is one line here.
-METHODS = {
-    "BPTT": lddn.BPTT(),
-    "SensitivityBPTT": lddn.SensitivityBPTT(),
-    "RTRL": lddn.RTRL(),
-    "Autodiff": lddn.Autodiff(),
-    "FiniteDifference": lddn.FiniteDifference(order=4),
-}
-EXACT = [name for name in METHODS if name != "FiniteDifference"]
+METHODS = {type(method).__name__: method for method in gradient_report.METHODS}
+EXACT = [name for name, method in METHODS.items() if method.accuracy == lddn.accuracy.Exact()]
 YARDSTICKS = ("Autodiff", "FiniteDifference")  # nobody's algebra
 BY_HAND = [name for name in METHODS if name not in YARDSTICKS]
-TOLERANCE = dict.fromkeys(EXACT, 1e-11) | {"FiniteDifference": 1e-6}  # five points: ε / h + h⁴ at the best step h
+# An approximate method states what it may be off; five points: ε / h + h⁴ at the best step h.
+TOLERANCE = {name: 1e-11 if name in EXACT else method.accuracy.allowed("float64") for name, method in METHODS.items()}
 
 
 def blocks(gradient: lddn.Network, state: dict) -> dict[tuple, np.ndarray]:

@@ -165,10 +165,10 @@ def sphere(n):
 
 def registered() -> lddn.Topology:
     """Transfer functions of a user's own, without slopes."""
-    if "swish" not in lddn.transfer.names():
-        lddn.transfer.register("swish", swish)
-        lddn.transfer.register("sphere", sphere, elementwise=False)
-    return declare("u:1", "s:3:sphere w:2:swish y:1:linear", "u>w w>s s>w@1,2 s>y", "y s")
+    if "own_swish" not in lddn.transfer.names():
+        lddn.transfer.register("own_swish", swish)
+        lddn.transfer.register("own_sphere", sphere, elementwise=False)
+    return declare("u:1", "s:3:own_sphere w:2:own_swish y:1:linear", "u>w w>s s>w@1,2 s>y", "y s")
 
 
 SMOOTH = ("linear", "tanh", "logistic", "softplus", "radbas", "softmax", "elliotsig", "elu")

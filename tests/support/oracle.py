@@ -41,8 +41,8 @@ TRANSFER = {
     "tribas": lambda n: np.where(abs(n.real) < 1, 1 - np.sign(n.real) * n, 0),
     "hardlim": lambda n: np.where(n.real >= 0, 1.0, 0.0),
     # The two that networks.py registers as a user would.
-    "swish": lambda n: n / (1 + np.exp(-n)),
-    "sphere": lambda n: n / np.sqrt(1 + (n * n).sum(axis=-1, keepdims=True)),
+    "own_swish": lambda n: n / (1 + np.exp(-n)),
+    "own_sphere": lambda n: n / np.sqrt(1 + (n * n).sum(axis=-1, keepdims=True)),
 }
 ALIASES = {"purelin": "linear", "tansig": "tanh", "logsig": "logistic", "sigmoid": "logistic", "poslin": "relu"}
 

@@ -89,7 +89,7 @@ def test_true_ends_training(answer, reason, epochs):
 
 def test_a_callback_may_give_a_reason():
     class Impatient:
-        reason = lddn.StopReason.CONVERGED
+        stop_reason = lddn.StopReason.CONVERGED
 
         def on_step(self, state):
             return state.epoch == 2

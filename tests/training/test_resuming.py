@@ -148,7 +148,7 @@ def test_nothing_is_left_to_do(half):
 def test_what_it_went_on_from_is_flagged(half):
     fitted = run("adam", 6, resume=half)
     assert fitted.flags == {Flag.RESUMED}
-    assert "went on from a saved run" in str(fitted)
+    assert "was resumed from a saved run" in str(fitted)
     assert np.all(np.diff(fitted.history["seconds"]) > 0)
 
 

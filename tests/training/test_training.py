@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from agreement import EXACT, METHODS
 
 import lddn_jax as lddn
 from lddn_jax.training.trainer import Problem
@@ -62,9 +63,7 @@ def test_one_full_batch_step_is_the_step_of_optax():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-13), fitted.net, expected)
 
 
-@pytest.mark.parametrize(
-    "method", [lddn.BPTT(), lddn.SensitivityBPTT(), lddn.RTRL(), lddn.Autodiff()], ids=lambda m: m.name
-)
+@pytest.mark.parametrize("method", [METHODS[name] for name in EXACT], ids=EXACT)
 def test_every_exact_gradient_trains_alike(method):
     net, data = lddn.Network(CLOSED, key=jax.random.key(3)), record(3, 6)
     fitted = lddn.fit(net, data, MSE, ADAM, gradient=method, epochs=5)

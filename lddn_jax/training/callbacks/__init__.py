@@ -6,7 +6,9 @@ A callback is a function of a `TrainingState`, or an object with some of the thr
     on_step(state) -> bool | None    after each step; True ends training
     on_end(state)                    after the last step, also where an error ended it
 
-It reads `state.epoch`, `state.last` (a dictionary of numbers), `state.net`, `state.best_net`, `state.history`.
+and perhaps an attribute `stop_reason`, why training ends where its `on_step` returns True: a `lddn_jax.StopReason`,
+perhaps of its own. It reads `state.epoch`, `state.last` (a dictionary of numbers), `state.net`, `state.best_net`,
+`state.history`.
 """
 
 from lddn_jax.training.callbacks.early_stopping import EarlyStopping, StopOnDivergence

@@ -29,7 +29,7 @@ class EarlyStopping:
         >>> stopping = EarlyStopping("loss", patience=50, min_delta=1e-6)
     """
 
-    reason = StopReason.NO_PROGRESS
+    stop_reason = StopReason.NO_PROGRESS
 
     def __init__(self, monitor: str = "loss", patience: int = 10, min_delta: float | int = 0.0):
         check_positive("patience", patience)
@@ -74,7 +74,7 @@ class StopOnDivergence:
         >>> guard = StopOnDivergence(1e4)
     """
 
-    reason = StopReason.DIVERGED
+    stop_reason = StopReason.DIVERGED
 
     def __init__(self, factor: float | int = 1e6):
         if not factor > 1:

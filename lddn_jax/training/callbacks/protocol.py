@@ -52,7 +52,7 @@ class Hooks:
             if isinstance(callback, type) or not (hooks or callable(callback)):
                 raise LDDNError(f"callbacks[{k}]={callback!r} is none: {needed}, such as lddn.callbacks.TimeLimit(60).")
             for name, hook in (hooks or {"on_step": callback}).items():
-                reason = getattr(callback, "reason", StopReason.CALLBACK)
+                reason = getattr(callback, "stop_reason", StopReason.CALLBACK)
                 found[name].append((hook, StopReason.of(reason)) if name == "on_step" else hook)
         return cls(*(tuple(found[hook]) for hook in HOOKS))
 

@@ -21,7 +21,7 @@ class TimeLimit:
         >>> limit = TimeLimit(3600)
     """
 
-    reason = StopReason.TIME
+    stop_reason = StopReason.TIME
 
     def __init__(self, seconds: float | int):
         check_positive("seconds", seconds, (int, float))
