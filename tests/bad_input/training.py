@@ -180,6 +180,12 @@ FITTING = {
         r"settings is dict.*lddn\.Settings\(seed=1",
     ),
 }
+PROMISES = {
+    "tolerance of nothing": (lambda k: lddn.accuracy.Approximate(0), r"is 0; write Approximate\(1e-3\)"),
+    "tolerance in words": (lambda k: lddn.accuracy.Approximate("1e-3"), r"is '1e-3'; write Approximate"),
+    "one draw": (lambda k: lddn.accuracy.Random(1), r"draws=1.*2 or more"),
+    "reason without a meaning": (lambda k: lddn.StopReason("quiet"), r"'quiet' is unknown.*\"what it means\""),
+}
 SETTINGS = {
     "trainer": (settled(trainer="sgd"), r"trainer='sgd'.*'lm'"),
     "init": (setting(init="glorrot"), r"'glorrot'.*Did you mean 'glorot'"),
@@ -255,6 +261,7 @@ def rows():
     for subject, table in (
         ("trainer", TRAINERS),
         ("fit", FITTING),
+        ("promise", PROMISES),
         ("settings", SETTINGS),
         ("afterwards", AFTERWARDS),
     ):
