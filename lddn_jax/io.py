@@ -49,7 +49,7 @@ def save(path: str | Path, net: Network | Posterior | Scaled | Fitted) -> None:
         ...     lddn.load(f"{folder}/net.npz").topology == topology
         True
     """
-    expect((str, Path), "path", path, "save(path, net)", "the name of a file first", CheckpointError)
+    expect((str, Path), "path", path, "save(path, net)", "the name of a file first", error=CheckpointError)
     if isinstance(net, Fitted) and net.training is not None:
         archive.write_atomically(path, checkpoint.packed(net.training))
         return
@@ -70,7 +70,7 @@ def load(path: str | Path) -> Any:
         CheckpointError: If the file is missing, damaged, of another kind, or was written by a newer version.
         PrecisionError: If it holds float64 while JAX is set to 32 bits.
     """
-    expect((str, Path), "path", path, "load(path)", "the name of a file", CheckpointError)
+    expect((str, Path), "path", path, "load(path)", "the name of a file", error=CheckpointError)
     file = archive.read(path)
     if file.format == checkpoint.FORMAT:
         return Fitted.of(checkpoint.loaded(file))

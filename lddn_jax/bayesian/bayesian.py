@@ -30,11 +30,12 @@ from jaxtyping import Array
 
 from lddn_jax.bayesian.evidence import Counts, Floors, Spectrum, Strengths, re_estimate
 from lddn_jax.bayesian.groups import Groups, labelling
+from lddn_jax.checks import check_not_negative, is_number
 from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.gauss_newton import GaussNewton
 from lddn_jax.losses import AbstractLeastSquares, counted
 from lddn_jax.trainers.damped import AbstractDamped, loss_of_network
-from lddn_jax.trainers.damping import check_not_negative, damped_step
+from lddn_jax.trainers.damping import damped_step
 from lddn_jax.training.state_registry import register_trainer_state
 from lddn_jax.training.trainer import Problem
 
@@ -153,7 +154,7 @@ class BayesianRegularization(AbstractDamped):
 
     def __check_init__(self):
         labelling(self.groups)
-        if not isinstance(self.start, numbers.Real) or not self.start > 0:
+        if not is_number(self.start, numbers.Real, above=0, infinite=True):
             raise LDDNError(f"start={self.start!r}, a multiple of the first α, must be positive.")
         for name in ("tolerance", "inner_tolerance"):
             check_not_negative(name, getattr(self, name))

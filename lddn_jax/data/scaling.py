@@ -30,6 +30,7 @@ from jax import Array
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
+from lddn_jax.checks import called
 from lddn_jax.data.records import Record, as_records
 from lddn_jax.errors import DataError, ShapeError
 from lddn_jax.network.signals import real
@@ -264,15 +265,10 @@ def from_dict(data: Mapping[str, Any]) -> AbstractScaler:
     return kinds[data["kind"]].from_dict(data)
 
 
-def check_kind(given: Any, call: str) -> None:
-    """Raises a DataError unless this is a class of scalers.
-
-    Args:
-        given: The argument.
-        call: The call as it is written, all its arguments in order.
-    """
+def check_kind(given: object, call: str) -> None:
+    """Raises a DataError unless this is a class of scalers; see `expect`."""
     if not (isinstance(given, type) and issubclass(given, AbstractScaler)):
-        raise DataError(f"kind={given!r}, but {call} takes the class lddn.data.MinMax or lddn.data.Standard.")
+        raise DataError(f"kind is {called(given)}, but {call} takes the class lddn.data.MinMax or lddn.data.Standard.")
 
 
 def _columns(x: ArrayLike, where: str) -> tuple[np.ndarray, np.dtype]:

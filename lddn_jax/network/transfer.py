@@ -12,7 +12,6 @@ formulas are arranged so that nothing overflows and no digits cancel where a fun
 Names follow the field; MATLAB's names are aliases. Hagan et al., *Neural Network Design*, 2nd ed., table 2.1.
 """
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -20,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from lddn_jax.checks import did_you_mean
 from lddn_jax.errors import TopologyError
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.numerics.lanes import neurons_last, neurons_second
@@ -178,11 +178,9 @@ def get(name: str) -> Transfer:
     """
     found = _FUNCTIONS.get(_ALIASES.get(name, name))
     if found is None:
-        close = difflib.get_close_matches(name, names(), n=1)
-        hint = f"Did you mean {close[0]!r}? " if close else ""
         raise TopologyError(
-            f"there is no transfer function {name!r}. {hint}Known are {names()}; add your own with "
-            f"lddn.transfer.register({name!r}, function)."
+            f"there is no transfer function {name!r}.{did_you_mean(name, names())} Known are {names()}; add your own "
+            f"with lddn.transfer.register({name!r}, function)."
         )
     return found
 

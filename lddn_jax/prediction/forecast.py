@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lddn_jax import diagnostics
-from lddn_jax.checks import expect
+from lddn_jax.checks import check_positive, expect
 from lddn_jax.data.records import Record, timed_record
 from lddn_jax.data.scaling import scaled
 from lddn_jax.data.sequences import Sequences
@@ -25,7 +25,6 @@ from lddn_jax.network.rewiring import closed_over, loops_of, measured_loops
 from lddn_jax.prediction.horizons import k_step
 from lddn_jax.prediction.scaled import Scaled
 from lddn_jax.simulation.simulate import predict
-from lddn_jax.training.trainer import check_positive
 
 FREE = "free run"
 

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from lddn_jax.checks import check_not_negative, check_positive
 from lddn_jax.errors import LDDNError, PrecisionError
 from lddn_jax.gradients.gauss_newton import MEMORY, GaussNewton, check_memory, sums
 from lddn_jax.gradients.rtrl import RTRL
@@ -20,9 +21,9 @@ from lddn_jax.network.network import Network
 from lddn_jax.numerics.platform import one_at_a_time
 from lddn_jax.simulation.simulate import predict
 from lddn_jax.topology.plan import plan
-from lddn_jax.trainers.damping import Damping, check_not_negative
+from lddn_jax.trainers.damping import Damping
 from lddn_jax.training.state_parameters import Started, Trained, network_of
-from lddn_jax.training.trainer import AbstractTrainer, Problem, check_positive
+from lddn_jax.training.trainer import AbstractTrainer, Problem
 
 
 class AbstractDamped(AbstractTrainer):

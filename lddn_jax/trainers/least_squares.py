@@ -16,12 +16,12 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
+from lddn_jax.checks import check_positive
 from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.gauss_newton import GaussNewton
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.trainers.damping import Damping, damped_step
 from lddn_jax.training.stop_reason import StopReason
-from lddn_jax.training.trainer import check_positive
 
 REASONS = ("max_steps", "goal", "min_grad", "mu_max", "small_step", "small_gain", "non_finite")
 

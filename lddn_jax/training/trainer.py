@@ -195,9 +195,3 @@ def rmse(net: Network, data: Any) -> tuple[float, Signals]:
     with np.errstate(over="ignore"):  # of a free run that explodes
         squares = [np.square(np.asarray(target - outputs[name])).ravel() for name, target in targets.items()]
         return float(np.sqrt(np.nanmean(np.concatenate(squares)))), outputs
-
-
-def check_positive(what: str, value: Any, kind: type | tuple[type, ...] = int) -> None:
-    """Raises an LDDNError unless `value` is a positive number of that kind."""
-    if isinstance(value, bool) or not isinstance(value, kind) or not value > 0:
-        raise LDDNError(f"{what}={value!r} must be a positive {'whole number' if kind is int else 'number'}.")

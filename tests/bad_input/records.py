@@ -134,7 +134,7 @@ SCALING = {
     "kind by name": (
         lambda k: lddn.Scaled.fit(k.net, k.data, "minmax"),
         DataError,
-        r"kind='minmax'.*lddn\.data\.MinMax",
+        r"kind is 'minmax'.*lddn\.data\.MinMax",
     ),
     "data and net swapped": (lambda k: lddn.Scaled.fit(k.data, k.net), LDDNError, r"Sequences.*Scaled\.fit\(net, data"),
     "what fit returned": (lambda k: k.scaled.with_net(k.fitted), LDDNError, r"Fitted.*fitted\.net"),

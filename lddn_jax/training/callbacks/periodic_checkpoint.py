@@ -5,11 +5,11 @@ import math
 import time
 from pathlib import Path
 
+from lddn_jax.checks import check_positive
 from lddn_jax.errors import CheckpointError, LDDNError
 from lddn_jax.storage.archive import temporary_prefix, write_atomically
 from lddn_jax.training.checkpoint import EPOCH_FILES, packed
 from lddn_jax.training.stop_reason import Flag
-from lddn_jax.training.trainer import check_positive
 from lddn_jax.training.training_state import TrainingState
 
 _logger = logging.getLogger("lddn_jax")
@@ -61,7 +61,7 @@ class Checkpoint:
         if every is not None:
             check_positive("every", every)
         if seconds is not None:
-            check_positive("seconds", seconds, (int, float))
+            check_positive("seconds", seconds, int | float)
         check_positive("keep", keep)
         if every is None and seconds is None:
             raise LDDNError("Checkpoint: give every=EPOCHS, seconds=SECONDS, or both.")
