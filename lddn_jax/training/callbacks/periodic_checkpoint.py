@@ -32,8 +32,8 @@ class Checkpoint:
 
     Raises:
         LDDNError: If a number makes no sense, or neither epochs nor seconds are given.
-        CheckpointError: When training starts, if the folder cannot be made, or holds checkpoints of a run that has been
-            further.
+            When training starts, if the folder cannot be made.
+        CheckpointError: When training starts, if the folder holds checkpoints of a run that has been further.
 
     Example:
         >>> import tempfile, optax, jax.numpy as jnp, lddn_jax as lddn
@@ -88,7 +88,9 @@ class Checkpoint:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise CheckpointError(f"the folder {self._folder} cannot be made: {error.strerror}.") from error
+            raise LDDNError(
+                f"the folder {self._folder} cannot be made: {error.strerror}. Choose another: Checkpoint('runs/first')."
+            ) from error
         later = sorted(path for path in self._folder.glob(EPOCH_FILES) if path.name > self._path(state).name)
         if later and Flag.RESUMED not in state.flags:
             raise CheckpointError(
@@ -115,14 +117,13 @@ class Checkpoint:
         self._save(state)
 
     def _save(self, state: TrainingState) -> None:
-        path = self._path(state)
+        path, content = self._path(state), packed(state)
         try:
-            content = packed(state)
             write_atomically(path, content)
             if self._best and state.best_value < self._saved_best:
                 write_atomically(self._folder / "best.npz", content)
                 self._saved_best = state.best_value
-        except CheckpointError as error:
+        except LDDNError as error:
             _logger.error("no checkpoint at epoch %d, training goes on: %s", state.epoch, error)
             return
         self._saved, self._time = state.epoch, time.monotonic()
