@@ -118,7 +118,19 @@ def _posterior(file: Archive, structure: Network) -> Posterior:
     net, (strengths, gamma, log_evidence, E_D, E_W, counts, root) = file.filled(
         "values", (structure, jax.eval_shape(numbers))
     )
-    return Posterior(net, strengths, gamma, log_evidence, E_D, E_W, counts, root, loss, None, groups)
+    return Posterior(
+        net=net,
+        strengths=strengths,
+        gamma=gamma,
+        log_evidence=log_evidence,
+        E_D=E_D,
+        E_W=E_W,
+        counts=counts,
+        root=root,
+        loss=loss,
+        data=None,
+        groups=groups,
+    )
 
 
 def _scalers(file: Archive, net: Network) -> dict[str, AbstractScaler]:

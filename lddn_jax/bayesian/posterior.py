@@ -87,7 +87,19 @@ class Posterior(eqx.Module):
         problem = Problem.of(loss, net, data, method)
         counts = Counts.of(loss, problem.targets, problem.weights)
         gamma, log_evidence, E_W, root = _curvature(found, net.ravel()[0], counts, strengths, groups)
-        return cls(net, strengths, gamma, log_evidence, found.eTe, E_W, counts, root, loss, data, groups)
+        return cls(
+            net=net,
+            strengths=strengths,
+            gamma=gamma,
+            log_evidence=log_evidence,
+            E_D=found.eTe,
+            E_W=E_W,
+            counts=counts,
+            root=root,
+            loss=loss,
+            data=data,
+            groups=groups,
+        )
 
     @property
     def covariance(self) -> Array:

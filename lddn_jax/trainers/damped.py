@@ -78,7 +78,18 @@ class AbstractDamped(AbstractTrainer):
         p, loss, (net, state) = problem, cast(AbstractLeastSquares, problem.loss), problem.parts(trained)
         layers = tuple(sorted(trained.state)) if isinstance(trained, Started) else ()
         factor = self.settings.needs_factor
-        return sums(net, loss, p.inputs, p.targets, state, p.weights, p.steps, p.gradient, factor, layers)
+        return sums(
+            net,
+            loss,
+            p.inputs,
+            p.targets,
+            state,
+            p.weights,
+            steps=p.steps,
+            method=p.gradient,
+            factor=factor,
+            trained=layers,
+        )
 
     def exhausted(self, info: Mapping[str, float]) -> str | None:
         """Returns "min_grad" or "mu_max" where there is nothing left to gain."""

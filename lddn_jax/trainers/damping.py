@@ -130,6 +130,7 @@ def damped_step(
     settings: Damping,
     normal: GaussNewton,
     x: Array,
+    *,
     value: Array,
     value_of: Callable[[Array], Array],
     mu: Array,
@@ -162,16 +163,18 @@ def damped_step(
         expected = jnp.sum(step * (trial.mu * D * D * step - normal.JTe))
         mu, nu = follow(settings, trial.mu, trial.nu, accepted, (value - there) / expected)
         return Trial(
-            jnp.where(accepted, x + step, x),
-            jnp.where(accepted, there, value),
-            jnp.maximum(jnp.where(jnp.isfinite(mu), mu, jnp.asarray(jnp.inf, x.dtype)), SMALLEST),
-            nu,
-            trial.rejected + (~accepted).astype(trial.rejected.dtype),
-            trial.non_finite + (~finite).astype(trial.non_finite.dtype),
-            accepted,
-            jnp.sqrt(jnp.sum((D * step) ** 2)),
+            x=jnp.where(accepted, x + step, x),
+            value=jnp.where(accepted, there, value),
+            mu=jnp.maximum(jnp.where(jnp.isfinite(mu), mu, jnp.asarray(jnp.inf, x.dtype)), SMALLEST),
+            nu=nu,
+            rejected=trial.rejected + (~accepted).astype(trial.rejected.dtype),
+            non_finite=trial.non_finite + (~finite).astype(trial.non_finite.dtype),
+            accepted=accepted,
+            length=jnp.sqrt(jnp.sum((D * step) ** 2)),
         )
 
     none, nothing = jnp.zeros((), jnp.int32), jnp.zeros((), x.dtype)
-    start = Trial(x, value, mu, nu, none, none, jnp.zeros((), bool), nothing)
+    start = Trial(
+        x=x, value=value, mu=mu, nu=nu, rejected=none, non_finite=none, accepted=jnp.zeros((), bool), length=nothing
+    )
     return jax.lax.while_loop(searching, attempt, start)

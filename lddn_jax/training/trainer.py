@@ -84,7 +84,16 @@ class Problem(eqx.Module):
 
         inputs, targets, state, weights = jax.tree.map(flat, (inputs, targets, state, weights))
         trains_state = getattr(data, "train_state", False)
-        return cls(loss, gradient, inputs, targets, state, weights, steps, trains_state=trains_state)
+        return cls(
+            loss=loss,
+            gradient=gradient,
+            inputs=inputs,
+            targets=targets,
+            state=state,
+            weights=weights,
+            steps=steps,
+            trains_state=trains_state,
+        )
 
     @property
     def sequences(self) -> int:
@@ -127,7 +136,17 @@ class Problem(eqx.Module):
             targets = {name: jnp.where(known[:, None, None], target, jnp.nan) for name, target in targets.items()}
             loss = dataclasses.replace(loss, missing="mask")
         chosen = index if self.trains_state else None
-        return Problem(loss, self.gradient, inputs, targets, state, weights, self.steps, chosen, self.trains_state)
+        return Problem(
+            loss=loss,
+            gradient=self.gradient,
+            inputs=inputs,
+            targets=targets,
+            state=state,
+            weights=weights,
+            steps=self.steps,
+            chosen=chosen,
+            trains_state=self.trains_state,
+        )
 
 
 class AbstractTrainer(eqx.Module):

@@ -19,7 +19,14 @@ ROUND_UP_TO = 512  # lengths between two of its powers of two share one compilat
 
 
 def random_steps(
-    where: str, steps: int, key: Array, sample_time: float | int, levels: tuple, holds: tuple, usual: tuple
+    where: str,
+    steps: int,
+    key: Array,
+    *,
+    sample_time: float | int,
+    levels: tuple[float | int, float | int],
+    holds: tuple[float | int, float | int],
+    usual: tuple[tuple[float, float], tuple[float, float]],
 ) -> np.ndarray:
     """Draws an input that takes levels uniform in `levels`, each held for a time uniform in `holds`.
 

@@ -85,7 +85,9 @@ def maglev(
         >>> table.names, len(table), float(table["position"][0])
         (('time', 'current', 'position'), 200, 0.5)
     """
-    current = random_steps("maglev", steps, key, sample_time, levels, holds, (LEVELS, HOLDS))
+    current = random_steps(
+        "maglev", steps, key, sample_time=sample_time, levels=levels, holds=holds, usual=(LEVELS, HOLDS)
+    )
     position = simulate_maglev(current, sample_time=sample_time, y0=y0, v0=v0, stop=stop, signed=signed)
     return Table({"time": np.arange(steps) * sample_time, "current": current, "position": position})
 

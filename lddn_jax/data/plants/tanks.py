@@ -80,7 +80,18 @@ def tanks(
     if not 0 <= gaps < 1:
         raise DataError(f"tanks was given gaps={gaps}; it is the share of samples that are missing: gaps=0.05.")
     first, second, third, fourth = jax.random.split(key, 4)
-    pumps = [random_steps("tanks", steps, k, sample_time, levels, holds, (LEVELS, HOLDS)) for k in (first, second)]
+    pumps = [
+        random_steps(
+            "tanks",
+            steps,
+            k,
+            sample_time=sample_time,
+            levels=levels,
+            holds=holds,
+            usual=(LEVELS, HOLDS),
+        )
+        for k in (first, second)
+    ]
     height = simulate_tanks(np.stack(pumps, axis=1), sample_time=sample_time)
     with double_precision():
         measured = height + noise * np.asarray(jax.random.normal(third, height.shape, jnp.float64))
