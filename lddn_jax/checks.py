@@ -1,18 +1,35 @@
-"""Objects of the package that were given in place of others: what an error calls them.
+"""Checks of arguments: of the wrong type, swapped, misspelt, out of range.
 
-Arguments come in one order, `loss, net, data, method`, and are easily swapped. So a call that takes one of these
-objects asks for it by name, and a message shows the call as it is written.
+Every error says what was given, where, what was needed, and the fix in code. Arguments come in one order, `loss, net,
+data, method`, and are easily swapped, so a check of a type shows the signature of the call. Here is what can be checked
+without knowing a class of the package; `check_network`, `check_loss` and the like call `expect`, each beside its class.
 """
 
+import difflib
 import math
 import numbers
+import operator
+import types
+from collections.abc import Iterable
 from typing import Any
 
-from lddn_jax.errors import LDDNError
+import jax
+
+from lddn_jax.errors import LDDNError, TopologyError
+
+Kind = type | types.UnionType
+WHOLE = (int, numbers.Integral)
 
 
 def expect(
-    kind: type | tuple[type, ...], name: str, given: Any, call: str, needed: str, error: type[LDDNError] = LDDNError
+    kind: type | tuple[type, ...],
+    name: str,
+    given: object,
+    call: str,
+    needed: str,
+    *,
+    error: type[LDDNError] = LDDNError,
+    fix: str = "",
 ) -> None:
     """Raises an error unless `given` is of a kind.
 
@@ -20,9 +37,10 @@ def expect(
         kind: The class needed, or several of them.
         name: The argument's name.
         given: The argument.
-        call: The call as it is written, all its arguments in order.
+        call: The signature shown in the error, all its arguments in order.
         needed: What it takes, with the fix in code.
         error: The class of the error.
+        fix: What to write for this very argument, if more can be said.
 
     Example:
         >>> expect(int, "k", "two", "k_step(net, data, k)", "a number of steps, such as 2")
@@ -31,20 +49,142 @@ def expect(
         lddn_jax.errors.LDDNError: k is 'two', but k_step(net, data, k) takes a number of steps, such as 2.
     """
     if not isinstance(given, kind):
-        brackets = f" Write {given.__name__}(), with brackets." if is_made_by(given, kind) else ""
-        raise error(f"{name} is {called(given)}, but {call} takes {needed}.{brackets}")
+        brackets = ""
+        if isinstance(given, type) and issubclass(given, kind):
+            brackets = f" Write {given.__name__}(), with brackets."
+        raise error(f"{name} is {called(given)}, but {call} takes {needed}.{brackets}{fix and f' {fix}'}")
 
 
-def called(given: Any) -> str:
+def called(given: object) -> str:
     """A string or number as it is written, the name of a class, the kind of anything else."""
     if isinstance(given, type):
         return f"the class {given.__name__}"
     return repr(given) if given is None or isinstance(given, (str, int, float)) else type(given).__name__
 
 
-def is_made_by(given: Any, kind: type | tuple[type, ...]) -> bool:
-    """Whether this is a class whose objects would have fitted."""
-    return isinstance(given, type) and issubclass(given, kind)
+def did_you_mean(name: object, known: Iterable[str], otherwise: str = "") -> str:
+    """A sentence that suggests the closest name, to be put behind another one.
+
+    Args:
+        name: What was given.
+        known: The names that there are.
+        otherwise: What to say if none is close.
+
+    Example:
+        >>> did_you_mean("tahn", ["linear", "tanh"])
+        " Did you mean 'tanh'?"
+    """
+    close = difflib.get_close_matches(str(name), list(known), n=1)
+    said = f"Did you mean {close[0]!r}?" if close else otherwise
+    return said and f" {said}"
+
+
+def check_choice(name: str, given: object, known: Iterable[str], *, error: type[LDDNError] = LDDNError) -> None:
+    """Raises an error unless `given` is one of the known names.
+
+    Example:
+        >>> check_choice("solver", "choleski", ["cholesky", "qr"])
+        Traceback (most recent call last):
+            ...
+        lddn_jax.errors.LDDNError: solver='choleski' is unknown; known are ['cholesky', 'qr']. Did you mean 'cholesky'?
+    """
+    known = sorted(known)
+    if given not in known:
+        raise error(f"{name}={given!r} is unknown; known are {known}.{did_you_mean(given, known)}")
+
+
+def is_number(
+    given: object,
+    kind: Kind = int | float,
+    *,
+    above: float | int = -math.inf,
+    at_least: float | int = -math.inf,
+    below: float | int = math.inf,
+    infinite: bool = False,
+) -> bool:
+    """Whether this is a number within bounds; truth values are none.
+
+    Args:
+        given: What may be a number.
+        kind: Of which kind; `numbers.Real` takes those of NumPy as well.
+        above: A bound that it may not reach.
+        at_least: A bound that it may reach.
+        below: A bound that it may not reach.
+        infinite: Whether it may be infinite.
+    """
+    if isinstance(given, bool) or not isinstance(given, kind):
+        return False
+    number: Any = given
+    return bool(at_least <= number and above < number and (number < below or (infinite and number <= below)))
+
+
+def check_positive(
+    name: str,
+    given: object,
+    kind: Kind = int,
+    *,
+    infinite: bool = True,
+    call: str = "",
+    example: object = None,
+    error: type[LDDNError] = LDDNError,
+) -> None:
+    """Raises an error unless `given` is a positive number.
+
+    Args:
+        name: The argument's name.
+        given: The argument.
+        kind: Of which kind of numbers.
+        infinite: Whether it may be infinite.
+        call: The function that it is an argument of.
+        example: A value that would do.
+        error: The class of the error.
+
+    Example:
+        >>> check_positive("epochs", 2.5)
+        Traceback (most recent call last):
+            ...
+        lddn_jax.errors.LDDNError: epochs=2.5 must be a positive whole number.
+    """
+    if not is_number(given, kind, above=0, infinite=infinite):
+        finite = "a positive number" if infinite else "positive and finite"
+        needed = "a positive whole number" if kind in WHOLE else finite
+        suggested = "" if example is None else f": {name}={example!r}"
+        raise error(f"{call and f'{call}: '}{name}={given!r} must be {needed}{suggested}.")
+
+
+def check_not_negative(name: str, given: object, kind: Kind = int | float) -> None:
+    """Raises an LDDNError unless this is a number of at least 0."""
+    if not is_number(given, kind, at_least=0, infinite=True):
+        raise LDDNError(f"{name}={given!r} must be a {'whole ' if kind in WHOLE else ''}number, and not negative.")
+
+
+def whole_number(given: Any, name: str, least: int, *, error: type[LDDNError] = TopologyError) -> int:
+    """Returns a whole number, one of NumPy's for example, as an int.
+
+    Args:
+        given: The number.
+        name: What an error calls it.
+        least: The smallest that is allowed.
+        error: The class of the error.
+
+    Raises:
+        TopologyError: If it is not a whole number, or too small.
+
+    Example:
+        >>> whole_number(2.5, "the size of layer 'y'", least=1)
+        Traceback (most recent call last):
+            ...
+        lddn_jax.errors.TopologyError: the size of layer 'y' is 2.5; it must be a whole number, at least 1.
+    """
+    try:
+        number = None if isinstance(given, bool) else operator.index(given)
+    except TypeError:
+        number = None
+    if number is None:
+        raise error(f"{name} is {given!r}; it must be a whole number, at least {least}.")
+    if number < least:
+        raise error(f"{name} is {number}; it must be at least {least}.")
+    return number
 
 
 def checked(
@@ -77,14 +217,39 @@ def checked(
             ...
         lddn_jax.errors.LDDNError: bfgs(delta=-1): a finite number > 0 is needed, such as the default, delta=0.01.
     """
-    whole = isinstance(default, int)
-    kind: Any = numbers.Integral if whole else numbers.Real
-    is_number = isinstance(given, kind) and not isinstance(given, bool)
-    if not (is_number and math.isfinite(given) and above < given < below and at_least <= given):
+    integral = isinstance(default, int)
+    kind = numbers.Integral if integral else numbers.Real
+    if not is_number(given, kind, above=above, at_least=at_least, below=below):
         bounds = {">": above, "≥": at_least, "<": below}
         needed = " and ".join(f"{sign} {bound}" for sign, bound in bounds.items() if math.isfinite(bound))
         raise LDDNError(
-            f"{method}({name}={given!r}): a {'whole' if whole else 'finite'} number {needed} is needed, such as the "
+            f"{method}({name}={given!r}): a {'whole' if integral else 'finite'} number {needed} is needed, such as the "
             f"default, {name}={default}."
         )
     return type(default)(given)
+
+
+def is_key(given: object) -> bool:
+    """Whether this is a key of `jax.random.key`, or one of the older `jax.random.PRNGKey`."""
+    dtype = getattr(given, "dtype", None)
+    return dtype is not None and (jax.numpy.issubdtype(dtype, jax.dtypes.prng_key) or dtype == jax.numpy.uint32)
+
+
+def check_key(given: object, *, call: str = "", error: type[LDDNError] = LDDNError) -> None:
+    """Raises an error unless this is a key of random numbers.
+
+    Args:
+        given: The argument.
+        call: The signature shown in the error.
+        error: The class of the error.
+
+    Example:
+        >>> check_key(3)
+        Traceback (most recent call last):
+            ...
+        lddn_jax.errors.LDDNError: key=3 is not a JAX key; write key=jax.random.key(3).
+    """
+    if not is_key(given):
+        seed = given if isinstance(given, int) and not isinstance(given, bool) else 0
+        taken = call and f", which {call} takes"
+        raise error(f"key={given!r} is not a JAX key{taken}; write key=jax.random.key({seed}).")

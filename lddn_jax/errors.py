@@ -30,4 +30,11 @@ class NumericalError(LDDNError):
 
 
 class CheckpointError(LDDNError):
-    """A saved file that cannot be read back."""
+    """A saved file that is damaged, foreign, or of another run."""
+
+
+class NotRecordedError(DataError, KeyError):
+    """A name that a history does not hold; a `KeyError` as well, which `in` and `get` of a mapping rely on."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # KeyError shows its message in quotes

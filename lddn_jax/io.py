@@ -38,7 +38,7 @@ def save(path: str | Path, net: Network | Posterior | Scaled | Fitted) -> None:
             `fit(..., resume=path)` goes on.
 
     Raises:
-        CheckpointError: If `net` is none of these, or the folder does not exist.
+        LDDNError: If `net` is none of these, or the folder does not exist.
 
     Example:
         >>> import tempfile, jax, lddn_jax as lddn
@@ -49,7 +49,7 @@ def save(path: str | Path, net: Network | Posterior | Scaled | Fitted) -> None:
         ...     lddn.load(f"{folder}/net.npz").topology == topology
         True
     """
-    expect((str, Path), "path", path, "save(path, net)", "the name of a file first", CheckpointError)
+    expect((str, Path), "path", path, "save(path, net)", "the name of a file first")
     if isinstance(net, Fitted) and net.training is not None:
         archive.write_atomically(path, checkpoint.packed(net.training))
         return
@@ -70,7 +70,7 @@ def load(path: str | Path) -> Any:
         CheckpointError: If the file is missing, damaged, of another kind, or was written by a newer version.
         PrecisionError: If it holds float64 while JAX is set to 32 bits.
     """
-    expect((str, Path), "path", path, "load(path)", "the name of a file", CheckpointError)
+    expect((str, Path), "path", path, "load(path)", "the name of a file")
     file = archive.read(path)
     if file.format == checkpoint.FORMAT:
         return Fitted.of(checkpoint.loaded(file))
@@ -91,7 +91,7 @@ def _parts(given: Any) -> tuple[str, Network, Any, dict[str, Any]]:
     if isinstance(given, Scaled):
         return SCALED, given.net, given.scalers, {"scaling": given.to_dict()["scaling"]}
     if not isinstance(given, Posterior):
-        raise CheckpointError(
+        raise LDDNError(
             f"save writes a Network, a Scaled, a Posterior or what fit returned; {type(given).__name__} was given. "
             "Write save(path, fitted.net)?"
         )
@@ -118,7 +118,19 @@ def _posterior(file: Archive, structure: Network) -> Posterior:
     net, (strengths, gamma, log_evidence, E_D, E_W, counts, root) = file.filled(
         "values", (structure, jax.eval_shape(numbers))
     )
-    return Posterior(net, strengths, gamma, log_evidence, E_D, E_W, counts, root, loss, None, groups)
+    return Posterior(
+        net=net,
+        strengths=strengths,
+        gamma=gamma,
+        log_evidence=log_evidence,
+        E_D=E_D,
+        E_W=E_W,
+        counts=counts,
+        root=root,
+        loss=loss,
+        data=None,
+        groups=groups,
+    )
 
 
 def _scalers(file: Archive, net: Network) -> dict[str, AbstractScaler]:

@@ -330,13 +330,8 @@ def checked_weights(weights: Any, outputs: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def check_loss(given: Any, call: str) -> None:
-    """Raises an LDDNError unless this is a loss.
-
-    Args:
-        given: The argument.
-        call: The call as it is written, all its arguments in order.
-    """
+def check_loss(given: object, call: str) -> None:
+    """Raises an LDDNError unless this is a loss; see `expect`."""
     expect(AbstractLoss, "loss", given, call, "a loss, such as lddn.losses.MeanSquaredError()")
 
 

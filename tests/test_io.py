@@ -258,7 +258,7 @@ def test_a_fit_in_float32_needs_no_x64(tmp_path):
 
 @pytest.mark.usefixtures("unchecked")
 def test_saving_errors_teach(tmp_path, saved):
-    with pytest.raises(lddn.CheckpointError, match="Make the folder first"):
+    with pytest.raises(lddn.LDDNError, match="Make the folder first"):
         lddn.save(tmp_path / "absent" / "net.npz", lddn.load(saved))
-    with pytest.raises(lddn.CheckpointError, match=r"fitted\.net"):
+    with pytest.raises(lddn.LDDNError, match=r"fitted\.net"):
         lddn.save(tmp_path / "net.npz", "net")

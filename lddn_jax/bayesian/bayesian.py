@@ -30,11 +30,12 @@ from jaxtyping import Array
 
 from lddn_jax.bayesian.evidence import Counts, Floors, Spectrum, Strengths, re_estimate
 from lddn_jax.bayesian.groups import Groups, labelling
+from lddn_jax.checks import check_not_negative, is_number
 from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.gauss_newton import GaussNewton
 from lddn_jax.losses import AbstractLeastSquares, counted
 from lddn_jax.trainers.damped import AbstractDamped, loss_of_network
-from lddn_jax.trainers.damping import check_not_negative, damped_step
+from lddn_jax.trainers.damping import damped_step
 from lddn_jax.training.state_registry import register_trainer_state
 from lddn_jax.training.trainer import Problem
 
@@ -85,7 +86,17 @@ def _like(described: Mapping[str, Any]) -> State:
     some = jnp.zeros(())
     found = GaussNewton(some, some, some, *((some, some) if described["factor"] else ()))
     floors, groups = Floors(some, some, some, some), Groups.from_dict(described["groups"])
-    return State(some, some, Strengths(some, some), some, some, found, floors, some, groups)
+    return State(
+        mu=some,
+        nu=some,
+        strengths=Strengths(some, some),
+        gamma=some,
+        log_evidence=some,
+        found=found,
+        floors=floors,
+        settled=some,
+        groups=groups,
+    )
 
 
 register_trainer_state(
@@ -153,7 +164,7 @@ class BayesianRegularization(AbstractDamped):
 
     def __check_init__(self):
         labelling(self.groups)
-        if not isinstance(self.start, numbers.Real) or not self.start > 0:
+        if not is_number(self.start, numbers.Real, above=0, infinite=True):
             raise LDDNError(f"start={self.start!r}, a multiple of the first α, must be positive.")
         for name in ("tolerance", "inner_tolerance"):
             check_not_negative(name, getattr(self, name))
@@ -202,15 +213,15 @@ class BayesianRegularization(AbstractDamped):
         strengths, floors = re_estimate(jnp.zeros_like(sizes), found.eTe, E_W, counts, groups)
         alpha = self.start * sizes / (2 * jnp.where(E_W > 0, E_W, sizes))
         return State(
-            jnp.asarray(self.mu, x.dtype),
-            jnp.asarray(2.0, x.dtype),
-            Strengths(alpha, strengths.beta),
-            jnp.zeros_like(alpha),
-            jnp.asarray(-jnp.inf, x.dtype),
-            found,
-            floors,
-            jnp.asarray(0, jnp.int32),
-            groups,
+            mu=jnp.asarray(self.mu, x.dtype),
+            nu=jnp.asarray(2.0, x.dtype),
+            strengths=Strengths(alpha, strengths.beta),
+            gamma=jnp.zeros_like(alpha),
+            log_evidence=jnp.asarray(-jnp.inf, x.dtype),
+            found=found,
+            floors=floors,
+            settled=jnp.asarray(0, jnp.int32),
+            groups=groups,
         )
 
     def step(self, net, state, problem, key):
@@ -228,7 +239,15 @@ class BayesianRegularization(AbstractDamped):
 
         # Where F cannot tell two points apart any more, the step of the quadratic model is the better one.
         slack = ROUNDING_IN_EPS * jnp.finfo(x.dtype).eps * normal.eTe
-        trial = damped_step(self.settings, normal, x, normal.eTe + slack, value_of, state.mu, state.nu)
+        trial = damped_step(
+            self.settings,
+            normal,
+            x,
+            value=normal.eTe + slack,
+            value_of=value_of,
+            mu=state.mu,
+            nu=state.nu,
+        )
         there = unravel(trial.x)
         found, counts = self.sums(there, problem), self._counts(problem)
 
@@ -243,7 +262,17 @@ class BayesianRegularization(AbstractDamped):
         change = _change(state, gamma, log_evidence, new, counts)
         settled = jnp.where(usable, jnp.where(change <= self.tolerance, state.settled + 1, 0), state.settled)
         strengths = jax.tree.map(lambda new, old: jnp.where(usable, new, old), new, old)
-        state = State(trial.mu, trial.nu, strengths, gamma, log_evidence, found, floors, settled, groups)
+        state = State(
+            mu=trial.mu,
+            nu=trial.nu,
+            strengths=strengths,
+            gamma=gamma,
+            log_evidence=log_evidence,
+            found=found,
+            floors=floors,
+            settled=settled,
+            groups=groups,
+        )
         several = len(groups.labels) > 1
         info = {
             "loss": factor * before.eTe,

@@ -26,20 +26,20 @@ from jaxtyping import Array
 from lddn_jax.bayesian.bayesian import State
 from lddn_jax.bayesian.evidence import Counts, Spectrum, Strengths
 from lddn_jax.bayesian.groups import Groups
-from lddn_jax.checks import expect
+from lddn_jax.checks import check_key, check_positive, expect
 from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.gauss_newton import GaussNewton, gauss_newton
 from lddn_jax.gradients.method import AbstractGradient
 from lddn_jax.gradients.rtrl import RTRL
 from lddn_jax.losses import AbstractLeastSquares, SumSquaredError
-from lddn_jax.network.network import Network, is_key
+from lddn_jax.network.network import Network
 from lddn_jax.network.rewiring import close_loop, open_loop
 from lddn_jax.network.signals import Signals
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.prediction.error_bars import Prediction, spread
 from lddn_jax.simulation.simulate import predict, prepare
 from lddn_jax.training.fit import Fitted
-from lddn_jax.training.trainer import Problem, check_positive
+from lddn_jax.training.trainer import Problem
 
 
 class Posterior(eqx.Module):
@@ -87,7 +87,19 @@ class Posterior(eqx.Module):
         problem = Problem.of(loss, net, data, method)
         counts = Counts.of(loss, problem.targets, problem.weights)
         gamma, log_evidence, E_W, root = _curvature(found, net.ravel()[0], counts, strengths, groups)
-        return cls(net, strengths, gamma, log_evidence, found.eTe, E_W, counts, root, loss, data, groups)
+        return cls(
+            net=net,
+            strengths=strengths,
+            gamma=gamma,
+            log_evidence=log_evidence,
+            E_D=found.eTe,
+            E_W=E_W,
+            counts=counts,
+            root=root,
+            loss=loss,
+            data=data,
+            groups=groups,
+        )
 
     @property
     def covariance(self) -> Array:
@@ -114,8 +126,7 @@ class Posterior(eqx.Module):
         Returns:
             A Network with a leading axis of n on every array, for `jax.vmap`.
         """
-        if not is_key(key):
-            raise LDDNError(f"key={key!r} is not a JAX key; write posterior.sample(key, n) with jax.random.key(0).")
+        check_key(key, call="posterior.sample(key, n)")
         check_positive("n", n)
         x, unravel = self.net.ravel()
         draws = jax.random.normal(key, (n, x.size), x.dtype)
@@ -222,13 +233,8 @@ class Posterior(eqx.Module):
         return Posterior(net, self.strengths, self.gamma, self.log_evidence, *rest)
 
 
-def check_posterior(given: Any, call: str) -> None:
-    """Raises an LDDNError unless this is a posterior.
-
-    Args:
-        given: The argument.
-        call: The call as it is written, all its arguments in order.
-    """
+def check_posterior(given: object, call: str) -> None:
+    """Raises an LDDNError unless this is a posterior; see `expect`."""
     expect(Posterior, "posterior", given, call, "what lddn.posterior(fitted, data) returned")
 
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from lddn_jax.bayesian.groups import Tap
 from lddn_jax.bayesian.posterior import Posterior, check_posterior
 from lddn_jax.bayesian.relevance import relevance
+from lddn_jax.checks import is_number
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.errors import LDDNError
 from lddn_jax.network.network import Network, check_network
@@ -85,7 +86,7 @@ def prune(net: Network, posterior: Posterior, threshold: float = 0.1, *, data: S
         raise LDDNError(
             "prune: the network and the posterior are of different topologies; write prune(posterior.net, ...)."
         )
-    if not isinstance(threshold, numbers.Real) or not 0 <= threshold <= 1:
+    if not (is_number(threshold, numbers.Real, at_least=0) and threshold <= 1):
         raise LDDNError(f"threshold={threshold!r} is a share γ/P, between 0 (prune nothing) and 1.")
     if data is None:
         raise LDDNError("prune: a posterior whose loop was closed or opened holds no data; pass data=sequences.")

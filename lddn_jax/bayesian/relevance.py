@@ -22,7 +22,7 @@ from lddn_jax.bayesian.posterior import Posterior, check_posterior
 from lddn_jax.data.tables import csv_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """What the data say about one tap.
 
@@ -123,5 +123,15 @@ def relevance(posterior: Posterior) -> Relevance:
         determined = float(np.clip(1 - np.mean(left[inside]), 0, 1))
         scale = float(1 / np.sqrt(2 * alpha[inside][0]))
         weight = float(np.sqrt(np.mean(x[inside] ** 2)))
-        rows.append(Row(to, source, delay, int(inside.sum()), determined, scale, weight))
+        rows.append(
+            Row(
+                to=to,
+                source=source,
+                delay=delay,
+                parameters=int(inside.sum()),
+                determined=determined,
+                scale=scale,
+                weight=weight,
+            )
+        )
     return Relevance(tuple(sorted(rows, key=lambda row: (-row.scale, -row.determined))))

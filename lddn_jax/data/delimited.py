@@ -5,10 +5,10 @@ error can say which.
 """
 
 import csv
-import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
+from lddn_jax.checks import did_you_mean
 from lddn_jax.errors import DataError
 
 
@@ -59,12 +59,6 @@ def number(path: Path, line: int, column: str, cell: str) -> float:
             "empty cell or NaN. To leave the column out, name the others: read_csv(path, columns=[...])."
         )
     return float(cell)
-
-
-def did_you_mean(name: str, names: Sequence[str]) -> str:
-    """A sentence that suggests the closest name, or nothing."""
-    close = difflib.get_close_matches(name, names, n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def _text(path: Path, encoding: str) -> str:

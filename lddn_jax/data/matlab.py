@@ -17,7 +17,7 @@ from typing import Any, Literal, overload
 import numpy as np
 import scipy.io
 
-from lddn_jax.data.delimited import did_you_mean
+from lddn_jax.checks import did_you_mean
 from lddn_jax.data.tables import Table
 from lddn_jax.errors import DataError, LDDNError, ShapeError
 

@@ -30,6 +30,7 @@ from jax import Array
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
+from lddn_jax.checks import called, did_you_mean
 from lddn_jax.data.records import Record, as_records
 from lddn_jax.errors import DataError, ShapeError
 from lddn_jax.network.signals import real
@@ -102,17 +103,22 @@ class AbstractScaler(eqx.Module):
         """The scaler that `to_dict` described.
 
         Raises:
-            DataError: it is of another kind, or an entry is missing.
+            DataError: it is of another kind, or an entry is missing or is not numbers.
         """
         names = ["dtype", *(field.name for field in dataclasses.fields(cls))]
-        if data.get("kind") != cls.__name__ or not set(names) <= set(data):
+        kind = _kind_in(data)
+        if kind != cls.__name__ or not set(names) <= set(data):
             raise DataError(
-                f"{cls.__name__}.from_dict was given the kind {data.get('kind')!r} with {list(data)}; "
+                f"{cls.__name__}.from_dict was given the kind {kind!r} with {list(data)}; "
                 f"it needs kind {cls.__name__!r} with {names}, as to_dict() writes. "
                 "lddn_jax.data.scaling.from_dict(data) reads a scaler of any kind."
             )
-        values = {name: data[name] for name in names[1:]}
-        return cls(**{name: _array(v, data["dtype"]) if isinstance(v, list) else v for name, v in values.items()})
+        values = {field.name: data[field.name] for field in dataclasses.fields(cls)}
+        for field in dataclasses.fields(cls):
+            if not field.metadata.get("static", False):
+                where = f"{cls.__name__}.from_dict: {field.name}"
+                values[field.name] = _array_in(where, data[field.name], data["dtype"])
+        return cls(**values)
 
     def _fitted_to(self, x: ArrayLike, verb: str) -> tuple[Array, Array, float | int, Array, Array]:
         """`x` as a floating array and the constants in its dtype and rank: no promotion is left to JAX."""
@@ -250,7 +256,7 @@ def from_dict(data: Mapping[str, Any]) -> AbstractScaler:
         A `MinMax` or a `Standard`.
 
     Raises:
-        DataError: the kind is unknown, or an entry is missing.
+        DataError: the kind is unknown, or an entry is missing or is not numbers.
 
     Example:
         >>> import numpy as np
@@ -259,20 +265,39 @@ def from_dict(data: Mapping[str, Any]) -> AbstractScaler:
         True
     """
     kinds: dict[str, type[AbstractScaler]] = {"MinMax": MinMax, "Standard": Standard}
-    if data.get("kind") not in kinds:
-        raise DataError(f"There is no scaler of kind {data.get('kind')!r}; the kinds are {', '.join(kinds)}.")
-    return kinds[data["kind"]].from_dict(data)
+    kind = _kind_in(data)
+    if kind not in kinds:
+        raise DataError(
+            f"There is no scaler of kind {kind!r}; the kinds are {', '.join(kinds)}.{did_you_mean(kind, kinds)}"
+        )
+    return kinds[kind].from_dict(data)
 
 
-def check_kind(given: Any, call: str) -> None:
-    """Raises a DataError unless this is a class of scalers.
+def _kind_in(data: Mapping[str, Any]) -> str:
+    """What a description says that it describes."""
+    if not isinstance(data, Mapping):
+        raise DataError(f"a scaler is described by a dict such as scaler.to_dict() writes, not by {called(data)}.")
+    return str(data.get("kind"))
 
-    Args:
-        given: The argument.
-        call: The call as it is written, all its arguments in order.
-    """
+
+def _array_in(where: str, values: Any, dtype: Any) -> Array:
+    """Numbers of a description, one for each channel."""
+    try:
+        array = np.asarray(values, np.dtype(dtype))
+    except (TypeError, ValueError):
+        array = None
+    if array is None or array.ndim != 1 or not jnp.issubdtype(array.dtype, jnp.floating):
+        raise DataError(
+            f"{where} is {values!r}, of dtype {dtype!r}; it must be a list of numbers, one for each channel, such as "
+            "[0.5, 2.0], of dtype 'float32' or 'float64'."
+        )
+    return _array(array, dtype)
+
+
+def check_kind(given: object, call: str) -> None:
+    """Raises a DataError unless this is a class of scalers; see `expect`."""
     if not (isinstance(given, type) and issubclass(given, AbstractScaler)):
-        raise DataError(f"kind={given!r}, but {call} takes the class lddn.data.MinMax or lddn.data.Standard.")
+        raise DataError(f"kind is {called(given)}, but {call} takes the class lddn.data.MinMax or lddn.data.Standard.")
 
 
 def _columns(x: ArrayLike, where: str) -> tuple[np.ndarray, np.dtype]:

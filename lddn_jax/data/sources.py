@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from lddn_jax.data.delimited import did_you_mean, read_rows
+from lddn_jax.checks import did_you_mean
+from lddn_jax.data.delimited import read_rows
 from lddn_jax.data.matlab import read_mat
 from lddn_jax.data.tables import Table, read_csv
 from lddn_jax.errors import DataError, ShapeError

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from lddn_jax.data.delimited import did_you_mean
+from lddn_jax.checks import did_you_mean
 from lddn_jax.data.records import Record, as_records
 from lddn_jax.errors import DataError
 

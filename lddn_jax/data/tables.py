@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from lddn_jax.checks import called
-from lddn_jax.data.delimited import did_you_mean, number, read_rows
+from lddn_jax.checks import called, did_you_mean
+from lddn_jax.data.delimited import number, read_rows
 from lddn_jax.errors import DataError, ShapeError
 
 

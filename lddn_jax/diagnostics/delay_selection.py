@@ -33,7 +33,7 @@ from lddn_jax.errors import DataError, ShapeError
 from lddn_jax.losses import counted
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Candidate:
     """One source at one delay, and what speaks for it.
 
@@ -179,7 +179,15 @@ def suggest_delays(
         with np.errstate(invalid="ignore", divide="ignore"):
             plain = np.nan_to_num(X.T @ Y[:, k] / np.sqrt(np.sum(X**2, axis=0) * np.sum(Y[:, k] ** 2)))
         candidates += [
-            Candidate(target, name, d, float(plain[c]), float(partial[c]), float(p_value[c]), bool(kept[c]))
+            Candidate(
+                target=target,
+                source=name,
+                delay=d,
+                correlation=float(plain[c]),
+                partial=float(partial[c]),
+                p_value=float(p_value[c]),
+                suggested=bool(kept[c]),
+            )
             for c, (name, d) in enumerate(names)
         ]
     return SuggestedDelays(tuple(candidates), tuple(given_inputs), tuple(given_outputs), len(X), level)

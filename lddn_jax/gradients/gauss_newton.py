@@ -142,11 +142,11 @@ def check_memory(net: Network, steps: int, memory: int, method: AbstractGradient
 @transfer.up_to_date
 @jax.jit(static_argnames=("steps", "factor"))
 def _gauss_newton(net, loss, inputs, targets, state, weights, steps, method, factor) -> GaussNewton:
-    return sums(net, loss, inputs, targets, state, weights, steps, method, factor)
+    return sums(net, loss, inputs, targets, state, weights, steps=steps, method=method, factor=factor)
 
 
 def sums(
-    net, loss, inputs, targets, state, weights, steps, method, factor=False, trained: Sequence[str] = ()
+    net, loss, inputs, targets, state, weights, *, steps, method, factor=False, trained: Sequence[str] = ()
 ) -> GaussNewton:
     """`gauss_newton` on prepared data, inside of a compiled program; under `vmap` on a CPU one network at a time.
 
@@ -155,12 +155,14 @@ def sums(
     """
 
     def one(net, loss, inputs, targets, state, weights):
-        return _sums(net, loss, inputs, targets, state, weights, steps, method, factor, trained)
+        return _sums(
+            net, loss, inputs, targets, state, weights, steps=steps, method=method, factor=factor, trained=trained
+        )
 
     return one_at_a_time(one)(net, loss, inputs, targets, state, weights)
 
 
-def _sums(net, loss, inputs, targets, state, weights, steps, method, factor, trained) -> GaussNewton:
+def _sums(net, loss, inputs, targets, state, weights, *, steps, method, factor, trained) -> GaussNewton:
     outputs, lanes = net.topology.outputs, math.prod(batch_axes(inputs, state))
     count = net.parameter_count + sum(lanes * math.prod(state[name].shape[-2:]) for name in trained)
     filled = {name: jnp.nan_to_num(target, nan=0.0) for name, target in targets.items()}

@@ -18,6 +18,7 @@ mean of many draws, which may be off by `STANDARD_ERRORS` times its standard err
 
 import dataclasses
 import math
+import numbers
 import statistics
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,6 +29,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lddn_jax.checks import check_positive
 from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.accuracy import STANDARD_ERRORS, Approximate, Exact, Random, Truncated
 from lddn_jax.gradients.api import _value_and_grad, prepare_data
@@ -385,10 +387,11 @@ def _tolerance(given, default: Mapping[str, float], dtype: str) -> float:
         given = default
     if isinstance(given, Mapping):
         if dtype not in given:
-            raise ValueError(f"there is no tolerance for {dtype}; known are {dict(given)}. Pass a number.")
+            raise LDDNError(
+                f"tolerance={dict(given)} holds none for {dtype}; write tolerance={{{dtype!r}: 1e-6}}, or a number."
+            )
         given = given[dtype]
-    if not given > 0:
-        raise ValueError(f"tolerance {given!r} is not a positive number.")
+    check_positive("tolerance", given, numbers.Real, example=1e-6)
     return float(given)
 
 

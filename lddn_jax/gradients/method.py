@@ -192,14 +192,8 @@ class AbstractGradient(eqx.Module):
         return found if return_neglected else found[0]
 
 
-def check_method(given: Any, call: str, name: str = "method") -> None:
-    """Raises an LDDNError unless this is a gradient method.
-
-    Args:
-        given: The argument.
-        call: The call as it is written, all its arguments in order.
-        name: The argument's name.
-    """
+def check_method(given: object, call: str, name: str = "method") -> None:
+    """Raises an LDDNError unless this is a gradient method; see `expect`."""
     expect(AbstractGradient, name, given, call, "a gradient method, such as lddn.BPTT() or lddn.RTRL()")
 
 

@@ -4,10 +4,10 @@ import numbers
 from dataclasses import dataclass, field
 
 from lddn_jax.bayesian.groups import labelling
+from lddn_jax.checks import check_not_negative, check_positive, is_number
 from lddn_jax.data.split import AbstractDividing, Blocks
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.network import initializers
-from lddn_jax.training.trainer import check_positive
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,7 @@ class Settings:
         ):
             check_positive(name, getattr(self, name))
         check_positive("learning_rate", self.learning_rate, numbers.Real)
-        if isinstance(self.warmup, bool) or not isinstance(self.warmup, int) or self.warmup < 0:
-            raise LDDNError(f"warmup={self.warmup!r} must be a whole number of steps, or 0.")
+        check_not_negative("warmup", self.warmup, int)
         if not isinstance(self.check_gradients, bool):
             raise LDDNError(
                 f"check_gradients={self.check_gradients!r} is neither True nor False; write check_gradients=True to "
@@ -89,7 +88,7 @@ class Settings:
         if self.dtype not in (None, "float32", "float64"):
             raise LDDNError(f'dtype={self.dtype!r}; write dtype="float64", dtype="float32", or None for the default.')
         steps = self.horizons if isinstance(self.horizons, tuple | list) else ()
-        if not steps or not all(h is None or (isinstance(h, int) and h > 0) for h in steps):
+        if not steps or not all(h is None or is_number(h, int, above=0) for h in steps):
             raise LDDNError(
                 f"horizons={self.horizons!r} must be numbers of steps, None for the whole record: "
                 "horizons=(1, 5, 20, None)."

@@ -13,7 +13,6 @@ changes nothing. Pass one by name, or a function of your own, as `Network(..., i
     ...     return {source: 0.1 * w for source, w in weights.items()}, bias
 """
 
-import difflib
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -23,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from lddn_jax.checks import did_you_mean
 from lddn_jax.errors import TopologyError
 from lddn_jax.network import transfer
 from lddn_jax.topology.topology import Layer
@@ -128,9 +128,9 @@ def get(init: str | Initializer) -> Initializer:
     if callable(init):
         return init
     if not isinstance(init, str) or init not in _INITIALIZERS:
-        close = difflib.get_close_matches(str(init), _INITIALIZERS, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise TopologyError(f"there is no initializer {init!r}; known are {list(_INITIALIZERS)}.{hint}")
+        raise TopologyError(
+            f"there is no initializer {init!r}; known are {list(_INITIALIZERS)}.{did_you_mean(init, _INITIALIZERS)}"
+        )
     return _INITIALIZERS[init]
 
 

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
-from lddn_jax.checks import called
-from lddn_jax.errors import LDDNError, PrecisionError, ShapeError, TopologyError
+from lddn_jax.checks import called, check_key, expect
+from lddn_jax.errors import PrecisionError, ShapeError, TopologyError
 from lddn_jax.network import initializers, transfer
 from lddn_jax.network.signals import as_array
 from lddn_jax.topology.topology import Topology, check_topology
@@ -207,34 +207,20 @@ def _check_key(key, initializer):
         raise TopologyError(
             "random first weights need a key: write Network(topology, key=jax.random.key(0)), or init='zeros'."
         )
-    if key is not None and not is_key(key):
-        seed = key if isinstance(key, int) else 0
-        raise TopologyError(f"key={key!r} is not a JAX key; write key=jax.random.key({seed}).")
+    if key is not None:
+        check_key(key, error=TopologyError)
 
 
-def is_key(given: Any) -> bool:
-    """Whether this is a key of `jax.random.key`, or one of the older `jax.random.PRNGKey`."""
-    dtype = getattr(given, "dtype", None)
-    return dtype is not None and (jnp.issubdtype(dtype, jax.dtypes.prng_key) or dtype == jnp.uint32)
-
-
-def check_network(given: Any, call: str) -> None:
-    """Raises an LDDNError unless this is a network.
-
-    Args:
-        given: The argument.
-        call: The call as it is written, all its arguments in order.
-    """
-    if isinstance(given, Network):
-        return
+def check_network(given: object, call: str) -> None:
+    """Raises an LDDNError unless this is a network; see `expect`."""
     name, fix = type(given).__name__.lower(), ""
     if hasattr(given, "scalers"):
-        fix = f" Write {name}.net, in scaled units; or {name}.predict(inputs), in those of the record."
+        fix = f"Write {name}.net, in scaled units; or {name}.predict(inputs), in those of the record."
     elif hasattr(given, "net"):
-        fix = f" Write {name}.net."
+        fix = f"Write {name}.net."
     elif isinstance(given, Topology):
-        fix = " Write lddn.Network(topology, key=jax.random.key(0))."
-    raise LDDNError(f"net is {called(given)}, but {call} takes a lddn.Network.{fix}")
+        fix = "Write lddn.Network(topology, key=jax.random.key(0))."
+    expect(Network, "net", given, call, "a lddn.Network", fix=fix)
 
 
 def _check_drawn(drawn, layer, shapes) -> tuple[Mapping[str, Any], Any]:

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from lddn_jax.checks import whole_number
 from lddn_jax.errors import LDDNError, TopologyError
 from lddn_jax.network import initializers
 from lddn_jax.network.network import Network, assemble, check_network
 from lddn_jax.network.signals import measured_name
-from lddn_jax.topology.parts import whole
 from lddn_jax.topology.topology import Connection, Input, Topology, check_topology, with_longer_input_delays
 
 
@@ -233,7 +233,7 @@ def _steps(verb: str, net: Network, n: int) -> int:
             f"{verb}: the network has no inputs, so there is no delay to shift. If its loop was closed, open it first: "
             f"{verb}(open_loop(net, output=..., input=...))."
         )
-    return whole(n, f"{verb}: the number of steps", least=1)
+    return whole_number(n, f"{verb}: the number of steps", least=1)
 
 
 def closed_over(net: Network, loops: Mapping[str, str]) -> Network:

@@ -3,9 +3,8 @@
 Everything that can be wrong with names, shapes and dtypes is said here, before anything is compiled.
 """
 
-import difflib
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +12,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array
 
-from lddn_jax.checks import called
+from lddn_jax.checks import did_you_mean, expect
 from lddn_jax.errors import DataError, ShapeError
 
 Signals = dict[str, Array]
@@ -46,9 +45,7 @@ def by_name(kind: str, given: Any, names: Iterable[str]) -> dict[str, Any]:
         return {names[0]: given}
     for name in given:
         if name not in names:
-            close = difflib.get_close_matches(str(name), names, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise ShapeError(f"{kind} {name!r} was given, but the network has {names}.{hint}")
+            raise ShapeError(f"{kind} {name!r} was given, but the network has {names}.{did_you_mean(name, names)}")
     missing = [name for name in names if name not in given]
     if missing:
         raise ShapeError(f"{kind} {missing[0]!r} is missing; {sorted(given)} were given and {names} are needed.")
@@ -145,16 +142,17 @@ def as_array(what: str, value: Any, dtype: Any) -> Array:
     return jnp.asarray(value, dtype)
 
 
-def check_data(given: Any, call: str, name: str = "data") -> None:
-    """Raises a DataError unless this is what a network is trained and judged on.
+@runtime_checkable
+class SequencesLike(Protocol):
+    """What a network is trained and judged on: `Sequences`, or anything that has what they have."""
 
-    Args:
-        given: `Sequences`, or anything that has what they have.
-        call: The call as it is written, all its arguments in order.
-        name: The argument's name.
-    """
-    if not all(hasattr(given, part) for part in ("inputs", "targets", "state", "weights")):
-        raise DataError(
-            f"{name} is {called(given)}, but {call} takes lddn.Sequences(inputs, targets). "
-            "Records become some by lddn.data.begin(topology, records)."
-        )
+    inputs: Any
+    targets: Any
+    state: Any
+    weights: Any
+
+
+def check_data(given: object, call: str, name: str = "data") -> None:
+    """Raises a DataError unless this is what a network is trained and judged on; see `expect`."""
+    fix = "Records become some by lddn.data.begin(topology, records)."
+    expect(SequencesLike, name, given, call, "lddn.Sequences(inputs, targets)", error=DataError, fix=fix)

@@ -15,7 +15,6 @@ A compiled program has its transfer functions in it. So that one that is replace
 compiled function of the package that looks one up is `up_to_date`.
 """
 
-import difflib
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from lddn_jax.checks import did_you_mean
 from lddn_jax.errors import TopologyError
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.numerics.lanes import neurons_last, neurons_second
@@ -183,11 +183,9 @@ def get(name: str) -> Transfer:
     """
     found = _FUNCTIONS.get(_ALIASES.get(name, name))
     if found is None:
-        close = difflib.get_close_matches(name, names(), n=1)
-        hint = f"Did you mean {close[0]!r}? " if close else ""
         raise TopologyError(
-            f"there is no transfer function {name!r}. {hint}Known are {names()}; add your own with "
-            f"lddn.transfer.register({name!r}, function)."
+            f"there is no transfer function {name!r}.{did_you_mean(name, names())} Known are {names()}; add your own "
+            f"with lddn.transfer.register({name!r}, function)."
         )
     return found
 

@@ -123,18 +123,27 @@ def golden_section_search(
             is_left = end < best
             evaluations = k.evaluations + 1
             return Bracket(
-                jnp.where(is_left, end, k.a),
-                best,
-                jnp.where(is_left, k.c, end),
-                jnp.where(is_left, value_end, k.value_a),
-                value_best,
-                jnp.where(is_left, k.value_c, value_end),
-                evaluations,
-                narrow(k) | (evaluations >= max_evaluations) | (best >= max_step),
+                a=jnp.where(is_left, end, k.a),
+                b=best,
+                c=jnp.where(is_left, k.c, end),
+                value_a=jnp.where(is_left, value_end, k.value_a),
+                value_b=value_best,
+                value_c=jnp.where(is_left, k.value_c, value_end),
+                evaluations=evaluations,
+                done=narrow(k) | (evaluations >= max_evaluations) | (best >= max_step),
             )
 
         zero, inf = jnp.zeros((), at.x.dtype), jnp.full((), jnp.inf, at.x.dtype)
-        start = Bracket(zero, zero, inf, at.value, at.value, inf, jnp.zeros((), jnp.int32), jnp.asarray(False))
+        start = Bracket(
+            a=zero,
+            b=zero,
+            c=inf,
+            value_a=at.value,
+            value_b=at.value,
+            value_c=inf,
+            evaluations=jnp.zeros((), jnp.int32),
+            done=jnp.asarray(False),
+        )
         found = jax.lax.while_loop(lambda k: ~k.done, narrowed, start)
         failed = found.b == 0
         first = jnp.where(failed, jnp.asarray(delta, at.x.dtype), found.b)

@@ -82,7 +82,14 @@ def scaled_conjugate_gradient(sigma: float = 5e-5, lambda_: float = 5e-7) -> opt
         nothing, zero = jnp.zeros_like(x), jnp.zeros((), x.dtype)
         first = jnp.asarray(lambda_, x.dtype)
         return ScaledConjugateGradientState(
-            nothing, nothing, zero, first, zero, zero, jnp.asarray(True), jnp.zeros((), jnp.int32)
+            direction=nothing,
+            residual=nothing,
+            curvature=zero,
+            lambda_=first,
+            lambda_bar=zero,
+            comparison=zero,
+            success=jnp.asarray(True),
+            steps=jnp.zeros((), jnp.int32),
         )
 
     def update(at: Point, state: ScaledConjugateGradientState):
@@ -119,6 +126,15 @@ def scaled_conjugate_gradient(sigma: float = 5e-5, lambda_: float = 5e-7) -> opt
         lam = jnp.where(comparison < 0.25, grown, shrunk)
         lam = jnp.maximum(lam, jnp.finfo(lam.dtype).eps * lambda_)  # where δ is 0, it could not rise from 0
         step, steps = jnp.where(success, alpha * p, 0), jnp.where(success, state.steps + 1, state.steps)
-        return step, ScaledConjugateGradientState(p, r, delta, lam, bar, comparison, success, steps)
+        return step, ScaledConjugateGradientState(
+            direction=p,
+            residual=r,
+            curvature=delta,
+            lambda_=lam,
+            lambda_bar=bar,
+            comparison=comparison,
+            success=success,
+            steps=steps,
+        )
 
     return on_vectors(init, update)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from lddn_jax import diagnostics
-from lddn_jax.checks import expect
+from lddn_jax.checks import check_positive, expect
 from lddn_jax.data.records import Record, timed_record
 from lddn_jax.data.scaling import scaled
 from lddn_jax.data.sequences import Sequences
@@ -35,7 +35,6 @@ from lddn_jax.prediction.scaled import Scaled
 from lddn_jax.simulation.delays import state_sizes
 from lddn_jax.simulation.simulate import predict
 from lddn_jax.topology.plan import plan
-from lddn_jax.training.trainer import check_positive
 
 ONE_STEP, FREE_RUN, PERSISTENCE = "one step ahead", "free run", "persistence"
 

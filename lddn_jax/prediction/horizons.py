@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lddn_jax.checks import check_positive
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.losses import counted, error_weights
@@ -24,7 +25,6 @@ from lddn_jax.network.rewiring import closed_over, measured_loops, open_loop
 from lddn_jax.network.signals import Signals, as_signals, by_name, check_data, first_nan, measured_name
 from lddn_jax.simulation.delays import DelayState, cut, state_sizes, states_along
 from lddn_jax.simulation.simulate import predict, prepare, simulate
-from lddn_jax.training.trainer import check_positive
 
 DEFAULT_HORIZONS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 OUTPUTS_AT_ONCE = 2**22  # of outputs that are computed at once

@@ -75,7 +75,7 @@ class Scaled(eqx.Module):
             )
         for name, scaler in self.scalers.items():
             needed = "one that has seen a record, such as lddn.data.MinMax.fit(signal)"
-            expect(AbstractScaler, f"the scaler of {name!r}", scaler, call, needed, DataError)
+            expect(AbstractScaler, f"the scaler of {name!r}", scaler, call, needed, error=DataError)
             if scaler.size != sizes[name]:
                 raise ShapeError(
                     f"the scaler of {name!r} has {scaler.size} channels, but {name!r} has "

@@ -22,7 +22,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lddn_jax.errors import CheckpointError, PrecisionError
+from lddn_jax.errors import CheckpointError, LDDNError, PrecisionError
 
 FORMAT_VERSION = 2
 _SEAL = b"sha256:"
@@ -140,7 +140,7 @@ def write_atomically(path: str | Path, content: bytes) -> None:
     """Writes a file under a temporary name and moves it into place.
 
     Raises:
-        CheckpointError: If the folder does not exist or cannot be written to.
+        LDDNError: If the folder does not exist or cannot be written to.
     """
     path = Path(path)
     try:
@@ -158,7 +158,7 @@ def write_atomically(path: str | Path, content: bytes) -> None:
                 raise
         _sync_folder(path.parent)
     except OSError as error:
-        raise CheckpointError(
+        raise LDDNError(
             f"{path} could not be written: {error.strerror}. Make the folder first, or choose another."
         ) from error
 

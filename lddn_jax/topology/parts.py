@@ -4,12 +4,11 @@ A declaration is data, often read from JSON, so nothing is taken on trust: names
 here, and what only the whole network can tell in `validation.py`.
 """
 
-import difflib
-import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lddn_jax.checks import did_you_mean, whole_number
 from lddn_jax.errors import TopologyError
 
 
@@ -27,7 +26,7 @@ class Input:
 
     def __post_init__(self):
         check_name("input", self.name)
-        object.__setattr__(self, "size", whole(self.size, f"the size of input {self.name!r}", least=1))
+        object.__setattr__(self, "size", whole_number(self.size, f"the size of input {self.name!r}", least=1))
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Layer:
 
     def __post_init__(self):
         check_name("layer", self.name)
-        object.__setattr__(self, "size", whole(self.size, f"the size of layer {self.name!r}", least=1))
+        object.__setattr__(self, "size", whole_number(self.size, f"the size of layer {self.name!r}", least=1))
         if not isinstance(self.transfer, str):
             raise TopologyError(
                 f"the transfer function of layer {self.name!r} is {self.transfer!r}, but a topology is data "
@@ -83,7 +82,7 @@ class Connection:
             raise TopologyError(
                 f"{label}: delays={self.delays!r}, but they are a tuple of whole numbers. Write delays={example}."
             )
-        delays = tuple(whole(d, f"a delay of {label}", least=0) for d in self.delays)
+        delays = tuple(whole_number(d, f"a delay of {label}", least=0) for d in self.delays)
         if not delays:
             raise TopologyError(
                 f"{label} has an empty delay list, so it would carry nothing. "
@@ -118,24 +117,10 @@ def check_name(what: str, name: Any):
         raise TopologyError(f"the name of a {what} is {name!r}; it must be a non-empty string such as 'hidden'.")
 
 
-def whole(value: Any, what: str, least: int) -> int:
-    """A whole number of at least `least` as an int; a TopologyError calls it `what`."""
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        number = operator.index(value)
-    except TypeError:
-        raise TopologyError(f"{what} is {value!r}; it must be a whole number, at least {least}.") from None
-    if number < least:
-        raise TopologyError(f"{what} is {number}; it must be at least {least}.")
-    return number
-
-
 def unknown(what: str, name: str, known: list[str]) -> str:
     """What to say of a name that is not known, with the closest one that is."""
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"Did you mean {close[0]!r}?" if close else "Declare it first, or use one of these."
-    return f"there is no {what} {name!r}; known are {known}. {hint}"
+    hint = did_you_mean(name, known, "Declare it first, or use one of these.")
+    return f"there is no {what} {name!r}; known are {known}.{hint}"
 
 
 def check_keys(what: str, entry: Mapping, required: list[str], known: list[str]):

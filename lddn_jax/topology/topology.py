@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from lddn_jax.checks import called
+from lddn_jax.checks import expect
 from lddn_jax.errors import TopologyError
 from lddn_jax.topology.parts import Connection, Input, Layer, check_keys, items, unknown
 from lddn_jax.topology.validation import TopologyWarning, check, warn_of_idle_parts
@@ -294,22 +294,11 @@ class Topology:
         return "\n".join(lines)
 
 
-def check_topology(given: Any, call: str) -> None:
-    """Raises a TopologyError unless this is a topology.
-
-    Args:
-        given: The argument.
-        call: The call as it is written, all its arguments in order.
-    """
-    if isinstance(given, Topology):
-        return
-    if hasattr(given, "topology"):
-        fix = "Write net.topology."
-    else:
-        fix = (
-            "Read one by Topology.from_dict(declaration), or make it by Topology(inputs, layers, connections, outputs)."
-        )
-    raise TopologyError(f"topology is {called(given)}, but {call} takes a Topology. {fix}")
+def check_topology(given: object, call: str) -> None:
+    """Raises a TopologyError unless this is a topology; see `expect`."""
+    make = "Read one by Topology.from_dict(declaration), or make it by Topology(inputs, layers, connections, outputs)."
+    fix = "Write net.topology." if hasattr(given, "topology") else make
+    expect(Topology, "topology", given, call, "a Topology", error=TopologyError, fix=fix)
 
 
 def with_longer_input_delays(topology: Topology, steps: int) -> Topology:

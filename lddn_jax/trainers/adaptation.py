@@ -167,7 +167,11 @@ def adapt(
     inputs, targets, state, weights, steps = prepare_data(loss, net, data, call)
     adapting = adapter.init(net, state, batch_axes(inputs, state))
     weights = None if weights is None else error_weights(weights, targets)
-    return Adapted(*_over_time(adapter, net, adapting, inputs, targets, weights, steps))
+    return Adapted(
+        *_over_time(
+            adapter=adapter, net=net, adapting=adapting, inputs=inputs, targets=targets, weights=weights, steps=steps
+        )
+    )
 
 
 @transfer.up_to_date

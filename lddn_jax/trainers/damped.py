@@ -10,6 +10,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from lddn_jax.checks import check_not_negative, check_positive
 from lddn_jax.errors import LDDNError, PrecisionError
 from lddn_jax.gradients.gauss_newton import JACOBIAN_BYTES, GaussNewton, check_memory, sums
 from lddn_jax.gradients.rtrl import RTRL
@@ -18,9 +19,9 @@ from lddn_jax.network import initializers
 from lddn_jax.numerics.platform import one_at_a_time
 from lddn_jax.simulation.simulate import predict
 from lddn_jax.topology.plan import plan
-from lddn_jax.trainers.damping import Damping, check_not_negative
+from lddn_jax.trainers.damping import Damping
 from lddn_jax.training.state_parameters import Started, Trained, network_of
-from lddn_jax.training.trainer import AbstractTrainer, Problem, check_positive
+from lddn_jax.training.trainer import AbstractTrainer, Problem
 
 
 class AbstractDamped(AbstractTrainer):
@@ -75,7 +76,18 @@ class AbstractDamped(AbstractTrainer):
         p, loss, (net, state) = problem, cast(AbstractLeastSquares, problem.loss), problem.parts(trained)
         layers = tuple(sorted(trained.state)) if isinstance(trained, Started) else ()
         factor = self.settings.needs_factor
-        return sums(net, loss, p.inputs, p.targets, state, p.weights, p.steps, p.gradient, factor, layers)
+        return sums(
+            net,
+            loss,
+            p.inputs,
+            p.targets,
+            state,
+            p.weights,
+            steps=p.steps,
+            method=p.gradient,
+            factor=factor,
+            trained=layers,
+        )
 
     def exhausted(self, info: Mapping[str, float]) -> str | None:
         """Returns "min_grad" or "mu_max" where there is nothing left to gain."""

@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from lddn_jax.checks import check_choice, is_number
 from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.gauss_newton import GaussNewton
 from lddn_jax.numerics.contraction import einsum
@@ -60,12 +61,6 @@ SOLVERS: dict[str, Callable[[GaussNewton, Array, Array], Array]] = {"cholesky": 
 SCHEDULES: dict[str, Callable[..., tuple[Array, Array]]] = {"textbook": textbook, "nielsen": nielsen}
 
 
-def check_not_negative(name: str, given: Any) -> None:
-    """Raises an LDDNError unless this is a number of at least 0."""
-    if not isinstance(given, int | float) or not given >= 0:
-        raise LDDNError(f"{name}={given!r} must be a number, and not negative.")
-
-
 class Damping(eqx.Module):
     """How steps are damped.
 
@@ -89,18 +84,17 @@ class Damping(eqx.Module):
     schedule: str = eqx.field(default="textbook", static=True)
 
     def __check_init__(self):
-        for name, fits, needed in (
-            ("mu", lambda: self.mu > 0, "positive"),
-            ("mu_dec", lambda: 0 < self.mu_dec < 1, "between 0 and 1"),
-            ("mu_inc", lambda: self.mu_inc > 1, "larger than 1"),
-            ("mu_max", lambda: self.mu_max > self.mu, f"larger than mu={self.mu!r}"),
+        for name, above, below, needed in (
+            ("mu", 0, math.inf, "positive"),
+            ("mu_dec", 0, 1, "between 0 and 1"),
+            ("mu_inc", 1, math.inf, "larger than 1"),
+            ("mu_max", self.mu, math.inf, f"larger than mu={self.mu!r}"),
         ):
             given = getattr(self, name)
-            if not (isinstance(given, int | float) and math.isfinite(given) and fits()):
+            if not is_number(given, above=above, below=below):
                 raise LDDNError(f"{name}={given!r} must be a number, {needed}.")
-        for name, known in (("solver", SOLVERS), ("schedule", SCHEDULES)):
-            if getattr(self, name) not in known:
-                raise LDDNError(f"{name}={getattr(self, name)!r} is unknown; known are {sorted(known)}.")
+        check_choice("solver", self.solver, SOLVERS)
+        check_choice("schedule", self.schedule, SCHEDULES)
 
     @property
     def needs_factor(self) -> bool:
@@ -136,6 +130,7 @@ def damped_step(
     settings: Damping,
     normal: GaussNewton,
     x: Array,
+    *,
     value: Array,
     value_of: Callable[[Array], Array],
     mu: Array,
@@ -168,16 +163,18 @@ def damped_step(
         expected = jnp.sum(step * (trial.mu * D * D * step - normal.JTe))
         mu, nu = follow(settings, trial.mu, trial.nu, accepted, (value - there) / expected)
         return Trial(
-            jnp.where(accepted, x + step, x),
-            jnp.where(accepted, there, value),
-            jnp.maximum(jnp.where(jnp.isfinite(mu), mu, jnp.asarray(jnp.inf, x.dtype)), SMALLEST_MU),
-            nu,
-            trial.rejected + (~accepted).astype(trial.rejected.dtype),
-            trial.non_finite + (~finite).astype(trial.non_finite.dtype),
-            accepted,
-            jnp.sqrt(jnp.sum((D * step) ** 2)),
+            x=jnp.where(accepted, x + step, x),
+            value=jnp.where(accepted, there, value),
+            mu=jnp.maximum(jnp.where(jnp.isfinite(mu), mu, jnp.asarray(jnp.inf, x.dtype)), SMALLEST_MU),
+            nu=nu,
+            rejected=trial.rejected + (~accepted).astype(trial.rejected.dtype),
+            non_finite=trial.non_finite + (~finite).astype(trial.non_finite.dtype),
+            accepted=accepted,
+            length=jnp.sqrt(jnp.sum((D * step) ** 2)),
         )
 
     none, nothing = jnp.zeros((), jnp.int32), jnp.zeros((), x.dtype)
-    start = Trial(x, value, mu, nu, none, none, jnp.zeros((), bool), nothing)
+    start = Trial(
+        x=x, value=value, mu=mu, nu=nu, rejected=none, non_finite=none, accepted=jnp.zeros((), bool), length=nothing
+    )
     return jax.lax.while_loop(searching, attempt, start)

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from lddn_jax.checks import check_positive
 from lddn_jax.errors import DataError, LDDNError
-from lddn_jax.training.trainer import AbstractTrainer, check_positive
+from lddn_jax.training.trainer import AbstractTrainer
 
 
 class Optax(AbstractTrainer):

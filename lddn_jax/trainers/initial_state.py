@@ -9,6 +9,7 @@ least-squares problem in a few unknowns for each record.
 import jax
 import jax.numpy as jnp
 
+from lddn_jax.checks import check_positive
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.gradients.api import prepare_data
@@ -18,7 +19,6 @@ from lddn_jax.simulation.delays import DelayState, state_sizes
 from lddn_jax.simulation.simulate import predict
 from lddn_jax.trainers.least_squares import levenberg_marquardt
 from lddn_jax.training.state_parameters import Started
-from lddn_jax.training.trainer import check_positive
 
 
 def estimate_state(net: Network, data: Sequences, steps: int | None = None, *, max_steps: int = 50) -> DelayState:

@@ -16,13 +16,13 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
+from lddn_jax.checks import check_positive
 from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.gauss_newton import GaussNewton
 from lddn_jax.network import transfer
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.trainers.damping import Damping, damped_step
 from lddn_jax.training.stop_reason import StopReason
-from lddn_jax.training.trainer import check_positive
 
 REASONS = ("max_steps", "goal", "min_grad", "mu_max", "small_step", "small_gain", "non_finite")
 
@@ -132,12 +132,21 @@ def levenberg_marquardt(
             f"parameters={parameters!r} must be a pytree of floating-point arrays, such as jnp.array([1.0, 2.0])."
         )
     settings = Damping(mu, mu_dec, mu_inc, mu_max, solver, damping)
-    return _minimize(residual_fn, parameters, settings, min_grad, goal, tolerance, max_steps, scaled)
+    return _minimize(
+        residual_fn,
+        parameters,
+        settings,
+        min_grad=min_grad,
+        goal=goal,
+        tolerance=tolerance,
+        max_steps=max_steps,
+        scaled=scaled,
+    )
 
 
 @transfer.up_to_date
 @eqx.filter_jit
-def _minimize(residual_fn, parameters, settings, min_grad, goal, tolerance, max_steps, scaled) -> LeastSquares:
+def _minimize(residual_fn, parameters, settings, *, min_grad, goal, tolerance, max_steps, scaled) -> LeastSquares:
     start, unravel = ravel_pytree(parameters)
 
     def residuals(x):
@@ -162,7 +171,16 @@ def _minimize(residual_fn, parameters, settings, min_grad, goal, tolerance, max_
         safe = jnp.where(lengths > 0, lengths, 1)
         cosine = jnp.max(jnp.abs(normal.JTe) / safe) / jnp.maximum(jnp.sqrt(state.value), jnp.finfo(r.dtype).tiny)
         usable = jnp.where(D > 0, D, 1)
-        trial = damped_step(settings, normal, state.x, state.value, value_of, state.mu, state.nu, usable)
+        trial = damped_step(
+            settings,
+            normal,
+            state.x,
+            value=state.value,
+            value_of=value_of,
+            mu=state.mu,
+            nu=state.nu,
+            D=usable,
+        )
         gain = (state.value - trial.value) / jnp.maximum(state.value, jnp.finfo(r.dtype).tiny)
         size = jnp.sqrt(jnp.sum((usable * trial.x) ** 2))
         reason = jnp.select(
@@ -180,32 +198,38 @@ def _minimize(residual_fn, parameters, settings, min_grad, goal, tolerance, max_
         )
         stay = (reason == REASONS.index("min_grad")) | (reason == REASONS.index("non_finite"))
         return _State(
-            jnp.where(stay, state.x, trial.x),
-            jnp.where(stay, state.value, trial.value),
-            cosine,
-            trial.mu,
-            trial.nu,
-            D,
-            state.steps + jnp.where(stay, 0, 1),
-            state.rejected + trial.rejected,
-            reason,
+            x=jnp.where(stay, state.x, trial.x),
+            value=jnp.where(stay, state.value, trial.value),
+            cosine=cosine,
+            mu=trial.mu,
+            nu=trial.nu,
+            D=D,
+            steps=state.steps + jnp.where(stay, 0, 1),
+            rejected=state.rejected + trial.rejected,
+            reason=reason,
         )
 
     dtype = start.dtype
     first = _State(
-        start,
-        value_of(start),
-        jnp.asarray(jnp.inf, dtype),
-        jnp.asarray(settings.mu, dtype),
-        jnp.asarray(2.0, dtype),
-        jnp.zeros_like(start) if scaled else jnp.ones_like(start),
-        jnp.asarray(0),
-        jnp.zeros((), jnp.int32),
-        jnp.asarray(-1),
+        x=start,
+        value=value_of(start),
+        cosine=jnp.asarray(jnp.inf, dtype),
+        mu=jnp.asarray(settings.mu, dtype),
+        nu=jnp.asarray(2.0, dtype),
+        D=jnp.zeros_like(start) if scaled else jnp.ones_like(start),
+        steps=jnp.asarray(0),
+        rejected=jnp.zeros((), jnp.int32),
+        reason=jnp.asarray(-1),
     )
     found = jax.lax.while_loop(lambda state: state.reason < 0, step, first)
     return LeastSquares(
-        unravel(found.x), found.value, found.cosine, found.mu, found.steps, found.rejected, found.reason
+        parameters=unravel(found.x),
+        value=found.value,
+        gradient_norm=found.cosine,
+        mu=found.mu,
+        steps=found.steps,
+        rejected=found.rejected,
+        reason=found.reason,
     )
 
 

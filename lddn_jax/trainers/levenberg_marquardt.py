@@ -93,7 +93,7 @@ class LevenbergMarquardt(AbstractDamped):
         def value_of(x):
             return loss_of(unravel(x)) / factor
 
-        trial = damped_step(self.settings, normal, x, normal.eTe, value_of, state.mu, state.nu)
+        trial = damped_step(self.settings, normal, x, value=normal.eTe, value_of=value_of, mu=state.mu, nu=state.nu)
         info = {
             "loss": factor * normal.eTe,
             "gradient_norm": 2 * factor * jnp.sqrt(jnp.sum(normal.JTe**2)),

@@ -80,15 +80,16 @@ def opened(source: Any) -> Archive | TrainingState:
     """Returns the run to go on from: of a folder of checkpoints the newest file, of a `Fitted` its state.
 
     Raises:
-        CheckpointError: If it cannot be read, or is no run.
+        CheckpointError: If it cannot be read, or holds something else.
+        LDDNError: If it is not a path or a run.
     """
     if isinstance(source, (str, Path)):
         return _read(Path(source))
     found = source.training if isinstance(source, Fitted) else source
     if not isinstance(found, TrainingState):
-        raise CheckpointError(
-            f"resume={called(source)} is no saved run; give the path of a checkpoint, a folder of checkpoints, or what "
-            "fit returned."
+        raise LDDNError(
+            f"resume={called(source)} is not a saved run; give the path of a checkpoint, a folder of checkpoints, or "
+            "what fit returned."
         )
     return found
 

@@ -12,11 +12,11 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from lddn_jax.checks import called, expect
+from lddn_jax.checks import check_key, check_positive, expect, is_number
 from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.method import AbstractGradient, check_method
 from lddn_jax.losses import AbstractLoss
-from lddn_jax.network.network import Network, is_key
+from lddn_jax.network.network import Network
 from lddn_jax.training.callbacks.protocol import Hooks
 from lddn_jax.training.checkpoint import opened, resumed
 from lddn_jax.training.compiled import Course, rows_of
@@ -25,7 +25,7 @@ from lddn_jax.training.history import Row
 from lddn_jax.training.interruption import Interruption
 from lddn_jax.training.result import Fitted, best_of_each
 from lddn_jax.training.stop_reason import StopReason
-from lddn_jax.training.trainer import AbstractTrainer, Problem, check_positive
+from lddn_jax.training.trainer import AbstractTrainer, Problem
 from lddn_jax.training.training_state import TrainingState
 
 _logger = logging.getLogger("lddn_jax")
@@ -97,10 +97,10 @@ def fit(
     epochs = trainer.default_epochs if epochs is None else epochs
     check_positive("epochs", epochs)
     check_positive("max_fail", max_fail)
-    if goal is not None and (isinstance(goal, bool) or not isinstance(goal, (int, float)) or not goal >= 0):
+    if goal is not None and not is_number(goal, at_least=0, infinite=True):
         raise LDDNError(f"goal={goal!r} is a loss at which training stops: write a number, goal=1e-6, or None.")
-    if key is not None and not is_key(key):
-        raise LDDNError(f"key={called(key)} is no key of random numbers; write key=jax.random.key(0).")
+    if key is not None:
+        check_key(key)
     gradient = trainer.default_gradient if gradient is None else gradient
     check_method(gradient, "fit(..., gradient=...)", "gradient")
     hooks = Hooks.of(callbacks, progress)

@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from lddn_jax.checks import did_you_mean
+from lddn_jax.errors import NotRecordedError
+
 Row = dict[str, float | np.ndarray]  # of one epoch; a number, or one for each of several networks
 
 
@@ -35,7 +38,8 @@ class History(Mapping):
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._columns:
-            raise KeyError(f"{name!r} was not recorded; known are {list(self._columns)}")
+            known = list(self._columns)
+            raise NotRecordedError(f"{name!r} was not recorded; known are {known}.{did_you_mean(name, known)}")
         return self._columns[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -10,7 +10,7 @@ from lddn_jax.training.state_parameters import Trained
 from lddn_jax.training.trainer import Problem
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NonFinite:
     """The first place that is no finite number.
 
@@ -66,11 +66,29 @@ def locate(trained: Trained, problem: Problem, epoch: int, restart: int = 0) -> 
         # The earliest; of one time step the layer that runs first, and its net input before its output.
         time, sequence, element, _, what, layer = min(places, key=lambda place: (place[0], place[3]))
         value = float(known[what][layer][sequence, time, element])
-        return NonFinite(epoch, restart, layer, time, sequence, what, value, blocks)
+        return NonFinite(
+            epoch=epoch,
+            restart=restart,
+            layer=layer,
+            time=time,
+            sequence=sequence,
+            what=what,
+            value=value,
+            parameters=blocks,
+        )
     layer = max(net.topology.outputs, key=lambda name: np.abs(outputs[name]).max())
     sequence, time, element = np.unravel_index(np.abs(outputs[layer]).argmax(), outputs[layer].shape)
     value = float(outputs[layer][sequence, time, element])
-    return NonFinite(epoch, restart, layer, int(time), int(sequence), "loss", value, blocks)
+    return NonFinite(
+        epoch=epoch,
+        restart=restart,
+        layer=layer,
+        time=int(time),
+        sequence=int(sequence),
+        what="loss",
+        value=value,
+        parameters=blocks,
+    )
 
 
 def _first(gone: np.ndarray) -> tuple[int, int, int]:

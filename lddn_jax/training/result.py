@@ -16,7 +16,7 @@ from lddn_jax.training.stop_reason import Flag, StopReason
 from lddn_jax.training.training_state import Kept, TrainingState
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Fitted:
     """What training returned.
 
@@ -61,19 +61,20 @@ class Fitted:
             return leaf[best] if several else leaf
 
         found = jax.tree.map(pick, chosen.trained)
+        lines = t.delay_lines if isinstance(found, Started) else None
         return cls(
-            network_of(found),
-            jax.tree.map(pick, t.trainer),
-            t.history,
-            reasons[best],
-            int(chosen.epochs[best]),
-            best,
-            reasons,
-            network_of(chosen.trained) if several else None,
-            t.delay_lines | found.state if isinstance(found, Started) and t.delay_lines is not None else None,
-            t,
-            next((place for place in t.non_finite if place.restart == best), None),
-            _flags(t),
+            net=network_of(found),
+            state=jax.tree.map(pick, t.trainer),
+            history=t.history,
+            stop_reason=reasons[best],
+            best_epoch=int(chosen.epochs[best]),
+            best_restart=best,
+            stop_reasons=reasons,
+            restarts=network_of(chosen.trained) if several else None,
+            initial_state=None if lines is None else lines | found.state,
+            training=t,
+            non_finite=next((place for place in t.non_finite if place.restart == best), None),
+            flags=_flags(t),
         )
 
     @property

@@ -89,7 +89,16 @@ class Problem(eqx.Module):
 
         inputs, targets, state, weights = jax.tree.map(flat, (inputs, targets, state, weights))
         trains_state = getattr(data, "train_state", False)
-        return cls(loss, gradient, inputs, targets, state, weights, steps, trains_state=trains_state)
+        return cls(
+            loss=loss,
+            gradient=gradient,
+            inputs=inputs,
+            targets=targets,
+            state=state,
+            weights=weights,
+            steps=steps,
+            trains_state=trains_state,
+        )
 
     @property
     def sequences(self) -> int:
@@ -137,7 +146,17 @@ class Problem(eqx.Module):
             targets = {name: jnp.where(known[:, None, None], target, jnp.nan) for name, target in targets.items()}
             loss = dataclasses.replace(loss, missing="mask")
         chosen = index if self.trains_state else None
-        return Problem(loss, self.gradient, inputs, targets, state, weights, self.steps, chosen, self.trains_state)
+        return Problem(
+            loss=loss,
+            gradient=self.gradient,
+            inputs=inputs,
+            targets=targets,
+            state=state,
+            weights=weights,
+            steps=self.steps,
+            chosen=chosen,
+            trains_state=self.trains_state,
+        )
 
 
 class AbstractTrainer(eqx.Module):
@@ -222,9 +241,3 @@ class AbstractTrainer(eqx.Module):
         if isinstance(net, Started):
             others = [Started(other, net.state) for other in others]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), net, *others)
-
-
-def check_positive(what: str, value: Any, kind: type | tuple[type, ...] = int) -> None:
-    """Raises an LDDNError unless `value` is a positive number of that kind."""
-    if isinstance(value, bool) or not isinstance(value, kind) or not value > 0:
-        raise LDDNError(f"{what}={value!r} must be a positive {'whole number' if kind is int else 'number'}.")

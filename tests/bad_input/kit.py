@@ -51,7 +51,9 @@ def kit(folder: Path) -> SimpleNamespace:
         record=records[0],
         records=records,
         table=lddn.data.Table({"time": np.arange(30.0), "u": u[:, 0], "y": y[:, 0]}),
-        fitted=lddn.Fitted(net, None, History({"loss": []}), lddn.StopReason.EPOCHS, 1),
+        fitted=lddn.Fitted(
+            net=net, state=None, history=History({"loss": []}), stop_reason=lddn.StopReason.EPOCHS, best_epoch=1
+        ),
         posterior=posterior(net, data),
         dataless=posterior(net, None),
         folder=folder,

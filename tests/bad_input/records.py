@@ -92,13 +92,13 @@ FILES = {
     "network from arrays": (lambda k: lddn.load(k.arrays), lddn.CheckpointError, r"arrays\.npz.*lddn\.save"),
     "save what fit returned": (
         lambda k: lddn.save(k.folder / "net.npz", k.fitted),
-        lddn.CheckpointError,
+        LDDNError,
         r"Fitted was given.*fitted\.net",
     ),
-    "save weights": (lambda k: lddn.save(k.folder / "net.npz", k.inputs), lddn.CheckpointError, r"dict was given"),
+    "save weights": (lambda k: lddn.save(k.folder / "net.npz", k.inputs), LDDNError, r"dict was given"),
     "save in no folder": (
         lambda k: lddn.save(k.folder / "absent" / "net.npz", k.net),
-        lddn.CheckpointError,
+        LDDNError,
         r"absent/net\.npz.*Make the folder first",
     ),
 }
@@ -134,7 +134,7 @@ SCALING = {
     "kind by name": (
         lambda k: lddn.Scaled.fit(k.net, k.data, "minmax"),
         DataError,
-        r"kind='minmax'.*lddn\.data\.MinMax",
+        r"kind is 'minmax'.*lddn\.data\.MinMax",
     ),
     "data and net swapped": (lambda k: lddn.Scaled.fit(k.data, k.net), LDDNError, r"Sequences.*Scaled\.fit\(net, data"),
     "what fit returned": (lambda k: k.scaled.with_net(k.fitted), LDDNError, r"Fitted.*fitted\.net"),

@@ -95,7 +95,7 @@ def test_records_of_unequal_length():
 
 KEY = jax.random.key(0)
 REFUSED = {
-    "no steps": (lambda: tanks(0, KEY), DataError, "tanks was asked for steps=0"),
+    "no steps": (lambda: tanks(0, KEY), DataError, "tanks: steps=0 must be a positive whole number: steps=4000"),
     "noise": (lambda: tanks(10, KEY, noise=-1.0), DataError, "noise=-1.0"),
     "gaps": (lambda: tanks(10, KEY, gaps=1.0), DataError, "gaps=1.0; it is the share"),
     "levels": (lambda: tanks(10, KEY, levels=(5.0, 1.0)), DataError, r"levels=\(5.0, 1.0\).*levels=\(1.0, 5.0\)"),

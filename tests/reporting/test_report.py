@@ -193,7 +193,13 @@ def test_a_page_of_several_records(several):
 
 
 def fitted(net, losses=(2.0, 1.0), stop_reason="epochs"):
-    return Fitted(net, None, History({"loss": list(losses)}), StopReason(stop_reason), len(losses))
+    return Fitted(
+        net=net,
+        state=None,
+        history=History({"loss": list(losses)}),
+        stop_reason=StopReason(stop_reason),
+        best_epoch=len(losses),
+    )
 
 
 @pytest.mark.deep

@@ -56,7 +56,15 @@ def test_failures_raise_the_damping_until_a_step_helps(schedule):
 
     settings = lddn.LevenbergMarquardt(damping=schedule).settings
     start = jnp.zeros(4)
-    trial = damping.damped_step(settings, normal, start, value_of(start), value_of, jnp.asarray(1e-3), jnp.asarray(2.0))
+    trial = damping.damped_step(
+        settings,
+        normal,
+        start,
+        value=value_of(start),
+        value_of=value_of,
+        mu=jnp.asarray(1e-3),
+        nu=jnp.asarray(2.0),
+    )
     assert trial.accepted
     assert int(trial.rejected) > 2
     assert float(trial.value) < float(value_of(start))
@@ -67,7 +75,13 @@ def test_where_no_step_helps_the_damping_ends_beyond_its_limit():
     _, _, normal = normal_equations()
     settings, x = lddn.LevenbergMarquardt(mu_max=1e3).settings, jnp.ones(4)
     trial = damping.damped_step(
-        settings, normal, x, jnp.asarray(1.0), lambda x: jnp.asarray(2.0), jnp.asarray(1e-3), jnp.asarray(2.0)
+        settings,
+        normal,
+        x,
+        value=jnp.asarray(1.0),
+        value_of=lambda x: jnp.asarray(2.0),
+        mu=jnp.asarray(1e-3),
+        nu=jnp.asarray(2.0),
     )
     assert not trial.accepted
     assert float(trial.mu) > 1e3
@@ -93,7 +107,9 @@ def test_a_linear_problem_gains_what_a_step_promises():
         return jnp.sum((jnp.asarray(e) + jnp.asarray(J) @ x) ** 2)
 
     settings, x, D = lddn.LevenbergMarquardt(damping="nielsen").settings, jnp.zeros(4), jnp.array([1.0, 2.0, 0.5, 1.0])
-    trial = damping.damped_step(settings, normal, x, value_of(x), value_of, jnp.asarray(3.0), jnp.asarray(2.0), D)
+    trial = damping.damped_step(
+        settings, normal, x, value=value_of(x), value_of=value_of, mu=jnp.asarray(3.0), nu=jnp.asarray(2.0), D=D
+    )
     assert int(trial.rejected) == 0
     assert float(trial.mu) == pytest.approx(1.0)
 

@@ -218,7 +218,7 @@ def test_what_a_kill_left_half_written_is_cleared_away(tmp_path):
 
 def test_a_full_disk_does_not_end_training(tmp_path, monkeypatch, caplog):
     def full(path, content):
-        raise lddn.CheckpointError(f"{path} could not be written: No space left on device.")
+        raise lddn.LDDNError(f"{path} could not be written: No space left on device.")
 
     monkeypatch.setattr("lddn_jax.training.callbacks.periodic_checkpoint.write_atomically", full)
     with caplog.at_level(logging.ERROR, "lddn_jax"):

@@ -138,6 +138,14 @@ def test_a_trial_that_is_not_finite_is_counted_as_one():
     one = jnp.ones(1)
     normal = GaussNewton(jnp.full((1, 1), 1e-150), jnp.full(1, 1e50), jnp.asarray(1.0))
     mu, nu = jnp.asarray([1e-160, 2.0])
-    trial = damped_step(Damping(mu=1e-160), normal, one, jnp.asarray(1.0), lambda x: jnp.sum(x**4) ** 2, mu, nu)
+    trial = damped_step(
+        Damping(mu=1e-160),
+        normal,
+        one,
+        value=jnp.asarray(1.0),
+        value_of=lambda x: jnp.sum(x**4) ** 2,
+        mu=mu,
+        nu=nu,
+    )
     assert int(trial.non_finite) > 0
     assert int(trial.rejected) >= int(trial.non_finite)

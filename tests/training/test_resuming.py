@@ -274,16 +274,20 @@ def test_a_damaged_newest_file_is_passed_over(tmp_path, caplog):
         ("net.npz", "holds a network, not a run"),
         ("absent.npz", "cannot be read"),
         ("empty", "without a checkpoint"),
-        (3, "resume=3 is no saved run"),
     ],
 )
-@pytest.mark.usefixtures("unchecked")
 def test_what_cannot_be_gone_on_from(tmp_path, source, words):
     lddn.save(tmp_path / "net.npz", lddn.Network(TOPOLOGY, init="zeros"))
     (tmp_path / "empty").mkdir()
-    given = tmp_path / source if isinstance(source, str) else source
     with pytest.raises(lddn.CheckpointError, match=words):
-        run("adam", 6, resume=given)
+        run("adam", 6, resume=tmp_path / source)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_number_is_not_a_saved_run():
+    with pytest.raises(lddn.LDDNError, match="resume=3 is not a saved run") as caught:
+        run("adam", 6, resume=3)
+    assert type(caught.value) is lddn.LDDNError
 
 
 @pytest.fixture(

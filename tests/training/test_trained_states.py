@@ -67,7 +67,9 @@ def test_the_gradient_reaches_the_states(started, name):
 def test_sums_hold_the_columns_of_every_state(started, method):
     trained, p = started
     net, state = p.parts(trained)
-    found = sums(net, p.loss, p.inputs, p.targets, state, None, p.steps, method, trained=tuple(trained.state))
+    found = sums(
+        net, p.loss, p.inputs, p.targets, state, None, steps=p.steps, method=method, trained=tuple(trained.state)
+    )
     x, unravel = trained.ravel()
     e = residuals(trained, p)
     J = jax.jacfwd(lambda x: residuals(unravel(x), p))(x)
@@ -78,7 +80,9 @@ def test_sums_hold_the_columns_of_every_state(started, method):
 def test_states_of_different_sequences_do_not_meet(started):
     trained, p = started
     net, state = p.parts(trained)
-    JTJ = sums(net, p.loss, p.inputs, p.targets, state, None, p.steps, lddn.RTRL(), trained=("hidden", "y")).JTJ
+    JTJ = sums(
+        net, p.loss, p.inputs, p.targets, state, None, steps=p.steps, method=lddn.RTRL(), trained=("hidden", "y")
+    ).JTJ
     hidden = np.asarray(JTJ)[net.parameter_count : net.parameter_count + 3 * 4, net.parameter_count :][:, : 3 * 4]
     for_two = np.kron(1 - np.eye(3), np.ones((4, 4)))
     assert np.all(hidden * for_two == 0)

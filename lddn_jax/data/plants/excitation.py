@@ -5,19 +5,28 @@ the transients and the places where the plant comes to rest.
 """
 
 import contextlib
+import numbers
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from lddn_jax.checks import check_positive
 from lddn_jax.errors import DataError, LDDNError
 
 LENGTH_UNIT_SAMPLES = 512  # lengths between two of its powers of two share one compilation
 
 
 def random_steps(
-    where: str, steps: int, key: Array, sample_time: float | int, levels: tuple, holds: tuple, usual: tuple
+    where: str,
+    steps: int,
+    key: Array,
+    *,
+    sample_time: float | int,
+    levels: tuple[float | int, float | int],
+    holds: tuple[float | int, float | int],
+    usual: tuple[tuple[float, float], tuple[float, float]],
 ) -> np.ndarray:
     """Draws an input that takes levels uniform in `levels`, each held for a time uniform in `holds`.
 
@@ -36,8 +45,8 @@ def random_steps(
     Raises:
         DataError: If an argument is out of its range.
     """
-    check_steps(where, steps)
-    check_positive(where, "sample_time", sample_time)
+    check_positive("steps", steps, numbers.Integral, call=where, example=4000, error=DataError)
+    check_sample_time(where, sample_time)
     for name, (lower, upper), floor, good in zip(
         ("levels", "holds"), (levels, holds), (-np.inf, 0.0), usual, strict=True
     ):
@@ -72,16 +81,9 @@ def double_precision():
         yield
 
 
-def check_steps(where: str, steps: int) -> None:
-    """Raises a DataError unless there is at least one sample."""
-    if steps < 1:
-        raise DataError(f"{where} was asked for steps={steps}; a record needs at least one sample: steps=4000.")
-
-
-def check_positive(where: str, name: str, value: float | int) -> None:
-    """Raises a DataError unless a number is positive and finite."""
-    if not (np.isfinite(value) and value > 0):
-        raise DataError(f"{where} was given {name}={value}; it must be positive and finite, for example {name}=0.01.")
+def check_sample_time(where: str, sample_time: float | int) -> None:
+    """Raises a DataError unless this is a time."""
+    check_positive("sample_time", sample_time, numbers.Real, infinite=False, call=where, example=0.01, error=DataError)
 
 
 def require_diffrax(plant: str) -> None:

@@ -16,6 +16,7 @@ Reference: Hagan, Demuth, Beale & De Jesús, *Neural Network Design*, 2nd ed., c
 record distributed with the book follows the law without sgn(i): see `signed` in `simulate_maglev`.
 """
 
+import numbers
 from functools import partial
 
 import jax
@@ -24,7 +25,14 @@ import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from lddn_jax.data.plants.excitation import check_positive, double_precision, filled_up, random_steps, require_diffrax
+from lddn_jax.checks import check_positive
+from lddn_jax.data.plants.excitation import (
+    check_sample_time,
+    double_precision,
+    filled_up,
+    random_steps,
+    require_diffrax,
+)
 from lddn_jax.data.tables import Table
 from lddn_jax.errors import DataError, NumericalError, ShapeError
 
@@ -77,7 +85,9 @@ def maglev(
         >>> table.names, len(table), float(table["position"][0])
         (('time', 'current', 'position'), 200, 0.5)
     """
-    current = random_steps("maglev", steps, key, sample_time, levels, holds, (LEVELS, HOLDS))
+    current = random_steps(
+        "maglev", steps, key, sample_time=sample_time, levels=levels, holds=holds, usual=(LEVELS, HOLDS)
+    )
     position = simulate_maglev(current, sample_time=sample_time, y0=y0, v0=v0, stop=stop, signed=signed)
     return Table({"time": np.arange(steps) * sample_time, "current": current, "position": position})
 
@@ -133,8 +143,8 @@ def simulate_maglev(
         raise DataError(
             f"current[{where}] is {current[where]}; every sample must be finite: fill the gap or cut there."
         )
-    check_positive("simulate_maglev", "sample_time", sample_time)
-    check_positive("simulate_maglev", "stop", stop)
+    check_sample_time("simulate_maglev", sample_time)
+    check_positive("stop", stop, numbers.Real, infinite=False, call="simulate_maglev", example=0.01, error=DataError)
     if not (np.isfinite([y0, v0]).all() and y0 >= stop):
         raise DataError(
             f"simulate_maglev was given y0={y0}, v0={v0}, stop={stop}; the magnet starts at the stop or "

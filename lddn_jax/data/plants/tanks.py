@@ -20,8 +20,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from lddn_jax.data.plants.excitation import (
-    check_positive,
-    check_steps,
+    check_sample_time,
     double_precision,
     filled_up,
     random_steps,
@@ -81,7 +80,18 @@ def tanks(
     if not 0 <= gaps < 1:
         raise DataError(f"tanks was given gaps={gaps}; it is the share of samples that are missing: gaps=0.05.")
     first, second, third, fourth = jax.random.split(key, 4)
-    pumps = [random_steps("tanks", steps, k, sample_time, levels, holds, (LEVELS, HOLDS)) for k in (first, second)]
+    pumps = [
+        random_steps(
+            "tanks",
+            steps,
+            k,
+            sample_time=sample_time,
+            levels=levels,
+            holds=holds,
+            usual=(LEVELS, HOLDS),
+        )
+        for k in (first, second)
+    ]
     height = simulate_tanks(np.stack(pumps, axis=1), sample_time=sample_time)
     with double_precision():
         measured = height + noise * np.asarray(jax.random.normal(third, height.shape, jnp.float64))
@@ -149,11 +159,10 @@ def simulate_tanks(
     if pumps.ndim != 2 or pumps.shape[1] != 2 or not len(pumps):
         turned = " It looks transposed: write pumps.T." if pumps.ndim == 2 and len(pumps) == 2 else ""
         raise ShapeError(f"simulate_tanks was given pumps of shape {pumps.shape}; it needs (time, 2).{turned}")
-    check_steps("simulate_tanks", len(pumps))
     if not (np.isfinite(pumps) & (pumps >= 0)).all():
         step, pump = np.argwhere(~(np.isfinite(pumps) & (pumps >= 0)))[0]
         raise DataError(f"pumps[{step}, {pump}] is {pumps[step, pump]}; pumps only pump in: finite and not negative.")
-    check_positive("simulate_tanks", "sample_time", sample_time)
+    check_sample_time("simulate_tanks", sample_time)
     if not (np.isfinite(h0).all() and min(h0) >= 0):
         raise DataError(f"simulate_tanks was given h0={h0}; levels are finite and not negative: h0=(10.0, 10.0).")
     require_diffrax("The tanks are")

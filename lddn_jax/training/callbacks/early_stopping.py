@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 
+from lddn_jax.checks import check_positive
 from lddn_jax.errors import LDDNError
 from lddn_jax.training.history import Row
 from lddn_jax.training.stop_reason import StopReason
-from lddn_jax.training.trainer import check_positive
 from lddn_jax.training.training_state import TrainingState
 
 

@@ -5,11 +5,11 @@ import math
 import time
 from pathlib import Path
 
+from lddn_jax.checks import check_positive
 from lddn_jax.errors import CheckpointError, LDDNError
 from lddn_jax.storage.archive import temporary_prefix, write_atomically
 from lddn_jax.training.checkpoint import EPOCH_FILES, packed
 from lddn_jax.training.stop_reason import Flag
-from lddn_jax.training.trainer import check_positive
 from lddn_jax.training.training_state import TrainingState
 
 _logger = logging.getLogger("lddn_jax")
@@ -32,8 +32,8 @@ class Checkpoint:
 
     Raises:
         LDDNError: If a number makes no sense, or neither epochs nor seconds are given.
-        CheckpointError: When training starts, if the folder cannot be made, or holds checkpoints of a run that has been
-            further.
+            When training starts, if the folder cannot be made.
+        CheckpointError: When training starts, if the folder holds checkpoints of a run that has been further.
 
     Example:
         >>> import tempfile, optax, jax.numpy as jnp, lddn_jax as lddn
@@ -61,7 +61,7 @@ class Checkpoint:
         if every is not None:
             check_positive("every", every)
         if seconds is not None:
-            check_positive("seconds", seconds, (int, float))
+            check_positive("seconds", seconds, int | float)
         check_positive("keep", keep)
         if every is None and seconds is None:
             raise LDDNError("Checkpoint: give every=EPOCHS, seconds=SECONDS, or both.")
@@ -88,7 +88,9 @@ class Checkpoint:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise CheckpointError(f"the folder {self._folder} cannot be made: {error.strerror}.") from error
+            raise LDDNError(
+                f"the folder {self._folder} cannot be made: {error.strerror}. Choose another: Checkpoint('runs/first')."
+            ) from error
         later = sorted(path for path in self._folder.glob(EPOCH_FILES) if path.name > self._path(state).name)
         if later and Flag.RESUMED not in state.flags:
             raise CheckpointError(
@@ -115,14 +117,13 @@ class Checkpoint:
         self._save(state)
 
     def _save(self, state: TrainingState) -> None:
-        path = self._path(state)
+        path, content = self._path(state), packed(state)
         try:
-            content = packed(state)
             write_atomically(path, content)
             if self._best and state.best_value < self._saved_best:
                 write_atomically(self._folder / "best.npz", content)
                 self._saved_best = state.best_value
-        except CheckpointError as error:
+        except LDDNError as error:
             _logger.error("no checkpoint at epoch %d, training goes on: %s", state.epoch, error)
             return
         self._saved, self._time = state.epoch, time.monotonic()

@@ -2,8 +2,8 @@
 
 import time
 
+from lddn_jax.checks import check_positive
 from lddn_jax.training.stop_reason import StopReason
-from lddn_jax.training.trainer import check_positive
 from lddn_jax.training.training_state import TrainingState
 
 
@@ -24,7 +24,7 @@ class TimeLimit:
     stop_reason = StopReason.TIME
 
     def __init__(self, seconds: float | int):
-        check_positive("seconds", seconds, (int, float))
+        check_positive("seconds", seconds, int | float)
         self._seconds = seconds
         self._end: float | None = None
 
