@@ -21,11 +21,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from lddn_jax.checks import called, expect
 from lddn_jax.errors import DataError, LDDNError, ShapeError
-from lddn_jax.network.signals import Signals, as_array, by_name, first_nan, is_traced, real
+from lddn_jax.network.signals import (
+    RealArray,
+    Signals,
+    SignalsLike,
+    WeightsLike,
+    as_array,
+    by_name,
+    first_nan,
+    is_traced,
+    real,
+)
 
 
 def _factors(given: Any) -> tuple[tuple[str, float], ...]:
@@ -54,7 +65,7 @@ class AbstractLoss(eqx.Module):
     output_weights: tuple = eqx.field(default=(), converter=_factors, static=True, kw_only=True)
     regularization: float = eqx.field(default=0.0, static=True, kw_only=True)
 
-    def __call__(self, outputs: Signals, targets: Signals, weights: Any = None) -> Array:
+    def __call__(self, outputs: Signals, targets: SignalsLike, weights: WeightsLike = None) -> Float[Array, ""]:
         """Returns E.
 
         Args:
@@ -74,7 +85,7 @@ class AbstractLoss(eqx.Module):
             total, count = total + term, count + n
         return self._scale(total, count)
 
-    def _compared(self, outputs: Signals, targets: Signals, weights: Any) -> Iterator[tuple]:
+    def _compared(self, outputs: Signals, targets: SignalsLike, weights: WeightsLike) -> Iterator[tuple]:
         """Yields name, output, target (zero where missing), weight (likewise) and what is known, of each output."""
         if not isinstance(outputs, Mapping):
             raise ShapeError(
@@ -98,7 +109,7 @@ class AbstractLoss(eqx.Module):
             filled, weight = jnp.where(known, target, nothing), jnp.where(known, factor * weights[name], nothing)
             yield name, output, filled, weight, known
 
-    def check(self, targets: Mapping[str, Any]) -> None:
+    def check(self, targets: Mapping[str, Shaped[ArrayLike, "..."]]) -> None:
         """Raises an error if outputs do not have the names of `output_weights`, or a target is NaN that may not be."""
         unknown = [name for name, _ in self.output_weights if name not in targets]
         if unknown:
@@ -107,26 +118,32 @@ class AbstractLoss(eqx.Module):
             for name, target in targets.items():
                 check_no_nan(f"target {name!r}", target)
 
-    def value(self, net: Any, outputs: Signals, targets: Signals, weights: Any = None) -> Array:
+    def value(self, net: Any, outputs: Signals, targets: SignalsLike, weights: WeightsLike = None) -> Float[Array, ""]:
         """Returns F = (1 − r) E + r W, the number that training decreases."""
         error = self(outputs, targets, weights)
         if self.regularization == 0:
             return error
         return (1 - self.regularization) * error + self.regularization * self.decay(net)
 
-    def decay(self, net: Any) -> Array:
+    def decay(self, net: Any) -> Float[Array, ""]:
         """Returns W: the mean of the squared weights and biases (the sum, for the sum of squared errors)."""
         flat = jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(net)])
         return self._scale(jnp.sum(flat * flat), flat.size)
 
-    def _terms(self, output: Array, target: Array, weight: Array, known: Array) -> tuple[Array, Any]:
+    def _terms(
+        self,
+        output: Float[Array, "*batch time size"],
+        target: Float[Array, "*batch time size"],
+        weight: Float[Array, "*batch time size"],
+        known: Bool[Array, "*batch time size"],
+    ) -> tuple[Float[Array, ""], Int[Array, ""]]:
         """Returns the weighted sum over elements, and how many count."""
         return jnp.sum(weight * self._error(difference(target, output, weight))), jnp.sum(weight > 0)
 
-    def _scale(self, total: Array, count: Any) -> Array:
+    def _scale(self, total: Float[Array, ""], count: int | Int[Array, ""]) -> Float[Array, ""]:
         return total / jnp.maximum(jnp.asarray(count, total.dtype), 1)
 
-    def _error(self, e: Array) -> Array:
+    def _error(self, e: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         raise LDDNError(f"{type(self).__name__} defines no error function")
 
     def __check_init__(self):
@@ -139,7 +156,7 @@ class AbstractLoss(eqx.Module):
 class AbstractLeastSquares(AbstractLoss):
     """A loss that is a sum of squares, and so has residuals: what Gauss-Newton methods work on."""
 
-    def residuals(self, outputs: Signals, targets: Signals, weights: Any = None) -> Signals:
+    def residuals(self, outputs: Signals, targets: SignalsLike, weights: WeightsLike = None) -> Signals:
         """Returns √w e by output layer, zero where a target is missing; the sum of their squares is Σ w e².
 
         Arguments and errors are those of the loss itself.
@@ -153,7 +170,9 @@ class AbstractLeastSquares(AbstractLoss):
         compared = self._compared(outputs, targets, weights)
         return {name: jnp.sqrt(w) * difference(target, output, w) for name, output, target, w, _ in compared}
 
-    def factors(self, targets: Signals, parameters: int, weights: Any = None) -> tuple[Array, Array]:
+    def factors(
+        self, targets: Signals, parameters: int, weights: WeightsLike = None
+    ) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """Returns the factors of F = factor · Σ w e² + factor' · Σ x².
 
         Args:
@@ -173,7 +192,7 @@ class AbstractLeastSquares(AbstractLoss):
         r = jnp.asarray(self.regularization, one.dtype)
         return (1 - r) * self._scale(one, known), r * self._scale(one, parameters)
 
-    def _error(self, e: Array) -> Array:
+    def _error(self, e: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         return e * e
 
 
@@ -260,7 +279,9 @@ class CrossEntropy(AbstractLoss):
         return -jnp.sum(jnp.where(whole, weight * target * logarithm, 0)), jnp.sum(whole)
 
 
-def error_weights(weights: Any, outputs: Mapping[str, Any]) -> dict[str, Array]:
+def error_weights(
+    weights: WeightsLike, outputs: Mapping[str, Shaped[Array | np.ndarray, "*batch time size=_"]]
+) -> Signals:
     """Returns error weights by output layer, each broadcast to the shape of that output.
 
     Args:
@@ -282,7 +303,9 @@ def error_weights(weights: Any, outputs: Mapping[str, Any]) -> dict[str, Array]:
     return found
 
 
-def checked_weights(weights: Any, outputs: Mapping[str, Any]) -> dict[str, Any]:
+def checked_weights(
+    weights: WeightsLike, outputs: Mapping[str, Shaped[Array | np.ndarray, "*batch time size=_"]]
+) -> dict[str, RealArray]:
     """Returns error weights by output layer, as they were given; arguments and errors are those of `error_weights`."""
     if not isinstance(weights, Mapping):
         weights = dict.fromkeys(outputs, weights)
@@ -311,12 +334,16 @@ def check_loss(given: Any, call: str) -> None:
     expect(AbstractLoss, "loss", given, call, "a loss, such as lddn.losses.MeanSquaredError()")
 
 
-def difference(target: Array, output: Array, weight: Array) -> Array:
+def difference(
+    target: Float[Array, "*shape"], output: Float[Array, "*shape"], weight: Float[Array, "*shape"]
+) -> Float[Array, "*shape"]:
     """Returns target − output, zero where the weight is: even an output that left the finite numbers adds nothing."""
     return jnp.where(weight > 0, target - output, 0)
 
 
-def counted(targets: Mapping[str, Any], weights: Any) -> Mapping[str, Any]:
+def counted(
+    targets: Mapping[str, Shaped[Array | np.ndarray, "*batch time size=_"]], weights: WeightsLike
+) -> Mapping[str, Shaped[Array | np.ndarray, "*batch time size=_"]]:
     """Returns targets with NaN wherever one does not count: where it is missing, or its error weight is zero.
 
     Args:
@@ -333,7 +360,7 @@ def counted(targets: Mapping[str, Any], weights: Any) -> Mapping[str, Any]:
     return {name: jnp.where(found[name] > 0, target, jnp.nan) for name, target in targets.items()}
 
 
-def check_no_nan(what: str, target: Any):
+def check_no_nan(what: str, target: Shaped[ArrayLike, "..."]):
     """Raises a DataError that says where the first NaN of a concrete array is."""
     where = first_nan(target)
     if where is not None:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from lddn_jax.errors import DataError, ShapeError
 from lddn_jax.losses import counted
-from lddn_jax.network.signals import first_nan, real
+from lddn_jax.network.signals import SignalsLike, StateLike, WeightsLike, first_nan, real
 
 
 def _real(kind: str, given: Any) -> Any:
@@ -44,10 +44,10 @@ class Sequences(eqx.Module):
         ((3,), 50)
     """
 
-    inputs: Any = eqx.field(converter=partial(_real, "input"))
-    targets: Any = eqx.field(converter=partial(_real, "target"))
-    state: Any = eqx.field(default=None, converter=partial(_real, "delay state"))
-    weights: Any = None
+    inputs: SignalsLike = eqx.field(converter=partial(_real, "input"))
+    targets: SignalsLike = eqx.field(converter=partial(_real, "target"))
+    state: StateLike = eqx.field(default=None, converter=partial(_real, "delay state"))
+    weights: WeightsLike = None
     dropped: int = eqx.field(default=0, static=True)
     train_state: bool = eqx.field(default=False, static=True)
 

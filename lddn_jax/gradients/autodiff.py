@@ -10,9 +10,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array
 
-from lddn_jax.gradients.method import AbstractGradient, AbstractLinearization, nothing_neglected, over_sequences
+from lddn_jax.gradients.method import (
+    AbstractGradient,
+    AbstractLinearization,
+    Derivatives,
+    nothing_neglected,
+    over_sequences,
+)
 from lddn_jax.network import transfer
 from lddn_jax.network.network import Network
 from lddn_jax.network.signals import Signals
@@ -32,7 +37,7 @@ class Autodiff(AbstractGradient):
 
     def derivatives(
         self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
-    ) -> dict[str, Array]:
+    ) -> Derivatives:
         """Runs `jax.jacfwd`."""
         flat, unravel = net.ravel()
 
@@ -50,7 +55,7 @@ class Autodiff(AbstractGradient):
 
     def bounded_derivatives(
         self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
-    ) -> tuple[dict[str, Array], dict[str, Array]]:
+    ) -> tuple[Derivatives, Signals]:
         """Returns the same, and bounds of zero, since nothing is neglected."""
         return nothing_neglected(self.derivatives(net, inputs, state, steps, with_state))
 

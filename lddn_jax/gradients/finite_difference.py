@@ -7,15 +7,19 @@ Slow, approximate, and nobody's algebra: an error shared by every other method w
 """
 
 import math
+from collections.abc import Sequence
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from lddn_jax.errors import LDDNError
-from lddn_jax.gradients.method import AbstractForward
+from lddn_jax.gradients.method import AbstractForward, Derivatives
+from lddn_jax.network.network import Network
+from lddn_jax.network.signals import Signals
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.numerics.lanes import from_lanes, to_lanes
+from lddn_jax.simulation.delays import DelayState
 from lddn_jax.simulation.simulate import batch_axes, run
 
 _DEFAULT_STEP = {2: 1 / 3, 4: 2 / 7}  # powers of the machine epsilon
@@ -46,7 +50,15 @@ class FiniteDifference(AbstractForward):
         if self.step is not None and (isinstance(self.step, str) or not self.step > 0):
             raise LDDNError(f"FiniteDifference(step={self.step!r}): a step is positive; leave it out for the default.")
 
-    def sensitivities(self, net, inputs, state, steps, layers, with_state):
+    def sensitivities(
+        self,
+        net: Network,
+        inputs: Signals,
+        state: DelayState,
+        steps: int,
+        layers: Sequence[str],
+        with_state: bool,
+    ) -> tuple[Signals, Derivatives]:
         """Simulates twice (or four times) for each parameter."""
         batch = batch_axes(inputs, state)
 

@@ -35,6 +35,7 @@ from lddn_jax.gradients.rtrl import RTRL
 from lddn_jax.gradients.sensitivity import SensitivityBPTT
 from lddn_jax.losses import AbstractLoss
 from lddn_jax.network.network import Network
+from lddn_jax.network.signals import Data
 
 METHODS = (BPTT(), SensitivityBPTT(), RTRL(), Autodiff(), FiniteDifference(order=4))
 TOLERANCE = {"float64": 1e-11, "float32": 1e-4}
@@ -208,7 +209,7 @@ class GradientReport:
 def check_gradients(
     loss: AbstractLoss,
     net: Network,
-    data: Any,
+    data: Data,
     methods: Sequence[AbstractGradient] = METHODS,
     tolerance: float | Mapping[str, float] | None = None,
     finite_difference_tolerance: float | Mapping[str, float] | None = None,
