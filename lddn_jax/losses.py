@@ -28,6 +28,7 @@ from lddn_jax.checks import called, expect
 from lddn_jax.errors import DataError, LDDNError, ShapeError
 from lddn_jax.network.signals import (
     RealArray,
+    RealSignal,
     Signals,
     SignalsLike,
     WeightsLike,
@@ -279,9 +280,7 @@ class CrossEntropy(AbstractLoss):
         return -jnp.sum(jnp.where(whole, weight * target * logarithm, 0)), jnp.sum(whole)
 
 
-def error_weights(
-    weights: WeightsLike, outputs: Mapping[str, Shaped[Array | np.ndarray, "*batch time size=_"]]
-) -> Signals:
+def error_weights(weights: WeightsLike, outputs: Mapping[str, RealSignal]) -> Signals:
     """Returns error weights by output layer, each broadcast to the shape of that output.
 
     Args:
@@ -303,14 +302,11 @@ def error_weights(
     return found
 
 
-def checked_weights(
-    weights: WeightsLike, outputs: Mapping[str, Shaped[Array | np.ndarray, "*batch time size=_"]]
-) -> dict[str, RealArray]:
+def checked_weights(weights: WeightsLike, outputs: Mapping[str, RealSignal]) -> dict[str, RealArray]:
     """Returns error weights by output layer, as they were given; arguments and errors are those of `error_weights`."""
-    if not isinstance(weights, Mapping):
-        weights = dict.fromkeys(outputs, weights)
+    given = weights if isinstance(weights, Mapping) else dict.fromkeys(outputs, weights)
     found = {}
-    for name, weight in by_name("error weight", weights, outputs).items():
+    for name, weight in by_name("error weight", given, outputs).items():
         weight, shape = real(f"error weight {name!r}", weight), outputs[name].shape
         try:
             fits = jnp.broadcast_shapes(weight.shape, shape) == shape
@@ -341,9 +337,7 @@ def difference(
     return jnp.where(weight > 0, target - output, 0)
 
 
-def counted(
-    targets: Mapping[str, Shaped[Array | np.ndarray, "*batch time size=_"]], weights: WeightsLike
-) -> Mapping[str, Shaped[Array | np.ndarray, "*batch time size=_"]]:
+def counted(targets: Mapping[str, RealSignal], weights: WeightsLike) -> Mapping[str, RealSignal]:
     """Returns targets with NaN wherever one does not count: where it is missing, or its error weight is zero.
 
     Args:

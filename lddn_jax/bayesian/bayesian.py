@@ -26,7 +26,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int
 
 from lddn_jax.bayesian.evidence import Counts, Floors, Spectrum, Strengths, re_estimate
 from lddn_jax.bayesian.groups import Groups, labelling
@@ -60,32 +61,33 @@ class State(eqx.Module):
         groups: The parameters of each α.
     """
 
-    mu: Array
-    nu: Array
+    mu: Float[Array, "..."]
+    nu: Float[Array, "..."]
     strengths: Strengths
-    gamma: Array
-    log_evidence: Array
+    gamma: Float[Array, "... groups"]
+    log_evidence: Float[Array, "..."]
     found: GaussNewton
     floors: Floors
-    settled: Array
+    settled: Int[Array, "..."]
     groups: Groups = eqx.field(static=True)
 
     @property
-    def alpha(self) -> Array:
+    def alpha(self) -> Float[Array, "... groups"]:
         """α of each group, `(groups,)`."""
         return self.strengths.alpha
 
     @property
-    def beta(self) -> Array:
+    def beta(self) -> Float[Array, "..."]:
         """β; the variance of the noise is 1/(2β)."""
         return self.strengths.beta
 
 
 def _like(described: Mapping[str, Any]) -> State:
-    some = jnp.zeros(())
-    found = GaussNewton(some, some, some, *((some, some) if described["factor"] else ()))
-    floors, groups = Floors(some, some, some, some), Groups.from_dict(described["groups"])
-    return State(some, some, Strengths(some, some), some, some, found, floors, some, groups)
+    one, row, square = jnp.zeros(()), jnp.zeros(1), jnp.zeros((1, 1))
+    no, count = jnp.zeros((), bool), jnp.zeros((), int)
+    found = GaussNewton(square, row, one, *((square, row) if described["factor"] else ()))
+    floors, groups = Floors(no, no, no[None], no[None]), Groups.from_dict(described["groups"])
+    return State(one, one, Strengths(row, one), row, one, found, floors, count, groups)
 
 
 register_trainer_state(
@@ -270,7 +272,7 @@ class BayesianRegularization(AbstractDamped):
             return "converged"
         return self.exhausted(info)
 
-    def rank(self, state: State, scores: np.ndarray) -> np.ndarray:
+    def rank(self, state: State, scores: Float[np.ndarray, " restarts"]) -> Float[np.ndarray, " restarts"]:
         """Compares restarts by their evidence."""
         evidence = np.nan_to_num(np.asarray(state.log_evidence, float), nan=-np.inf)
         return np.where(np.isfinite(scores), -evidence, np.inf)
@@ -279,7 +281,9 @@ class BayesianRegularization(AbstractDamped):
         return Counts.of(cast(AbstractLeastSquares, problem.loss), problem.targets, problem.weights)
 
 
-def _change(state: State, gamma: Array, log_evidence: Array, new: Strengths, counts: Counts) -> Array:
+def _change(
+    state: State, gamma: Float[Array, " groups"], log_evidence: Float[Array, ""], new: Strengths, counts: Counts
+) -> Float[Array, ""]:
     """The largest change of a re-estimate, each part in units in which 1 is a great deal."""
     sizes = jnp.asarray(state.groups.sizes, gamma.dtype)
     # An α matters as far as its group is determined: where γ is zero it may run away.
@@ -293,5 +297,5 @@ def _change(state: State, gamma: Array, log_evidence: Array, new: Strengths, cou
     return jnp.max(jnp.concatenate(parts))
 
 
-def _size(signal: Any) -> float:
+def _size(signal: Float[ArrayLike, "..."]) -> float:
     return float(np.sqrt(np.nanmean(np.square(np.asarray(signal, float)))))

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jax.typing import ArrayLike, DTypeLike
+from jaxtyping import Shaped
 
 from lddn_jax.checks import called
 from lddn_jax.data.delimited import did_you_mean, number, read_rows
@@ -47,7 +49,7 @@ class Table:
         (2, 2)
     """
 
-    columns: Mapping[str, np.ndarray]
+    columns: Mapping[str, Shaped[np.ndarray, " time"]]
 
     def __post_init__(self):
         if not isinstance(self.columns, Mapping):
@@ -85,7 +87,7 @@ class Table:
     def __contains__(self, name: object) -> bool:
         return name in self.columns
 
-    def __getitem__(self, name: str) -> np.ndarray:
+    def __getitem__(self, name: str) -> Shaped[np.ndarray, " time"]:
         """The column called `name`, `(time,)`."""
         _require(name, self.names, "the table")
         return self.columns[name]
@@ -93,7 +95,7 @@ class Table:
     def __repr__(self) -> str:
         return f"Table({len(self)} rows of {', '.join(self.names)})"
 
-    def signal(self, names: str | Sequence[str]) -> np.ndarray:
+    def signal(self, names: str | Sequence[str]) -> Shaped[np.ndarray, "time size"]:
         """Columns side by side, as a network takes them.
 
         Args:
@@ -142,7 +144,7 @@ def csv_of(rows: Sequence[Mapping[str, Any]], path: str | PathLike[str] | None =
 def read_csv(
     path: str | PathLike[str],
     columns: Sequence[str] | None = None,
-    dtype: Any = np.float64,
+    dtype: DTypeLike = np.float64,
     *,
     encoding: str = "utf-8",
 ) -> Table:
@@ -192,7 +194,7 @@ def read_csv(
     return Table({name: array[:, k] for k, name in enumerate(wanted)})
 
 
-def uniform_sampling(time: np.ndarray, tolerance: float | int = 0.01) -> float:
+def uniform_sampling(time: Shaped[ArrayLike, " time"] | Sequence[float], tolerance: float | int = 0.01) -> float:
     """The sample time of a record, after checking that it is the same throughout.
 
     Args:

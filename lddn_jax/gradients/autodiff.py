@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
 
 from lddn_jax.gradients.method import (
     AbstractGradient,
@@ -94,5 +95,7 @@ def plain_scan(net: Network, inputs: Signals, state: DelayState, steps: int) -> 
     return {name: jnp.moveaxis(value, 0, -2) for name, value in a.items()}
 
 
-def _time_first(signals: Signals) -> Signals:
+def _time_first(
+    signals: dict[str, Float[Array, "... time=_ size=_"]],
+) -> dict[str, Float[Array, "time=_ ... size=_"]]:
     return {name: jnp.moveaxis(signal, -2, 0) for name, signal in signals.items()}

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.api import prepare_data
@@ -33,7 +33,7 @@ from lddn_jax.losses import AbstractLeastSquares, AbstractLoss, check_loss
 from lddn_jax.network.network import Network
 from lddn_jax.network.signals import Data
 from lddn_jax.numerics.contraction import einsum
-from lddn_jax.numerics.lanes import Values, to_lanes
+from lddn_jax.numerics.lanes import to_lanes
 from lddn_jax.numerics.platform import one_at_a_time
 from lddn_jax.simulation.delays import piece
 from lddn_jax.simulation.simulate import batch_axes
@@ -218,7 +218,9 @@ def _scaled(factor: Float[Array, "..."], x: Float[Array, "*shape"]) -> Float[Arr
     return jnp.where(factor == 0, 0, factor * x)
 
 
-def _groups(everything: tuple[Values, ...], groups: int) -> tuple[Values, ...]:
+def _groups(
+    everything: tuple[dict[str, Shaped[Array, "time=_ size=_ lanes"]], ...], groups: int
+) -> tuple[dict[str, Shaped[Array, "{groups} time=_ size=_ lanes_of_a_group"]], ...]:
     """Cuts lanes into groups of one size, `(groups, time, size, lanes)`; what fills the last one up has weight zero."""
     *values, root = everything
 

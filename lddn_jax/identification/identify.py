@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from lddn_jax import diagnostics
 from lddn_jax.checks import expect
@@ -54,15 +55,15 @@ class Identified:
     model: Scaled
     trained: "Fitted | ClosedLoop | Regularized"
     gradients: GradientReport | None
-    time: np.ndarray
-    measured: dict[str, np.ndarray]
-    one_step: dict[str, np.ndarray]
-    closed_loop: dict[str, np.ndarray]
+    time: Float[np.ndarray, " time"]
+    measured: dict[str, Float[np.ndarray, " time"]]
+    one_step: dict[str, Float[np.ndarray, " time"]]
+    closed_loop: dict[str, Float[np.ndarray, " time"]]
     scores: dict[str, dict[str, Any]]
     settings: Settings
     experiment: Experiment
     seconds: dict[str, float] = field(default_factory=dict)
-    std: dict[str, np.ndarray] = field(default_factory=dict)
+    std: dict[str, Float[np.ndarray, " time"]] = field(default_factory=dict)
 
     @property
     def net(self) -> Network:

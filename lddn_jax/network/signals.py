@@ -22,16 +22,16 @@ Signals: TypeAlias = dict[str, Float[Array, "*batch time size=_"]]
 Moment: TypeAlias = dict[str, Float[Array, "*batch size=_"]]
 # What a user hands in: arrays of JAX or NumPy, or nested lists; integers become floats. A bare array stands for a dict
 # of one entry, None for an empty one. Error weights broadcast over batch, time and size.
+ArrayOrList: TypeAlias = Shaped[ArrayLike, "..."] | Sequence[Any]
 SignalLike: TypeAlias = Shaped[ArrayLike, "*batch time size=_"] | Sequence[Any]
 SignalsLike: TypeAlias = Mapping[str, SignalLike] | SignalLike | None
 MomentLike: TypeAlias = Mapping[str, Shaped[ArrayLike, "*batch size=_"] | Sequence[Any]] | (
     Shaped[ArrayLike, "*batch size=_"] | Sequence[Any] | None
 )
-WeightsLike: TypeAlias = Mapping[str, Shaped[ArrayLike, "..."] | Sequence[Any]] | (
-    Shaped[ArrayLike, "..."] | Sequence[Any] | None
-)
+WeightsLike: TypeAlias = Mapping[str, ArrayOrList] | ArrayOrList | None
 StateLike: TypeAlias = Mapping[str, Shaped[ArrayLike, "... longest_delay=_ size=_"] | Sequence[Any]] | None
 RealArray: TypeAlias = Shaped[Array | np.ndarray, "..."]
+RealSignal: TypeAlias = Shaped[Array | np.ndarray, "*batch time size=_"]
 
 
 @runtime_checkable

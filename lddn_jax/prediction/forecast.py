@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from lddn_jax import diagnostics
 from lddn_jax.checks import expect
@@ -22,6 +23,7 @@ from lddn_jax.data.windowing import starts_of, whole
 from lddn_jax.diagnostics.lagged import channels
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.network.rewiring import closed_over, loops_of, measured_loops
+from lddn_jax.network.signals import Signals
 from lddn_jax.prediction.horizons import k_step
 from lddn_jax.prediction.scaled import Scaled
 from lddn_jax.simulation.simulate import predict
@@ -41,9 +43,9 @@ class Forecast:
         warmup: First steps that are not scored.
     """
 
-    time: np.ndarray
-    measured: Mapping[str, np.ndarray]
-    predictions: Mapping[str, Mapping[str, np.ndarray]]
+    time: Float[np.ndarray, " time"]
+    measured: Mapping[str, Float[np.ndarray, " time"]]
+    predictions: Mapping[str, Mapping[str, Float[np.ndarray, " time"]]]
     warmup: int
 
     @property
@@ -177,7 +179,7 @@ def _unmeasured(model: Scaled, source: Any) -> Forecast:
     )
 
 
-def _in_units(model: Scaled, found: Mapping[str, Any]) -> dict[str, dict[str, np.ndarray]]:
+def _in_units(model: Scaled, found: Mapping[str, Signals]) -> dict[str, dict[str, Float[np.ndarray, " time"]]]:
     return {
         kind: {name: y[0, :, 0] for name, y in channels(model.in_units(outputs)).items()}
         for kind, outputs in found.items()

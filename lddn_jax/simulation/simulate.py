@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lddn_jax.errors import ShapeError
 from lddn_jax.network import transfer
@@ -123,7 +124,7 @@ def measured(
             raise ShapeError(f"steps={steps!r}; a network runs for a whole number of steps, such as steps=100.")
         batch, length = (), operator.index(steps)
         if isinstance(state, Mapping) and state:
-            batch = jnp.shape(next(iter(state.values())))[:-2]
+            batch = np.shape(next(iter(state.values())))[:-2]
     return signals, batch, length
 
 

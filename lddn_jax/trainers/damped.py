@@ -4,18 +4,19 @@
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import cast
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from lddn_jax.errors import LDDNError, PrecisionError
 from lddn_jax.gradients.gauss_newton import MEMORY, GaussNewton, check_memory, sums
 from lddn_jax.gradients.rtrl import RTRL
 from lddn_jax.losses import AbstractLeastSquares
 from lddn_jax.network import initializers
+from lddn_jax.network.initializers import Initializer
 from lddn_jax.network.network import Network
 from lddn_jax.numerics.platform import one_at_a_time
 from lddn_jax.simulation.simulate import predict
@@ -36,7 +37,7 @@ class AbstractDamped(AbstractTrainer):
     solver: str = eqx.field(default="cholesky", static=True)
     damping: str = eqx.field(default="textbook", static=True)
     restarts: int = eqx.field(default=1, static=True)
-    init_of_restarts: Any = eqx.field(default="nguyen-widrow", static=True)
+    init_of_restarts: str | Initializer = eqx.field(default="nguyen-widrow", static=True)
     allow_float32: bool = eqx.field(default=False, static=True)
     memory: int = eqx.field(default=MEMORY, static=True)
 
@@ -72,7 +73,7 @@ class AbstractDamped(AbstractTrainer):
         if not isinstance(problem.gradient, RTRL):
             check_memory(network_of(net), problem.sequences * problem.steps, self.memory, problem.gradient)
 
-    def sums(self, trained: Any, problem: Problem) -> GaussNewton:
+    def sums(self, trained: Trained, problem: Problem) -> GaussNewton:
         """Returns JᵀJ, Jᵀe and eᵀe, and the triangular factor where the solver needs it."""
         p, loss, (net, state) = problem, cast(AbstractLeastSquares, problem.loss), problem.parts(trained)
         layers = tuple(sorted(trained.state)) if isinstance(trained, Started) else ()
@@ -85,7 +86,7 @@ class AbstractDamped(AbstractTrainer):
             return "min_grad"
         return "mu_max" if info["mu"] > self.mu_max else None
 
-    def starts(self, net: Trained, key: Array) -> Any:
+    def starts(self, net: Trained, key: PRNGKeyArray) -> Trained:
         """Returns `restarts` networks, stacked: the given one, and others with first weights of their own.
 
         Raises:
@@ -105,7 +106,7 @@ class AbstractDamped(AbstractTrainer):
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), net, *others)
 
 
-def loss_of_network(problem: Problem, net: Trained) -> Callable[[Any], Array]:
+def loss_of_network(problem: Problem, net: Trained) -> Callable[[Trained], Float[Array, ""]]:
     """Returns the loss as a function of networks like `net`, in the form that suits many of them side by side."""
 
     def value_at(trained, p):

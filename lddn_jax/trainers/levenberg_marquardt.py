@@ -16,7 +16,7 @@ from typing import cast
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from lddn_jax.losses import AbstractLeastSquares
 from lddn_jax.trainers.damped import AbstractDamped, loss_of_network
@@ -27,8 +27,8 @@ from lddn_jax.training.state_registry import register_trainer_state
 class State(eqx.Module):
     """What the next step needs: μ, and ν of Nielsen's schedule."""
 
-    mu: Array
-    nu: Array
+    mu: Float[Array, "..."]
+    nu: Float[Array, "..."]
 
 
 register_trainer_state("levenberg-marquardt", State)

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,14 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import PRNGKeyArray
 
 from lddn_jax.checks import called, expect
 from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.method import AbstractGradient, check_method
 from lddn_jax.losses import AbstractLoss
 from lddn_jax.network.network import Network, is_key
+from lddn_jax.network.signals import Data
 from lddn_jax.training.callbacks.protocol import Hooks
 from lddn_jax.training.checkpoint import opened, resumed
 from lddn_jax.training.compiled import Course, rows_of
@@ -33,16 +34,16 @@ _logger = logging.getLogger("lddn_jax")
 
 def fit(
     net: Network,
-    data: Any,
+    data: Data,
     loss: AbstractLoss,
     trainer: AbstractTrainer,
     *,
     gradient: AbstractGradient | None = None,
     epochs: int | None = None,
-    validation: Any = None,
+    validation: Data | None = None,
     max_fail: int = 6,
     goal: float | None = None,
-    key: Array | None = None,
+    key: PRNGKeyArray | None = None,
     callbacks: Sequence[Any] = (),
     resume: "str | Path | Fitted | TrainingState | None" = None,
     nan_guard: bool = True,
@@ -209,7 +210,7 @@ def _advanced(
     )
 
 
-def _reason(stop: Callable, limits: Any, row: dict[str, float], without_gain: int) -> StopReason | None:
+def _reason(stop: Callable, limits: Mapping[str, Any], row: dict[str, float], without_gain: int) -> StopReason | None:
     """Why a network stops after a step, or None; `without_gain` counts the epochs since its best validation loss."""
     if limits["goal"] is not None and row["loss"] <= limits["goal"]:
         return StopReason.GOAL

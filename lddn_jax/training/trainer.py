@@ -15,7 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped
 
 from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.api import differentiable, prepare_data
@@ -23,7 +23,7 @@ from lddn_jax.gradients.bptt import BPTT
 from lddn_jax.gradients.method import AbstractGradient
 from lddn_jax.losses import AbstractLoss, counted, error_weights
 from lddn_jax.network.network import Network
-from lddn_jax.network.signals import Signals, as_signals
+from lddn_jax.network.signals import Data, Signals, as_signals
 from lddn_jax.simulation.delays import DelayState
 from lddn_jax.simulation.simulate import predict
 from lddn_jax.training.state_parameters import Started, Trained
@@ -48,7 +48,7 @@ class Problem(eqx.Module):
     state: DelayState
     weights: Signals | None
     steps: int = eqx.field(static=True)
-    chosen: Array | None = None
+    chosen: Int[Array, " sequences"] | None = None
     trains_state: bool = eqx.field(default=False, static=True)
 
     @classmethod
@@ -56,7 +56,7 @@ class Problem(eqx.Module):
         cls,
         loss: AbstractLoss,
         net: Network,
-        data: Any,
+        data: Data,
         gradient: AbstractGradient,
         call: str = "fit(net, data, loss, trainer)",
         name: str = "data",
@@ -102,17 +102,17 @@ class Problem(eqx.Module):
             own = {name: line[self.chosen] for name, line in own.items()}
         return trained.net, self.state | own
 
-    def value(self, trained: Trained) -> Array:
+    def value(self, trained: Trained) -> Float[Array, ""]:
         """Returns the loss; its reverse-mode derivative is the gradient method's."""
         net, state = self.parts(trained)
         outputs = differentiable(self.gradient)(net, self.inputs, state, steps=self.steps)
         return self.loss.value(net, outputs, self.targets, self.weights)
 
-    def value_and_grad(self, trained: Any) -> tuple[Array, Any]:
+    def value_and_grad(self, trained: Trained) -> tuple[Float[Array, ""], Trained]:
         """Returns the loss and its gradient."""
         return jax.value_and_grad(self.value)(trained)
 
-    def take(self, index: Array, known: Array | None = None) -> "Problem":
+    def take(self, index: Int[Array, " count"], known: Bool[Array, " count"] | None = None) -> "Problem":
         """Returns the problem of some sequences only.
 
         Args:
@@ -148,7 +148,9 @@ class AbstractTrainer(eqx.Module):
         """Returns the first state, a pytree."""
 
     @abc.abstractmethod
-    def step(self, net: Trained, state: Any, problem: Problem, key: Array) -> tuple[Trained, Any, dict[str, Array]]:
+    def step(
+        self, net: Trained, state: Any, problem: Problem, key: PRNGKeyArray
+    ) -> tuple[Trained, Any, dict[str, Shaped[Array, ""]]]:
         """Takes one step (for mini-batches: one pass over all of them).
 
         Args:
@@ -168,7 +170,7 @@ class AbstractTrainer(eqx.Module):
         """Returns why a step with this info is the last one, or None."""
         return None
 
-    def rank(self, state: Any, scores: np.ndarray) -> np.ndarray:
+    def rank(self, state: Any, scores: Float[np.ndarray, " restarts"]) -> Float[np.ndarray, " restarts"]:
         """Returns what restarts are compared by, `(restarts,)`, the smaller the better: their losses.
 
         Args:
@@ -177,7 +179,7 @@ class AbstractTrainer(eqx.Module):
         """
         return scores
 
-    def starts(self, net: Trained, key: Array) -> Trained:
+    def starts(self, net: Trained, key: PRNGKeyArray) -> Trained:
         """Returns the networks to start from, stacked, where there are restarts."""
         raise LDDNError(f"{type(self).__name__} has no restarts")
 

@@ -9,7 +9,7 @@ import contextlib
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jaxtyping import Float, PRNGKeyArray
 
 from lddn_jax.errors import DataError, LDDNError
 
@@ -17,8 +17,8 @@ ROUND_UP_TO = 512  # lengths between two of its powers of two share one compilat
 
 
 def random_steps(
-    where: str, steps: int, key: Array, sample_time: float | int, levels: tuple, holds: tuple, usual: tuple
-) -> np.ndarray:
+    where: str, steps: int, key: PRNGKeyArray, sample_time: float | int, levels: tuple, holds: tuple, usual: tuple
+) -> Float[np.ndarray, " time"]:
     """Draws an input that takes levels uniform in `levels`, each held for a time uniform in `holds`.
 
     Args:
@@ -55,7 +55,7 @@ def random_steps(
     return np.repeat(np.asarray(level), np.asarray(samples))[:steps]
 
 
-def filled_up(signal: np.ndarray) -> np.ndarray:
+def filled_up(signal: Float[np.ndarray, "time *rest"]) -> Float[np.ndarray, "_ *rest"]:
     """A signal with zeros behind it, `(time, ...)`, to one of a few lengths."""
     steps = len(signal)
     room = ROUND_UP_TO * 2 ** max(0, int(np.ceil(np.log2(steps / ROUND_UP_TO))))
