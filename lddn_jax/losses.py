@@ -13,7 +13,7 @@ is a plain function of the outputs; its explicit derivative ∂ᵉF/∂a is `jax
 gradient method's.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, Int, Shaped
+from jaxtyping import Array, Bool, Float, Int, PyTree, Shaped
 
 from lddn_jax.checks import called, expect
 from lddn_jax.errors import DataError, LDDNError, ShapeError
@@ -40,7 +40,7 @@ from lddn_jax.network.signals import (
 )
 
 
-def _factors(given: Any) -> tuple[tuple[str, float], ...]:
+def _factors(given: Mapping[str, float] | Sequence[tuple[str, float]] | None) -> tuple[tuple[str, float], ...]:
     try:
         factors = tuple(sorted((str(k), float(v)) for k, v in dict(given or ()).items()))
     except (TypeError, ValueError):
@@ -119,14 +119,16 @@ class AbstractLoss(eqx.Module):
             for name, target in targets.items():
                 check_no_nan(f"target {name!r}", target)
 
-    def value(self, net: Any, outputs: Signals, targets: SignalsLike, weights: WeightsLike = None) -> Float[Array, ""]:
+    def value(
+        self, net: PyTree[Float[Array, "..."]], outputs: Signals, targets: SignalsLike, weights: WeightsLike = None
+    ) -> Float[Array, ""]:
         """Returns F = (1 − r) E + r W, the number that training decreases."""
         error = self(outputs, targets, weights)
         if self.regularization == 0:
             return error
         return (1 - self.regularization) * error + self.regularization * self.decay(net)
 
-    def decay(self, net: Any) -> Float[Array, ""]:
+    def decay(self, net: PyTree[Float[Array, "..."]]) -> Float[Array, ""]:
         """Returns W: the mean of the squared weights and biases (the sum, for the sum of squared errors)."""
         flat = jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(net)])
         return self._scale(jnp.sum(flat * flat), flat.size)
@@ -354,7 +356,7 @@ def counted(targets: Mapping[str, RealSignal], weights: WeightsLike) -> Mapping[
     return {name: jnp.where(found[name] > 0, target, jnp.nan) for name, target in targets.items()}
 
 
-def check_no_nan(what: str, target: Shaped[ArrayLike, "..."]):
+def check_no_nan(what: str, target: Shaped[ArrayLike, "..."]) -> None:
     """Raises a DataError that says where the first NaN of a concrete array is."""
     where = first_nan(target)
     if where is not None:

@@ -27,15 +27,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
 from lddn_jax.bayesian.evidence import Counts, Floors, Spectrum, Strengths, re_estimate
-from lddn_jax.bayesian.groups import Groups, labelling
+from lddn_jax.bayesian.groups import Groups, Labelling, labelling
 from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.gauss_newton import GaussNewton
 from lddn_jax.losses import AbstractLeastSquares, counted
 from lddn_jax.trainers.damped import AbstractDamped, loss_of_network
 from lddn_jax.trainers.damping import check_not_negative, damped_step
+from lddn_jax.training.state_parameters import Trained
 from lddn_jax.training.state_registry import register_trainer_state
 from lddn_jax.training.trainer import Problem
 
@@ -147,7 +148,7 @@ class BayesianRegularization(AbstractDamped):
     """
 
     mu: float = eqx.field(default=5e-3, static=True)
-    groups: Any = eqx.field(default="all", static=True)
+    groups: str | Labelling = eqx.field(default="all", static=True)
     update: str = eqx.field(default="every_step", static=True)
     tolerance: float = eqx.field(default=1e-6, static=True)
     inner_tolerance: float = eqx.field(default=1e-3, static=True)
@@ -162,7 +163,7 @@ class BayesianRegularization(AbstractDamped):
         if self.update not in ("every_step", "inner_converged"):
             raise LDDNError(f'update={self.update!r}; write update="every_step" or update="inner_converged".')
 
-    def check(self, net, problem):
+    def check(self, net: Trained, problem: Problem) -> None:
         """Raises an LDDNError for an unfit loss or dtype; warns of signals far from unit scale."""
         self.check_squares(net, problem)
         if problem.trains_state:
@@ -190,7 +191,7 @@ class BayesianRegularization(AbstractDamped):
                     size,
                 )
 
-    def init(self, net, problem):
+    def init(self, net: Trained, problem: Problem) -> State:
         """Returns the prior and the noise that the first weights and errors suggest, and JᵀJ there.
 
         With α = 0 at first, as Foresee & Hagan have it, a large network has fitted the noise before it is held back,
@@ -215,7 +216,9 @@ class BayesianRegularization(AbstractDamped):
             groups,
         )
 
-    def step(self, net, state, problem, key):
+    def step(
+        self, net: Trained, state: State, problem: Problem, key: PRNGKeyArray
+    ) -> tuple[Trained, State, dict[str, Shaped[Array, ""]]]:
         """Takes one step, as many trials of μ as it needs, and re-estimates α, β and γ."""
         groups, old = state.groups, state.strengths
         x, unravel = net.ravel()
@@ -266,7 +269,7 @@ class BayesianRegularization(AbstractDamped):
         }
         return there, state, info
 
-    def stop(self, info):
+    def stop(self, info: Mapping[str, float]) -> str | None:
         """Returns "converged", "min_grad" or "mu_max" where there is nothing left to gain."""
         if info["settled"] >= CALM:
             return "converged"

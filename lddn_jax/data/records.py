@@ -8,11 +8,12 @@ asked for: `missing="mask"` makes them don't-cares.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
-from jaxtyping import Float
+from jax.typing import ArrayLike
+from jaxtyping import Float, Shaped
 
 from lddn_jax.checks import called
 from lddn_jax.data.sources import Names, label_of, names_of, signals_of
@@ -21,7 +22,7 @@ from lddn_jax.errors import DataError, ShapeError
 from lddn_jax.network.signals import SignalLike, real
 
 
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False, init=False)
 class Record:
     """One measured record, never changed once made; `Record.of` makes it from tables, frames and files.
 
@@ -54,7 +55,17 @@ class Record:
     name: str = ""
     missing: str = "error"
 
-    def __post_init__(self):
+    def __init__(
+        self,
+        inputs: Mapping[str, SignalLike],
+        targets: Mapping[str, SignalLike],
+        time: Shaped[ArrayLike, " time"] | Sequence[float] | None = None,
+        name: str = "",
+        missing: str = "error",
+    ):
+        fields = {"inputs": inputs, "targets": targets, "time": time, "name": name, "missing": missing}
+        for field, value in fields.items():
+            object.__setattr__(self, field, value)
         if self.missing not in ("error", "mask"):
             raise DataError(f'missing={self.missing!r}; write missing="error" or missing="mask".')
         for kind, example in (("inputs", "u"), ("targets", "y")):

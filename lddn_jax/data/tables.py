@@ -27,7 +27,7 @@ from lddn_jax.data.delimited import did_you_mean, number, read_rows
 from lddn_jax.errors import DataError, ShapeError
 
 
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False, init=False)
 class Table:
     """Columns of equal length by name, never changed once made.
 
@@ -51,26 +51,26 @@ class Table:
 
     columns: Mapping[str, Shaped[np.ndarray, " time"]]
 
-    def __post_init__(self):
-        if not isinstance(self.columns, Mapping):
+    def __init__(self, columns: Mapping[str, Shaped[ArrayLike, " time"] | Sequence[Any]]):
+        if not isinstance(columns, Mapping):
             raise DataError(
-                f"a Table is made of columns by name, not of {called(self.columns)}: "
+                f"a Table is made of columns by name, not of {called(columns)}: "
                 "Table({'current': x[:, 0], 'position': x[:, 1]})."
             )
-        columns = {name: np.array(column) for name, column in self.columns.items()}
-        if not columns:
+        kept = {name: np.array(column) for name, column in columns.items()}
+        if not kept:
             raise DataError("A Table needs at least one column: Table({'current': np.array([...])}).")
-        for name, column in columns.items():
+        for name, column in kept.items():
             if column.ndim != 1:
                 raise ShapeError(
                     f"Column {name!r} of a Table has shape {column.shape}; a column is (time,). Give each "
                     f"channel a name of its own, such as '{name}_0': x[:, 0]."
                 )
             column.setflags(write=False)
-        lengths = {name: len(column) for name, column in columns.items()}
+        lengths = {name: len(column) for name, column in kept.items()}
         if len(set(lengths.values())) > 1:
             raise DataError(f"The columns of a Table must be of equal length; their lengths are {lengths}.")
-        object.__setattr__(self, "columns", columns)
+        object.__setattr__(self, "columns", kept)
 
     @property
     def names(self) -> tuple[str, ...]:

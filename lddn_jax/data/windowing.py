@@ -16,6 +16,7 @@ from typing import cast
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from lddn_jax.data.records import Record, Records, as_records, holds_records
 from lddn_jax.data.sequences import Sequences
@@ -222,7 +223,7 @@ def _cut(topology: Topology, inputs: Signals, targets: Signals, starts: Sequence
 
 def _cut_weights(
     topology: Topology, weights: WeightsLike, targets: Signals, starts: Sequence[int], length: int
-) -> Signals:
+) -> dict[str, Float[Array, "windows {length} size=_"]]:
     full = error_weights(weights, targets)
     held = [_gathered(full[name], starts, d, 0) for name, (d, _) in state_sizes(topology).items() if name in full]
     ahead = {name: _gathered(weight, starts, 0, length) for name, weight in full.items()}

@@ -71,7 +71,7 @@ class Adapter(eqx.Module):
         (0.0, 0.4)
     """
 
-    transformation: Any  # an optax.GradientTransformation; what else is given gets an error that helps
+    transformation: optax.GradientTransformation
     loss: AbstractLoss = SumSquaredError(missing="mask")
 
     def __check_init__(self):

@@ -14,7 +14,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Integer, PRNGKeyArray
 
 from lddn_jax.network.network import Network
 from lddn_jax.numerics.platform import in_groups
@@ -179,12 +179,13 @@ def _step(
     net: Trained,
     state: Any,
     key: PRNGKeyArray,
-    taken: int | Int[Array, ""],
-    active: Bool[Array | np.ndarray, " restarts"],
+    taken: int | Integer[Array | np.ndarray, ""],
+    active: Bool[Array | np.ndarray, " restarts"] | None,
 ):
     key = jax.random.fold_in(key, taken)
     if trainer.restarts == 1:
         return trainer.step(net, state, problem, key)
+    assert active is not None  # which of the restarts continue
     keys = jax.random.split(key, trainer.restarts)
     new, new_state, info = in_groups(lambda one: trainer.step(one[0], one[1], problem, one[2]), (net, state, keys))
 

@@ -15,7 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, Shaped
 
 from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.api import differentiable, prepare_data
@@ -144,13 +144,13 @@ class AbstractTrainer(eqx.Module):
     restarts: eqx.AbstractVar[int]
 
     @abc.abstractmethod
-    def init(self, net: Trained, problem: Problem) -> Any:
+    def init(self, net: Trained, problem: Problem) -> PyTree:
         """Returns the first state, a pytree."""
 
     @abc.abstractmethod
     def step(
-        self, net: Trained, state: Any, problem: Problem, key: PRNGKeyArray
-    ) -> tuple[Trained, Any, dict[str, Shaped[Array, ""]]]:
+        self, net: Trained, state: PyTree, problem: Problem, key: PRNGKeyArray
+    ) -> tuple[Trained, PyTree, dict[str, Shaped[Array, ""]]]:
         """Takes one step (for mini-batches: one pass over all of them).
 
         Args:
@@ -170,7 +170,7 @@ class AbstractTrainer(eqx.Module):
         """Returns why a step with this info is the last one, or None."""
         return None
 
-    def rank(self, state: Any, scores: Float[np.ndarray, " restarts"]) -> Float[np.ndarray, " restarts"]:
+    def rank(self, state: PyTree, scores: Float[np.ndarray, " restarts"]) -> Float[np.ndarray, " restarts"]:
         """Returns what restarts are compared by, `(restarts,)`, the smaller the better: their losses.
 
         Args:

@@ -13,7 +13,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from lddn_jax.network.network import Network
 from lddn_jax.simulation.delays import DelayState
@@ -81,7 +81,7 @@ class TrainingState:
     """
 
     trained: Trained
-    trainer: Any
+    trainer: PyTree
     key: PRNGKeyArray
     epoch: int
     epochs: int
