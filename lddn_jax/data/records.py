@@ -59,7 +59,7 @@ class Record:
         self,
         inputs: Mapping[str, SignalLike],
         targets: Mapping[str, SignalLike],
-        time: Shaped[ArrayLike, " time"] | Sequence[float] | None = None,
+        time: Shaped[ArrayLike, " time"] | Sequence[float | int] | None = None,
         name: str = "",
         missing: str = "error",
     ):

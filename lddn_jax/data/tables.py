@@ -194,7 +194,7 @@ def read_csv(
     return Table({name: array[:, k] for k, name in enumerate(wanted)})
 
 
-def uniform_sampling(time: Shaped[ArrayLike, " time"] | Sequence[float], tolerance: float | int = 0.01) -> float:
+def uniform_sampling(time: Shaped[ArrayLike, " time"] | Sequence[float | int], tolerance: float | int = 0.01) -> float:
     """The sample time of a record, after checking that it is the same throughout.
 
     Args:

@@ -12,9 +12,9 @@ from lddn_jax.plots.axes import axes_or_new, colors
 
 def horizon_profile(
     horizons: Shaped[ArrayLike, " horizons"] | Sequence[int],
-    rmse: Mapping[str, Shaped[ArrayLike, " horizons"] | Sequence[float]]
+    rmse: Mapping[str, Shaped[ArrayLike, " horizons"] | Sequence[float | int]]
     | Shaped[ArrayLike, " horizons"]
-    | Sequence[float],
+    | Sequence[float | int],
     *,
     ylabel: str = "RMSE",
     ax: Any = None,

@@ -31,8 +31,8 @@ def relevance(table: Any, *, ax: Any = None) -> Any:
 
 
 def calibration(
-    nominal: Shaped[ArrayLike, " shares"] | Sequence[float],
-    observed: Shaped[ArrayLike, " shares"] | Sequence[float],
+    nominal: Shaped[ArrayLike, " shares"] | Sequence[float | int],
+    observed: Shaped[ArrayLike, " shares"] | Sequence[float | int],
     *,
     ax: Any = None,
 ) -> Any:

@@ -14,7 +14,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Integer, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Integer, PRNGKeyArray, Shaped
 
 from lddn_jax.network.network import Network
 from lddn_jax.numerics.platform import in_groups
@@ -160,7 +160,7 @@ class Course:
         return tuple(places)
 
 
-def rows_of(value: Float[Array, ""] | Float[Array, " restarts"]) -> Float[np.ndarray, " restarts"]:
+def rows_of(value: Shaped[Array, ""] | Shaped[Array, " restarts"]) -> Float[np.ndarray, " restarts"]:
     """One element for each network."""
     return np.atleast_1d(np.asarray(value, dtype=float))
 

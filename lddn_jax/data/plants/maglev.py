@@ -85,7 +85,7 @@ def maglev(
 
 
 def simulate_maglev(
-    current: Shaped[ArrayLike, " time"] | Sequence[float],
+    current: Shaped[ArrayLike, " time"] | Sequence[float | int],
     *,
     sample_time: float | int = 0.01,
     y0: float | int = 0.5,

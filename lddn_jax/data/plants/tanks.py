@@ -118,7 +118,7 @@ def tank_records(
 
 
 def simulate_tanks(
-    pumps: Shaped[ArrayLike, "time 2"] | Sequence[Sequence[float]],
+    pumps: Shaped[ArrayLike, "time 2"] | Sequence[Sequence[float | int]],
     *,
     sample_time: float | int = 5.0,
     h0: tuple[float | int, float | int] = (10.0, 10.0),
