@@ -116,7 +116,7 @@ class Groups:
         inside = np.arange(len(self.labels))[:, None] == self.of_parameters
         return einsum("cp,p...->c...", jnp.asarray(inside, values.dtype), values)
 
-    def spread(self, values: Float[Array, " groups"]) -> Float[Array, " parameters"]:
+    def spread(self, values: Shaped[Array, " groups"]) -> Shaped[Array, " parameters"]:
         """Returns the value of its group for each parameter, `(parameters,)`, of values `(groups,)`."""
         return values[self.of_parameters]
 
