@@ -14,22 +14,33 @@ gradient method's.
 """
 
 import abc
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Int, PyTree, Shaped
 
 from lddn_jax.checks import called, expect
 from lddn_jax.errors import DataError, LDDNError, ShapeError
-from lddn_jax.network.signals import Signals, as_array, by_name, first_nan, is_traced, real
+from lddn_jax.network.signals import (
+    RealArray,
+    RealSignal,
+    Signals,
+    SignalsLike,
+    WeightsLike,
+    as_array,
+    by_name,
+    first_nan,
+    is_traced,
+    real,
+)
 
 
-def _factors(given: Any) -> tuple[tuple[str, float], ...]:
+def _factors(given: Mapping[str, float] | Sequence[tuple[str, float]] | None) -> tuple[tuple[str, float], ...]:
     try:
         factors = tuple(sorted((str(k), float(v)) for k, v in dict(given or ()).items()))
     except (TypeError, ValueError):
@@ -58,7 +69,7 @@ class AbstractLoss(eqx.Module):
     output_weights: tuple = eqx.field(default=(), converter=_factors, static=True, kw_only=True)
     regularization: float = eqx.field(default=0.0, static=True, kw_only=True)
 
-    def __call__(self, outputs: Signals, targets: Signals, weights: Any = None) -> Array:
+    def __call__(self, outputs: Signals, targets: SignalsLike, weights: WeightsLike = None) -> Float[Array, ""]:
         """Returns E.
 
         Args:
@@ -78,7 +89,7 @@ class AbstractLoss(eqx.Module):
             total, count = total + term, count + n
         return self.scale(total, count)
 
-    def _compared(self, outputs: Signals, targets: Signals, weights: Any) -> Iterator[tuple]:
+    def _compared(self, outputs: Signals, targets: SignalsLike, weights: WeightsLike) -> Iterator[tuple]:
         """Yields name, output, target (zero where missing), weight (likewise) and what is known, of each output."""
         if not isinstance(outputs, Mapping):
             raise ShapeError(
@@ -102,7 +113,7 @@ class AbstractLoss(eqx.Module):
             filled, weight = jnp.where(known, target, nothing), jnp.where(known, factor * weights[name], nothing)
             yield name, output, filled, weight, known
 
-    def check(self, targets: Mapping[str, Any]) -> None:
+    def check(self, targets: Mapping[str, Shaped[ArrayLike, "..."]]) -> None:
         """Raises an error if outputs do not have the names of `output_weights`, or a target is NaN that may not be."""
         unknown = [name for name, _ in self.output_weights if name not in targets]
         if unknown:
@@ -111,20 +122,28 @@ class AbstractLoss(eqx.Module):
             for name, target in targets.items():
                 check_no_nan(f"target {name!r}", target)
 
-    def value(self, net: Any, outputs: Signals, targets: Signals, weights: Any = None) -> Array:
+    def value(
+        self, net: PyTree[Float[Array, "..."]], outputs: Signals, targets: SignalsLike, weights: WeightsLike = None
+    ) -> Float[Array, ""]:
         """Returns F = (1 − r) E + r W, the number that training decreases."""
         error = self(outputs, targets, weights)
         if self.regularization == 0:
             return error
         return (1 - self.regularization) * error + self.regularization * self.decay(net)
 
-    def decay(self, net: Any) -> Array:
+    def decay(self, net: PyTree[Float[Array, "..."]]) -> Float[Array, ""]:
         """Returns W: the mean of the squared weights and biases (the sum, for the sum of squared errors)."""
         flat = jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(net)])
         return self.scale(jnp.sum(flat * flat), flat.size)
 
     @abc.abstractmethod
-    def terms(self, output: Array, target: Array, weight: Array, known: Array) -> tuple[Array, Any]:
+    def terms(
+        self,
+        output: Float[Array, "*batch time size"],
+        target: Float[Array, "*batch time size"],
+        weight: Float[Array, "*batch time size"],
+        known: Bool[Array, "*batch time size"],
+    ) -> tuple[Float[Array, ""], Int[Array, ""]]:
         """Returns the weighted sum over the elements of one output layer, and how many of them count.
 
         Masks, error weights and weights of outputs are in the arguments already.
@@ -137,7 +156,7 @@ class AbstractLoss(eqx.Module):
             known: Likewise, whether a target is not missing.
         """
 
-    def scale(self, total: Array, count: Any) -> Array:
+    def scale(self, total: Float[Array, ""], count: int | Int[Array, ""]) -> Float[Array, ""]:
         """Returns E from the sums of `terms` over all output layers: by default the mean over what counts."""
         return total / jnp.maximum(jnp.asarray(count, total.dtype), 1)
 
@@ -152,10 +171,16 @@ class AbstractElementwise(AbstractLoss):
     """A loss Σ w f(e) / N of the error e of each element: a subclass defines `error`, which is f."""
 
     @abc.abstractmethod
-    def error(self, e: Array) -> Array:
+    def error(self, e: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """Returns f(e) for each element, in the dtype of e; masks and weights are taken care of."""
 
-    def terms(self, output: Array, target: Array, weight: Array, known: Array) -> tuple[Array, Any]:
+    def terms(
+        self,
+        output: Float[Array, "*batch time size"],
+        target: Float[Array, "*batch time size"],
+        weight: Float[Array, "*batch time size"],
+        known: Bool[Array, "*batch time size"],
+    ) -> tuple[Float[Array, ""], Int[Array, ""]]:
         """Returns Σ w f(e) over the elements of one output layer, and how many count."""
         return jnp.sum(weight * self.error(difference(target, output, weight))), jnp.sum(weight > 0)
 
@@ -163,7 +188,7 @@ class AbstractElementwise(AbstractLoss):
 class AbstractLeastSquares(AbstractElementwise):
     """A loss that is a sum of squares, and so has residuals: what Gauss-Newton methods work on."""
 
-    def residuals(self, outputs: Signals, targets: Signals, weights: Any = None) -> Signals:
+    def residuals(self, outputs: Signals, targets: SignalsLike, weights: WeightsLike = None) -> Signals:
         """Returns √w e by output layer, zero where a target is missing; the sum of their squares is Σ w e².
 
         Arguments and errors are those of the loss itself.
@@ -177,7 +202,9 @@ class AbstractLeastSquares(AbstractElementwise):
         compared = self._compared(outputs, targets, weights)
         return {name: jnp.sqrt(w) * difference(target, output, w) for name, output, target, w, _ in compared}
 
-    def factors(self, targets: Signals, parameters: int, weights: Any = None) -> tuple[Array, Array]:
+    def factors(
+        self, targets: Signals, parameters: int, weights: WeightsLike = None
+    ) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """Returns the factors of F = factor · Σ w e² + factor' · Σ x².
 
         Args:
@@ -197,7 +224,7 @@ class AbstractLeastSquares(AbstractElementwise):
         r = jnp.asarray(self.regularization, one.dtype)
         return (1 - r) * self.scale(one, known), r * self.scale(one, parameters)
 
-    def error(self, e: Array) -> Array:
+    def error(self, e: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """Returns e²."""
         return e * e
 
@@ -289,7 +316,7 @@ class CrossEntropy(AbstractLoss):
         return -jnp.sum(jnp.where(whole, weight * target * logarithm, 0)), jnp.sum(whole)
 
 
-def error_weights(weights: Any, outputs: Mapping[str, Any]) -> dict[str, Array]:
+def error_weights(weights: WeightsLike, outputs: Mapping[str, RealSignal]) -> Signals:
     """Returns error weights by output layer, each broadcast to the shape of that output.
 
     Args:
@@ -311,12 +338,11 @@ def error_weights(weights: Any, outputs: Mapping[str, Any]) -> dict[str, Array]:
     return found
 
 
-def checked_weights(weights: Any, outputs: Mapping[str, Any]) -> dict[str, Any]:
+def checked_weights(weights: WeightsLike, outputs: Mapping[str, RealSignal]) -> dict[str, RealArray]:
     """Returns error weights by output layer, as they were given; arguments and errors are those of `error_weights`."""
-    if not isinstance(weights, Mapping):
-        weights = dict.fromkeys(outputs, weights)
+    given = weights if isinstance(weights, Mapping) else dict.fromkeys(outputs, weights)
     found = {}
-    for name, weight in by_name("error weight", weights, outputs).items():
+    for name, weight in by_name("error weight", given, outputs).items():
         weight, shape = real(f"error weight {name!r}", weight), outputs[name].shape
         try:
             fits = jnp.broadcast_shapes(weight.shape, shape) == shape
@@ -335,12 +361,14 @@ def check_loss(given: object, call: str) -> None:
     expect(AbstractLoss, "loss", given, call, "a loss, such as lddn.losses.MeanSquaredError()")
 
 
-def difference(target: Array, output: Array, weight: Array) -> Array:
+def difference(
+    target: Float[Array, "*shape"], output: Float[Array, "*shape"], weight: Float[Array, "*shape"]
+) -> Float[Array, "*shape"]:
     """Returns target − output, zero where the weight is: even an output that left the finite numbers adds nothing."""
     return jnp.where(weight > 0, target - output, 0)
 
 
-def counted(targets: Mapping[str, Any], weights: Any) -> Mapping[str, Any]:
+def counted(targets: Mapping[str, RealSignal], weights: WeightsLike) -> Mapping[str, RealSignal]:
     """Returns targets with NaN wherever one does not count: where it is missing, or its error weight is zero.
 
     Args:
@@ -357,7 +385,7 @@ def counted(targets: Mapping[str, Any], weights: Any) -> Mapping[str, Any]:
     return {name: jnp.where(found[name] > 0, target, jnp.nan) for name, target in targets.items()}
 
 
-def check_no_nan(what: str, target: Any):
+def check_no_nan(what: str, target: Shaped[ArrayLike, "..."]) -> None:
     """Raises a DataError that says where the first NaN of a concrete array is."""
     where = first_nan(target)
     if where is not None:

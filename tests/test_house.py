@@ -7,6 +7,7 @@ import graphlib
 import importlib
 import inspect
 import re
+import sys
 import tomllib
 import types
 from pathlib import Path
@@ -67,6 +68,14 @@ def imports(file):
         else:
             continue
         yield from ((node.lineno, imported) for imported in found if imported)
+
+
+def imported_at_the_top(file):
+    """The packages that a file imports when it is imported itself."""
+    top = [node for node in tree(file).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {alias.name for node in top if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in top if isinstance(node, ast.ImportFrom) and node.module}
+    return {name.split(".")[0] for name in names}
 
 
 def calls(file, *names):
@@ -218,7 +227,9 @@ def test_dependencies():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     bounds = ">=0.10.1,!=0.10.2,!=0.11.0,!=0.11.1"
     required = {requirement.split(">")[0]: requirement for requirement in project["dependencies"]}
-    assert set(required) == {"jax", "jaxlib", "optax", "equinox"}
+    assert set(required) == {"jax", "jaxlib", "optax", "equinox", "jaxtyping", "numpy", "scipy"}
+    imported = {name for file in FILES for name in imported_at_the_top(file)}
+    assert imported - sys.stdlib_module_names - {"lddn_jax"} == set(required) - {"jaxlib"}
     assert (required["jax"], required["jaxlib"]) == (f"jax{bounds}", f"jaxlib{bounds}")
     extras = project["optional-dependencies"]
     assert {"plot", "report", "demo", "io", "test", "dev", "cuda12", "cuda13"} <= set(extras)
@@ -229,8 +240,4 @@ def test_dependencies():
 @pytest.mark.parametrize("file", FILES)
 def test_only_required_packages_are_imported_at_the_top(file):
     """Extras are imported where they are used, so that the rest works without."""
-    extras = {"matplotlib", "tqdm", "jinja2", "diffrax", "h5py"}
-    top = [node for node in tree(file).body if isinstance(node, (ast.Import, ast.ImportFrom))]
-    names = {alias.name for node in top if isinstance(node, ast.Import) for alias in node.names}
-    names |= {node.module for node in top if isinstance(node, ast.ImportFrom) and node.module}
-    assert not extras & {name.split(".")[0] for name in names}
+    assert not {"matplotlib", "tqdm", "jinja2", "diffrax", "h5py"} & imported_at_the_top(file)

@@ -26,16 +26,18 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
 from lddn_jax.bayesian.evidence import Counts, Floors, Spectrum, Strengths, re_estimate
-from lddn_jax.bayesian.groups import Groups, labelling
+from lddn_jax.bayesian.groups import Groups, Labelling, labelling
 from lddn_jax.checks import check_not_negative, is_number
 from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.gauss_newton import GaussNewton
 from lddn_jax.losses import AbstractLeastSquares, counted
 from lddn_jax.trainers.damped import AbstractDamped, loss_of_network
 from lddn_jax.trainers.damping import damped_step
+from lddn_jax.training.state_parameters import Trained
 from lddn_jax.training.state_registry import register_trainer_state
 from lddn_jax.training.trainer import Problem
 
@@ -61,40 +63,41 @@ class State(eqx.Module):
         groups: The parameters of each α.
     """
 
-    mu: Array
-    nu: Array
+    mu: Float[Array, "..."]
+    nu: Float[Array, "..."]
     strengths: Strengths
-    gamma: Array
-    log_evidence: Array
+    gamma: Float[Array, "... groups"]
+    log_evidence: Float[Array, "..."]
     found: GaussNewton
     floors: Floors
-    settled: Array
+    settled: Int[Array, "..."]
     groups: Groups = eqx.field(static=True)
 
     @property
-    def alpha(self) -> Array:
+    def alpha(self) -> Float[Array, "... groups"]:
         """α of each group, `(groups,)`."""
         return self.strengths.alpha
 
     @property
-    def beta(self) -> Array:
+    def beta(self) -> Float[Array, "..."]:
         """β; the variance of the noise is 1/(2β)."""
         return self.strengths.beta
 
 
 def _like(described: Mapping[str, Any]) -> State:
-    some = jnp.zeros(())
-    found = GaussNewton(some, some, some, *((some, some) if described["factor"] else ()))
-    floors, groups = Floors(some, some, some, some), Groups.from_dict(described["groups"])
+    one, row, square = jnp.zeros(()), jnp.zeros(1), jnp.zeros((1, 1))
+    no, count = jnp.zeros((), bool), jnp.zeros((), int)
+    found = GaussNewton(square, row, one, *((square, row) if described["factor"] else ()))
+    floors, groups = Floors(no, no, no[None], no[None]), Groups.from_dict(described["groups"])
     return State(
-        mu=some,
-        nu=some,
-        strengths=Strengths(some, some),
-        gamma=some,
-        log_evidence=some,
+        mu=one,
+        nu=one,
+        strengths=Strengths(row, one),
+        gamma=row,
+        log_evidence=one,
         found=found,
         floors=floors,
-        settled=some,
+        settled=count,
         groups=groups,
     )
 
@@ -156,7 +159,7 @@ class BayesianRegularization(AbstractDamped):
     """
 
     mu: float = eqx.field(default=5e-3, static=True)
-    groups: Any = eqx.field(default="all", static=True)
+    groups: str | Labelling = eqx.field(default="all", static=True)
     update: str = eqx.field(default="every_step", static=True)
     tolerance: float = eqx.field(default=1e-6, static=True)
     inner_tolerance: float = eqx.field(default=1e-3, static=True)
@@ -171,7 +174,7 @@ class BayesianRegularization(AbstractDamped):
         if self.update not in ("every_step", "inner_converged"):
             raise LDDNError(f'update={self.update!r}; write update="every_step" or update="inner_converged".')
 
-    def check(self, net, problem):
+    def check(self, net: Trained, problem: Problem) -> None:
         """Raises an LDDNError for an unfit loss or dtype; warns of signals far from unit scale."""
         self.check_squares(net, problem)
         if problem.trains_state:
@@ -199,7 +202,7 @@ class BayesianRegularization(AbstractDamped):
                     size,
                 )
 
-    def init(self, net, problem):
+    def init(self, net: Trained, problem: Problem) -> State:
         """Returns the prior and the noise that the first weights and errors suggest, and JᵀJ there.
 
         With α = 0 at first, as Foresee & Hagan have it, a large network has fitted the noise before it is held back,
@@ -224,7 +227,9 @@ class BayesianRegularization(AbstractDamped):
             groups=groups,
         )
 
-    def step(self, net, state, problem, key):
+    def step(
+        self, net: Trained, state: State, problem: Problem, key: PRNGKeyArray
+    ) -> tuple[Trained, State, dict[str, Shaped[Array, ""]]]:
         """Takes one step, as many trials of μ as it needs, and re-estimates α, β and γ."""
         groups, old = state.groups, state.strengths
         x, unravel = net.ravel()
@@ -293,13 +298,13 @@ class BayesianRegularization(AbstractDamped):
         }
         return there, state, info
 
-    def stop_reason(self, info):
+    def stop_reason(self, info: Mapping[str, float]) -> str | None:
         """Returns "converged", "min_grad" or "mu_max" where there is nothing left to gain."""
         if info["settled"] >= CALM_STEPS:
             return "converged"
         return self.exhausted(info)
 
-    def rank(self, state: State, scores: np.ndarray) -> np.ndarray:
+    def rank(self, state: State, scores: Float[np.ndarray, " restarts"]) -> Float[np.ndarray, " restarts"]:
         """Compares restarts by their evidence."""
         evidence = np.nan_to_num(np.asarray(state.log_evidence, float), nan=-np.inf)
         return np.where(np.isfinite(scores), -evidence, np.inf)
@@ -308,7 +313,9 @@ class BayesianRegularization(AbstractDamped):
         return Counts.of(cast(AbstractLeastSquares, problem.loss), problem.targets, problem.weights)
 
 
-def _change(state: State, gamma: Array, log_evidence: Array, new: Strengths, counts: Counts) -> Array:
+def _change(
+    state: State, gamma: Float[Array, " groups"], log_evidence: Float[Array, ""], new: Strengths, counts: Counts
+) -> Float[Array, ""]:
     """The largest change of a re-estimate, each part in units in which 1 is a great deal."""
     sizes = jnp.asarray(state.groups.sizes, gamma.dtype)
     # An α matters as far as its group is determined: where γ is zero it may run away.
@@ -322,5 +329,5 @@ def _change(state: State, gamma: Array, log_evidence: Array, new: Strengths, cou
     return jnp.max(jnp.concatenate(parts))
 
 
-def _size(signal: Any) -> float:
+def _size(signal: Float[ArrayLike, "..."]) -> float:
     return float(np.sqrt(np.nanmean(np.square(np.asarray(signal, float)))))

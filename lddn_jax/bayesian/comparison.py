@@ -19,7 +19,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import PRNGKeyArray
 
 from lddn_jax.bayesian.bayesian import BayesianRegularization
 from lddn_jax.bayesian.posterior import Posterior, posterior
@@ -124,7 +124,7 @@ def compare(
     gradient: AbstractGradient | None = None,
     epochs: int | None = None,
     init: str = "nguyen-widrow",
-    key: Array | None = None,
+    key: PRNGKeyArray | None = None,
     progress: bool | None = None,
 ) -> Comparison:
     """Trains one network for each topology by Bayesian regularization and lists their evidence.

@@ -32,7 +32,7 @@ import math
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Bool, Float
 
 from lddn_jax.bayesian.groups import Groups
 from lddn_jax.gradients.gauss_newton import GaussNewton
@@ -57,9 +57,9 @@ class Counts(eqx.Module):
         size: Σ w target², what an E_D is compared with.
     """
 
-    N: Array
-    log_weights: Array
-    size: Array
+    N: Float[Array, ""]
+    log_weights: Float[Array, ""]
+    size: Float[Array, ""]
 
     @classmethod
     def of(cls, loss: AbstractLeastSquares, targets: Signals, weights: Signals | None) -> "Counts":
@@ -81,8 +81,8 @@ class Strengths(eqx.Module):
         beta: β.
     """
 
-    alpha: Array
-    beta: Array
+    alpha: Float[Array, "... groups"]
+    beta: Float[Array, "..."]
 
 
 class Spectrum(eqx.Module):
@@ -94,9 +94,9 @@ class Spectrum(eqx.Module):
         unit: A^{−1/2}, `(parameters,)`.
     """
 
-    s: Array
-    V: Array
-    unit: Array
+    s: Float[Array, " directions"]
+    V: Float[Array, "parameters directions"]
+    unit: Float[Array, " parameters"]
 
     @classmethod
     def of(cls, found: GaussNewton, strengths: Strengths, groups: Groups) -> "Spectrum":
@@ -108,21 +108,21 @@ class Spectrum(eqx.Module):
         s, V = jnp.linalg.eigh(strengths.beta * unit[:, None] * found.JTJ * unit[None, :])
         return cls(jnp.maximum(s, 0), V, unit)
 
-    def gamma(self, groups: Groups) -> Array:
+    def gamma(self, groups: Groups) -> Float[Array, " groups"]:
         """Returns γ_c of each group, `(groups,)`."""
         share = self.s / (1 + self.s)
         found = groups.sum(einsum("pk,k->p", self.V * self.V, share))
         return jnp.clip(found, 0, jnp.asarray(groups.sizes, found.dtype))  # V has rows of length 1 but for rounding
 
-    def whitened(self) -> Array:
+    def whitened(self) -> Float[Array, "parameters directions"]:
         """Returns W with W Wᵀ = H⁻¹, `(parameters, directions)`: W times standard normal numbers is a draw of Δx."""
         return self.unit[:, None] * self.V / jnp.sqrt(2 * (1 + self.s))[None, :]
 
-    def decrement(self, gradient: Array) -> Array:
+    def decrement(self, gradient: Float[Array, " parameters"]) -> Float[Array, ""]:
         """Returns ½ gᵀ H⁻¹ g, by which F would fall if it were quadratic: how far from its minimum training is."""
         return jnp.sum(einsum("pk,p->k", self.whitened(), gradient) ** 2) / 2
 
-    def log_evidence(self, F: Array, beta: Array, counts: Counts) -> Array:
+    def log_evidence(self, F: Float[Array, ""], beta: Float[Array, ""], counts: Counts) -> Float[Array, ""]:
         """Returns log p(D | α, β); `F` is β E_D + Σ α_c E_c."""
         noise = (counts.N * jnp.log(beta / math.pi) + counts.log_weights) / 2
         return noise - F - jnp.sum(jnp.log1p(self.s)) / 2
@@ -131,13 +131,15 @@ class Spectrum(eqx.Module):
 class Floors(eqx.Module):
     """Where a re-estimate was held back: N − γ, E_D, and each group's E_c and γ_c, `(groups,)`."""
 
-    freedom: Array
-    error: Array
-    weight: Array
-    gamma: Array
+    freedom: Bool[Array, "..."]
+    error: Bool[Array, "..."]
+    weight: Bool[Array, "... groups"]
+    gamma: Bool[Array, "... groups"]
 
 
-def re_estimate(gamma: Array, E_D: Array, E_W: Array, counts: Counts, groups: Groups) -> tuple[Strengths, Floors]:
+def re_estimate(
+    gamma: Float[Array, " groups"], E_D: Float[Array, ""], E_W: Float[Array, " groups"], counts: Counts, groups: Groups
+) -> tuple[Strengths, Floors]:
     """Returns α_c = γ_c / (2 E_c) and β = (N − γ) / (2 E_D), and which floors acted.
 
     Args:
@@ -159,6 +161,6 @@ def re_estimate(gamma: Array, E_D: Array, E_W: Array, counts: Counts, groups: Gr
     return Strengths(jnp.clip(alpha, least, largest), beta), floors
 
 
-def sum_of(values: list[Array]) -> Array:
+def sum_of(values: list[Float[Array, ""]]) -> Float[Array, ""]:
     """Returns the sum of some scalars."""
     return jnp.sum(jnp.stack(values))

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float, Int, Shaped
 
 from lddn_jax.errors import LDDNError
 from lddn_jax.network.network import assemble
@@ -102,26 +102,26 @@ class Groups:
         return cls(tuple(known["labels"]), taps, tuple(known["of_taps"]), tuple(known["members"]))
 
     @property
-    def of_parameters(self) -> np.ndarray:
+    def of_parameters(self) -> Int[np.ndarray, " parameters"]:
         """The group of each parameter, `(parameters,)`."""
         return np.asarray(self.of_taps, int)[np.asarray(self.members, int)]
 
     @property
-    def sizes(self) -> np.ndarray:
+    def sizes(self) -> Int[np.ndarray, " groups"]:
         """Number of parameters of each group, `(groups,)`."""
         return np.bincount(self.of_parameters, minlength=len(self.labels))
 
-    def sum(self, values: Array) -> Array:
+    def sum(self, values: Float[Array, "parameters *rest"]) -> Float[Array, "groups *rest"]:
         """Returns the sums over groups, `(groups, ...)`, of values `(parameters, ...)`."""
         inside = np.arange(len(self.labels))[:, None] == self.of_parameters
         return einsum("cp,p...->c...", jnp.asarray(inside, values.dtype), values)
 
-    def spread(self, values: Array) -> Array:
+    def spread(self, values: Shaped[Array, " groups"]) -> Shaped[Array, " parameters"]:
         """Returns the value of its group for each parameter, `(parameters,)`, of values `(groups,)`."""
         return values[self.of_parameters]
 
 
-def _flat(numbers: dict[Tap, Any], topology: Topology) -> np.ndarray:
+def _flat(numbers: dict[Tap, Any], topology: Topology) -> Shaped[np.ndarray, " parameters"]:
     """A number for each tap, in the order that the network's own pytree gives the parameters."""
     IW, LW = {}, {}
     for (to, source), delays in topology.delays.items():

@@ -14,19 +14,20 @@ MacKay (1992), Neural Computation 4(3) 448-472.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from lddn_jax.bayesian.bayesian import State
 from lddn_jax.bayesian.evidence import Counts, Spectrum, Strengths
 from lddn_jax.bayesian.groups import Groups
 from lddn_jax.checks import check_key, check_positive, expect
+from lddn_jax.data.sequences import Sequences
 from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.gauss_newton import GaussNewton, gauss_newton
 from lddn_jax.gradients.method import AbstractGradient
@@ -34,7 +35,7 @@ from lddn_jax.gradients.rtrl import RTRL
 from lddn_jax.losses import AbstractLeastSquares, SumSquaredError
 from lddn_jax.network.network import Network
 from lddn_jax.network.rewiring import close_loop, open_loop
-from lddn_jax.network.signals import Signals
+from lddn_jax.network.signals import Signals, SignalsLike, StateLike
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.prediction.error_bars import Prediction, spread
 from lddn_jax.simulation.simulate import predict, prepare
@@ -61,21 +62,21 @@ class Posterior(eqx.Module):
 
     net: Network
     strengths: Strengths
-    gamma: Array
-    log_evidence: Array
-    E_D: Array
-    E_W: Array
+    gamma: Float[Array, " groups"]
+    log_evidence: Float[Array, ""]
+    E_D: Float[Array, ""]
+    E_W: Float[Array, " groups"]
     counts: Counts
-    root: Array
+    root: Float[Array, "parameters directions"]
     loss: AbstractLeastSquares
-    data: Any
+    data: Sequences | None
     groups: Groups = eqx.field(static=True)
 
     @classmethod
     def at(
         cls,
         net: Network,
-        data: Any,
+        data: Sequences,
         strengths: Strengths,
         groups: Groups,
         loss: AbstractLeastSquares | None = None,
@@ -102,12 +103,12 @@ class Posterior(eqx.Module):
         )
 
     @property
-    def covariance(self) -> Array:
+    def covariance(self) -> Float[Array, "parameters parameters"]:
         """H⁻¹, `(parameters, parameters)`, in the order of `net.ravel()` and `net.parameter_names()`."""
         return einsum("pk,qk->pq", self.root, self.root)
 
     @property
-    def noise(self) -> Signals:
+    def noise(self) -> dict[str, Float[Array, ""]]:
         """Standard deviation 1/√(2β) of the noise by output layer, for an error weight of 1."""
         weights = dict(self.loss.output_weights)
         beta = self.strengths.beta
@@ -116,7 +117,7 @@ class Posterior(eqx.Module):
             for name in self.net.topology.outputs
         }
 
-    def sample(self, key: Array, n: int) -> Network:
+    def sample(self, key: PRNGKeyArray, n: int) -> Network:
         """Draws networks.
 
         Args:
@@ -134,8 +135,8 @@ class Posterior(eqx.Module):
 
     def predict(
         self,
-        inputs: Any,
-        state: Mapping | None = None,
+        inputs: SignalsLike,
+        state: StateLike = None,
         *,
         steps: int | None = None,
         method: AbstractGradient | None = None,
@@ -156,7 +157,7 @@ class Posterior(eqx.Module):
         return Prediction(mean, parameters, self._noise_like(mean))
 
     def predict_by_sampling(
-        self, key: Array, n: int, inputs: Any, state: Mapping | None = None, *, steps: int | None = None
+        self, key: PRNGKeyArray, n: int, inputs: SignalsLike, state: StateLike = None, *, steps: int | None = None
     ) -> Prediction:
         """Returns mean and standard deviation of the outputs of n networks drawn from the posterior.
 
@@ -221,7 +222,7 @@ class Posterior(eqx.Module):
     def _noise_like(self, mean: Signals) -> Signals:
         return {name: jnp.full_like(value, self.noise[name]) for name, value in mean.items()}
 
-    def _moved(self, change: Any, source: str, new_source: str) -> "Posterior":
+    def _moved(self, change: Callable[[Network], Network], source: str, new_source: str) -> "Posterior":
         """Applies a change of topology that keeps all weights: where a weight has gone is seen by numbering them."""
         x, unravel = self.net.ravel()
         numbered = unravel(jnp.arange(x.size).astype(x.dtype))
@@ -239,7 +240,9 @@ def check_posterior(given: object, call: str) -> None:
 
 
 @eqx.filter_jit
-def _curvature(found: GaussNewton, x: Array, counts: Counts, strengths: Strengths, groups: Groups) -> tuple[Array, ...]:
+def _curvature(
+    found: GaussNewton, x: Float[Array, " parameters"], counts: Counts, strengths: Strengths, groups: Groups
+) -> tuple[Float[Array, " groups"], Float[Array, ""], Float[Array, " groups"], Float[Array, "parameters directions"]]:
     """γ, log evidence, E_W and the root of H⁻¹."""
     spectrum, E_W = Spectrum.of(found, strengths, groups), groups.sum(x * x)
     F = strengths.beta * found.eTe + jnp.sum(strengths.alpha * E_W)
@@ -247,7 +250,7 @@ def _curvature(found: GaussNewton, x: Array, counts: Counts, strengths: Strength
 
 
 def posterior(
-    fitted: Fitted, data: Any, *, loss: AbstractLeastSquares | None = None, method: AbstractGradient | None = None
+    fitted: Fitted, data: Sequences, *, loss: AbstractLeastSquares | None = None, method: AbstractGradient | None = None
 ) -> Posterior:
     """Returns Laplace's approximation of the posterior at what Bayesian regularization found.
 

@@ -129,7 +129,7 @@ def _fitting(topology: Topology, data: Sequences) -> Sequences:
         held = {name: size[0] for name, size in state_sizes(topology).items()}
         # The newest values of each line that is still read.
         state = {
-            name: cut(line, [line.shape[-2]], held[name], 0)[..., 0, :, :]
+            name: cut(jnp.asarray(line), [line.shape[-2]], held[name], 0)[..., 0, :, :]
             for name, line in state.items()
             if name in held
         }

@@ -16,6 +16,7 @@ from typing import Any, Literal, overload
 
 import numpy as np
 import scipy.io
+from jaxtyping import Float, Shaped
 
 from lddn_jax.checks import did_you_mean
 from lddn_jax.data.tables import Table
@@ -90,7 +91,7 @@ def read_mat(
 
 def _table(
     path: Path,
-    variables: Mapping[str, np.ndarray],
+    variables: Mapping[str, Float[np.ndarray, "..."]],
     columns: Sequence[str] | None,
     cells: Mapping[str, Any],
     where: str = "",
@@ -99,7 +100,7 @@ def _table(
         wanted = [name for name, value in variables.items() if value.size > 1]
     else:
         wanted = list(dict.fromkeys(_variable(path, name, variables, cells) for name in columns))
-    found: dict[str, np.ndarray] = {}
+    found: dict[str, Float[np.ndarray, " time"]] = {}
     for name in wanted:
         found |= _columns(f"{path}{where}", name, variables[name])
     if columns is not None:
@@ -115,7 +116,7 @@ def _table(
     return Table(found)
 
 
-def _columns(path: str, name: str, value: np.ndarray) -> dict[str, np.ndarray]:
+def _columns(path: str, name: str, value: Float[np.ndarray, "..."]) -> dict[str, Float[np.ndarray, " time"]]:
     """A vector as a column, a matrix as several."""
     if value.ndim > 2:
         raise ShapeError(
@@ -227,7 +228,7 @@ def _of_version_73(path: Path) -> dict[str, Any]:
         return _flat({name: value for name, value in file.items() if not name.startswith("#")}, unpacked)
 
 
-def _numbers(value: np.ndarray) -> np.ndarray | None:
+def _numbers(value: Shaped[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"] | None:
     return np.asarray(value, np.float64) if value.dtype.kind in "fiub" and value.size else None
 
 

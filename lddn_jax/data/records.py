@@ -8,19 +8,21 @@ asked for: `missing="mask"` makes them don't-cares.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Float, Shaped
 
 from lddn_jax.checks import called
-from lddn_jax.data.sources import label_of, names_of, signals_of
+from lddn_jax.data.sources import Names, label_of, names_of, signals_of
 from lddn_jax.data.tables import uniform_sampling
 from lddn_jax.errors import DataError, ShapeError
-from lddn_jax.network.signals import real
+from lddn_jax.network.signals import SignalLike, real
 
 
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False, init=False)
 class Record:
     """One measured record, never changed once made; `Record.of` makes it from tables, frames and files.
 
@@ -47,13 +49,23 @@ class Record:
         20
     """
 
-    inputs: Mapping[str, Any]
-    targets: Mapping[str, Any]
-    time: Any = None
+    inputs: Mapping[str, Float[np.ndarray, "time size=_"]]
+    targets: Mapping[str, Float[np.ndarray, "time size=_"]]
+    time: Float[np.ndarray, " time"] | None = None
     name: str = ""
     missing: str = "error"
 
-    def __post_init__(self):
+    def __init__(
+        self,
+        inputs: Mapping[str, SignalLike],
+        targets: Mapping[str, SignalLike],
+        time: Shaped[ArrayLike, " time"] | Sequence[float | int] | None = None,
+        name: str = "",
+        missing: str = "error",
+    ):
+        fields = {"inputs": inputs, "targets": targets, "time": time, "name": name, "missing": missing}
+        for field, value in fields.items():
+            object.__setattr__(self, field, value)
         if self.missing not in ("error", "mask"):
             raise DataError(f'missing={self.missing!r}; write missing="error" or missing="mask".')
         for kind, example in (("inputs", "u"), ("targets", "y")):
@@ -86,8 +98,8 @@ class Record:
     def of(
         cls,
         source: Any,
-        inputs: Any = (),
-        targets: Any = (),
+        inputs: Names = (),
+        targets: Names = (),
         *,
         time: str | None = None,
         name: str = "",
@@ -193,7 +205,7 @@ class Record:
     def _called(self) -> str:
         return f"record {self.name!r}" if self.name else "the record"
 
-    def _signal(self, kind: str, name: str, given: Any) -> np.ndarray:
+    def _signal(self, kind: str, name: str, given: SignalLike) -> Float[np.ndarray, "time size"]:
         what = f"{self._called}: {kind} {name!r}"
         signal = np.array(real(what, given), dtype=np.float64)
         if signal.ndim != 2:
@@ -226,7 +238,7 @@ class Record:
         time.setflags(write=False)
         object.__setattr__(self, "time", time)
 
-    def _check_finite(self, kind: str, name: str, signal: np.ndarray):
+    def _check_finite(self, kind: str, name: str, signal: Float[np.ndarray, "time size"]):
         dont_care = kind == "target" and self.missing == "mask"
         bad = np.isinf(signal) if dont_care else ~np.isfinite(signal)
         if not bad.any():
@@ -245,13 +257,16 @@ class Record:
         )
 
 
-def timed_record(source: Any, inputs: Any, targets: Any, missing: str = "error") -> Record:
+Records: TypeAlias = Record | Iterable[Record]
+
+
+def timed_record(source: Any, inputs: Names, targets: Names, missing: str = "error") -> Record:
     """Returns `Record.of`, with the column `time`, if there is one that is no signal, as its instants."""
     is_time = "time" in names_of(source) and "time" not in (*inputs, *targets)
     return Record.of(source, inputs, targets, time="time" if is_time else None, missing=missing)
 
 
-def as_records(given: Any, where: str) -> list[Record]:
+def as_records(given: Records, where: str) -> list[Record]:
     """Returns a list of records that agree in names and sizes, of one or several.
 
     Args:
@@ -262,7 +277,7 @@ def as_records(given: Any, where: str) -> list[Record]:
         DataError: If there is none, or something else.
         ShapeError: If names or sizes differ.
     """
-    records = [given] if isinstance(given, Record) else list(given) if isinstance(given, Iterable) else [given]
+    records: list[Any] = [given] if isinstance(given, Record) or not isinstance(given, Iterable) else [*given]
     if not records or not all(isinstance(record, Record) for record in records):
         kinds = sorted({type(record).__name__ for record in records}) or "an empty list"
         raise DataError(f"{where} takes records, not {kinds}: {where}([lddn.data.Record.of(table, ...), ...]).")
@@ -276,7 +291,7 @@ def as_records(given: Any, where: str) -> list[Record]:
     return records
 
 
-def holds_records(given: Any) -> bool:
+def holds_records(given: Any) -> TypeGuard[Record | list[Record] | tuple[Record, ...]]:
     """Whether something is a record or a list of them."""
     return isinstance(given, Record) or (
         isinstance(given, (list, tuple)) and bool(given) and all(isinstance(entry, Record) for entry in given)

@@ -19,21 +19,24 @@ import abc
 import dataclasses
 import math
 import numbers
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 from jax.core import Tracer
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
+from jaxtyping import Array, Float, Shaped
 
 from lddn_jax.checks import called, did_you_mean
-from lddn_jax.data.records import Record, as_records
+from lddn_jax.data.records import Record, Records, as_records
 from lddn_jax.errors import DataError, ShapeError
-from lddn_jax.network.signals import real
+from lddn_jax.network.signals import SignalLike, real
+
+# A signal, one moment of it, or what else has the channels on its last axis.
+Scalable: TypeAlias = Shaped[ArrayLike, "*batch_and_time size"] | Sequence[Any]
 
 
 class AbstractScaler(eqx.Module):
@@ -50,10 +53,10 @@ class AbstractScaler(eqx.Module):
         return jnp.shape(jax.tree.leaves(self)[0])[-1]
 
     @abc.abstractmethod
-    def _constants(self) -> tuple[Array, float | int, Array, Array]:
+    def _constants(self) -> tuple[Float[Array, " size"], float | int, Float[Array, " size"], Float[Array, " size"]]:
         """Start `(size,)`, width, anchor `(size,)` and span `(size,)`."""
 
-    def apply(self, x: ArrayLike) -> Array:
+    def apply(self, x: Scalable) -> Float[Array, "*batch_and_time size"]:
         """From the units of the record to scaled units.
 
         Args:
@@ -68,7 +71,7 @@ class AbstractScaler(eqx.Module):
         x, start, width, anchor, span = self._fitted_to(x, "apply")
         return start + width * ((x - anchor) / span)  # dividing first: both ends of a range are met exactly
 
-    def invert(self, z: ArrayLike) -> Array:
+    def invert(self, z: Scalable) -> Float[Array, "*batch_and_time size"]:
         """From scaled units back to the units of the record.
 
         Args:
@@ -83,7 +86,7 @@ class AbstractScaler(eqx.Module):
         z, start, width, anchor, span = self._fitted_to(z, "invert")
         return anchor + span * ((z - start) / width)
 
-    def error_scale(self) -> Array:
+    def error_scale(self) -> Float[Array, " size"]:
         """The factor `(size,)` that turns an error in scaled units into one in the record's units.
 
         An RMSE is multiplied by it, a mean squared error by its square.
@@ -120,7 +123,15 @@ class AbstractScaler(eqx.Module):
                 values[field.name] = _array_in(where, data[field.name], data["dtype"])
         return cls(**values)
 
-    def _fitted_to(self, x: ArrayLike, verb: str) -> tuple[Array, Array, float | int, Array, Array]:
+    def _fitted_to(
+        self, x: Scalable, verb: str
+    ) -> tuple[
+        Float[Array, "*batch_and_time size"],
+        Float[Array, "..."],
+        float | int,
+        Float[Array, "..."],
+        Float[Array, "..."],
+    ]:
         """`x` as a floating array and the constants in its dtype and rank: no promotion is left to JAX."""
         given = real(f"the array given to {type(self).__name__}.{verb}", x)
         if given.ndim < 1 or given.shape[-1] != self.size:
@@ -159,8 +170,8 @@ class MinMax(AbstractScaler):
         [3.0]
     """
 
-    lowest: Array = None  # pyright: ignore[reportAssignmentType] - which an error explains
-    highest: Array = None  # pyright: ignore[reportAssignmentType]
+    lowest: Float[Array, " size"] = None  # pyright: ignore[reportAssignmentType] - which an error explains
+    highest: Float[Array, " size"] = None  # pyright: ignore[reportAssignmentType]
     low: float | int = eqx.field(static=True, default=-1.0)
     high: float | int = eqx.field(static=True, default=1.0)
 
@@ -173,7 +184,7 @@ class MinMax(AbstractScaler):
             )
 
     @classmethod
-    def fit(cls, x: ArrayLike, low: float | int = -1.0, high: float | int = 1.0) -> "MinMax":
+    def fit(cls, x: SignalLike, low: float | int = -1.0, high: float | int = 1.0) -> "MinMax":
         """Finds the range of every channel.
 
         Args:
@@ -216,11 +227,11 @@ class Standard(AbstractScaler):
         [[2.0]]
     """
 
-    mean: Array = None  # pyright: ignore[reportAssignmentType] - which an error explains
-    deviation: Array = None  # pyright: ignore[reportAssignmentType]
+    mean: Float[Array, " size"] = None  # pyright: ignore[reportAssignmentType] - which an error explains
+    deviation: Float[Array, " size"] = None  # pyright: ignore[reportAssignmentType]
 
     @classmethod
-    def fit(cls, x: ArrayLike) -> "Standard":
+    def fit(cls, x: SignalLike) -> "Standard":
         """Finds mean and standard deviation of every channel.
 
         Args:
@@ -300,7 +311,7 @@ def check_kind(given: object, call: str) -> None:
         raise DataError(f"kind is {called(given)}, but {call} takes the class lddn.data.MinMax or lddn.data.Standard.")
 
 
-def _columns(x: ArrayLike, where: str) -> tuple[np.ndarray, np.dtype]:
+def _columns(x: SignalLike, where: str) -> tuple[Float[np.ndarray, "samples size"], np.dtype]:
     """The record as checked float64 columns `(samples, size)`, and the dtype that its scaler will have."""
     if isinstance(x, Tracer):
         raise DataError(
@@ -329,13 +340,13 @@ def _columns(x: ArrayLike, where: str) -> tuple[np.ndarray, np.dtype]:
     return columns, dtype
 
 
-def _array(values: Any, dtype: Any) -> Array:
+def _array(values: Sequence[float] | Float[np.ndarray, " size"], dtype: DTypeLike) -> Float[Array, " size"]:
     dtype = jnp.result_type(np.dtype(dtype))  # float32 where JAX is set to 32 bits
     return jnp.asarray(np.asarray(values, dtype=dtype), dtype)
 
 
 def scalers_of(
-    records: Any, kind: type[MinMax] | type[Any] = MinMax, *, shared: Mapping[str, str] | None = None
+    records: Records, kind: type[MinMax] | type[Standard] = MinMax, *, shared: Mapping[str, str] | None = None
 ) -> dict[str, AbstractScaler]:
     """Finds a scaler for each signal of some records.
 

@@ -1,16 +1,17 @@
 """Batches as networks take them: inputs and targets of equal length, with the delay state that each starts from."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Shaped
 
 from lddn_jax.errors import DataError, ShapeError
 from lddn_jax.losses import counted
-from lddn_jax.network.signals import first_nan, real
+from lddn_jax.network.signals import RealSignal, SignalsLike, StateLike, WeightsLike, first_nan, real
 
 
 def _real(kind: str, given: Any) -> Any:
@@ -44,12 +45,25 @@ class Sequences(eqx.Module):
         ((3,), 50)
     """
 
-    inputs: Any = eqx.field(converter=partial(_real, "input"))
-    targets: Any = eqx.field(converter=partial(_real, "target"))
-    state: Any = eqx.field(default=None, converter=partial(_real, "delay state"))
-    weights: Any = None
-    dropped: int = eqx.field(default=0, static=True)
-    train_state: bool = eqx.field(default=False, static=True)
+    inputs: Mapping[str, RealSignal] | RealSignal | None
+    targets: Mapping[str, RealSignal] | RealSignal | None
+    state: Mapping[str, Shaped[Array | np.ndarray, "... longest_delay=_ size=_"]] | None
+    weights: WeightsLike
+    dropped: int = eqx.field(static=True)
+    train_state: bool = eqx.field(static=True)
+
+    def __init__(
+        self,
+        inputs: SignalsLike,
+        targets: SignalsLike,
+        state: StateLike = None,
+        weights: WeightsLike = None,
+        dropped: int = 0,
+        train_state: bool = False,
+    ):
+        self.inputs, self.targets = _real("input", inputs), _real("target", targets)
+        self.state, self.weights = _real("delay state", state), weights
+        self.dropped, self.train_state = dropped, train_state
 
     def __check_init__(self):
         shapes = {}
@@ -98,7 +112,7 @@ class Sequences(eqx.Module):
         return tuple(jnp.shape(jax.tree.leaves((self.targets, self.inputs))[0])[:-1])
 
 
-def _named(given: Any) -> Mapping[str, Any]:
+def _named(given: Mapping[str, RealSignal] | RealSignal | None) -> Mapping[str, RealSignal]:
     if given is None:
         return {}
     return given if isinstance(given, Mapping) else {"": given}

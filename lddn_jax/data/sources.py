@@ -10,9 +10,10 @@ Arrays are taken as they lie, time first. Which axis is time is never guessed.
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from jaxtyping import Float, Shaped
 
 from lddn_jax.checks import did_you_mean
 from lddn_jax.data.delimited import read_rows
@@ -21,12 +22,15 @@ from lddn_jax.data.tables import Table, read_csv
 from lddn_jax.errors import DataError, ShapeError
 from lddn_jax.network.signals import real
 
-Channels = dict[str, np.ndarray]
+Channels: TypeAlias = dict[str, Float[np.ndarray, "time size=_"]]
+# What chooses channels: names, or mappings of a new name to those that make one signal.
+Chosen: TypeAlias = str | Mapping[str, str | Sequence[str]]
+Names: TypeAlias = Chosen | Sequence[Chosen]
 
 
 def signals_of(
-    source: Any, inputs: Any, targets: Any, time: str | None
-) -> tuple[Channels, Channels, np.ndarray | None]:
+    source: Any, inputs: Names, targets: Names, time: str | None
+) -> tuple[Channels, Channels, Float[np.ndarray, " time"] | None]:
     """Returns inputs and targets, `(time, size)` by name, and the instants, `(time,)` or None.
 
     Args:
@@ -121,7 +125,7 @@ def label_of(source: Any) -> str:
     return name if isinstance(name, str) else ""
 
 
-def instants_of(source: Any, steps: int) -> np.ndarray | None:
+def instants_of(source: Any, steps: int) -> Float[np.ndarray, " time"] | None:
     """Returns the instants `(time,)` of a source that has no such column but knows its sampling time."""
     step = None if isinstance(source, Mapping) or hasattr(source, "columns") else getattr(source, "sampling_time", None)
     known = isinstance(step, (int, float, np.number)) and np.isfinite(step) and step > 0
@@ -149,8 +153,8 @@ def _columns_named(attribute: str, signal: Any, names: Sequence[str]) -> Channel
     return {name: array[:, [k]] for k, name in enumerate(names)}
 
 
-def _channel(name: str, values: Any, is_time: bool) -> np.ndarray:
-    array = np.asarray(values) if not isinstance(values, list) else real(f"channel {name!r}", values)
+def _channel(name: str, values: Any, is_time: bool) -> Float[np.ndarray, "time size"]:
+    array: Any = np.asarray(values) if not isinstance(values, list) else real(f"channel {name!r}", values)
     if is_time and array.dtype.kind in "mM" and len(array):
         array = (array - array[0]) / np.timedelta64(1, "s")
     if is_time and array.dtype == object and all(hasattr(value, "timestamp") for value in array.flat):
@@ -163,7 +167,7 @@ def _channel(name: str, values: Any, is_time: bool) -> np.ndarray:
     return array if array.ndim == 2 else array[:, None]
 
 
-def _numbers(name: str, values: Any, array: np.ndarray) -> np.ndarray:
+def _numbers(name: str, values: Any, array: Shaped[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     """Numbers that a frame keeps as Python objects, its own mark of a missing value among them."""
     odd = next((v for v in array.flat if isinstance(v, (str, bytes)) or hasattr(v, "timestamp")), None)
     try:
@@ -175,7 +179,7 @@ def _numbers(name: str, values: Any, array: np.ndarray) -> np.ndarray:
     raise DataError(f"channel {name!r} is not made of numbers: {problem}. Convert it, with NaN for a missing value.")
 
 
-def _groups(kind: str, given: Any) -> dict[str, list[str]]:
+def _groups(kind: str, given: Names) -> dict[str, list[str]]:
     """Channels by signal: an entry is a name, or a mapping of a new name to channels."""
     entries = [given] if isinstance(given, (str, Mapping)) else given
     groups: dict[str, list[str]] = {}
@@ -192,7 +196,7 @@ def _groups(kind: str, given: Any) -> dict[str, list[str]]:
     return groups
 
 
-def _side_by_side(signal: str, channels: list[np.ndarray]) -> np.ndarray:
+def _side_by_side(signal: str, channels: list[Float[np.ndarray, "_ _"]]) -> Float[np.ndarray, "time size"]:
     lengths = [len(channel) for channel in channels]
     if len(set(lengths)) > 1:
         raise ShapeError(f"the columns of {signal!r} differ in length: {lengths}. Cut all to one length.")

@@ -18,13 +18,14 @@ import dataclasses
 import numbers
 import operator
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import PRNGKeyArray
 
 from lddn_jax.checks import did_you_mean
-from lddn_jax.data.records import Record, as_records
+from lddn_jax.data.records import Record, Records, as_records
 from lddn_jax.errors import DataError
 
 
@@ -57,7 +58,7 @@ class AbstractDividing(abc.ABC):
 class Blocks(AbstractDividing):
     """Cuts every record in time: its beginning trains, its middle validates, its end tests (MATLAB's `divideblock`)."""
 
-    def pieces(self, records, shares):
+    def pieces(self, records: Sequence[Record], shares: Mapping[str, float | int]) -> list[Piece]:
         """Cuts at the rounded shares of each length."""
         found = []
         for number, record in enumerate(records):
@@ -76,7 +77,7 @@ class Interleaved(AbstractDividing):
 
     length: int
 
-    def pieces(self, records, shares):
+    def pieces(self, records: Sequence[Record], shares: Mapping[str, float | int]) -> list[Piece]:
         """Goes through the stretches of all records in order."""
         stretches, given = _stretches(records, self.length), dict.fromkeys(shares, 0)
         parts = []
@@ -99,9 +100,9 @@ class RandomWindows(AbstractDividing):
     """
 
     length: int
-    key: Any
+    key: PRNGKeyArray
 
-    def pieces(self, records, shares):
+    def pieces(self, records: Sequence[Record], shares: Mapping[str, float | int]) -> list[Piece]:
         """Gives each part the number of stretches that its share asks for, drawn from those of all records."""
         stretches = _stretches(records, self.length)
         exact = {part: share * len(stretches) for part, share in shares.items()}
@@ -133,7 +134,7 @@ class ByRecord(AbstractDividing):
             names = getattr(self, part)
             object.__setattr__(self, part, (names,) if isinstance(names, str) else tuple(names))
 
-    def pieces(self, records, shares):
+    def pieces(self, records: Sequence[Record], shares: Mapping[str, float | int]) -> list[Piece]:
         """Gives every record to a part."""
         parts = self._named(records) if self.validation or self.test else self._by_length(records, shares)
         return [
@@ -229,7 +230,7 @@ class Division:
 
 
 def divide(
-    records: Any,
+    records: Records,
     how: AbstractDividing | None = None,
     shares: tuple[float | int, float | int, float | int] = SHARES,
     *,

@@ -11,12 +11,14 @@ an input keeps its last value, at which a stable network stays where it is; a mi
 
 import dataclasses
 import operator
-from typing import Any
+from collections.abc import Mapping
+from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Shaped
 
-from lddn_jax.data.records import as_records
+from lddn_jax.data.records import Records, as_records
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.errors import DataError
 
@@ -31,9 +33,9 @@ class Part:
         state: `(sequences, longest delay, size)` by source, or None.
     """
 
-    inputs: dict[str, Any]
-    targets: dict[str, Any]
-    state: dict[str, Any] | None = None
+    inputs: Mapping[str, Float[Array | np.ndarray, "sequences time size=_"]]
+    targets: Mapping[str, Float[Array | np.ndarray, "sequences time size=_"]]
+    state: Mapping[str, Float[Array | np.ndarray, "sequences longest_delay=_ size=_"]] | None = None
 
     @property
     def steps(self) -> int:
@@ -41,7 +43,7 @@ class Part:
         return next(iter(self.targets.values())).shape[-2]
 
 
-def stack(records: Any, length: int | None = None) -> Sequences:
+def stack(records: Records, length: int | None = None) -> Sequences:
     """Makes one batch of records, padded at the end and masked by error weights.
 
     Args:
@@ -104,7 +106,9 @@ def joined(parts: list[Part], length: int | None = None, dropped: int = 0) -> Se
     )
 
 
-def _padded(signal: Any, steps: int, mode: Any) -> np.ndarray:
+def _padded(
+    signal: Shaped[Array | np.ndarray, "sequences _ size"], steps: int, mode: Literal["edge", "constant"]
+) -> Shaped[np.ndarray, "sequences {steps} size"]:
     """A signal `(sequences, time, size)` with steps added at the end: its last ones ("edge") or zeros ("constant")."""
     signal = np.asarray(signal)
     return np.pad(signal, ((0, 0), (0, steps - signal.shape[1]), (0, 0)), mode=mode)

@@ -15,18 +15,18 @@ The choice is part of the sequences it makes, so training, prediction and scores
 
 import abc
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from typing import cast
 
 import jax.numpy as jnp
 import numpy as np
 
-from lddn_jax.data.records import Record, as_records
+from lddn_jax.data.records import Record, Records, as_records
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.stacking import stack
 from lddn_jax.data.windowing import held_by, whole
 from lddn_jax.errors import DataError
 from lddn_jax.losses import error_weights
+from lddn_jax.network.signals import Signals, StateLike
 from lddn_jax.simulation.delays import as_state
 from lddn_jax.topology.topology import Topology, check_topology
 
@@ -43,7 +43,7 @@ class AbstractStart(abc.ABC):
 class Zeros(AbstractStart):
     """All delay lines hold zeros; every sample of a record is a step."""
 
-    def sequences(self, topology, records):
+    def sequences(self, topology: Topology, records: list[Record]) -> Sequences:
         """Returns the records as they are."""
         used = []
         for record in records:
@@ -56,7 +56,7 @@ class Zeros(AbstractStart):
 class FromRecord(AbstractStart):
     """The first samples of a record fill its delay lines, as many as the longest delay; the rest are steps."""
 
-    def sequences(self, topology, records):
+    def sequences(self, topology: Topology, records: list[Record]) -> Sequences:
         """Returns the records without their first samples."""
         return whole(topology, records)
 
@@ -69,9 +69,9 @@ class Given(AbstractStart):
         state: `(records, longest delay, size)` by source, oldest value first; without the first axis, one for all.
     """
 
-    state: Mapping[str, Any]
+    state: StateLike
 
-    def sequences(self, topology, records):
+    def sequences(self, topology: Topology, records: list[Record]) -> Sequences:
         """Returns the records as they are, with these states."""
         data = Zeros().sequences(topology, records)
         state = as_state(topology, self.state, data.batch, jnp.result_type(float))
@@ -90,7 +90,7 @@ class WarmUp(AbstractStart):
     steps: int
     start: AbstractStart = Zeros()
 
-    def sequences(self, topology, records):
+    def sequences(self, topology: Topology, records: list[Record]) -> Sequences:
         """Returns those of `start`, with error weight zero in the first steps."""
         data = self.start.sequences(topology, records)
         if isinstance(self.steps, bool) or not isinstance(self.steps, int) or not 0 <= self.steps < data.steps:
@@ -98,7 +98,7 @@ class WarmUp(AbstractStart):
                 f"WarmUp(steps={self.steps!r}): needed is a whole number from 0 to less than the {data.steps} steps of "
                 "the longest record."
             )
-        weights = error_weights(data.weights, data.targets)
+        weights = error_weights(data.weights, cast(Signals, data.targets))
         scored = (np.arange(data.steps) >= self.steps)[:, None]
         masked = {name: jnp.where(jnp.asarray(scored)[None], weight, 0) for name, weight in weights.items()}
         for k, record in enumerate(records):
@@ -123,12 +123,12 @@ class Trained(AbstractStart):
 
     start: AbstractStart = FromRecord()
 
-    def sequences(self, topology, records):
+    def sequences(self, topology: Topology, records: list[Record]) -> Sequences:
         """Returns those of `start`, marked."""
         return dataclasses.replace(self.start.sequences(topology, records), train_state=True)
 
 
-def begin(topology: Topology, records: Any, start: Any = None) -> Sequences:
+def begin(topology: Topology, records: Records, start: AbstractStart | None = None) -> Sequences:
     """Makes one batch of records, each with the state that it starts from.
 
     Args:

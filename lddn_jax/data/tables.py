@@ -19,13 +19,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jax.typing import ArrayLike, DTypeLike
+from jaxtyping import Shaped
 
 from lddn_jax.checks import called, did_you_mean
 from lddn_jax.data.delimited import number, read_rows
 from lddn_jax.errors import DataError, ShapeError
 
 
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False, init=False)
 class Table:
     """Columns of equal length by name, never changed once made.
 
@@ -47,28 +49,28 @@ class Table:
         (2, 2)
     """
 
-    columns: Mapping[str, np.ndarray]
+    columns: Mapping[str, Shaped[np.ndarray, " time"]]
 
-    def __post_init__(self):
-        if not isinstance(self.columns, Mapping):
+    def __init__(self, columns: Mapping[str, Shaped[ArrayLike, " time"] | Sequence[Any]]):
+        if not isinstance(columns, Mapping):
             raise DataError(
-                f"a Table is made of columns by name, not of {called(self.columns)}: "
+                f"a Table is made of columns by name, not of {called(columns)}: "
                 "Table({'current': x[:, 0], 'position': x[:, 1]})."
             )
-        columns = {name: np.array(column) for name, column in self.columns.items()}
-        if not columns:
+        kept = {name: np.array(column) for name, column in columns.items()}
+        if not kept:
             raise DataError("A Table needs at least one column: Table({'current': np.array([...])}).")
-        for name, column in columns.items():
+        for name, column in kept.items():
             if column.ndim != 1:
                 raise ShapeError(
                     f"Column {name!r} of a Table has shape {column.shape}; a column is (time,). Give each "
                     f"channel a name of its own, such as '{name}_0': x[:, 0]."
                 )
             column.setflags(write=False)
-        lengths = {name: len(column) for name, column in columns.items()}
+        lengths = {name: len(column) for name, column in kept.items()}
         if len(set(lengths.values())) > 1:
             raise DataError(f"The columns of a Table must be of equal length; their lengths are {lengths}.")
-        object.__setattr__(self, "columns", columns)
+        object.__setattr__(self, "columns", kept)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -85,7 +87,7 @@ class Table:
     def __contains__(self, name: object) -> bool:
         return name in self.columns
 
-    def __getitem__(self, name: str) -> np.ndarray:
+    def __getitem__(self, name: str) -> Shaped[np.ndarray, " time"]:
         """The column called `name`, `(time,)`."""
         _require(name, self.names, "the table")
         return self.columns[name]
@@ -93,7 +95,7 @@ class Table:
     def __repr__(self) -> str:
         return f"Table({len(self)} rows of {', '.join(self.names)})"
 
-    def signal(self, names: str | Sequence[str]) -> np.ndarray:
+    def signal(self, names: str | Sequence[str]) -> Shaped[np.ndarray, "time size"]:
         """Columns side by side, as a network takes them.
 
         Args:
@@ -142,7 +144,7 @@ def csv_of(rows: Sequence[Mapping[str, Any]], path: str | PathLike[str] | None =
 def read_csv(
     path: str | PathLike[str],
     columns: Sequence[str] | None = None,
-    dtype: Any = np.float64,
+    dtype: DTypeLike = np.float64,
     *,
     encoding: str = "utf-8",
 ) -> Table:
@@ -192,7 +194,7 @@ def read_csv(
     return Table({name: array[:, k] for k, name in enumerate(wanted)})
 
 
-def uniform_sampling(time: np.ndarray, tolerance: float | int = 0.01) -> float:
+def uniform_sampling(time: Shaped[ArrayLike, " time"] | Sequence[float | int], tolerance: float | int = 0.01) -> float:
     """The sample time of a record, after checking that it is the same throughout.
 
     Args:

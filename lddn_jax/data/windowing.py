@@ -12,18 +12,20 @@ import logging
 import math
 import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import cast
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
-from lddn_jax.data.records import Record, as_records, holds_records
+from lddn_jax.data.records import Record, Records, as_records, holds_records
 from lddn_jax.data.sequences import Sequences
+from lddn_jax.data.sources import Channels
 from lddn_jax.data.stacking import Part, joined
 from lddn_jax.errors import DataError, ShapeError
 from lddn_jax.losses import error_weights
-from lddn_jax.network.signals import Signals, as_signals, first_nan, is_traced
-from lddn_jax.simulation.delays import cut, known_before, state_sizes
+from lddn_jax.network.signals import Signals, SignalsLike, WeightsLike, as_signals, first_nan, is_traced
+from lddn_jax.simulation.delays import AnyArray, cut, known_before, state_sizes
 from lddn_jax.topology.plan import plan
 from lddn_jax.topology.topology import Topology, check_topology
 
@@ -31,7 +33,12 @@ _logger = logging.getLogger("lddn_jax")
 
 
 def windows(
-    topology: Topology, inputs: Any, targets: Any = None, length: int = 100, *, weights: Any = None
+    topology: Topology,
+    inputs: SignalsLike | Records,
+    targets: SignalsLike = None,
+    length: int = 100,
+    *,
+    weights: WeightsLike = None,
 ) -> Sequences:
     """Cuts long records into windows and fills each one's delay state from the samples before it.
 
@@ -79,7 +86,7 @@ def windows(
             )
         records = as_records(inputs, "windows")
         return _side_by_side(topology, records, [starts_of(topology, record, length) for record in records], length)
-    inputs, targets = _signals(topology, inputs, targets)
+    inputs, targets = _signals(topology, cast(SignalsLike, inputs), targets)
     steps = next(iter(targets.values())).shape[-2]
     longest = _longest(topology)
     count = (steps - longest) // length
@@ -94,7 +101,7 @@ def windows(
     return Sequences(part.inputs, part.targets, part.state, cut_weights, dropped=dropped)
 
 
-def whole(topology: Topology, records: Any, *, pad_to: int | None = None) -> Sequences:
+def whole(topology: Topology, records: Records, *, pad_to: int | None = None) -> Sequences:
     """Gives each record whole: its first samples fill its delay state, the rest is its sequence.
 
     As many samples as the longest delay go into the delay state; where targets are missing there, the sequence begins
@@ -139,13 +146,13 @@ def _side_by_side(
     return joined(parts, pad_to, total - used)
 
 
-def held_by(topology: Topology, record: Record) -> tuple[dict[str, Any], dict[str, Any]]:
+def held_by(topology: Topology, record: Record) -> tuple[Channels, Channels]:
     """The signals of a record that a topology takes."""
     inputs = {name: x for name, x in record.inputs.items() if name in topology.input_names}
     return inputs, {name: x for name, x in record.targets.items() if name in topology.outputs}
 
 
-def _signals(topology: Topology, inputs: Any, targets: Any) -> tuple[Signals, Signals]:
+def _signals(topology: Topology, inputs: SignalsLike, targets: SignalsLike) -> tuple[Signals, Signals]:
     dtype, sizes = jnp.result_type(float), topology.sizes
     inputs = as_signals("input", inputs, {name: sizes[name] for name in topology.input_names}, dtype)
     targets = as_signals("target", targets, {name: sizes[name] for name in topology.outputs}, dtype)
@@ -214,7 +221,9 @@ def _cut(topology: Topology, inputs: Signals, targets: Signals, starts: Sequence
     return Part(ahead(inputs), ahead(targets), state)
 
 
-def _cut_weights(topology: Topology, weights: Any, targets: Signals, starts: Sequence[int], length: int) -> Signals:
+def _cut_weights(
+    topology: Topology, weights: WeightsLike, targets: Signals, starts: Sequence[int], length: int
+) -> dict[str, Float[Array, "windows {length} size=_"]]:
     full = error_weights(weights, targets)
     held = [_gathered(full[name], starts, d, 0) for name, (d, _) in state_sizes(topology).items() if name in full]
     ahead = {name: _gathered(weight, starts, 0, length) for name, weight in full.items()}
@@ -224,7 +233,7 @@ def _cut_weights(topology: Topology, weights: Any, targets: Signals, starts: Seq
     return ahead
 
 
-def _gathered(signal: Any, starts: Sequence[int], before: int, after: int) -> Any:
+def _gathered(signal: AnyArray, starts: Sequence[int], before: int, after: int) -> AnyArray:
     """(*batch, time, size) -> (*batch · windows, before + after, size) around each start."""
     pieces = cut(signal, starts, before, after)
     return pieces.reshape(-1, before + after, signal.shape[-1])

@@ -21,16 +21,18 @@ Analysis*, 3rd ed., ch. 15; Billings, *Nonlinear System Identification*, 2013, c
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import numpy as np
+from jaxtyping import Bool, Float
 from scipy import stats
 
-from lddn_jax.data.records import holds_records
+from lddn_jax.data.records import Records, holds_records
 from lddn_jax.data.stacking import stack
 from lddn_jax.diagnostics.lagged import channel, channels, past, standardized
 from lddn_jax.errors import DataError, ShapeError
 from lddn_jax.losses import counted
+from lddn_jax.network.signals import ArrayOrList, Signals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +112,17 @@ class SuggestedDelays:
         return "\n".join(lines)
 
 
+# `(time,)` or `(*batch, time, 1)` by name, or one bare array.
+SourcesLike: TypeAlias = Mapping[str, ArrayOrList] | ArrayOrList | None
+
+
 def suggest_delays(
-    inputs: Any, outputs: Any = None, *, longest: int = 10, shortest: int = 0, level: float = 0.01
+    inputs: SourcesLike | Records,
+    outputs: SourcesLike = None,
+    *,
+    longest: int = 10,
+    shortest: int = 0,
+    level: float = 0.01,
 ) -> SuggestedDelays:
     """Suggests delays of inputs and of feedback from records.
 
@@ -147,13 +158,15 @@ def suggest_delays(
         )
     if holds_records(inputs) and outputs is None:
         together = stack(inputs)
-        inputs, outputs = channels(together.inputs), channels(counted(together.targets, together.weights))
+        inputs = channels(cast(Signals, together.inputs))
+        outputs = channels(counted(cast(Signals, together.targets), together.weights))
     elif outputs is None or holds_records(inputs):
         raise DataError(
             "suggest_delays takes records alone, or inputs and outputs: suggest_delays({'u': u}, {'y': y})."
         )
-    given_inputs = {} if inputs is None else inputs if isinstance(inputs, Mapping) else {"u": inputs}
-    given_outputs = outputs if isinstance(outputs, Mapping) else {"y": outputs}
+    inputs = cast(SourcesLike, inputs)
+    given_inputs: Mapping[str, Any] = {} if inputs is None else inputs if isinstance(inputs, Mapping) else {"u": inputs}
+    given_outputs: Mapping[str, Any] = outputs if isinstance(outputs, Mapping) else {"y": outputs}
     signals = {
         name: channel(f"signal {name!r}", signal) for name, signal in (*given_inputs.items(), *given_outputs.items())
     }
@@ -193,7 +206,9 @@ def suggest_delays(
     return SuggestedDelays(tuple(candidates), tuple(given_inputs), tuple(given_outputs), len(X), level)
 
 
-def _eliminate(X: np.ndarray, y: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _eliminate(
+    X: Float[np.ndarray, "steps candidates"], y: Float[np.ndarray, " steps"], level: float
+) -> tuple[Bool[np.ndarray, " candidates"], Float[np.ndarray, " candidates"], Float[np.ndarray, " candidates"]]:
     """Which columns are kept; the partial correlation of each and its p-value, when it was last in the model."""
     steps, count = X.shape
     kept = np.full(count, True)

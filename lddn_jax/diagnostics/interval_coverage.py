@@ -6,14 +6,15 @@ coverage = share of |y − ŷ| ≤ k σ
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import ArrayLike
+from jaxtyping import Float
 
 from lddn_jax.diagnostics.metrics import known
+from lddn_jax.network.signals import ArrayOrList
 
 NOMINAL_SHARES = tuple(k / 20 for k in range(1, 20))  # shares that intervals should hold
 
 
-def coverage(measured: ArrayLike, predicted: ArrayLike, std: ArrayLike, k: float = 2.0) -> float:
+def coverage(measured: ArrayOrList, predicted: ArrayOrList, std: ArrayOrList, k: float = 2.0) -> float:
     """Returns the share of measurements inside of the band ŷ ± k σ: 0.954 for k = 2 if σ is right and noise Gaussian.
 
     Args:
@@ -35,8 +36,8 @@ def coverage(measured: ArrayLike, predicted: ArrayLike, std: ArrayLike, k: float
 
 
 def calibration(
-    measured: ArrayLike, predicted: ArrayLike, std: ArrayLike, nominal: ArrayLike = NOMINAL_SHARES
-) -> tuple[np.ndarray, np.ndarray]:
+    measured: ArrayOrList, predicted: ArrayOrList, std: ArrayOrList, nominal: ArrayOrList = NOMINAL_SHARES
+) -> tuple[Float[np.ndarray, " shares"], Float[np.ndarray, " shares"]]:
     """Returns which share of measurements central intervals of some nominal shares really hold.
 
     Args:

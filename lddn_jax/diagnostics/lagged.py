@@ -1,16 +1,16 @@
 """One element of a signal, beside its own past: what correlations are sums over."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from jaxtyping import Float
 
 from lddn_jax.errors import DataError, ShapeError
+from lddn_jax.network.signals import ArrayOrList
 from lddn_jax.simulation.delays import cut
 
 
-def channel(what: str, signal: ArrayLike) -> np.ndarray:
+def channel(what: str, signal: ArrayOrList) -> Float[np.ndarray, "records time"]:
     """Returns one element of a signal as `(records, time)` in float64; NaN where missing.
 
     Args:
@@ -37,7 +37,7 @@ def channel(what: str, signal: ArrayLike) -> np.ndarray:
     return values
 
 
-def channels(signals: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def channels(signals: Mapping[str, ArrayOrList]) -> dict[str, Float[np.ndarray, "*batch time 1"]]:
     """Returns signals by element, `(*batch, time, 1)`, called "y", or "y[0]", "y[1]" … where there are several."""
     arrays = {name: np.asarray(signal, float) for name, signal in signals.items()}
     return {
@@ -47,14 +47,14 @@ def channels(signals: Mapping[str, Any]) -> dict[str, np.ndarray]:
     }
 
 
-def past(values: np.ndarray, longest: int) -> np.ndarray:
+def past(values: Float[np.ndarray, "records time"], longest: int) -> Float[np.ndarray, "records time {longest}+1"]:
     """Returns `(records, time, longest + 1)`: at place d the value d steps back, NaN before the record."""
     records, steps = values.shape
     line = np.concatenate([np.full((records, longest), np.nan), values], axis=1)
     return cut(line[..., None], range(longest, longest + steps), longest, 1)[..., ::-1, 0]
 
 
-def standardized(values: np.ndarray) -> np.ndarray:
+def standardized(values: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     """Returns values less their mean and divided by their standard deviation; zeros if they are constant."""
     if np.nanmin(values) == np.nanmax(values):  # whose mean may differ from them in the last digit
         return np.where(np.isnan(values), values, 0.0)

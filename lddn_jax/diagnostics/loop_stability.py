@@ -11,7 +11,6 @@ would overflow, and all of its columns turn into the first.
 Benettin, Galgani, Giorgilli & Strelcyn (1980), Meccanica 15; Eckmann & Ruelle (1985), Reviews of Modern Physics 57(3).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +18,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array
+from jaxtyping import Array, Float, Int
 
 from lddn_jax.errors import LDDNError
 from lddn_jax.network import transfer
 from lddn_jax.network.network import Network
-from lddn_jax.network.signals import Signals
+from lddn_jax.network.signals import Signals, SignalsLike, StateLike
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.simulation.delays import DelayState, states_along
 from lddn_jax.simulation.simulate import prepare, simulate
@@ -41,9 +40,9 @@ class Stability:
         steps: How many steps the exponents are the mean of, `(*batch,)`.
     """
 
-    radius: np.ndarray
-    exponents: np.ndarray
-    steps: np.ndarray
+    radius: Float[np.ndarray, "*batch time"]
+    exponents: Float[np.ndarray, "*batch state"]
+    steps: Int[np.ndarray, "*batch"]
 
     @property
     def exponent(self) -> float:
@@ -78,7 +77,7 @@ class Stability:
         )
 
 
-def stability(net: Network, inputs: Any, state: Mapping | None = None, *, steps: int | None = None) -> Stability:
+def stability(net: Network, inputs: SignalsLike, state: StateLike = None, *, steps: int | None = None) -> Stability:
     """Linearizes a loop at every step of its trajectory.
 
     Args:
@@ -122,7 +121,9 @@ def stability(net: Network, inputs: Any, state: Mapping | None = None, *, steps:
 
 @transfer.up_to_date
 @jax.jit(static_argnames="steps")
-def _linearize(net: Network, inputs: Signals, state: DelayState, steps: int) -> tuple[Array, Array]:
+def _linearize(
+    net: Network, inputs: Signals, state: DelayState, steps: int
+) -> tuple[Float[Array, "*batch time elements elements"], Float[Array, "*batch elements"]]:
     """J(t), `(*batch, time, state, state)`, and the sum of log |R_ii| over all steps, `(*batch, state)`."""
     trajectory = simulate(net, inputs, state, steps=steps)
     states = states_along(state, inputs | trajectory.a)
@@ -148,7 +149,7 @@ def _linearize(net: Network, inputs: Signals, state: DelayState, steps: int) -> 
     return J, grow(J)
 
 
-def _growth(jacobians: Array) -> Array:
+def _growth(jacobians: Float[Array, "time elements elements"]) -> Float[Array, " elements"]:
     """The sum of log |R_ii| over the steps before the first that is not finite."""
 
     def step(carry, J):

@@ -13,14 +13,15 @@ Schoukens & Ljung (2019), "Nonlinear System Identification: A User-Oriented Road
 """
 
 import numpy as np
-from numpy.typing import ArrayLike
+from jaxtyping import Float, Shaped
 
 from lddn_jax.errors import DataError, ShapeError
+from lddn_jax.network.signals import ArrayOrList
 
 LARGEST_SQUARED = 1e150  # what is larger has no square
 
 
-def rmse(measured: ArrayLike, predicted: ArrayLike, weights: ArrayLike | None = None) -> float:
+def rmse(measured: ArrayOrList, predicted: ArrayOrList, weights: ArrayOrList | None = None) -> float:
     """Returns the root mean squared error √mean(e²), in the units of the measurement.
 
     Args:
@@ -40,7 +41,7 @@ def rmse(measured: ArrayLike, predicted: ArrayLike, weights: ArrayLike | None = 
     return float(np.sqrt(np.average(error**2, weights=w)))
 
 
-def mae(measured: ArrayLike, predicted: ArrayLike, weights: ArrayLike | None = None) -> float:
+def mae(measured: ArrayOrList, predicted: ArrayOrList, weights: ArrayOrList | None = None) -> float:
     """Returns the mean absolute error mean(|e|), in the units of the measurement; arguments are those of `rmse`.
 
     Example:
@@ -51,7 +52,7 @@ def mae(measured: ArrayLike, predicted: ArrayLike, weights: ArrayLike | None = N
     return float(np.average(np.abs(error), weights=w))
 
 
-def nrmse(measured: ArrayLike, predicted: ArrayLike, weights: ArrayLike | None = None) -> float:
+def nrmse(measured: ArrayOrList, predicted: ArrayOrList, weights: ArrayOrList | None = None) -> float:
     """Returns the RMSE as a part of the standard deviation of the measurement; arguments are those of `rmse`.
 
     A constant measurement has no deviation: NRMSE is 0 if it is predicted exactly, and ∞ otherwise.
@@ -67,7 +68,7 @@ def nrmse(measured: ArrayLike, predicted: ArrayLike, weights: ArrayLike | None =
     return float(np.sqrt(squared / spread))
 
 
-def r2(measured: ArrayLike, predicted: ArrayLike, weights: ArrayLike | None = None) -> float:
+def r2(measured: ArrayOrList, predicted: ArrayOrList, weights: ArrayOrList | None = None) -> float:
     """Returns the coefficient of determination 1 − NRMSE²; arguments are those of `rmse`.
 
     It is 1 for a perfect prediction and 0 for one no better than the mean. A constant measurement has nothing to
@@ -80,7 +81,7 @@ def r2(measured: ArrayLike, predicted: ArrayLike, weights: ArrayLike | None = No
     return 1 - nrmse(measured, predicted, weights) ** 2
 
 
-def fit_index(measured: ArrayLike, predicted: ArrayLike, weights: ArrayLike | None = None) -> float:
+def fit_index(measured: ArrayOrList, predicted: ArrayOrList, weights: ArrayOrList | None = None) -> float:
     """Returns the fit 100 (1 − NRMSE) in percent; arguments are those of `rmse`.
 
     Example:
@@ -90,7 +91,9 @@ def fit_index(measured: ArrayLike, predicted: ArrayLike, weights: ArrayLike | No
     return 100 * (1 - nrmse(measured, predicted, weights))
 
 
-def known(measured: ArrayLike, predicted: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def known(
+    measured: ArrayOrList, predicted: ArrayOrList
+) -> tuple[Shaped[np.ndarray, " values"], Shaped[np.ndarray, " values"]]:
     """Measured and predicted values where something was measured, in one line."""
     y, y_hat = np.asarray(measured), np.asarray(predicted)
     if y.shape != y_hat.shape:
@@ -101,7 +104,9 @@ def known(measured: ArrayLike, predicted: ArrayLike) -> tuple[np.ndarray, np.nda
     return y[there], y_hat[there]
 
 
-def _errors(measured: ArrayLike, predicted: ArrayLike, weights: ArrayLike | None) -> tuple[np.ndarray, ...]:
+def _errors(
+    measured: ArrayOrList, predicted: ArrayOrList, weights: ArrayOrList | None
+) -> tuple[Float[np.ndarray, " values"], Float[np.ndarray, " values"], Float[np.ndarray, " values"]]:
     """e, y and w in one line and in float64, where something was measured and counts."""
     y, y_hat = known(measured, predicted)
     w = np.ones(y.shape)

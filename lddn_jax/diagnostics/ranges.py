@@ -4,17 +4,18 @@ outside at t:   x(t) < min x − margin (max x − min x)   or   x(t) > max x + 
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
+from jaxtyping import Float
 
 from lddn_jax.errors import DataError, ShapeError
-from lddn_jax.network.signals import by_name
+from lddn_jax.network.signals import ArrayOrList, by_name
 
-Range = tuple[np.ndarray, np.ndarray]
+Range: TypeAlias = tuple[Float[np.ndarray, " size"], Float[np.ndarray, " size"]]  # smallest and largest value
 
 
-def training_range(signals: Mapping[str, Any]) -> dict[str, Range]:
+def training_range(signals: Mapping[str, ArrayOrList]) -> dict[str, Range]:
     """Returns the smallest and largest value of each element of each signal.
 
     Args:
@@ -43,7 +44,7 @@ def training_range(signals: Mapping[str, Any]) -> dict[str, Range]:
 
 
 def first_outside(
-    signals: Mapping[str, Any], ranges: Mapping[str, Range], margin: float | int = 0.0
+    signals: Mapping[str, ArrayOrList], ranges: Mapping[str, Range], margin: float | int = 0.0
 ) -> dict[str, int | None]:
     """Returns the first step, in any sequence, at which a signal is outside of its range; None if it never is.
 

@@ -16,11 +16,12 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from jaxtyping import Float, Int
 from scipy import stats
 
 from lddn_jax.diagnostics.lagged import channel, past, standardized
 from lddn_jax.errors import DataError, ShapeError
+from lddn_jax.network.signals import ArrayOrList
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,11 @@ class Correlation:
         std: The standard deviation of each if there is no correlation, `(lags,)`.
     """
 
-    lags: np.ndarray
-    values: np.ndarray
-    std: np.ndarray
+    lags: Int[np.ndarray, " lags"]
+    values: Float[np.ndarray, " lags"]
+    std: Float[np.ndarray, " lags"]
 
-    def bound(self, level: float = 0.95) -> np.ndarray:
+    def bound(self, level: float = 0.95) -> Float[np.ndarray, " lags"]:
         """Returns the bound of each lag that a value of no meaning keeps with probability `level`."""
         return NormalDist().inv_cdf((1 + level) / 2) * self.std
 
@@ -92,7 +93,7 @@ class HypothesisTest:
         )
 
 
-def autocorrelation(residuals: ArrayLike, lags: int = 20) -> Correlation:
+def autocorrelation(residuals: ArrayOrList, lags: int = 20) -> Correlation:
     """Returns how residuals are correlated with those before, ρ_ee(k) for k = 1 … `lags`.
 
     Args:
@@ -114,7 +115,7 @@ def autocorrelation(residuals: ArrayLike, lags: int = 20) -> Correlation:
     return Correlation(np.arange(1, lags + 1), values[1:], _std(1.0, count[1:]))
 
 
-def cross_correlation(inputs: ArrayLike, residuals: ArrayLike, lags: int = 20) -> Correlation:
+def cross_correlation(inputs: ArrayOrList, residuals: ArrayOrList, lags: int = 20) -> Correlation:
     """Returns how residuals are correlated with an input, ρ_ue(k) for k = −`lags` … `lags`.
 
     At k ≥ 0 the input was k samples ahead of the residual: the model misses what it did. At k < 0 the residual was
@@ -150,7 +151,7 @@ def cross_correlation(inputs: ArrayLike, residuals: ArrayLike, lags: int = 20) -
     return Correlation(np.arange(-lags, lags + 1), values, _std(c, count))
 
 
-def ljung_box(residuals: ArrayLike, lags: int = 20, fitted: int = 0) -> HypothesisTest:
+def ljung_box(residuals: ArrayOrList, lags: int = 20, fitted: int = 0) -> HypothesisTest:
     """Tests whether residuals are white, by all lags at once.
 
         Q = (N + 2) / N Σ_k n_k ρ_ee(k)²  ~  χ² with lags − fitted degrees of freedom
@@ -185,7 +186,7 @@ def ljung_box(residuals: ArrayLike, lags: int = 20, fitted: int = 0) -> Hypothes
     return HypothesisTest("residuals are white", Q, float(stats.chi2.sf(Q, degrees)), degrees)
 
 
-def normality(residuals: ArrayLike) -> HypothesisTest:
+def normality(residuals: ArrayOrList) -> HypothesisTest:
     """Tests whether residuals are Gaussian, by their skewness and kurtosis.
 
     Correlated residuals count as fewer than they are, so the test finds against them too often.
@@ -211,7 +212,9 @@ def normality(residuals: ArrayLike) -> HypothesisTest:
     return HypothesisTest("residuals are Gaussian", float(found.statistic), float(found.pvalue), 2)
 
 
-def _mean_products(now: np.ndarray, before: np.ndarray, lags: int) -> tuple[np.ndarray, np.ndarray]:
+def _mean_products(
+    now: Float[np.ndarray, "records time"], before: Float[np.ndarray, "records time"], lags: int
+) -> tuple[Float[np.ndarray, " {lags}+1"], Float[np.ndarray, " {lags}+1"]]:
     """The mean of now(t) before(t−k) for k = 0 … lags over all pairs that are known, and how many pairs these are."""
     earlier = past(before, lags)
     count = np.einsum("bt,btk->k", (~np.isnan(now)).astype(float), (~np.isnan(earlier)).astype(float))
@@ -219,11 +222,11 @@ def _mean_products(now: np.ndarray, before: np.ndarray, lags: int) -> tuple[np.n
     return np.where(count > 0, total / np.maximum(count, 1), np.nan), count
 
 
-def _std(c: float, count: np.ndarray) -> np.ndarray:
+def _std(c: float, count: Float[np.ndarray, " lags"]) -> Float[np.ndarray, " lags"]:
     return np.where(count > 0, np.sqrt(c / np.maximum(count, 1)), np.inf)
 
 
-def _checked_lags(lags: int, e: np.ndarray) -> int:
+def _checked_lags(lags: int, e: Float[np.ndarray, "records time"]) -> int:
     if not 1 <= lags < e.shape[1]:
         raise ShapeError(f"lags={lags} of a record of {e.shape[1]} steps; needed is 1 to {e.shape[1] - 1}.")
     return lags

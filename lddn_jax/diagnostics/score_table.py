@@ -9,11 +9,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from lddn_jax.diagnostics.lagged import channels
 from lddn_jax.diagnostics.metrics import mae, nrmse, rmse
 from lddn_jax.errors import ShapeError
-from lddn_jax.network.signals import by_name
+from lddn_jax.network.signals import ArrayOrList, WeightsLike, by_name
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,11 @@ class Scores:
         return "\n".join(lines)
 
 
-def scores(measured: Any, predicted: Any, weights: Any = None) -> Scores:
+def scores(
+    measured: Mapping[str, ArrayOrList] | ArrayOrList,
+    predicted: Mapping[str, ArrayOrList] | ArrayOrList,
+    weights: WeightsLike = None,
+) -> Scores:
     """Returns all scores of a prediction, over everything, by output and by record.
 
     Args:
@@ -107,7 +112,7 @@ def scores(measured: Any, predicted: Any, weights: Any = None) -> Scores:
     predicted = by_name("prediction", predicted, measured)
     if weights is not None and not isinstance(weights, Mapping):
         weights = dict.fromkeys(measured, weights)
-    weights = dict.fromkeys(measured, 1.0) if weights is None else by_name("weight", weights, measured)
+    factors: dict[str, Any] = dict.fromkeys(measured, 1.0) if weights is None else by_name("weight", weights, measured)
     shapes = {name: np.shape(y) for name, y in measured.items()}
     batch = next(iter(shapes.values()), ())[:-2]
     for name, shape in shapes.items():
@@ -118,12 +123,12 @@ def scores(measured: Any, predicted: Any, weights: Any = None) -> Scores:
                 "signal[:, None]."
             )
         try:
-            weights[name] = np.broadcast_to(np.asarray(weights[name], float), shape) * ~np.isnan(measured[name])
+            factors[name] = np.broadcast_to(np.asarray(factors[name], float), shape) * ~np.isnan(measured[name])
         except ValueError:
             raise ShapeError(
-                f"weights of {name!r} have shape {np.shape(weights[name])}; they must broadcast to {shape}."
+                f"weights of {name!r} have shape {np.shape(factors[name])}; they must broadcast to {shape}."
             ) from None
-    parts = [channels({name: part[name] for name in sorted(measured)}) for part in (measured, predicted, weights)]
+    parts = [channels({name: part[name] for name in sorted(measured)}) for part in (measured, predicted, factors)]
     by_channel = {label: tuple(part[label] for part in parts) for label in parts[0]}
     records = list(np.ndindex(*batch)) if batch else []
     everything = _score(list(by_channel.values()))
@@ -136,7 +141,7 @@ def scores(measured: Any, predicted: Any, weights: Any = None) -> Scores:
     )
 
 
-def _score(of: list[tuple[np.ndarray, ...]]) -> Score:
+def _score(of: list[tuple[Float[np.ndarray, "..."], ...]]) -> Score:
     """The score of some channels, each with measured and predicted values and weights."""
     of = [channel for channel in of if not (channel[2] == 0).all()]
     count = sum(int(np.sum(w != 0)) for _, _, w in of)

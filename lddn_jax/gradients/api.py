@@ -2,23 +2,23 @@
 
 import functools
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
 from jax.custom_derivatives import SymbolicZero
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from lddn_jax.errors import LDDNError, ShapeError
 from lddn_jax.gradients.bptt import BPTT
 from lddn_jax.gradients.choice import choose_jacobian
-from lddn_jax.gradients.method import AbstractGradient, AbstractLinearization, check_method
+from lddn_jax.gradients.method import AbstractGradient, AbstractLinearization, Derivatives, check_method
 from lddn_jax.gradients.rtrl import RTRL
 from lddn_jax.losses import AbstractLoss, check_loss, checked_weights
 from lddn_jax.network import transfer
 from lddn_jax.network.network import Network, assemble, check_network
-from lddn_jax.network.signals import Signals, as_signals, check_data
+from lddn_jax.network.signals import Data, RealArray, Signals, SignalsLike, StateLike, as_signals, check_data
 from lddn_jax.simulation.delays import DelayState, as_state, inputs_as_state
 from lddn_jax.simulation.simulate import measured, prepare
 from lddn_jax.topology.topology import Topology
@@ -27,8 +27,8 @@ _logger = logging.getLogger("lddn_jax")
 
 
 def value_and_grad(
-    loss: AbstractLoss, net: Network, data: Any, method: AbstractGradient | None = None
-) -> tuple[Array, Network]:
+    loss: AbstractLoss, net: Network, data: Data, method: AbstractGradient | None = None
+) -> tuple[Float[Array, ""], Network]:
     """Returns the loss of a network on data, and its gradient as a Network.
 
     The explicit derivative ∂ᵉF/∂a of the loss is `jax.grad` of a plain function of the outputs; the dynamic part
@@ -66,12 +66,12 @@ def value_and_grad(
 
 def jacobian(
     net: Network,
-    data: Any,
+    data: Data,
     method: AbstractGradient | str | None = None,
     *,
     with_state: bool = False,
     return_neglected: bool = False,
-) -> Any:
+) -> Derivatives | tuple[Derivatives, Signals]:
     """Returns ∂(outputs)/∂(flat parameters), `(*batch, time, size, parameters)` by output layer.
 
     Args:
@@ -119,8 +119,8 @@ def jacobian(
 
 
 def prepare_data(
-    loss: AbstractLoss, net: Network, data: Any, call: str = "fit(net, data, loss, trainer)", name: str = "data"
-) -> tuple[Signals, Signals, DelayState, Any, int]:
+    loss: AbstractLoss, net: Network, data: Data, call: str = "fit(net, data, loss, trainer)", name: str = "data"
+) -> tuple[Signals, Signals, DelayState, dict[str, RealArray] | None, int]:
     """Checks data against a network: inputs, targets, delay state, error weights and number of steps.
 
     Args:
@@ -151,7 +151,9 @@ def prepare_data(
 
 @transfer.up_to_date
 @jax.jit(static_argnames="steps")
-def _value_and_grad(loss, net, inputs, targets, state, weights, steps, method) -> tuple[Array, Network, DelayState]:
+def _value_and_grad(
+    loss, net, inputs, targets, state, weights, steps, method
+) -> tuple[Float[Array, ""], Network, DelayState]:
     linearization = method.linearize(net, inputs, state, steps)
     outputs = {name: linearization.a[name] for name in net.topology.outputs}
 
@@ -163,7 +165,7 @@ def _value_and_grad(loss, net, inputs, targets, state, weights, steps, method) -
     return value, jax.tree.map(lambda g, w: g + w, gradient, decay), state_gradient
 
 
-def differentiable(method: AbstractGradient):
+def differentiable(method: AbstractGradient) -> Callable[..., Signals]:
     """Returns a simulation whose reverse-mode derivative is the given method's.
 
     Args:
@@ -187,7 +189,7 @@ def differentiable(method: AbstractGradient):
     check_method(method, "differentiable(method)")
     key, structure = jax.tree.flatten(method)  # of a random method there is a key, else no array
 
-    def run(net: Network, inputs: Any, state: Mapping | None = None, *, steps: int | None = None) -> Signals:
+    def run(net: Network, inputs: SignalsLike, state: StateLike = None, *, steps: int | None = None) -> Signals:
         inputs, state, steps = prepare(net, inputs, state, steps)
         return _differentiable(structure, steps)(net, inputs, state, key)
 

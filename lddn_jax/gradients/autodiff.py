@@ -10,9 +10,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
-from lddn_jax.gradients.method import AbstractGradient, AbstractLinearization, nothing_neglected, over_sequences
+from lddn_jax.gradients.method import (
+    AbstractGradient,
+    AbstractLinearization,
+    Derivatives,
+    nothing_neglected,
+    over_sequences,
+)
 from lddn_jax.network import transfer
 from lddn_jax.network.network import Network
 from lddn_jax.network.signals import Signals
@@ -32,7 +38,7 @@ class Autodiff(AbstractGradient):
 
     def derivatives(
         self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
-    ) -> dict[str, Array]:
+    ) -> Derivatives:
         """Runs `jax.jacfwd`."""
         flat, unravel = net.ravel()
 
@@ -50,7 +56,7 @@ class Autodiff(AbstractGradient):
 
     def bounded_derivatives(
         self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
-    ) -> tuple[dict[str, Array], dict[str, Array]]:
+    ) -> tuple[Derivatives, Signals]:
         """Returns the same, and bounds of zero, since nothing is neglected."""
         return nothing_neglected(self.derivatives(net, inputs, state, steps, with_state))
 
@@ -89,5 +95,7 @@ def plain_scan(net: Network, inputs: Signals, state: DelayState, steps: int) -> 
     return {name: jnp.moveaxis(value, 0, -2) for name, value in a.items()}
 
 
-def _time_first(signals: Signals) -> Signals:
+def _time_first(
+    signals: dict[str, Float[Array, "... time=_ size=_"]],
+) -> dict[str, Float[Array, "time=_ ... size=_"]]:
     return {name: jnp.moveaxis(signal, -2, 0) for name, signal in signals.items()}

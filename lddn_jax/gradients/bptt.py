@@ -21,7 +21,6 @@ from collections.abc import Callable
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array
 
 from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.accuracy import Accuracy, Exact, Truncated
@@ -30,6 +29,7 @@ from lddn_jax.gradients.jacobian_window import windowed
 from lddn_jax.gradients.method import (
     AbstractGradient,
     AbstractLinearization,
+    Derivatives,
     derivatives_by_pullback,
     nothing_neglected,
     over_sequences,
@@ -134,7 +134,7 @@ class BPTT(AbstractGradient):
 
     def derivatives(
         self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
-    ) -> dict[str, Array]:
+    ) -> Derivatives:
         """Returns ∂(outputs)/∂x, one backward pass for each output element and time step."""
         if self.jacobian_window is None:
             return derivatives_by_pullback(self, net, inputs, state, steps, with_state)
@@ -142,7 +142,7 @@ class BPTT(AbstractGradient):
 
     def bounded_derivatives(
         self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
-    ) -> tuple[dict[str, Array], dict[str, Array]]:
+    ) -> tuple[Derivatives, Signals]:
         """Returns the same, and a bound on the Euclidean norm of what each row neglects."""
         window = self.jacobian_window
         if window is None:

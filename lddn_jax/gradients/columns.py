@@ -12,7 +12,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float, Int
 
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.simulation.delays import state_sizes
@@ -76,7 +76,9 @@ class Columns:
         """Number of elements of some blocks."""
         return sum(self.widths[key] for key in keys)
 
-    def moved(self, value: Array, have: Sequence[Key], want: Sequence[Key]) -> Array:
+    def moved(
+        self, value: Float[Array, "*rows _"], have: Sequence[Key], want: Sequence[Key]
+    ) -> Float[Array, "*rows _"]:
         """Turns columns `have` on the last axis into columns `want`, zero where there was none."""
         if tuple(have) == tuple(want):
             return value
@@ -90,11 +92,11 @@ class Columns:
         pieces = [(places | zeros)[key] for key in want]
         return jnp.concatenate(pieces, axis=-1) if pieces else value[..., :0]
 
-    def all(self, name: str, value: Array) -> Array:
+    def all(self, name: str, value: Float[Array, "*rows columns"]) -> Float[Array, "*rows x"]:
         """Turns the columns of a layer into those of all of x."""
         return self.moved(value, self.of[name], tuple(self.widths))
 
-    def own(self, topology: Topology, name: str) -> np.ndarray:
+    def own(self, topology: Topology, name: str) -> Float[np.ndarray, "neurons columns"]:
         """Where ∂ᵉnᵢ^m/∂x is not zero: ones, `(neurons, columns)`, since each parameter acts on one neuron at once."""
         size = topology.sizes[name]
         pieces = []
@@ -109,7 +111,13 @@ class Columns:
             pieces.append(piece)
         return np.concatenate(pieces, axis=1) if pieces else np.zeros((size, 0))
 
-    def of_all_sequences(self, rows: Array, trained: Sequence[str], sequence: Array, count: int) -> Array:
+    def of_all_sequences(
+        self,
+        rows: Float[Array, "*rows sequences x"],
+        trained: Sequence[str],
+        sequence: Int[Array, " sequences"],
+        count: int,
+    ) -> Float[Array, "*rows sequences _"]:
         """Spreads columns of each sequence's own delay state over those of all sequences.
 
         Args:

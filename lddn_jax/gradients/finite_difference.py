@@ -7,6 +7,7 @@ Slow, approximate, and nobody's algebra: an error shared by every other method w
 """
 
 import math
+from collections.abc import Sequence
 
 import equinox as eqx
 import jax
@@ -14,9 +15,12 @@ import jax.numpy as jnp
 
 from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.accuracy import Accuracy, Approximate
-from lddn_jax.gradients.method import AbstractForward
+from lddn_jax.gradients.method import AbstractForward, Derivatives
+from lddn_jax.network.network import Network
+from lddn_jax.network.signals import Signals
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.numerics.lanes import from_lanes, to_lanes
+from lddn_jax.simulation.delays import DelayState
 from lddn_jax.simulation.simulate import batch_axes, run
 
 _DEFAULT_STEP = {2: 1 / 3, 4: 2 / 7}  # powers of the machine epsilon
@@ -52,7 +56,15 @@ class FiniteDifference(AbstractForward):
         """Rounding and the error of the stencil together."""
         return Approximate(1e-6, float32=3e-2)
 
-    def sensitivities(self, net, inputs, state, steps, layers, with_state):
+    def sensitivities(
+        self,
+        net: Network,
+        inputs: Signals,
+        state: DelayState,
+        steps: int,
+        layers: Sequence[str],
+        with_state: bool,
+    ) -> tuple[Signals, Derivatives]:
         """Simulates twice (or four times) for each parameter."""
         batch = batch_axes(inputs, state)
 

@@ -7,9 +7,9 @@ De Jesús & Hagan (2007), eq. 22-24.
 """
 
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
-from lddn_jax.network.network import Network, assemble
+from lddn_jax.network.network import Biases, Network, Weights, assemble
 from lddn_jax.numerics.contraction import correlation, einsum
 from lddn_jax.numerics.lanes import Values
 from lddn_jax.simulation.delays import extend, reaching_back, state_sizes, taps
@@ -35,8 +35,8 @@ def parameter_gradient(net: Network, signals: Values, before: Values, n_bar: Val
     """Returns ∂F/∂parameters, summed over time and lanes; arguments are those of `gather`."""
     topology = net.topology
     lines = {name: extend(before.get(name), signal) for name, signal in signals.items()}
-    found: dict[Pair, Array] = {}
-    biases: dict[str, Array] = {}
+    found: Weights = {}
+    biases: Biases = {}
     for layer in topology.layers:
         pairs = [pair for pair in topology.delays if pair[0] == layer.name]
         blocks, bias = _of_layer(topology, pairs, lines, n_bar[layer.name])
@@ -51,7 +51,9 @@ def parameter_gradient(net: Network, signals: Values, before: Values, n_bar: Val
     )
 
 
-def _of_layer(topology: Topology, pairs: list[Pair], lines: Values, n_bar: Array) -> tuple[dict[Pair, Array], Array]:
+def _of_layer(
+    topology: Topology, pairs: list[Pair], lines: Values, n_bar: Float[Array, "time neurons lanes"]
+) -> tuple[Weights, Float[Array, " neurons"]]:
     """The blocks of all connections into a layer, and its bias.
 
     What the layer reads through few taps is put together, with a row of ones for the bias: one product for all.

@@ -18,12 +18,11 @@ the factor by blocks.
 import logging
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float, Shaped
 
 from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.api import prepare_data
@@ -33,8 +32,9 @@ from lddn_jax.gradients.rtrl import RTRL, bytes_of_a_step, forward
 from lddn_jax.losses import AbstractLeastSquares, AbstractLoss, check_loss
 from lddn_jax.network import transfer
 from lddn_jax.network.network import Network
+from lddn_jax.network.signals import Data
 from lddn_jax.numerics.contraction import einsum
-from lddn_jax.numerics.lanes import Values, to_lanes
+from lddn_jax.numerics.lanes import to_lanes
 from lddn_jax.numerics.platform import one_at_a_time
 from lddn_jax.simulation.delays import piece
 from lddn_jax.simulation.simulate import batch_axes
@@ -55,13 +55,15 @@ class GaussNewton(eqx.Module):
         QTe: Qᵀe, `(parameters,)`; None unless asked for.
     """
 
-    JTJ: Array
-    JTe: Array
-    eTe: Array
-    R: Array | None = None
-    QTe: Array | None = None
+    JTJ: Float[Array, "... parameters parameters"]
+    JTe: Float[Array, "... parameters"]
+    eTe: Float[Array, "..."]
+    R: Float[Array, "... parameters parameters"] | None = None
+    QTe: Float[Array, "... parameters"] | None = None
 
-    def with_decay(self, x: Array, decay: Array) -> "GaussNewton":
+    def with_decay(
+        self, x: Float[Array, " parameters"], decay: Float[Array, ""] | Float[Array, " parameters"]
+    ) -> "GaussNewton":
         """Returns the same with residuals √decay · x added.
 
         Args:
@@ -78,7 +80,7 @@ class GaussNewton(eqx.Module):
 
 def gauss_newton(
     net: Network,
-    data: Any,
+    data: Data,
     loss: AbstractLoss,
     *,
     method: AbstractGradient | None = None,
@@ -215,12 +217,14 @@ def _sums(net, loss, inputs, targets, state, weights, *, steps, method, factor, 
     return jax.lax.scan(lambda total, group: (of_sequences(total, group), None), start, _groups(everything, groups))[0]
 
 
-def _scaled(factor: Array, x: Array) -> Array:
+def _scaled(factor: Float[Array, "..."], x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """The product, zero where the factor is: even for what left the finite numbers after the end of a record."""
     return jnp.where(factor == 0, 0, factor * x)
 
 
-def _groups(everything: tuple[Values, ...], groups: int) -> tuple[Values, ...]:
+def _groups(
+    everything: tuple[dict[str, Shaped[Array, "time=_ size=_ lanes"]], ...], groups: int
+) -> tuple[dict[str, Shaped[Array, "{groups} time=_ size=_ lanes_of_a_group"]], ...]:
     """Cuts lanes into groups of one size, `(groups, time, size, lanes)`; what fills the last one up has weight zero."""
     *values, root = everything
 
@@ -239,7 +243,7 @@ def _groups(everything: tuple[Values, ...], groups: int) -> tuple[Values, ...]:
     return (*jax.tree.map(cut, tuple(values)), jax.tree.map(cut, fill))
 
 
-def added(total: GaussNewton, J: Array, e: Array) -> GaussNewton:
+def added(total: GaussNewton, J: Float[Array, "rows parameters"], e: Float[Array, " rows"]) -> GaussNewton:
     """Adds a block of rows of J, `(rows, parameters)`, and of residuals."""
     R, QTe = total.R, total.QTe
     if R is not None and QTe is not None:
@@ -249,7 +253,12 @@ def added(total: GaussNewton, J: Array, e: Array) -> GaussNewton:
     )
 
 
-def _more_rows(R: Array, QTe: Array, J: Array, e: Array) -> tuple[Array, Array]:
+def _more_rows(
+    R: Float[Array, "parameters parameters"],
+    QTe: Float[Array, " parameters"],
+    J: Float[Array, "rows parameters"],
+    e: Float[Array, " rows"],
+) -> tuple[Float[Array, "parameters parameters"], Float[Array, " parameters"]]:
     """Returns the triangular factor and Qᵀe of all rows, those of R and those of J."""
     Q, R = jnp.linalg.qr(jnp.concatenate([R, J]))
     return R, einsum("mp,m->p", Q, jnp.concatenate([QTe, e]))

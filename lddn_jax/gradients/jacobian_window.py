@@ -17,12 +17,12 @@ Williams & Peng (1990), Neural Computation 2(4), for truncation to a window; the
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from lddn_jax.gradients.gather import parameter_gradient, state_gradient
 from lddn_jax.gradients.segments import Forward, adjoint_lines, ahead, longest_held
@@ -32,7 +32,7 @@ from lddn_jax.simulation.delays import held_at, state_sizes
 
 PARALLEL_BLOCK_BYTES = 2**26  # bytes of n̄ that blocks may take which run side by side
 # (n, signals, cotangents, n̄ after the segment) -> n̄ at all its steps
-Adjoint = Callable[[Values, Values, Values, Values], Values]
+Adjoint: TypeAlias = Callable[[Values, Values, Values, Values], Values]
 
 
 class Rows(NamedTuple):
@@ -43,8 +43,8 @@ class Rows(NamedTuple):
         state: Derivatives with respect to the delay state at its beginning, by source, `(rows, elements)`.
     """
 
-    parameters: Array
-    state: dict[str, Array]
+    parameters: Float[Array, "rows parameters"]
+    state: dict[str, Float[Array, "rows elements=_"]]
 
 
 def windowed(
@@ -93,7 +93,7 @@ def windowed(
             {name: jnp.moveaxis(s, -1, 0).reshape(count, s.shape[0] * s.shape[1]) for name, s in state.items()},
         )
 
-    def x_of(found: Rows) -> Array:
+    def x_of(found: Rows) -> Float[Array, "rows x"]:
         if not with_state:
             return found.parameters
         return jnp.concatenate([found.parameters, *(found.state[name] for name in sorted(found.state))], axis=1)
@@ -156,7 +156,7 @@ def _ends(net: Network, steps: int, begin: int, at: int, lines: tuple[str, ...])
     return {name: jnp.asarray(end, net.dtype) for name, end in ends.items()}, count
 
 
-def _by_output(net: Network, rows: Array, steps: int) -> Values:
+def _by_output(net: Network, rows: Float[Array, "rows *columns"], steps: int) -> Values:
     """Cuts rows, in the order of `_ends`, into `(time, size, …)` by output."""
     found, start = {}, 0
     for name in net.topology.outputs:
@@ -166,7 +166,7 @@ def _by_output(net: Network, rows: Array, steps: int) -> Values:
     return found
 
 
-def _norm(matrix: Array) -> Array:
+def _norm(matrix: Float[Array, "rows columns"]) -> Float[Array, ""]:
     """A bound on the spectral norm: the smaller of the Frobenius norm and √(‖·‖₁ ‖·‖_∞)."""
     columns, rows = (jnp.max(jnp.sum(jnp.abs(matrix), axis=axis), initial=0) for axis in (0, 1))
     return jnp.minimum(jnp.sqrt(jnp.sum(matrix**2)), jnp.sqrt(columns * rows))

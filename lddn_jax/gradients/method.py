@@ -12,22 +12,25 @@ derivatives along with the simulation. Either one gives the other:
 import abc
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from lddn_jax.checks import expect
 from lddn_jax.errors import LDDNError, ShapeError
 from lddn_jax.gradients.accuracy import Accuracy, Exact, Random, Truncated
 from lddn_jax.network import transfer
 from lddn_jax.network.network import Network
-from lddn_jax.network.signals import Signals, as_signals
+from lddn_jax.network.signals import SignalLike, Signals, SignalsLike, StateLike, as_signals
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.simulation.delays import DelayState, state_sizes
 from lddn_jax.simulation.simulate import batch_axes, prepare
+
+# ∂(outputs)/∂x by layer; x is the flat parameters, perhaps followed by the elements of the delay state.
+Derivatives: TypeAlias = dict[str, Float[Array, "*batch time size=_ x"]]
 
 
 class AbstractLinearization(eqx.Module):
@@ -106,7 +109,7 @@ class AbstractGradient(eqx.Module):
     @abc.abstractmethod
     def derivatives(
         self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
-    ) -> dict[str, Array]:
+    ) -> Derivatives:
         """Returns ∂(outputs)/∂x by output layer; arguments as `prepare` returns them.
 
         Of each output layer `(*batch, time, size, x)`. x is the flat parameters in the order of `net.ravel()`, followed
@@ -117,7 +120,7 @@ class AbstractGradient(eqx.Module):
     @abc.abstractmethod
     def bounded_derivatives(
         self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
-    ) -> tuple[dict[str, Array], dict[str, Array]]:
+    ) -> tuple[Derivatives, Signals]:
         """Returns the same, and a bound on the Euclidean norm of what each row neglects, `(*batch, time, size)`."""
 
     def check_bounded(self) -> None:
@@ -129,7 +132,13 @@ class AbstractGradient(eqx.Module):
             )
 
     def pullback(
-        self, net: Network, inputs, state: Mapping | None, cotangents, *, steps: int | None = None
+        self,
+        net: Network,
+        inputs: SignalsLike,
+        state: StateLike,
+        cotangents: Mapping[str, SignalLike],
+        *,
+        steps: int | None = None,
     ) -> tuple[Network, DelayState]:
         """Turns explicit derivatives of layer outputs into derivatives of parameters and delay states.
 
@@ -163,13 +172,13 @@ class AbstractGradient(eqx.Module):
     def jacobian(
         self,
         net: Network,
-        inputs,
-        state: Mapping | None = None,
+        inputs: SignalsLike,
+        state: StateLike = None,
         *,
         steps: int | None = None,
         with_state: bool = False,
         return_neglected: bool = False,
-    ) -> Any:
+    ) -> Derivatives | tuple[Derivatives, Signals]:
         """Returns ∂(outputs)/∂(flat parameters), `(*batch, time, size, parameters)` by output layer.
 
         Args:
@@ -226,20 +235,20 @@ class AbstractAdjoint(AbstractGradient):
 
     def derivatives(
         self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
-    ) -> dict[str, Array]:
+    ) -> Derivatives:
         """Returns ∂(outputs)/∂x, one pullback for each output element and time step."""
         return derivatives_by_pullback(self, net, inputs, state, steps, with_state)
 
     def bounded_derivatives(
         self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
-    ) -> tuple[dict[str, Array], dict[str, Array]]:
+    ) -> tuple[Derivatives, Signals]:
         """Returns the same, and bounds of zero, since nothing is neglected."""
         return nothing_neglected(self.derivatives(net, inputs, state, steps, with_state))
 
 
 def derivatives_by_pullback(
     method: AbstractGradient, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool
-) -> dict[str, Array]:
+) -> Derivatives:
     """Returns ∂(outputs)/∂x by output layer, one pullback for each output element and time step."""
 
     def one_sequence(inputs, state):
@@ -263,7 +272,7 @@ def derivatives_by_pullback(
     return over_sequences(one_sequence, inputs, state)
 
 
-def nothing_neglected(derivatives: dict[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
+def nothing_neglected(derivatives: Derivatives) -> tuple[Derivatives, Signals]:
     """Returns derivatives with the bounds of a method that neglects nothing."""
     return derivatives, {name: jnp.zeros(found.shape[:-1], found.dtype) for name, found in derivatives.items()}
 
@@ -280,7 +289,7 @@ class AbstractForward(AbstractGradient):
         steps: int,
         layers: Sequence[str],
         with_state: bool,
-    ) -> tuple[Signals, dict[str, Array]]:
+    ) -> tuple[Signals, Derivatives]:
         """Simulates, and carries derivatives along.
 
         Args:
@@ -304,13 +313,13 @@ class AbstractForward(AbstractGradient):
 
     def derivatives(
         self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
-    ) -> dict[str, Array]:
+    ) -> Derivatives:
         """Returns ∂(outputs)/∂x from one run of the method."""
         return self.sensitivities(net, inputs, state, steps, net.topology.outputs, with_state)[1]
 
     def bounded_derivatives(
         self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
-    ) -> tuple[dict[str, Array], dict[str, Array]]:
+    ) -> tuple[Derivatives, Signals]:
         """Returns the same, and bounds of zero, since nothing is neglected."""
         return nothing_neglected(self.derivatives(net, inputs, state, steps, with_state))
 
@@ -341,7 +350,7 @@ def state_count(net: Network) -> int:
     return sum(longest * size for longest, size in state_sizes(net.topology).values())
 
 
-def split_state(net: Network, flat: Array) -> DelayState:
+def split_state(net: Network, flat: Float[Array, "*batch elements"]) -> DelayState:
     """Turns `(*batch, elements)` into a delay state, sources in the order of `jax.tree.leaves`."""
     state, start = {}, 0
     for name, (longest, size) in sorted(state_sizes(net.topology).items()):

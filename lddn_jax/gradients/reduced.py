@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from lddn_jax.gradients.columns import Columns
 from lddn_jax.network import transfer
@@ -126,9 +126,9 @@ class Reduced:
             S[m] = self.functions[m].times_slope(slopes[m], sum(back[1:], start=back[0]), transpose=True)
         return S
 
-    def _weights(self, name: str, S: Values) -> dict[tuple[str, int], Array]:
+    def _weights(self, name: str, S: Values) -> dict[tuple[str, int], Float[Array, "time to=_ from=_ lanes"]]:
         """W^{u,l}(d, t), `(time, to, from, lanes)` by (l, d)."""
-        found: dict[tuple[str, int], Array] = {}
+        found: dict[tuple[str, int], Float[Array, "time to=_ from=_ lanes"]] = {}
         for m in self.static[name]:
             for (to, source), delays in self.net.topology.delays.items():
                 if to == m and source in self.layers:
@@ -137,7 +137,9 @@ class Reduced:
                         found[source, d] = found[source, d] + W if (source, d) in found else W
         return found
 
-    def _explicit(self, name: str, S: Values, signals: Values, before: Values, steps: int) -> Array:
+    def _explicit(
+        self, name: str, S: Values, signals: Values, before: Values, steps: int
+    ) -> Float[Array, "time neurons lanes columns"]:
         """Σ_m S^{u,m} ∂ᵉn^m/∂x, `(time, neurons, lanes, columns)`: S times a delayed signal for every weight."""
         topology, size = self.net.topology, self.net.topology.sizes[name]
         pieces = []
@@ -175,6 +177,8 @@ class Reduced:
         return jax.lax.scan(step, lines, ({name: drive[name] for name in layers}, weights))[1]
 
 
-def _times(W: Array, column: Array) -> Array:
+def _times(
+    W: Float[Array, "*time to from lanes"], column: Float[Array, "*time from lanes columns"]
+) -> Float[Array, "*time to lanes columns"]:
     """Σ_j W_kj x_j, with W `(…, to, from, lanes)` and x `(…, from, lanes, columns)`, of few neurons."""
     return jnp.sum(W[..., None] * jnp.expand_dims(column, -4), axis=-3)

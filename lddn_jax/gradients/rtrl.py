@@ -23,32 +23,41 @@ Williams & Zipser (1989); De Jesús & Hagan (2007), section III.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from lddn_jax.gradients.columns import Columns
-from lddn_jax.gradients.method import AbstractForward
+from lddn_jax.gradients.method import AbstractForward, Derivatives
 from lddn_jax.gradients.reduced import Reduced, carried
 from lddn_jax.network import transfer
 from lddn_jax.network.network import Network
+from lddn_jax.network.signals import Signals
 from lddn_jax.numerics.lanes import Values, from_lanes, to_lanes
-from lddn_jax.simulation.delays import extend, last, piece, state_sizes, taps
+from lddn_jax.simulation.delays import DelayState, extend, last, piece, state_sizes, taps
 from lddn_jax.simulation.recursion import prepare
 from lddn_jax.simulation.simulate import batch_axes, final_state, prepared, run
 from lddn_jax.topology.plan import Block, plan
 
 DERIVATIVE_SEGMENT_BYTES = 2**19  # bytes of derivatives in a segment
 # ([carry,] start, length, signals of the segment, derivatives of the segment by layer) -> what is kept of it
-Keep = Callable[..., Any]
+Keep: TypeAlias = Callable[..., Any]
 
 
 class RTRL(AbstractForward):
     """Hand-written forward recursion of ∂a/∂x; see the module's equations."""
 
-    def sensitivities(self, net, inputs, state, steps, layers, with_state):
+    def sensitivities(
+        self,
+        net: Network,
+        inputs: Signals,
+        state: DelayState,
+        steps: int,
+        layers: Sequence[str],
+        with_state: bool,
+    ) -> tuple[Signals, Derivatives]:
         """Simulates, then runs the recursion once for all parameters."""
         batch = batch_axes(inputs, state)
         inputs, state = to_lanes(inputs), to_lanes(state)
@@ -209,7 +218,9 @@ class AllLayers:
         lines = {name: last(extend(line, found[name]), line.shape[0]) for name, line in lines.items()}
         return found, lines
 
-    def _explicit(self, block: Block, signals: Values, before: Values, steps: int) -> Array:
+    def _explicit(
+        self, block: Block, signals: Values, before: Values, steps: int
+    ) -> Float[Array, "time 1 lanes columns"]:
         """The values that ∂ᵉn/∂x of the block's layers consists of, `(time, 1, lanes, columns)`."""
         topology = self.net.topology
         pieces = []

@@ -17,11 +17,12 @@ ways to cut time are this one loop:
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Int
 
 from lddn_jax.network.network import Network
 from lddn_jax.numerics.lanes import Values
@@ -29,7 +30,7 @@ from lddn_jax.simulation.delays import extend, last, piece, state_before, state_
 from lddn_jax.simulation.simulate import prepared
 
 # (start, length) -> net inputs, signals, and the delay state at the beginning
-Forward = Callable[[int | Array, int], tuple[Values, Values, Values]]
+Forward: TypeAlias = Callable[[int | Int[Array, ""], int], tuple[Values, Values, Values]]
 # (n, signals, before, cotangents, future) -> ∂F/∂parameters and n̄ at the beginning
 Adjoint = Callable[[Values, Values, Values, Values, Values], tuple[Network, Values]]
 

@@ -35,10 +35,11 @@ Hagan, Demuth, Beale & De Jesús, *Neural Network Design*, 2nd ed., ch. 14; De J
 """
 
 import math
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from lddn_jax.gradients.gather import gather
 from lddn_jax.gradients.method import AbstractAdjoint, AbstractLinearization
@@ -50,6 +51,9 @@ from lddn_jax.numerics.lanes import Values, from_lanes, neurons_last, neurons_se
 from lddn_jax.simulation.delays import DelayState, extend, last, tap
 from lddn_jax.simulation.simulate import batch_axes, run
 from lddn_jax.topology.plan import Pair, plan
+
+# S^{u,m}(t) by (u, m)
+StaticSensitivities: TypeAlias = dict[Pair, Float[Array, "... neurons_of_u=_ neurons_of_m=_"]]
 
 
 class SensitivityBPTT(AbstractAdjoint):
@@ -88,7 +92,7 @@ class _Sensitivities(AbstractLinearization):
         gradient, state = gather(self.net, self.signals, self.before, n_bar)
         return gradient, from_lanes(state, next(iter(self.a.values())).shape[:-2])
 
-    def _phi(self, explicit: Values, a: Values, U: list[str], X: list[str], S: dict[Pair, Array], delayed) -> Values:
+    def _phi(self, explicit: Values, a: Values, U: list[str], X: list[str], S: StaticSensitivities, delayed) -> Values:
         """Runs the recursion for φ^u from the last step to the first."""
         explicit = {u: explicit.get(u, jnp.zeros_like(a[u])) for u in U}
         if not delayed:
@@ -117,12 +121,12 @@ class _Sensitivities(AbstractLinearization):
         return jax.lax.scan(step, {x: nothing_after(x) for x in X}, (explicit, needed), reverse=True)[1]
 
 
-def static_sensitivities(net: Network, U: list[str], n: Values, a: Values) -> dict[Pair, Array]:
+def static_sensitivities(net: Network, U: list[str], n: Values, a: Values) -> StaticSensitivities:
     """Returns S^{u,m}(t) where it is not zero, `(time, lanes, neurons of u, neurons of m)` by (u, m)."""
     topology = net.topology
     functions = {layer.name: transfer.get(layer.transfer) for layer in topology.layers}
     slopes = {name: f.slope(n[name], a[name]) for name, f in functions.items()}
-    S: dict[Pair, Array] = {}
+    S: StaticSensitivities = {}
     for u in U:
         for m in reversed(plan(topology).simulation_order):
             reached = jnp.broadcast_to(jnp.eye(topology.sizes[u], dtype=net.dtype), (*a[u].shape, topology.sizes[u]))
@@ -145,7 +149,9 @@ def _delayed(net: Network) -> dict[Pair, tuple[int, ...]]:
     return {pair: delays for pair, delays in sorted(positive.items()) if delays}
 
 
-def _through(S: dict[Pair, Array], U: list[str], m: str, phi: Values, like: Array) -> Array:
+def _through(
+    S: StaticSensitivities, U: list[str], m: str, phi: Values, like: Float[Array, "*lanes neurons"]
+) -> Float[Array, "*lanes neurons"]:
     """n̄^m = Σ_{u ∈ E^U_S(m)} S^{u,m}ᵀ φ^u."""
     n_bar = jnp.zeros_like(like)
     for u in U:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import optax
-from jaxtyping import Array
+from jaxtyping import PRNGKeyArray
 
 from lddn_jax import losses
 from lddn_jax.bayesian.bayesian import BayesianRegularization
@@ -99,7 +99,7 @@ def by_adam(
     net: Network,
     experiment: Experiment,
     settings: Settings,
-    key: Array,
+    key: PRNGKeyArray,
     supervision: Supervision,
 ) -> tuple[Network, Fitted]:
     """Returns the network with its loop open, and how it was trained."""

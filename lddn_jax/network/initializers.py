@@ -15,12 +15,13 @@ changes nothing. Pass one by name, or a function of your own, as `Network(..., i
 
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from lddn_jax.checks import did_you_mean
 from lddn_jax.errors import TopologyError
@@ -28,17 +29,17 @@ from lddn_jax.network import transfer
 from lddn_jax.topology.topology import Layer
 
 Shapes = Mapping[str, tuple[int, int, int]]
-Drawn = tuple[dict[str, Array], Array]
-Initializer = Callable[[Any, Layer, Shapes, Any], Drawn]
+Drawn: TypeAlias = tuple[dict[str, Float[Array, "delays=_ to=_ from=_"]], Float[Array, " neurons"]]
+Initializer: TypeAlias = Callable[[PRNGKeyArray | None, Layer, Shapes, DTypeLike], Drawn]
 
 
-def zeros(key: Array | None, layer: Layer, shapes: Shapes, dtype: Any) -> Drawn:
+def zeros(key: PRNGKeyArray | None, layer: Layer, shapes: Shapes, dtype: DTypeLike) -> Drawn:
     """All weights and biases zero; needs no key."""
     # Made by NumPy: there is nothing to compile, and a file that is loaded begins with these.
     return {source: _zeros(shape, dtype) for source, shape in shapes.items()}, _zeros((layer.size,), dtype)
 
 
-def uniform(key: Array, layer: Layer, shapes: Shapes, dtype: Any) -> Drawn:
+def uniform(key: PRNGKeyArray, layer: Layer, shapes: Shapes, dtype: DTypeLike) -> Drawn:
     """Weights and biases uniform in (−0.5, 0.5)."""
 
     def draw(source, shape):
@@ -47,7 +48,7 @@ def uniform(key: Array, layer: Layer, shapes: Shapes, dtype: Any) -> Drawn:
     return {source: draw(source, shape) for source, shape in shapes.items()}, draw("", (layer.size,))
 
 
-def glorot(key: Array, layer: Layer, shapes: Shapes, dtype: Any) -> Drawn:
+def glorot(key: PRNGKeyArray, layer: Layer, shapes: Shapes, dtype: DTypeLike) -> Drawn:
     """Weights uniform in ±√(6 / (fan in + fan out)), fan in counted over all delays and sources; zero bias.
 
     Glorot & Bengio, AISTATS 2010, eq. 16.
@@ -60,7 +61,7 @@ def glorot(key: Array, layer: Layer, shapes: Shapes, dtype: Any) -> Drawn:
     return weights, jnp.zeros(layer.size, dtype)
 
 
-def orthogonal(key: Array, layer: Layer, shapes: Shapes, dtype: Any) -> Drawn:
+def orthogonal(key: PRNGKeyArray, layer: Layer, shapes: Shapes, dtype: DTypeLike) -> Drawn:
     """Glorot, with the layer's own recurrent matrices orthogonal, scaled so that all its delays share gain 1.
 
     Saxe, McClelland & Ganguli, ICLR 2014.
@@ -73,7 +74,7 @@ def orthogonal(key: Array, layer: Layer, shapes: Shapes, dtype: Any) -> Drawn:
     return weights, bias
 
 
-def nguyen_widrow(key: Array, layer: Layer, shapes: Shapes, dtype: Any) -> Drawn:
+def nguyen_widrow(key: PRNGKeyArray, layer: Layer, shapes: Shapes, dtype: DTypeLike) -> Drawn:
     """Spreads the active regions of the layer's neurons evenly over inputs in [−1, 1].
 
     With S neurons and R elements arriving (delays counted), each row of weights has a random direction and the
@@ -134,11 +135,11 @@ def get(init: str | Initializer) -> Initializer:
     return _INITIALIZERS[init]
 
 
-def _zeros(shape: tuple[int, ...], dtype: Any) -> Array:
+def _zeros(shape: tuple[int, ...], dtype: DTypeLike) -> Float[Array, "..."]:
     return jnp.asarray(np.zeros(shape, dtype), dtype)
 
 
-def _key(key: Array, name: str) -> Array:
+def _key(key: PRNGKeyArray, name: str) -> PRNGKeyArray:
     return jax.random.fold_in(key, name_number(name))
 
 

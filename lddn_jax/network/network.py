@@ -5,20 +5,28 @@ gradient is the same kind of object, so `gradient.LW["y", "hidden"]` is what it 
 `equinox.apply_updates` work on networks as they are.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array
+from jax.typing import ArrayLike, DTypeLike
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from lddn_jax.checks import called, check_key, expect
 from lddn_jax.errors import PrecisionError, ShapeError, TopologyError
 from lddn_jax.network import initializers, transfer
 from lddn_jax.network.signals import as_array
 from lddn_jax.topology.topology import Topology, check_topology
+
+# By (to, source) and by layer. Networks that `vmap` made have axes in front.
+Weights: TypeAlias = dict[tuple[str, str], Float[Array, "... delays=_ to=_ from=_"]]
+Biases: TypeAlias = dict[str, Float[Array, "... neurons=_"]]
+# What a user gives in place of them.
+WeightsGiven: TypeAlias = Mapping[tuple[str, str], Shaped[ArrayLike, "... delays=_ to=_ from=_"] | Sequence[Any]]
+BiasesGiven: TypeAlias = Mapping[str, Shaped[ArrayLike, "... neurons=_"] | Sequence[Any]]
 
 
 class Network(eqx.Module):
@@ -50,17 +58,17 @@ class Network(eqx.Module):
     """
 
     topology: Topology = eqx.field(static=True)
-    IW: dict[tuple[str, str], Array]
-    LW: dict[tuple[str, str], Array]
-    b: dict[str, Array]
+    IW: Weights
+    LW: Weights
+    b: Biases
 
     def __init__(
         self,
         topology: Topology,
         *,
-        key: Array | None = None,
+        key: PRNGKeyArray | None = None,
         init: str | initializers.Initializer = "nguyen-widrow",
-        dtype: Any = None,
+        dtype: DTypeLike | None = None,
     ):
         check_topology(topology, "Network(topology, key=..., init=...)")
         initializer = initializers.get(init)
@@ -86,7 +94,7 @@ class Network(eqx.Module):
                 _check_shape(f"initial bias of {layer.name!r}", self.b[layer.name], (layer.size,))
 
     @property
-    def dtype(self) -> Any:
+    def dtype(self) -> jnp.dtype:
         """The dtype of the network's arrays and of every computation with it."""
         leaves = jax.tree.leaves(self)
         return jnp.result_type(*leaves) if leaves else jnp.result_type(float)
@@ -102,9 +110,9 @@ class Network(eqx.Module):
 
     def with_weights(
         self,
-        IW: Mapping[tuple[str, str], Any] | None = None,
-        LW: Mapping[tuple[str, str], Any] | None = None,
-        b: Mapping[str, Any] | None = None,
+        IW: WeightsGiven | None = None,
+        LW: WeightsGiven | None = None,
+        b: BiasesGiven | None = None,
     ) -> "Network":
         """Returns a network in which the given arrays stand in place of this network's.
 
@@ -139,7 +147,7 @@ class Network(eqx.Module):
                 new[field][name] = array
         return assemble(self.topology, **new)
 
-    def ravel(self) -> tuple[Array, Callable[[Array], "Network"]]:
+    def ravel(self) -> tuple[Float[Array, " parameters"], Callable[[Float[Array, " parameters"]], "Network"]]:
         """Returns all weights and biases as one vector `(parameters,)`, and the way back.
 
         The order is that of `parameter_names`, and of the last axis of every Jacobian.
@@ -238,7 +246,7 @@ def _check_drawn(drawn, layer, shapes) -> tuple[Mapping[str, Any], Any]:
     return drawn
 
 
-def _float_dtype(dtype) -> Any:
+def _float_dtype(dtype) -> jnp.dtype:
     if dtype is None:
         return jnp.result_type(float)
     try:
@@ -255,7 +263,7 @@ def _float_dtype(dtype) -> Any:
     return dtype
 
 
-def _check_shape(what: str, array: Array, shape: tuple[int, ...]):
+def _check_shape(what: str, array: Shaped[Array, "..."], shape: tuple[int, ...]):
     if tuple(array.shape) != tuple(shape):
         raise ShapeError(
             f"{what}: shape {tuple(array.shape)} was given, {tuple(shape)} (delay, to, from) is needed."

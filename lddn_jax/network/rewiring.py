@@ -7,7 +7,7 @@ delay, and goes wherever these go.
 from collections.abc import Iterable, Mapping
 
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import PRNGKeyArray
 
 from lddn_jax.checks import whole_number
 from lddn_jax.errors import LDDNError, TopologyError
@@ -180,7 +180,7 @@ def add_delay(net: Network, n: int = 1) -> Network:
 
 
 def carry_over(
-    net: Network, topology: Topology, *, key: Array | None = None, init: str | initializers.Initializer = "zeros"
+    net: Network, topology: Topology, *, key: PRNGKeyArray | None = None, init: str | initializers.Initializer = "zeros"
 ) -> Network:
     """Returns a network of another topology with this network's weights, where they fit.
 

@@ -3,19 +3,55 @@
 Everything that can be wrong with names, shapes and dtypes is said here, before anything is compiled.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array
+from jax.typing import ArrayLike, DTypeLike
+from jaxtyping import Array, Float, Shaped
 
 from lddn_jax.checks import did_you_mean, expect
 from lddn_jax.errors import DataError, ShapeError
 
-Signals = dict[str, Array]
+# Inside: names differ in size and share batch and time. A moment is one time step.
+Signals: TypeAlias = dict[str, Float[Array, "*batch time size=_"]]
+Moment: TypeAlias = dict[str, Float[Array, "*batch size=_"]]
+# What a user hands in: arrays of JAX or NumPy, or nested lists; integers become floats. A bare array stands for a dict
+# of one entry, None for an empty one. Error weights broadcast over batch, time and size.
+ArrayOrList: TypeAlias = Shaped[ArrayLike, "..."] | Sequence[Any]
+SignalLike: TypeAlias = Shaped[ArrayLike, "*batch time size=_"] | Sequence[Any]
+SignalsLike: TypeAlias = Mapping[str, SignalLike] | SignalLike | None
+MomentLike: TypeAlias = Mapping[str, Shaped[ArrayLike, "*batch size=_"] | Sequence[Any]] | (
+    Shaped[ArrayLike, "*batch size=_"] | Sequence[Any] | None
+)
+WeightsLike: TypeAlias = Mapping[str, ArrayOrList] | ArrayOrList | None
+StateLike: TypeAlias = Mapping[str, Shaped[ArrayLike, "... longest_delay=_ size=_"] | Sequence[Any]] | None
+RealArray: TypeAlias = Shaped[Array | np.ndarray, "..."]
+RealSignal: TypeAlias = Shaped[Array | np.ndarray, "*batch time size=_"]
+
+
+@runtime_checkable
+class Data(Protocol):
+    """What a network is trained and evaluated on: `Sequences`, or anything that has the same four parts."""
+
+    @property
+    def inputs(self) -> SignalsLike:
+        """By input name, `(*batch, time, size)`."""
+
+    @property
+    def targets(self) -> SignalsLike:
+        """By output layer, `(*batch, time, size)`; NaN where missing."""
+
+    @property
+    def state(self) -> StateLike:
+        """The delay state that each sequence starts from, `(*batch, longest delay, size)` by source."""
+
+    @property
+    def weights(self) -> WeightsLike:
+        """Error weights that broadcast over batch, time and size."""
 
 
 def by_name(kind: str, given: Any, names: Iterable[str]) -> dict[str, Any]:
@@ -57,7 +93,7 @@ def measured_name(output: str) -> str:
     return f"measured_{output}"
 
 
-def as_signals(kind: str, given: Any, sizes: Mapping[str, int], dtype: Any) -> Signals:
+def as_signals(kind: str, given: SignalsLike, sizes: Mapping[str, int], dtype: DTypeLike) -> Signals:
     """Returns one array `(*batch, time, size)` of `dtype` for each name in `sizes`, all of one batch and length.
 
     Args:
@@ -98,7 +134,7 @@ def check_last_axes(what: str, shape: tuple[int, ...], size: int):
         raise ShapeError(f"{what} has shape {shape}: no time step at all. Give at least one.")
 
 
-def real(what: str, value: Any) -> Any:
+def real(what: str, value: Any) -> RealArray:
     """Returns `value` as the array it is, lists as NumPy arrays, provided that it holds real numbers.
 
     Raises:
@@ -120,7 +156,7 @@ def is_traced(array: Any) -> bool:
     return isinstance(array, Tracer)
 
 
-def first_nan(signal: Any) -> tuple[int, ...] | None:
+def first_nan(signal: Shaped[ArrayLike, "..."]) -> tuple[int, ...] | None:
     """Index of the first NaN of a concrete array; None if there is none, or the array is being traced."""
     if is_traced(signal):
         return None
@@ -128,7 +164,7 @@ def first_nan(signal: Any) -> tuple[int, ...] | None:
     return tuple(int(k) for k in np.argwhere(missing)[0]) if missing.any() else None
 
 
-def as_array(what: str, value: Any, dtype: Any) -> Array:
+def as_array(what: str, value: Any, dtype: DTypeLike) -> Shaped[Array, "..."]:
     """Returns an array of this dtype; NumPy converts what is not on a device yet, so that nothing is compiled for it.
 
     Raises:

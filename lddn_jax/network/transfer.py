@@ -18,17 +18,21 @@ compiled function of the package that looks one up is `up_to_date`.
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from lddn_jax.checks import did_you_mean
 from lddn_jax.errors import TopologyError
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.numerics.lanes import neurons_last, neurons_second
 from lddn_jax.topology.topology import Topology
+
+Function: TypeAlias = Callable[[Float[Array, "... neurons"]], Float[Array, "... neurons"]]
+# One number for each neuron, `(..., neurons)`, or a matrix, `(..., to, from)`.
+Slope: TypeAlias = Callable[[Float[Array, "... neurons"], Float[Array, "... neurons"]], Float[Array, "..."]]
 
 
 @dataclass(frozen=True)
@@ -47,26 +51,30 @@ class Transfer:
     """
 
     name: str
-    function: Callable[[Array], Array]
-    slope: Callable[[Array, Array], Array]
+    function: Function
+    slope: Slope
     elementwise: bool = True
     active: tuple[float, float] | None = None
     uniform: bool = False
 
     # The package's own layout is `(time, neurons, *lanes)`; functions and slopes have neurons on the last axis.
 
-    def in_lanes(self, n: Array) -> Array:
+    def in_lanes(self, n: Float[Array, "time neurons *lanes"]) -> Float[Array, "time neurons *lanes"]:
         """Returns a = f(n), both `(time, neurons, *lanes)`."""
         return self.function(n) if self.uniform else neurons_second(self.function(neurons_last(n)))
 
-    def slope_in_lanes(self, n: Array, a: Array) -> Array:
+    def slope_in_lanes(
+        self, n: Float[Array, "time neurons *lanes"], a: Float[Array, "time neurons *lanes"]
+    ) -> Float[Array, "time neurons *lanes"] | Float[Array, "time *lanes neurons neurons"]:
         """Returns ḟ(n), `(time, neurons, *lanes)`, or `(time, *lanes, to, from)` when not elementwise."""
         if self.uniform:
             return self.slope(n, a)
         slope = self.slope(neurons_last(n), neurons_last(a))
         return neurons_second(slope) if self.elementwise else slope
 
-    def times_slope(self, slope: Array, vector: Array, transpose: bool = False) -> Array:
+    def times_slope(
+        self, slope: Float[Array, "time ..."], vector: Float[Array, "time neurons *lanes"], transpose: bool = False
+    ) -> Float[Array, "time neurons *lanes"]:
         """Returns slope · vector, or slopeᵀ · vector.
 
         Args:
@@ -203,8 +211,8 @@ def names() -> list[str]:
 
 def register(
     name: str,
-    function: Callable[[Array], Array],
-    slope: Callable[[Array, Array], Array] | None = None,
+    function: Function,
+    slope: Slope | None = None,
     *,
     elementwise: bool = True,
     active: tuple[float, float] | None = None,
@@ -295,7 +303,7 @@ _replacements = _Replacements()
 _registry = jax.make_user_context(0)
 
 
-def _automatic_slope(function: Callable[[Array], Array], elementwise: bool) -> Callable[[Array, Array], Array]:
+def _automatic_slope(function: Function, elementwise: bool) -> Slope:
     if elementwise:
         return lambda n, a: jax.jvp(function, (n,), (jnp.ones_like(n),))[1]
 

@@ -11,10 +11,11 @@ below are where the one overtakes the other on a CPU; `benchmarks/README.md` has
 
 import math
 from collections.abc import Callable
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float, Shaped
 
 from lddn_jax.numerics.platform import barrier
 
@@ -26,10 +27,10 @@ STEPWISE_LANES_PER_ROW = 8  # from which on steps are multiplied one by one
 OWN_KERNEL_LANES = 64  # from which a transfer function has a kernel of its own
 STEP_PRODUCT_LANES = 32  # from which a product of one step is worth calling
 
-Product = Callable[[Array], Array]
+Product: TypeAlias = Callable[[Float[Array, "time from *lanes"]], Float[Array, "time to *lanes"]]
 
 
-def einsum(subscripts: str, *operands: Array) -> Array:
+def einsum(subscripts: str, *operands: Shaped[Array, "..."]) -> Shaped[Array, "..."]:
     """Returns `jnp.einsum(subscripts, *operands)` in the precision of the package.
 
     The letters are `t` time, `b` batch, `d` delay, `i` to-neuron, `j` from-neuron, `p` parameter.
@@ -61,7 +62,7 @@ def apart(lanes: tuple[int, ...]) -> bool:
     return math.prod(lanes) == 1 or math.prod(lanes) >= OWN_KERNEL_LANES
 
 
-def product(matrix: Array, lanes: tuple[int, ...]) -> Product:
+def product(matrix: Float[Array, "to from"], lanes: tuple[int, ...]) -> Product:
     """Returns the function y -> W y on signals `(time, from, *lanes)`, in the form that suits the number of lanes.
 
     What is done to the matrix is done here, so that a loop has nothing to do but to call the function.
@@ -94,7 +95,7 @@ def product(matrix: Array, lanes: tuple[int, ...]) -> Product:
     return multiplied
 
 
-def pairwise_sum(terms: list[Array]) -> Array:
+def pairwise_sum(terms: list[Float[Array, "*shape"]]) -> Float[Array, "*shape"]:
     """Adds neighbors, then neighbors of these: a chain of additions as short as can be."""
     while len(terms) > 1:
         rest = terms[-1:] if len(terms) % 2 else []
@@ -102,7 +103,9 @@ def pairwise_sum(terms: list[Array]) -> Array:
     return terms[0]
 
 
-def correlation(left: Array, right: Array) -> Array:
+def correlation(
+    left: Float[Array, "time left lanes"], right: Float[Array, "time right lanes"]
+) -> Float[Array, "left right"]:
     """Returns Σ left_i right_j over time and lanes, `(left, right)`, of two signals `(time, size, lanes)`."""
     steps, lanes = left.shape[0], left.shape[-1]
     i, j = left.shape[1], right.shape[1]

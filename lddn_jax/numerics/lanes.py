@@ -11,14 +11,15 @@ Values in the package's layout are called `Values`, a dict by input and layer, a
 
 import math
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
-Values = dict[str, Array]
+Values: TypeAlias = dict[str, Float[Array, "time=_ size=_ ..."]]
 
 
-def to_lanes(signals: Mapping[str, Array]) -> Values:
+def to_lanes(signals: Mapping[str, Float[Array, "... time=_ size=_"]]) -> Values:
     """From the user's layout to the package's: `(*batch, time, size)` to `(time, size, lanes)`."""
     found = {}
     for name, signal in signals.items():
@@ -27,16 +28,16 @@ def to_lanes(signals: Mapping[str, Array]) -> Values:
     return found
 
 
-def from_lanes(values: Values, batch: tuple[int, ...]) -> dict[str, Array]:
+def from_lanes(values: Values, batch: tuple[int, ...]) -> dict[str, Float[Array, "... time=_ size=_"]]:
     """From the package's layout to the user's: `(time, size, lanes)` to `(*batch, time, size)`."""
     return {name: jnp.moveaxis(value, -1, 0).reshape(*batch, *value.shape[:2]) for name, value in values.items()}
 
 
-def neurons_last(value: Array) -> Array:
+def neurons_last(value: Float[Array, "time size *lanes"]) -> Float[Array, "time *lanes size"]:
     """`(time, size, *lanes)` to `(time, *lanes, size)`."""
     return jnp.moveaxis(value, 1, -1)
 
 
-def neurons_second(value: Array) -> Array:
+def neurons_second(value: Float[Array, "time *lanes size"]) -> Float[Array, "time size *lanes"]:
     """`(time, *lanes, size)` to `(time, size, *lanes)`."""
     return jnp.moveaxis(value, -1, 1)

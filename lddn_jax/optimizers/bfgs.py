@@ -1,7 +1,5 @@
 """BFGS: the inverse Hessian, built up from steps and changes of the gradient."""
 
-from typing import Any
-
 import jax.numpy as jnp
 import optax
 
@@ -10,7 +8,7 @@ from lddn_jax.optimizers.directions import Rule, searched
 from lddn_jax.optimizers.vectors import dot
 
 
-def bfgs(linesearch: Any = None) -> optax.GradientTransformationExtraArgs:
+def bfgs(linesearch: optax.GradientTransformation | None = None) -> optax.GradientTransformationExtraArgs:
     """The method of Broyden, Fletcher, Goldfarb and Shanno (MATLAB's `trainbfg`).
 
         p = −H g,    H ← (I − s y'/s'y) H (I − y s'/s'y) + s s'/s'y

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array
+from jaxtyping import Array, Bool, Int
 
 from lddn_jax.errors import LDDNError
 from lddn_jax.optimizers.golden_section import golden_section_search
-from lddn_jax.optimizers.vectors import Point, dot, on_vectors
+from lddn_jax.optimizers.vectors import Point, Vector, dot, on_vectors
 
 # Close to a minimum a loss is flat to its last digits, and a line search that decides by the slope there, as Hager and
 # Zhang's does (2006, eq. 27), still makes progress. So many units of rounding are not yet a larger loss.
@@ -35,13 +35,13 @@ class Past(NamedTuple):
         age: Steps since the search started from −g; at least 1 where the rule's answer is used.
     """
 
-    s: Array
-    y: Array
-    gradient: Array
-    direction: Array
-    age: Array
+    s: Vector
+    y: Vector
+    gradient: Vector
+    direction: Vector
+    age: Int[Array, ""]
 
-    def curved(self) -> Array:
+    def curved(self) -> Bool[Array, ""]:
         """Whether s'y is positive and more than rounding, so that a secant equation can be trusted."""
         floor = jnp.finfo(self.s.dtype).eps * jnp.sqrt(dot(self.s, self.s) * dot(self.y, self.y))
         return dot(self.s, self.y) > floor
@@ -55,8 +55,8 @@ class Rule(NamedTuple):
         direction: From g_k, the past and the memory to p_k and the next memory.
     """
 
-    init: Callable[[Array], Any]
-    direction: Callable[[Array, Past, Any], tuple[Array, Any]]
+    init: Callable[[Vector], Any]
+    direction: Callable[[Vector, Past, Any], tuple[Vector, Any]]
 
 
 class DirectionState(NamedTuple):
@@ -70,14 +70,16 @@ class DirectionState(NamedTuple):
         memory: Of the rule.
     """
 
-    x: Array
-    gradient: Array
-    direction: Array
-    age: Array
+    x: Vector
+    gradient: Vector
+    direction: Vector
+    age: Int[Array, ""]
     memory: Any
 
 
-def searched(rule: Rule, linesearch: Any = None) -> optax.GradientTransformationExtraArgs:
+def searched(
+    rule: Rule, linesearch: optax.GradientTransformation | None = None
+) -> optax.GradientTransformationExtraArgs:
     """Returns the method that follows a rule and searches along its directions.
 
     Args:
@@ -116,7 +118,7 @@ def searched(rule: Rule, linesearch: Any = None) -> optax.GradientTransformation
     return optax.chain(on_vectors(init, update), guarded(linesearch))
 
 
-def guarded(linesearch: Any) -> optax.GradientTransformationExtraArgs:
+def guarded(linesearch: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
     """Returns a line search that takes no step where the given one ends in a larger loss, or one that is not finite."""
     linesearch = optax.with_extra_args_support(linesearch)
 

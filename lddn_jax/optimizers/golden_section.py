@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array
+from jaxtyping import Array, Bool, Float, Int
 
 from lddn_jax.checks import checked
 from lddn_jax.optimizers.vectors import Point, on_vectors
@@ -24,24 +24,24 @@ class GoldenSectionState(NamedTuple):
         evaluations: How often this search evaluated the loss.
     """
 
-    learning_rate: Array
-    value: Array
-    failed: Array
-    first_step: Array
-    evaluations: Array
+    learning_rate: Float[Array, ""]
+    value: Float[Array, ""]
+    failed: Bool[Array, ""]
+    first_step: Float[Array, ""]
+    evaluations: Int[Array, ""]
 
 
 class Bracket(NamedTuple):
     """Three steps a < b < c and their losses; b is the best so far, c is infinite until a loss rises."""
 
-    a: Array
-    b: Array
-    c: Array
-    value_a: Array
-    value_b: Array
-    value_c: Array
-    evaluations: Array
-    done: Array
+    a: Float[Array, ""]
+    b: Float[Array, ""]
+    c: Float[Array, ""]
+    value_a: Float[Array, ""]
+    value_b: Float[Array, ""]
+    value_c: Float[Array, ""]
+    evaluations: Int[Array, ""]
+    done: Bool[Array, ""]
 
 
 def golden_section_search(

@@ -9,23 +9,23 @@ Powell's restarts, as soon as two gradients are far from orthogonal.
 
 from collections.abc import Callable
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array
+from jaxtyping import Array, Float, Int
 
 from lddn_jax.errors import LDDNError
 from lddn_jax.optimizers.directions import Past, Rule, searched
-from lddn_jax.optimizers.vectors import dot
+from lddn_jax.optimizers.vectors import Vector, dot
 
 RESTART_OVERLAP = 0.2  # |g_{k−1}'g_k| / |g_k|² from which on gradients count as far from orthogonal (Powell 1977)
 DESCENT_RATIOS = (0.8, 1.2)  # where −p_k'g_k / |g_k|² has to lie (Powell 1977)
 
 
 def conjugate_gradient(
-    update: str = "fletcher-reeves", linesearch: Any = None
+    update: str = "fletcher-reeves", linesearch: optax.GradientTransformation | None = None
 ) -> optax.GradientTransformationExtraArgs:
     """Conjugate gradients (MATLAB's `traincgf`, `traincgp`, `traincgb`).
 
@@ -64,22 +64,22 @@ def conjugate_gradient(
     return searched(UPDATES[update], linesearch)
 
 
-def fletcher_reeves(g: Array, past: Past) -> Array:
+def fletcher_reeves(g: Vector, past: Past) -> Float[Array, ""]:
     """β of Fletcher and Reeves."""
     return dot(g, g) / dot(past.gradient, past.gradient)
 
 
-def polak_ribiere(g: Array, past: Past) -> Array:
+def polak_ribiere(g: Vector, past: Past) -> Float[Array, ""]:
     """β of Polak and Ribière."""
     return dot(g, past.y) / dot(past.gradient, past.gradient)
 
 
-def hestenes_stiefel(g: Array, past: Past) -> Array:
+def hestenes_stiefel(g: Vector, past: Past) -> Float[Array, ""]:
     """β of Hestenes and Stiefel."""
     return dot(g, past.y) / dot(past.direction, past.y)
 
 
-def two_terms(beta: Callable[[Array, Past], Array]) -> Rule:
+def two_terms(beta: Callable[[Vector, Past], Float[Array, ""]]) -> Rule:
     """The rule p = −g + β p_{k−1}, and p = −g every n steps."""
 
     def direction(g, past, memory):
@@ -91,9 +91,9 @@ def two_terms(beta: Callable[[Array, Past], Array]) -> Rule:
 class Restart(NamedTuple):
     """p_t, y_t and k − t of the last restart."""
 
-    direction: Array
-    y: Array
-    age: Array
+    direction: Vector
+    y: Vector
+    age: Int[Array, ""]
 
 
 def three_terms() -> Rule:

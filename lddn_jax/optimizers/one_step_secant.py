@@ -1,7 +1,5 @@
 """The one-step secant method: a quasi-Newton step without a matrix, from the last step alone."""
 
-from typing import Any
-
 import jax.numpy as jnp
 import optax
 
@@ -9,7 +7,7 @@ from lddn_jax.optimizers.directions import Rule, searched
 from lddn_jax.optimizers.vectors import dot
 
 
-def one_step_secant(linesearch: Any = None) -> optax.GradientTransformationExtraArgs:
+def one_step_secant(linesearch: optax.GradientTransformation | None = None) -> optax.GradientTransformationExtraArgs:
     """The one-step secant method (MATLAB's `trainoss`).
 
         p = −g + A s + B y,    B = s'g / s'y,    A = −(1 + y'y / s'y) B + y'g / s'y

@@ -5,10 +5,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array
+from jaxtyping import Array, Bool, Float, Int
 
 from lddn_jax.checks import checked
-from lddn_jax.optimizers.vectors import Point, dot, on_vectors
+from lddn_jax.optimizers.vectors import Point, Vector, dot, on_vectors
 
 # What Δ counts as after a trial that is not finite, or worse than this: λ grows so that the next step along the same
 # direction is about a hundredth of this one. Without a bound, one huge loss would cost hundreds of steps of λ/4.
@@ -29,14 +29,14 @@ class ScaledConjugateGradientState(NamedTuple):
         steps: How many steps were taken; a trial that was not taken is none.
     """
 
-    direction: Array
-    residual: Array
-    curvature: Array
-    lambda_: Array
-    lambda_bar: Array
-    comparison: Array
-    success: Array
-    steps: Array
+    direction: Vector
+    residual: Vector
+    curvature: Float[Array, ""]
+    lambda_: Float[Array, ""]
+    lambda_bar: Float[Array, ""]
+    comparison: Float[Array, ""]
+    success: Bool[Array, ""]
+    steps: Int[Array, ""]
 
 
 def scaled_conjugate_gradient(sigma: float = 5e-5, lambda_: float = 5e-7) -> optax.GradientTransformationExtraArgs:

@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array
+from jaxtyping import Array, Bool, Float
 
 from lddn_jax.checks import checked
-from lddn_jax.optimizers.vectors import Point, on_vectors
+from lddn_jax.optimizers.vectors import Point, Vector, on_vectors
 
 
 class VariableLearningRateState(NamedTuple):
@@ -19,9 +19,9 @@ class VariableLearningRateState(NamedTuple):
         accepted: Whether the last step was taken. If not, the next one has no momentum.
     """
 
-    learning_rate: Array
-    velocity: Array
-    accepted: Array
+    learning_rate: Float[Array, ""]
+    velocity: Vector
+    accepted: Bool[Array, ""]
 
 
 def variable_learning_rate(

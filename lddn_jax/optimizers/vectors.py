@@ -5,15 +5,18 @@ the step that the rule returns back into the shape of the parameters. States hol
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, PyTree
 
 from lddn_jax.numerics.contraction import einsum
+
+Vector: TypeAlias = Float[Array, " parameters"]
 
 
 class Point(NamedTuple):
@@ -28,15 +31,15 @@ class Point(NamedTuple):
         loss: F, a function of a vector. It has reverse-mode derivatives only.
     """
 
-    x: Array
-    updates: Array
-    gradient: Array
-    value: Array
-    loss: Callable[[Array], Array]
+    x: Vector
+    updates: Vector
+    gradient: Vector
+    value: Float[Array, ""]
+    loss: Callable[[Vector], Float[Array, ""]]
 
 
 def on_vectors(
-    init: Callable[[Array], Any], update: Callable[[Point, Any], tuple[Array, Any]]
+    init: Callable[[Vector], Any], update: Callable[[Point, Any], tuple[Vector, Any]]
 ) -> optax.GradientTransformationExtraArgs:
     """Returns the transformation of pytrees that follows a rule on vectors.
 
@@ -72,13 +75,13 @@ def on_vectors(
     return optax.GradientTransformationExtraArgs(init_fn, cast(Any, update_fn))
 
 
-def ravel(tree: Any) -> tuple[Array, Callable[[Array], Any]]:
+def ravel(tree: PyTree[Float[ArrayLike, "..."]]) -> tuple[Vector, Callable[[Vector], PyTree[Float[Array, "..."]]]]:
     """Returns the leaves of a pytree as one vector, and the way back."""
     with jax.numpy_dtype_promotion("standard"):  # leaves may differ in dtype; the way back restores each
         return ravel_pytree(tree)
 
 
-def dot(a: Array, b: Array) -> Array:
+def dot(a: Vector, b: Vector) -> Float[Array, ""]:
     """Returns a'b, in the precision of the package.
 
     Example:

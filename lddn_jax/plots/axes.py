@@ -1,8 +1,16 @@
 """What all figures share: colors, and axes to draw on."""
 
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
+
+from jax.typing import ArrayLike
+from jaxtyping import Shaped
 
 from lddn_jax.errors import LDDNError
+
+# What is drawn: one line `(time,)`, an array of any shape, or what training recorded, `(epochs,)` or a column each.
+Line: TypeAlias = Shaped[ArrayLike, " time"] | Sequence[Any]
+Recorded: TypeAlias = Shaped[ArrayLike, "epochs ..."] | Sequence[Any]
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # Okabe & Ito: told apart by color-blind readers
 MATPLOTLIB_NEEDED = "figures need matplotlib: pip install 'lddn_jax[plot]'."
@@ -10,7 +18,7 @@ MATPLOTLIB_NEEDED = "figures need matplotlib: pip install 'lddn_jax[plot]'."
 SHADES = ("#56b4e9", "#f0e442", "#999999")  # of the same palette, behind lines
 
 
-def colors():
+def colors() -> Iterator[str]:
     """Yields the colors in turn, for ever."""
     while True:
         yield from COLORS

@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from lddn_jax.errors import LDDNError
-from lddn_jax.plots.axes import COLORS, axes_or_new, colors, new_axes
+from lddn_jax.plots.axes import COLORS, Recorded, axes_or_new, colors, new_axes
 
 
-def training_curve(history: Mapping[str, ArrayLike], *, best_epoch: int | None = None, ax: Any = None) -> Any:
+def training_curve(history: Mapping[str, Recorded], *, best_epoch: int | None = None, ax: Any = None) -> Any:
     """Draws training and validation loss against epochs, on a logarithmic axis.
 
     Args:
@@ -41,7 +40,7 @@ STATE_LABELS = {"gradient_norm": "gradient norm", "mu": "damping μ", "gamma": "
 LINEAR_STATES = ("gamma",)
 
 
-def training_state(history: Mapping[str, ArrayLike], *, axes: Any = None) -> Any:
+def training_state(history: Mapping[str, Recorded], *, axes: Any = None) -> Any:
     """Draws the norm of the gradient, the damping μ and the effective number of parameters γ against epochs.
 
     Args:
@@ -68,12 +67,12 @@ def training_state(history: Mapping[str, ArrayLike], *, axes: Any = None) -> Any
     return axes
 
 
-def training_states(history: Mapping[str, ArrayLike]) -> list[str]:
+def training_states(history: Mapping[str, Recorded]) -> list[str]:
     """Returns which quantities of `training_state` a history holds."""
     return [name for name in STATE_LABELS if name in history]
 
 
-def evidence(history: Mapping[str, ArrayLike], *, axes: Any = None) -> Any:
+def evidence(history: Mapping[str, Recorded], *, axes: Any = None) -> Any:
     """Draws γ, α, β, E_D, E_W and the log evidence of Bayesian regularization against epochs.
 
     Args:
@@ -101,7 +100,7 @@ def evidence(history: Mapping[str, ArrayLike], *, axes: Any = None) -> Any:
     return axes
 
 
-def _mark_horizons(ax: Any, history: Mapping[str, ArrayLike], named: bool = True) -> None:
+def _mark_horizons(ax: Any, history: Mapping[str, Recorded], named: bool = True) -> None:
     """Draws a line where a new horizon begins, and names each below the top of the axes if asked to."""
     if "horizon" not in history:
         return

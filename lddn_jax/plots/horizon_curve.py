@@ -1,16 +1,23 @@
 """How an error grows with the number of steps that a network runs free."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from jax.typing import ArrayLike
+from jaxtyping import Shaped
 
 from lddn_jax.plots.axes import axes_or_new, colors
 
 
 def horizon_profile(
-    horizons: ArrayLike, rmse: Mapping[str, ArrayLike] | ArrayLike, *, ylabel: str = "RMSE", ax: Any = None
+    horizons: Shaped[ArrayLike, " horizons"] | Sequence[int],
+    rmse: Mapping[str, Shaped[ArrayLike, " horizons"] | Sequence[float | int]]
+    | Shaped[ArrayLike, " horizons"]
+    | Sequence[float | int],
+    *,
+    ylabel: str = "RMSE",
+    ax: Any = None,
 ) -> Any:
     """Draws the error at each horizon, one line for each output.
 

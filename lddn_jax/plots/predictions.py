@@ -4,15 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from lddn_jax.plots.axes import COLORS, SHADES, axes_or_new, colors
+from lddn_jax.plots.axes import COLORS, SHADES, Line, axes_or_new, colors
 
 
 def response(
-    time: ArrayLike,
-    measured: ArrayLike | None,
-    predictions: Mapping[str, ArrayLike],
+    time: Line,
+    measured: Line | None,
+    predictions: Mapping[str, Line],
     *,
     ylabel: str = "",
     splits: Mapping[str, tuple[float | int, float | int]] | None = None,
@@ -49,7 +48,7 @@ def response(
     return ax
 
 
-def errors(time: ArrayLike, measured: ArrayLike, predictions: Mapping[str, ArrayLike], *, ax: Any = None) -> Any:
+def errors(time: Line, measured: Line, predictions: Mapping[str, Line], *, ax: Any = None) -> Any:
     """Draws measured − predicted for each prediction; arguments are those of `response`."""
     ax = axes_or_new(ax)
     ax.axhline(0, color="black", linewidth=0.8)
@@ -61,10 +60,10 @@ def errors(time: ArrayLike, measured: ArrayLike, predictions: Mapping[str, Array
 
 
 def bands(
-    time: ArrayLike,
-    measured: ArrayLike,
-    mean: ArrayLike,
-    std: ArrayLike,
+    time: Line,
+    measured: Line,
+    mean: Line,
+    std: Line,
     *,
     ylabel: str = "",
     k: float = 2.0,

@@ -3,11 +3,11 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from lddn_jax.diagnostics.metrics import known
 from lddn_jax.diagnostics.residuals import Correlation
 from lddn_jax.errors import ShapeError
+from lddn_jax.network.signals import ArrayOrList
 from lddn_jax.plots.axes import COLORS, axes_or_new
 
 
@@ -45,7 +45,7 @@ def residual_correlations(correlation: Correlation, *, title: str = "", ax: Any 
     return ax
 
 
-def error_histogram(errors: ArrayLike, *, xlabel: str = "error", bins: int = 40, ax: Any = None) -> Any:
+def error_histogram(errors: ArrayOrList, *, xlabel: str = "error", bins: int = 40, ax: Any = None) -> Any:
     """Draws how errors are distributed, beside the Gaussian of the same mean and standard deviation.
 
     Args:
@@ -84,7 +84,7 @@ def error_histogram(errors: ArrayLike, *, xlabel: str = "error", bins: int = 40,
     return ax
 
 
-def regression(measured: ArrayLike, predicted: ArrayLike, *, name: str = "", ax: Any = None) -> Any:
+def regression(measured: ArrayOrList, predicted: ArrayOrList, *, name: str = "", ax: Any = None) -> Any:
     """Draws predictions against measurements, the line through them, and the line on which they should lie.
 
     Args:

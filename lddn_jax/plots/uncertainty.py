@@ -1,9 +1,11 @@
 """What Bayesian regularization says of delays, and whether its error bars are right."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from jax.typing import ArrayLike
+from jaxtyping import Shaped
 
 from lddn_jax.plots.axes import COLORS, axes_or_new, new_axes
 
@@ -28,7 +30,12 @@ def relevance(table: Any, *, ax: Any = None) -> Any:
     return ax
 
 
-def calibration(nominal: ArrayLike, observed: ArrayLike, *, ax: Any = None) -> Any:
+def calibration(
+    nominal: Shaped[ArrayLike, " shares"] | Sequence[float | int],
+    observed: Shaped[ArrayLike, " shares"] | Sequence[float | int],
+    *,
+    ax: Any = None,
+) -> Any:
     """Draws which share of measurements intervals hold against the share that they should hold.
 
     Args:

@@ -10,12 +10,10 @@ MacKay (1992), Neural Computation 4(3) 448-472, section 4; Bishop (2006), *Patte
 eq. 5.167-5.173.
 """
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from lddn_jax.gradients.columns import Columns
 from lddn_jax.gradients.method import AbstractGradient
@@ -25,6 +23,7 @@ from lddn_jax.network.network import Network
 from lddn_jax.network.signals import Signals
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.numerics.lanes import from_lanes, to_lanes
+from lddn_jax.simulation.delays import DelayState
 from lddn_jax.simulation.simulate import batch_axes
 
 
@@ -49,7 +48,14 @@ class Prediction(eqx.Module):
 
 @transfer.up_to_date
 @jax.jit(static_argnames="steps")
-def spread(net: Network, root: Array, inputs: Signals, state: Signals, steps: int, method: AbstractGradient) -> Any:
+def spread(
+    net: Network,
+    root: Float[Array, "parameters directions"],
+    inputs: Signals,
+    state: DelayState,
+    steps: int,
+    method: AbstractGradient,
+) -> tuple[Signals, Signals]:
     """Returns the outputs, and √(g H⁻¹ gᵀ) of each, `(*batch, time, size)` by output layer.
 
     Args:

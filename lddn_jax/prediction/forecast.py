@@ -11,9 +11,10 @@ what the network was trained on.
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import numpy as np
+from jaxtyping import Float
 
 from lddn_jax import diagnostics
 from lddn_jax.checks import check_positive, expect
@@ -28,7 +29,7 @@ from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.losses import counted
 from lddn_jax.network.network import Network
 from lddn_jax.network.rewiring import closed_over, loops_of, measured_loops
-from lddn_jax.network.signals import as_signals
+from lddn_jax.network.signals import Signals, as_signals
 from lddn_jax.prediction.free_run import diverged_at
 from lddn_jax.prediction.horizons import k_step
 from lddn_jax.prediction.scaled import Scaled
@@ -38,7 +39,7 @@ from lddn_jax.topology.plan import plan
 
 ONE_STEP, FREE_RUN, PERSISTENCE = "one step ahead", "free run", "persistence"
 
-Lines = dict[str, np.ndarray]
+Lines: TypeAlias = dict[str, Float[np.ndarray, " time=_"]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,9 +60,9 @@ class Forecast:
         run: What the network ran freely on, `(records, time, size)` in scaled units; None where nothing was measured.
     """
 
-    time: np.ndarray
-    measured: Mapping[str, np.ndarray]
-    predictions: Mapping[str, Mapping[str, np.ndarray]]
+    time: Float[np.ndarray, " time"]
+    measured: Mapping[str, Float[np.ndarray, " time"]]
+    predictions: Mapping[str, Mapping[str, Float[np.ndarray, " time"]]]
     warmup: int
     steps: tuple[int, ...]
     inputs: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
@@ -283,14 +284,11 @@ def opened(net: Network, run: Sequences, loops: Mapping[str, str]) -> Sequences:
         run: Data of the closed loop, without gaps.
         loops: The output of each input that carries its measured values.
     """
-    state = None
-    if run.state is not None:
-        lines = {name: run.state[loops.get(name, name)] for name in state_sizes(net.topology)}
-        state = {
-            name: line[..., line.shape[-2] - state_sizes(net.topology)[name][0] :, :] for name, line in lines.items()
-        }
-    measured = {input: run.targets[output] for input, output in loops.items()}
-    return dataclasses.replace(run, inputs={**run.inputs, **measured}, state=state)
+    inputs, targets, before = (cast(Signals, part) for part in (run.inputs, run.targets, run.state or {}))
+    lines = {name: (before[loops.get(name, name)], held) for name, (held, _) in state_sizes(net.topology).items()}
+    state = {name: line[..., line.shape[-2] - held :, :] for name, (line, held) in lines.items()}
+    measured = {input: targets[output] for input, output in loops.items()}
+    return dataclasses.replace(run, inputs={**inputs, **measured}, state=state)
 
 
 def joined(outputs: Mapping[str, Any], steps: Sequence[int]) -> Lines:

@@ -1,20 +1,22 @@
 """How a network with its loop closed does by itself: the error of its free run, and where that diverges."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import cast
 
 import numpy as np
 
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.losses import counted, error_weights
 from lddn_jax.network.network import Network
-from lddn_jax.network.signals import Signals, as_signals
+from lddn_jax.network.signals import RealSignal, Signals, WeightsLike, as_signals
 from lddn_jax.simulation.simulate import predict
 
 DIVERGED_RANGES = 100.0  # times the range of the targets: a free run that far off has left what it models
 
 
-def diverged_at(predicted: Mapping[str, Any], targets: Mapping[str, Any], weights: Any = None) -> int | None:
+def diverged_at(
+    predicted: Mapping[str, RealSignal], targets: Mapping[str, RealSignal], weights: WeightsLike = None
+) -> int | None:
     """Returns the first step at which an output is not finite or far outside of the targets, in any sequence.
 
     Args:
@@ -69,7 +71,7 @@ def free_run(net: Network, whole: Sequences) -> tuple[float, int | None]:
         whole: Records in one piece each.
     """
     error, outputs = error_of(net, whole)
-    diverged = diverged_at(outputs, whole.targets, whole.weights)
+    diverged = diverged_at(outputs, cast(Signals, whole.targets), whole.weights)
     return float("nan") if diverged is not None else error, diverged
 
 

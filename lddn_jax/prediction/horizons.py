@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int
 
 from lddn_jax.checks import check_positive
 from lddn_jax.data.sequences import Sequences
@@ -22,7 +23,18 @@ from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.losses import counted, error_weights
 from lddn_jax.network.network import Network, check_network
 from lddn_jax.network.rewiring import closed_over, measured_loops, open_loop
-from lddn_jax.network.signals import Signals, as_signals, by_name, check_data, first_nan, measured_name
+from lddn_jax.network.signals import (
+    RealSignal,
+    Signals,
+    SignalsLike,
+    StateLike,
+    WeightsLike,
+    as_signals,
+    by_name,
+    check_data,
+    first_nan,
+    measured_name,
+)
 from lddn_jax.simulation.delays import DelayState, cut, state_sizes, states_along
 from lddn_jax.simulation.simulate import predict, prepare, simulate
 
@@ -82,8 +94,8 @@ class HorizonProfile:
     """
 
     horizons: tuple[int, ...]
-    rmse: Mapping[str, np.ndarray]
-    persistence: Mapping[str, np.ndarray]
+    rmse: Mapping[str, Float[np.ndarray, " horizons"]]
+    persistence: Mapping[str, Float[np.ndarray, " horizons"]]
     starts: int
 
     def to_dict(self) -> dict[str, Any]:
@@ -149,7 +161,7 @@ def horizon_profile(
     counts = {name: np.zeros(len(chosen)) for name in sizes}
     for group, states, outputs in record.runs(starts, chosen[-1]):
         for name, a in outputs.items():
-            wanted = np.asarray(cut(targets[name], group, 0, chosen[-1]))[..., places, :]
+            wanted = cut(np.asarray(targets[name]), group, 0, chosen[-1])[..., places, :]
             before = np.asarray(states[name])[..., -1:, :]
             axes = (*range(wanted.ndim - 2), wanted.ndim - 1)
             squares[name] += np.nansum((wanted - np.asarray(a)[..., places, :]) ** 2, axis=axes)
@@ -176,11 +188,11 @@ class _Record:
 
     closed: Network
     inputs: Signals
-    states: Signals
+    states: dict[str, Float[Array, "*batch time longest_delay=_ size=_"]]
     steps: int
 
     @classmethod
-    def of(cls, net: Network, data: Any, loops: Mapping[str, str] | None, call: str) -> "_Record":
+    def of(cls, net: Network, data: Sequences, loops: Mapping[str, str] | None, call: str) -> "_Record":
         check_network(net, call)
         check_data(data, call)
         inputs, state = data.inputs, data.state
@@ -202,7 +214,9 @@ class _Record:
         others = {name: signal for name, signal in inputs.items() if name not in loops}
         return cls(closed, others, states_along(before, signals), steps)
 
-    def runs(self, starts: np.ndarray, length: int) -> Iterator[tuple[np.ndarray, DelayState, Signals]]:
+    def runs(
+        self, starts: Int[np.ndarray, " starts"], length: int
+    ) -> Iterator[tuple[Int[np.ndarray, " group"], DelayState, Signals]]:
         """Runs the closed loop from each start on; yields starts, delay states and outputs of a group of them."""
         outputs = self.closed.topology.outputs
         batch = math.prod(next(iter(self.states.values())).shape[:-3])
@@ -218,13 +232,13 @@ class _Record:
             yield group, *jax.tree.map(lambda value, count=count: value[..., :count, :, :], (state, found))
 
 
-def _opened(net: Network, data: Any) -> tuple[Network, Any, Any, dict[str, str]]:
+def _opened(net: Network, data: Sequences) -> tuple[Network, SignalsLike, StateLike, dict[str, str]]:
     """Opens the loops of a network through its outputs, and lets targets take their place."""
     topology, loops = net.topology, {}
     inputs = dict(by_name("input", data.inputs, topology.input_names))
     targets = by_name("target", data.targets, topology.outputs)
     known = with_gaps(targets, data.weights)
-    state = None if data.state is None else dict(data.state)
+    state: dict[str, Any] | None = None if data.state is None else dict(data.state)
     for name in topology.outputs:
         late = [c.to for c in topology.connections if c.source == name and c.delays[0] > 0]
         if not late:
@@ -244,7 +258,7 @@ def _opened(net: Network, data: Any) -> tuple[Network, Any, Any, dict[str, str]]
     return net, inputs, state, loops
 
 
-def with_gaps(targets: Mapping[str, Any], weights: Any) -> Mapping[str, Any]:
+def with_gaps(targets: Mapping[str, RealSignal], weights: WeightsLike) -> Mapping[str, RealSignal]:
     """Targets with NaN in gaps, which a batch of records marks by weight 0 between others.
 
     Weight 0 before all others is a warm-up, whose values are known; after them a record has ended.

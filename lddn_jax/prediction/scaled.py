@@ -17,7 +17,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 from lddn_jax.checks import called, expect
 from lddn_jax.data.scaling import AbstractScaler, MinMax, Standard, check_kind
@@ -25,7 +24,19 @@ from lddn_jax.data.sequences import Sequences
 from lddn_jax.errors import DataError, ShapeError
 from lddn_jax.network import rewiring
 from lddn_jax.network.network import Network, check_network
-from lddn_jax.network.signals import Signals, by_name, check_data, check_last_axes, is_traced, measured_name
+from lddn_jax.network.signals import (
+    Moment,
+    MomentLike,
+    SignalLike,
+    Signals,
+    SignalsLike,
+    StateLike,
+    by_name,
+    check_data,
+    check_last_axes,
+    is_traced,
+    measured_name,
+)
 from lddn_jax.prediction.error_bars import Prediction
 from lddn_jax.simulation.delays import DelayState
 from lddn_jax.simulation.simulate import Trajectory, predict, simulate
@@ -129,7 +140,7 @@ class Scaled(eqx.Module):
             state=self._state(data.state),
         )
 
-    def predict(self, inputs: Any, state: Mapping | None = None, *, steps: int | None = None) -> Signals:
+    def predict(self, inputs: SignalsLike, state: StateLike = None, *, steps: int | None = None) -> Signals:
         """Returns the outputs in the units of the record, `(*batch, time, size)` by output layer.
 
         Args:
@@ -143,7 +154,7 @@ class Scaled(eqx.Module):
         """
         return self.in_units(predict(self.net, self._inputs(inputs), self._state(state), steps=steps))
 
-    def simulate(self, inputs: Any, state: Mapping | None = None, *, steps: int | None = None) -> Trajectory:
+    def simulate(self, inputs: SignalsLike, state: StateLike = None, *, steps: int | None = None) -> Trajectory:
         """Simulates the network; the arguments are those of `predict`.
 
         Returns:
@@ -153,7 +164,7 @@ class Scaled(eqx.Module):
         found = simulate(self.net, self._inputs(inputs), self._state(state), steps=steps)
         return Trajectory(found.n, found.a, self.in_units(found.outputs), self._inverted(found.final_state))
 
-    def step(self, sample: Any, state: Mapping | None = None) -> tuple[Signals, DelayState]:
+    def step(self, sample: MomentLike, state: StateLike = None) -> tuple[Moment, DelayState]:
         """Advances the network by one sample, as `lddn_jax.step` does, in the units of the record.
 
         Args:
@@ -172,8 +183,8 @@ class Scaled(eqx.Module):
     @overload
     def in_units(self, outputs: Prediction) -> Prediction: ...
     @overload
-    def in_units(self, outputs: Mapping[str, Any]) -> Signals: ...
-    def in_units(self, outputs: Any) -> Any:
+    def in_units(self, outputs: Mapping[str, SignalLike]) -> Signals: ...
+    def in_units(self, outputs: Prediction | Mapping[str, SignalLike]) -> Prediction | Signals:
         """Returns outputs of the network in the units of the record.
 
         Args:
@@ -185,7 +196,7 @@ class Scaled(eqx.Module):
             return Prediction(self.in_units(outputs.mean), *errors)
         return {name: self._scaler(name).invert(output) for name, output in outputs.items()}
 
-    def errors_in_units(self, errors: Mapping[str, Any]) -> Signals:
+    def errors_in_units(self, errors: Mapping[str, SignalLike]) -> Signals:
         """Returns errors or standard deviations of outputs, `(*batch, time, size)`, in the units of the record."""
         found = {}
         for name, error in errors.items():
@@ -220,10 +231,10 @@ class Scaled(eqx.Module):
         scaling = {name: scaler.to_dict() for name, scaler in self.scalers.items()}
         return {"topology": self.net.topology.to_dict(), "scaling": scaling}
 
-    def _inputs(self, inputs: Any) -> Signals:
+    def _inputs(self, inputs: SignalsLike) -> Signals:
         return self._applied("input", by_name("input", inputs, self.net.topology.input_names))
 
-    def _state(self, state: Any) -> Any:
+    def _state(self, state: StateLike) -> StateLike:
         return self._applied("delay state of", state) if isinstance(state, Mapping) else state
 
     def _applied(self, kind: str, signals: Mapping[str, Any]) -> dict[str, Any]:
@@ -233,7 +244,7 @@ class Scaled(eqx.Module):
             found[name] = self.scalers[name].apply(found[name])
         return found
 
-    def _inverted(self, state: Mapping[str, Array]) -> DelayState:
+    def _inverted(self, state: DelayState) -> DelayState:
         return {name: self.scalers[name].invert(x) if name in self.scalers else x for name, x in state.items()}
 
     def _scaler(self, name: str) -> AbstractScaler:

@@ -1,8 +1,9 @@
 """What is known of a trained network, gathered from whatever it comes as, such as `Identified` or `Fitted`."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
+import jax
 import numpy as np
 
 from lddn_jax import diagnostics
@@ -16,7 +17,7 @@ from lddn_jax.identification.identify import Identified
 from lddn_jax.identification.recipes import Regularized
 from lddn_jax.network.network import Network
 from lddn_jax.network.rewiring import closed_over, loops_of
-from lddn_jax.network.signals import measured_name
+from lddn_jax.network.signals import Signals, measured_name
 from lddn_jax.prediction.forecast import FREE_RUN, ONE_STEP, Forecast, evaluate, evaluate_sequences, opened
 from lddn_jax.prediction.horizons import with_gaps
 from lddn_jax.prediction.scaled import Scaled
@@ -67,7 +68,7 @@ def _of_fit(found: Fitted | ClosedLoop, data: Sequences) -> Evaluation:
     has_loop = FREE_RUN in forecast.predictions
     has_measured = any(measured_name(output) in topology.input_names for output in topology.outputs)
     complete = own is not None and not any(
-        np.isnan(np.asarray(y)).any() for y in with_gaps(own.targets, own.weights).values()
+        np.isnan(np.asarray(y)).any() for y in with_gaps(cast(Signals, own.targets), own.weights).values()
     )
     return Evaluation(
         net=net,
@@ -132,12 +133,7 @@ def _longest(model: Scaled, found: Forecast) -> tuple[tuple[Network, Sequences],
     run, loops = found.run, loops_of(model.net, None)
     assert run is not None, "records with measured outputs have one"
     k = int(np.argmax(found.steps))
-    targets, inputs, state = (
-        {name: line[k : k + 1] for name, line in (signals or {}).items()}
-        for signals in (run.targets, run.inputs, run.state)
-    )
-    weights = run.weights and {name: weight[k : k + 1] for name, weight in run.weights.items()}
-    whole = Sequences(inputs, targets, state or None, weights)
+    whole = jax.tree.map(lambda signal: signal[k : k + 1], run)
     return (closed_over(model.net, loops), whole), (model.net, opened(model.net, whole, loops))
 
 

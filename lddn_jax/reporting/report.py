@@ -9,6 +9,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from lddn_jax.data.records import Record
+from lddn_jax.data.sequences import Sequences
 from lddn_jax.errors import LDDNError
 from lddn_jax.reporting.advice import advise
 from lddn_jax.reporting.collect import collect
@@ -57,7 +59,9 @@ class Report:
         write_atomically(path, self.to_html().encode())
 
 
-def report(found: Any, data: Any = None, path: str | Path | None = None, *, title: str | None = None) -> Report:
+def report(
+    found: Any, data: Sequences | Record | None = None, path: str | Path | None = None, *, title: str | None = None
+) -> Report:
     """Judges a trained network and writes one page about it.
 
     Args:

@@ -13,19 +13,21 @@ Inside a loop the line grows as the loop runs: `ShortLine` and `History` are two
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from lddn_jax.errors import ShapeError
-from lddn_jax.network.signals import Signals, as_array, by_name, check_last_axes
+from lddn_jax.network.signals import Signals, StateLike, as_array, by_name, check_last_axes
 from lddn_jax.topology.plan import SHORT_DELAY_STEPS, plan
 from lddn_jax.topology.topology import Topology, check_topology, with_longer_input_delays
 
-DelayState = dict[str, Array]
+# The last values of every source that is read through a delay, oldest first. Sources differ in both numbers.
+DelayState: TypeAlias = dict[str, Float[Array, "... longest_delay=_ size=_"]]
 AnyArray = TypeVar("AnyArray", Array, np.ndarray)
 
 
@@ -34,7 +36,7 @@ def state_sizes(topology: Topology) -> dict[str, tuple[int, int]]:
     return {name: (d, topology.sizes[name]) for name, d in plan(topology).longest_delays.items()}
 
 
-def zero_state(topology: Topology, batch: tuple[int, ...] = (), dtype=None) -> DelayState:
+def zero_state(topology: Topology, batch: tuple[int, ...] = (), dtype: DTypeLike | None = None) -> DelayState:
     """Returns a delay state of zeros: `(*batch, longest delay, size)` by input or layer, oldest value first.
 
     Args:
@@ -55,7 +57,7 @@ def zero_state(topology: Topology, batch: tuple[int, ...] = (), dtype=None) -> D
     return {name: jax.device_put(value) for name, value in zeros.items()}
 
 
-def as_state(topology: Topology, given: Mapping | None, batch: tuple[int, ...], dtype) -> DelayState:
+def as_state(topology: Topology, given: StateLike, batch: tuple[int, ...], dtype: DTypeLike) -> DelayState:
     """Returns a checked delay state of shape `(*batch, longest delay, size)`; None is zeros.
 
     A state without batch axes serves every sequence of a batch.
@@ -96,26 +98,32 @@ def as_state(topology: Topology, given: Mapping | None, batch: tuple[int, ...], 
     return {name: _for_each(value, batch) for name, value in state.items()}
 
 
-def _for_each(value: Array, batch: tuple[int, ...]) -> Array:
+def _for_each(
+    value: Float[Array, "... longest_delay size"], batch: tuple[int, ...]
+) -> Float[Array, "... longest_delay size"]:
     """One delay state for all sequences as one for each."""
     if value.shape[:-2] == batch:
         return value
     return jnp.broadcast_to(value.reshape((1,) * len(batch) + value.shape), (*batch, *value.shape))
 
 
-def extend(before: Array | None, signal: Array, reverse: bool = False) -> Array:
+def extend(
+    before: Float[Array, "held *rest"] | None, signal: Float[Array, "steps *rest"], reverse: bool = False
+) -> Float[Array, "_ *rest"]:
     """Joins a signal with what lies before it (after it, in reverse) on the time axis."""
     if before is None:
         return signal
     return jnp.concatenate((signal, before) if reverse else (before, signal))
 
 
-def last(line: Array, count: int, reverse: bool = False) -> Array:
+def last(line: Float[Array, "time *rest"], count: int, reverse: bool = False) -> Float[Array, "{count} *rest"]:
     """The `count` values nearest to what comes next: the new content of a delay line."""
     return line[:count] if reverse else line[line.shape[0] - count :]
 
 
-def taps(line: Array, delays: Sequence[int], steps: int, reverse: bool = False) -> Array:
+def taps(
+    line: Float[Array, "_ size *lanes"], delays: Sequence[int], steps: int, reverse: bool = False
+) -> Float[Array, "{steps} {len(delays)}*size *lanes"]:
     """Reads an extended signal through all `delays`, one below the other on the axis of neurons.
 
     Args:
@@ -140,16 +148,20 @@ class ShortLine:
 
     kept = False
 
-    def __init__(self, held: Array, steps: int, reverse: bool):
+    def __init__(self, held: Float[Array, "longest_delay size *lanes"], steps: int, reverse: bool):
         """Starts from the values before the first step, for a loop over `steps` steps."""
         self.start, self.longest, self.reverse = held, held.shape[0], reverse
 
-    def taps(self, line: Array, t: Any, delays: Sequence[int], steps: int) -> Array:
+    def taps(
+        self, line: Float[Array, "_ size *lanes"], t: int | Int[Array, ""], delays: Sequence[int], steps: int
+    ) -> Float[Array, "{steps} {len(delays)}*size *lanes"]:
         """Reads through all delays, for `steps` steps from t on; no delay may be shorter than that."""
         starts = [d - steps if self.reverse else self.longest - d for d in delays]
         return _below([line[start : start + steps] for start in starts])
 
-    def push(self, line: Array, t: Any, values: Array) -> Array:
+    def push(
+        self, line: Float[Array, "held size *lanes"], t: int | Int[Array, ""], values: Float[Array, "_ size *lanes"]
+    ) -> Float[Array, "held size *lanes"]:
         """Returns the line after the steps from t on."""
         return last(extend(line, values, self.reverse), self.longest, self.reverse)
 
@@ -162,40 +174,46 @@ class History:
 
     kept = True
 
-    def __init__(self, held: Array, steps: int, reverse: bool):
+    def __init__(self, held: Float[Array, "longest_delay size *lanes"], steps: int, reverse: bool):
         """Starts from the values before the first step, for a loop over `steps` steps."""
         nothing = jnp.zeros((steps, *held.shape[1:]), held.dtype)
         self.start, self.reverse = extend(held, nothing, reverse), reverse
         self.first, self.steps = 0 if reverse else held.shape[0], steps
 
-    def taps(self, line: Array, t: Any, delays: Sequence[int], steps: int) -> Array:
+    def taps(
+        self, line: Float[Array, "_ size *lanes"], t: int | Int[Array, ""], delays: Sequence[int], steps: int
+    ) -> Float[Array, "{steps} {len(delays)}*size *lanes"]:
         """Reads through all delays, for `steps` steps from t on; no delay may be shorter than that."""
         return _below([piece(line, self.first + (t + d if self.reverse else t - d), steps) for d in delays])
 
-    def push(self, line: Array, t: Any, values: Array) -> Array:
+    def push(
+        self, line: Float[Array, "held size *lanes"], t: int | Int[Array, ""], values: Float[Array, "_ size *lanes"]
+    ) -> Float[Array, "held size *lanes"]:
         """Returns the line after the steps from t on."""
         return jax.lax.dynamic_update_slice_in_dim(line, values, self.first + t, axis=0)
 
-    def signal(self, line: Array) -> Array:
+    def signal(self, line: Float[Array, "_ size *lanes"]) -> Float[Array, "{self.steps} size *lanes"]:
         """Returns the signal of all steps, after the loop."""
         return line[self.first : self.first + self.steps]
 
 
-def line_inside(held: Array, steps: int, reverse: bool) -> ShortLine | History:
+def line_inside(held: Float[Array, "longest_delay size *lanes"], steps: int, reverse: bool) -> ShortLine | History:
     """Returns the kind of delay line that is faster for so many values."""
     return (ShortLine if held.shape[0] <= SHORT_DELAY_STEPS else History)(held, steps, reverse)
 
 
-def _below(windows: list[Array]) -> Array:
+def _below(windows: list[Float[Array, "steps size *lanes"]]) -> Float[Array, "steps _ *lanes"]:
     return windows[0] if len(windows) == 1 else jnp.concatenate(windows, axis=1)
 
 
-def tap(line: Array, d: int, reverse: bool = False) -> Array:
+def tap(line: Float[Array, "time *rest"], d: int, reverse: bool = False) -> Float[Array, "*rest"]:
     """The single value d steps before the one that comes next, a(t−d) from `[… a(t−2), a(t−1)]`; in reverse d after."""
     return line[d - 1 if reverse else line.shape[0] - d]
 
 
-def resized(line: Array | None, count: int, reverse: bool = False) -> Array | None:
+def resized(
+    line: Float[Array, "time *rest"] | None, count: int, reverse: bool = False
+) -> Float[Array, "{count} *rest"] | None:
     """Cuts a delay line to its nearest `count` values, or fills it up with zeros on the far side."""
     if line is None:
         return None
@@ -206,7 +224,9 @@ def resized(line: Array | None, count: int, reverse: bool = False) -> Array | No
     return jnp.concatenate((line, zeros) if reverse else (zeros, line))
 
 
-def reaching_back(adjoint: Array, delays: Sequence[int], longest: int) -> Array:
+def reaching_back(
+    adjoint: Float[Array, "time size *lanes"], delays: Sequence[int], longest: int
+) -> Float[Array, "{longest} {len(delays)}*size *lanes"]:
     """Reads n̄(τ + d) at τ = −D … −1, the times that a delay state holds; n̄ is zero before t = 0.
 
     Args:
@@ -223,14 +243,16 @@ def reaching_back(adjoint: Array, delays: Sequence[int], longest: int) -> Array:
     return taps(jnp.concatenate((before, near, after)), delays, longest, reverse=True)
 
 
-def piece(signal: Array, start: int | Array, length: int) -> Array:
+def piece(signal: Shaped[Array, "time *rest"], start: int | Int[Array, ""], length: int) -> Shaped[Array, "_ *rest"]:
     """Returns the steps from `start` on; `start` may be a traced number."""
     if isinstance(start, int):
         return signal[start : start + length]
     return jax.lax.dynamic_slice_in_dim(signal, start, length)
 
 
-def state_before(held: Array, signal: Array, start: int | Array) -> Array:
+def state_before(
+    held: Float[Array, "longest_delay *rest"], signal: Float[Array, "time *rest"], start: int | Int[Array, ""]
+) -> Float[Array, "longest_delay *rest"]:
     """Returns the delay line before step `start` of a signal that began with the line `held`.
 
     A traced `start` must not be smaller than the length of the line.
@@ -254,7 +276,7 @@ def cut(signal: AnyArray, starts: Sequence[int] | np.ndarray, before: int, after
     return signal[..., np.asarray(starts)[:, None] + np.arange(-before, after), :]
 
 
-def known_before(known: np.ndarray, held: int) -> np.ndarray:
+def known_before(known: Bool[np.ndarray, " time"], held: int) -> Bool[np.ndarray, " time+1"]:
     """Whether all of the `held` values before each step are known: where a delay state can be filled.
 
     Args:
@@ -270,7 +292,7 @@ def known_before(known: np.ndarray, held: int) -> np.ndarray:
     return filled
 
 
-def states_along(state: DelayState, signals: Signals) -> DelayState:
+def states_along(state: DelayState, signals: Signals) -> dict[str, Float[Array, "*batch time longest_delay=_ size=_"]]:
     """Returns the delay states before every step of a simulation that began with `state`.
 
     Args:

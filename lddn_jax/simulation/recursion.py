@@ -16,11 +16,11 @@ a delay inside the block.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from lddn_jax.numerics import platform
 from lddn_jax.numerics.contraction import Product, apart, einsum, few, product
@@ -28,7 +28,7 @@ from lddn_jax.numerics.lanes import Values
 from lddn_jax.simulation.delays import History, extend, line_inside, resized, taps
 from lddn_jax.topology.plan import Block, Pair
 
-Node = Callable[[str, Array, Any], Array]
+Node: TypeAlias = Callable[[str, Float[Array, "time size *lanes"], Any], Float[Array, "time size *lanes"]]
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ class Recursion:
         self,
         node: Node,
         *,
-        known: Mapping[str, Array],
-        drive: Mapping[str, Array],
+        known: Mapping[str, Float[Array, "time size=_ *lanes"]],
+        drive: Mapping[str, Float[Array, "time=_ size=_ ..."]],
         extras: Mapping[str, Any],
-        before: Mapping[str, Array],
+        before: Mapping[str, Float[Array, "longest_delay=_ size=_ *lanes"]],
         steps: int,
         reverse: bool = False,
     ) -> tuple[Values, Values]:
@@ -173,7 +173,7 @@ class Inside:
 def prepare(
     blocks: Sequence[Block],
     delays: Mapping[Pair, Sequence[int]],
-    weights: Mapping[Pair, Array],
+    weights: Mapping[Pair, Float[Array, "delays=_ to=_ from=_"]],
     lanes: tuple[int, ...],
 ) -> Recursion:
     """Brings the matrices of a recursion into the form in which it multiplies by them.
@@ -196,14 +196,16 @@ def prepare(
     )
 
 
-def stacked(weights: Array, lanes: tuple[int, ...]) -> Product:
+def stacked(weights: Float[Array, "delays to from"], lanes: tuple[int, ...]) -> Product:
     """Returns the function from the taps of all delays to Σ_d W(d) y(t−d); `weights` is `(delay, to, from)`."""
     count, to, from_ = weights.shape
     side_by_side = weights[0] if count == 1 else einsum("dij->idj", weights).reshape(to, count * from_)
     return product(side_by_side, lanes)
 
 
-def _held(line: Array | None, count: int, like: Array, reverse: bool) -> Array:
+def _held(
+    line: Float[Array, "_ size *lanes"] | None, count: int, like: Float[Array, "_ size *lanes"], reverse: bool
+) -> Float[Array, "{count} size *lanes"]:
     """The delay line before the first step, `count` values long; zero where nothing is given."""
     held = resized(line, count, reverse)
     return jnp.zeros((count, *like.shape[1:]), like.dtype) if held is None else held
@@ -255,5 +257,5 @@ def _pack(block: Block, delays, weights, lanes) -> Inside:
     return Inside(receivers, senders, product(jnp.concatenate(rows, axis=0), lanes), some.dtype)
 
 
-def _matrix(weights, delays, pair: Pair, d: int) -> Array:
+def _matrix(weights, delays, pair: Pair, d: int) -> Float[Array, "to from"]:
     return weights[pair][tuple(delays[pair]).index(d)]

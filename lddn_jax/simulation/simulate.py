@@ -8,16 +8,16 @@
 import math
 import operator
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lddn_jax.errors import ShapeError
 from lddn_jax.network import transfer
 from lddn_jax.network.network import Network, check_network
-from lddn_jax.network.signals import Signals, as_signals
+from lddn_jax.network.signals import Signals, SignalsLike, StateLike, as_signals
 from lddn_jax.numerics.lanes import Values, from_lanes, to_lanes
 from lddn_jax.numerics.platform import by_platform
 from lddn_jax.simulation import recursion
@@ -41,7 +41,7 @@ class Trajectory(eqx.Module):
     final_state: DelayState
 
 
-def simulate(net: Network, inputs: Any, state: Mapping | None = None, *, steps: int | None = None) -> Trajectory:
+def simulate(net: Network, inputs: SignalsLike, state: StateLike = None, *, steps: int | None = None) -> Trajectory:
     """Simulates a network.
 
     Args:
@@ -71,7 +71,7 @@ def simulate(net: Network, inputs: Any, state: Mapping | None = None, *, steps: 
     return _simulate(net, *prepare(net, inputs, state, steps, "simulate(net, inputs, state)"))
 
 
-def predict(net: Network, inputs: Any, state: Mapping | None = None, *, steps: int | None = None) -> Signals:
+def predict(net: Network, inputs: SignalsLike, state: StateLike = None, *, steps: int | None = None) -> Signals:
     """Returns the network's outputs, `(*batch, time, size)` by output layer; arguments are those of `simulate`.
 
     Nothing else is kept, so memory grows with outputs only where signals of all times do not fit the cache.
@@ -80,7 +80,7 @@ def predict(net: Network, inputs: Any, state: Mapping | None = None, *, steps: i
 
 
 def prepare(
-    net: Network, inputs: Any, state: Mapping | None, steps: int | None, call: str = "run(net, inputs, state)"
+    net: Network, inputs: SignalsLike, state: StateLike, steps: int | None, call: str = "run(net, inputs, state)"
 ) -> tuple[Signals, DelayState, int]:
     """Checks and names what is given to a simulation; every method that takes inputs starts here.
 
@@ -103,7 +103,7 @@ def prepare(
 
 
 def measured(
-    net: Network, inputs: Any, state: Mapping | None, steps: int | None, call: str
+    net: Network, inputs: SignalsLike, state: StateLike, steps: int | None, call: str
 ) -> tuple[Signals, tuple[int, ...], int]:
     """Returns inputs, batch axes and number of steps; arguments and errors are those of `prepare`."""
     check_network(net, call)
@@ -125,7 +125,7 @@ def measured(
             raise ShapeError(f"steps={steps!r}; a network runs for a whole number of steps, such as steps=100.")
         batch, length = (), operator.index(steps)
         if isinstance(state, Mapping) and state:
-            batch = jnp.shape(next(iter(state.values())))[:-2]
+            batch = np.shape(next(iter(state.values())))[:-2]
     return signals, batch, length
 
 

@@ -6,18 +6,18 @@ The delay state is all that a network remembers, so a simulation can be cut at e
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from lddn_jax.errors import ShapeError
 from lddn_jax.network.network import Network, check_network
-from lddn_jax.network.signals import Signals, as_array, by_name
+from lddn_jax.network.signals import Moment, MomentLike, Signals, StateLike, as_array, by_name
 from lddn_jax.simulation.delays import DelayState
 from lddn_jax.simulation.simulate import simulate
 
 
-def step(net: Network, sample: Any, state: Mapping | None = None) -> tuple[Signals, DelayState]:
+def step(net: Network, sample: MomentLike, state: StateLike = None) -> tuple[Moment, DelayState]:
     """Advances a network by one sample.
 
     Args:
@@ -51,7 +51,7 @@ def step(net: Network, sample: Any, state: Mapping | None = None) -> tuple[Signa
     return {name: a[..., 0, :] for name, a in trajectory.outputs.items()}, trajectory.final_state
 
 
-def as_record(net: Network, sample: Any) -> Signals:
+def as_record(net: Network, sample: MomentLike) -> Signals:
     """Returns a sample as a record of one step, `(*batch, 1, size)` by input.
 
     Raises:
@@ -61,7 +61,7 @@ def as_record(net: Network, sample: Any) -> Signals:
     return one_moment("input", sample, sizes, net.dtype)
 
 
-def one_moment(kind: str, sample: Any, sizes: Mapping[str, int], dtype: Any) -> Signals:
+def one_moment(kind: str, sample: MomentLike, sizes: Mapping[str, int], dtype: DTypeLike) -> Signals:
     """Returns samples `(*batch, size)` with a time axis of length 1; see `as_record`."""
     found = {}
     for name, value in by_name(kind, sample, sizes).items():

@@ -21,6 +21,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Shaped
 
 from lddn_jax.errors import CheckpointError, LDDNError, PrecisionError
 
@@ -188,7 +189,7 @@ def _seal(content: bytes) -> bytes:
     return _SEAL + hashlib.sha256(content).hexdigest().encode()
 
 
-def _to_host(leaf: Any) -> tuple[np.ndarray, dict[str, str]]:
+def _to_host(leaf: Any) -> tuple[Shaped[np.ndarray, "..."], dict[str, str]]:
     """The leaf in NumPy, and what NumPy's format cannot say of it."""
     if isinstance(leaf, jax.Array) and jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return np.asarray(jax.random.key_data(leaf)), {"key": str(jax.random.key_impl(leaf))}
@@ -198,7 +199,9 @@ def _to_host(leaf: Any) -> tuple[np.ndarray, dict[str, str]]:
     return value, {}
 
 
-def _grouped(arrays: Mapping[str, np.ndarray], notes: Mapping[str, Mapping[str, str]]) -> dict[str, list[Any]]:
+def _grouped(
+    arrays: Mapping[str, Shaped[np.ndarray, "..."]], notes: Mapping[str, Mapping[str, str]]
+) -> dict[str, list[Any]]:
     groups: dict[str, list[Any]] = {}
     for label, value in arrays.items():
         note = notes.get(label, {})
@@ -210,7 +213,7 @@ def _grouped(arrays: Mapping[str, np.ndarray], notes: Mapping[str, Mapping[str, 
     return groups
 
 
-def _check_precision(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+def _check_precision(path: Path, arrays: Mapping[str, Shaped[np.ndarray, "..."]]) -> None:
     wide = any(value.dtype == "float64" for name, value in arrays.items() if not name.startswith(HOST_ONLY))
     if wide and jax.numpy.result_type(float) != "float64":
         raise PrecisionError(

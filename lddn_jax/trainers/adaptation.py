@@ -14,7 +14,6 @@ Widrow & Hoff (1960); Williams & Zipser (1989), Neural Computation 1(2) 270-280;
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +21,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.api import prepare_data
@@ -31,7 +30,7 @@ from lddn_jax.gradients.rtrl import recursion_in
 from lddn_jax.losses import AbstractLoss, SumSquaredError, check_loss, error_weights
 from lddn_jax.network import transfer
 from lddn_jax.network.network import Network
-from lddn_jax.network.signals import Signals
+from lddn_jax.network.signals import Data, Moment, MomentLike, Signals, StateLike
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.numerics.lanes import Values, from_lanes, to_lanes
 from lddn_jax.simulation.delays import DelayState, as_state
@@ -73,7 +72,7 @@ class Adapter(eqx.Module):
         (0.0, 0.4)
     """
 
-    transformation: Any  # an optax.GradientTransformation; what else is given gets an error that helps
+    transformation: optax.GradientTransformation
     loss: AbstractLoss = SumSquaredError(missing="mask")
 
     def __check_init__(self):
@@ -83,7 +82,7 @@ class Adapter(eqx.Module):
                 "lddn.Adapter(optax.sgd(0.01))."
             )
 
-    def init(self, net: Network, state: Mapping | None = None, batch: tuple[int, ...] = ()) -> Adapting:
+    def init(self, net: Network, state: StateLike = None, batch: tuple[int, ...] = ()) -> Adapting:
         """Returns what the first `step` needs.
 
         Args:
@@ -96,7 +95,9 @@ class Adapter(eqx.Module):
         lines = recursion_in(net, Columns.reaching(net.topology, False), lanes, net.topology.outputs).start()
         return Adapting(held, lines, first_state(self.transformation, net))
 
-    def step(self, net: Network, adapting: Adapting, sample: Any, target: Any) -> tuple[Network, Adapting, Signals]:
+    def step(
+        self, net: Network, adapting: Adapting, sample: MomentLike, target: MomentLike
+    ) -> tuple[Network, Adapting, Moment]:
         """Takes in one sample and its target.
 
         Args:
@@ -128,11 +129,11 @@ class Adapted:
     net: Network
     adapting: Adapting
     outputs: Signals
-    losses: Array
+    losses: Float[Array, " time"]
 
 
 def adapt(
-    net: Network, data: Any, transformation: optax.GradientTransformation, loss: AbstractLoss | None = None
+    net: Network, data: Data, transformation: optax.GradientTransformation, loss: AbstractLoss | None = None
 ) -> Adapted:
     """Adapts a network to a stream, one update for each sample.
 

@@ -16,11 +16,11 @@ Su, McAvoy & Werbos (1992), Ind. Eng. Chem. Res. 31(5); Hagan et al., *Neural Ne
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import jax
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import PRNGKeyArray
 
 from lddn_jax.checks import expect
 from lddn_jax.data.records import Record, as_records, holds_records
@@ -31,7 +31,7 @@ from lddn_jax.gradients.method import AbstractGradient
 from lddn_jax.losses import AbstractLoss, MeanSquaredError
 from lddn_jax.network.network import Network, check_network
 from lddn_jax.network.rewiring import closed_over, loops_of, opened_at
-from lddn_jax.network.signals import Signals, as_signals, check_data
+from lddn_jax.network.signals import Data, Signals, WeightsLike, as_signals, check_data
 from lddn_jax.prediction.free_run import error_of, free_run, smallest
 from lddn_jax.topology.plan import plan
 from lddn_jax.training.callbacks.periodic_checkpoint import Checkpoint
@@ -45,6 +45,10 @@ from lddn_jax.training.trainer import AbstractTrainer
 _logger = logging.getLogger("lddn_jax")
 
 CALL = "fit_closed_loop(net, data, trainer, horizons)"
+
+
+# Records, or the signals of a batch: inputs, targets and error weights.
+Given: TypeAlias = list[Record] | tuple[Signals, Signals, WeightsLike]
 
 
 @dataclass(frozen=True)
@@ -152,16 +156,16 @@ class ClosedLoop:
 
 def fit_closed_loop(
     net: Network,
-    data: Any,
+    data: Data | Record | list[Record] | tuple[Record, ...],
     trainer: AbstractTrainer,
     horizons: Sequence[int | None] = (1, 2, 5, 20, None),
     *,
     loss: AbstractLoss | None = None,
     loops: Mapping[str, str] | None = None,
-    validation: Any = None,
+    validation: Data | Record | list[Record] | tuple[Record, ...] | None = None,
     epochs: int | Sequence[int] = 50,
     gradient: AbstractGradient | None = None,
-    key: Array | None = None,
+    key: PRNGKeyArray | None = None,
     callbacks: Sequence[Any] = (),
     checkpoint: Checkpoint | None = None,
     resume: bool = False,
@@ -275,7 +279,7 @@ def _check_epochs(checkpoint: Checkpoint, horizons: Sequence[int | None], counts
             )
 
 
-def _cut(closed: Network, records: Any, length: int | None) -> Sequences:
+def _cut(closed: Network, records: Given, length: int | None) -> Sequences:
     if isinstance(records, list):
         return whole(closed.topology, records) if length is None else windows(closed.topology, records, length=length)
     inputs, targets, weights = records
@@ -283,7 +287,7 @@ def _cut(closed: Network, records: Any, length: int | None) -> Sequences:
     return windows(closed.topology, inputs, targets, length=horizon, weights=weights)
 
 
-def _longest(closed: Network, records: Any) -> int:
+def _longest(closed: Network, records: Given) -> int:
     """Steps of the longest record, without those that fill the first delay state."""
     held = max(plan(closed.topology).longest_delays.values(), default=0)
     steps = max(map(len, records)) if isinstance(records, list) else next(iter(records[1].values())).shape[-2]
@@ -291,12 +295,13 @@ def _longest(closed: Network, records: Any) -> int:
 
 
 def _records(
-    net: Network, loops: Mapping[str, str], data: Any, what: str
-) -> list[Record] | tuple[Signals, Signals, Any]:
+    net: Network, loops: Mapping[str, str], data: Data | Record | list[Record] | tuple[Record, ...], what: str
+) -> Given:
     """Records as they are; of a batch the inputs without the measured ones, the targets and the weights, checked."""
     if holds_records(data):
         return as_records(data, "fit_closed_loop")
     check_data(data, CALL, what)
+    data = cast(Data, data)
     sizes = net.topology.sizes
     if data.targets is None:
         raise DataError(f"fit_closed_loop: {what} has no targets.")

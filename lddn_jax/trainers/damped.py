@@ -4,11 +4,11 @@
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import cast
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from lddn_jax.checks import check_not_negative, check_positive
 from lddn_jax.errors import LDDNError, PrecisionError
@@ -16,6 +16,7 @@ from lddn_jax.gradients.gauss_newton import JACOBIAN_BYTES, GaussNewton, check_m
 from lddn_jax.gradients.rtrl import RTRL
 from lddn_jax.losses import AbstractLeastSquares
 from lddn_jax.network import initializers
+from lddn_jax.network.initializers import Initializer
 from lddn_jax.numerics.platform import one_at_a_time
 from lddn_jax.simulation.simulate import predict
 from lddn_jax.topology.plan import plan
@@ -35,7 +36,7 @@ class AbstractDamped(AbstractTrainer):
     solver: str = eqx.field(default="cholesky", static=True)
     damping: str = eqx.field(default="textbook", static=True)
     restarts: int = eqx.field(default=1, static=True)
-    init_of_restarts: Any = eqx.field(default="nguyen-widrow", static=True)  # pyright: ignore[reportIncompatibleVariableOverride]
+    init_of_restarts: str | Initializer = eqx.field(default="nguyen-widrow", static=True)  # pyright: ignore[reportIncompatibleVariableOverride]
     allow_float32: bool = eqx.field(default=False, static=True)
     memory: int = eqx.field(default=JACOBIAN_BYTES, static=True)
 
@@ -71,7 +72,7 @@ class AbstractDamped(AbstractTrainer):
         if not isinstance(problem.gradient, RTRL):
             check_memory(network_of(net), problem.sequences * problem.steps, self.memory, problem.gradient)
 
-    def sums(self, trained: Any, problem: Problem) -> GaussNewton:
+    def sums(self, trained: Trained, problem: Problem) -> GaussNewton:
         """Returns JᵀJ, Jᵀe and eᵀe, and the triangular factor where the solver needs it."""
         p, loss, (net, state) = problem, cast(AbstractLeastSquares, problem.loss), problem.parts(trained)
         layers = tuple(sorted(trained.state)) if isinstance(trained, Started) else ()
@@ -96,7 +97,7 @@ class AbstractDamped(AbstractTrainer):
         return "mu_max" if info["mu"] > self.mu_max else None
 
 
-def loss_of_network(problem: Problem, net: Trained) -> Callable[[Any], Array]:
+def loss_of_network(problem: Problem, net: Trained) -> Callable[[Trained], Float[Array, ""]]:
     """Returns the loss as a function of networks like `net`, in the form that suits many of them side by side."""
 
     def value_at(trained, p):

@@ -16,12 +16,12 @@ Hagan & Menhaj (1994); Nielsen (1999), IMM-REP-1999-05; Moré (1978), Lecture No
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Bool, Float, Int
 
 from lddn_jax.checks import check_choice, is_number
 from lddn_jax.errors import LDDNError
@@ -32,13 +32,19 @@ TRIALS_OF_A_STEP = 100  # of one step; reached only where mu_max is out of reach
 SMALLEST_MU = 1e-20  # of μ, so that it can rise again within a few trials
 
 
-def by_cholesky(normal: GaussNewton, mu: Array, D: Array) -> Array:
+Solver: TypeAlias = Callable[[GaussNewton, Float[Array, ""], Float[Array, " parameters"]], Float[Array, " parameters"]]
+Schedule: TypeAlias = Callable[..., tuple[Float[Array, ""], Float[Array, ""]]]
+
+
+def by_cholesky(
+    normal: GaussNewton, mu: Float[Array, ""], D: Float[Array, " parameters"]
+) -> Float[Array, " parameters"]:
     """Solves by the Cholesky factor of JᵀJ + μ D²; not finite where that is not positive definite."""
     factor = jax.scipy.linalg.cho_factor(normal.JTJ + jnp.diag(mu * D * D), lower=True)
     return -jax.scipy.linalg.cho_solve(factor, normal.JTe)
 
 
-def by_qr(normal: GaussNewton, mu: Array, D: Array) -> Array:
+def by_qr(normal: GaussNewton, mu: Float[Array, ""], D: Float[Array, " parameters"]) -> Float[Array, " parameters"]:
     """Solves the stacked system [J; √μ D] δ ≈ [−e; 0] by QR, without squaring its condition number."""
     assert normal.R is not None and normal.QTe is not None  # noqa: PT018 - asked for by `needs_factor`
     Q, R = jnp.linalg.qr(jnp.concatenate([normal.R, jnp.diag(jnp.sqrt(mu) * D)]))
@@ -46,19 +52,28 @@ def by_qr(normal: GaussNewton, mu: Array, D: Array) -> Array:
     return -jax.scipy.linalg.solve_triangular(R, right)
 
 
-def textbook(settings: "Damping", mu: Array, nu: Array, accepted: Array, gain: Array) -> tuple[Array, Array]:
+def textbook(
+    settings: "Damping", mu: Float[Array, ""], nu: Float[Array, ""], accepted: Bool[Array, ""], gain: Float[Array, ""]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """A constant factor down after a success, another one up after a failure."""
     return jnp.where(accepted, mu * settings.mu_dec, mu * settings.mu_inc), nu
 
 
-def nielsen(settings: "Damping", mu: Array, nu: Array, accepted: Array, gain: Array) -> tuple[Array, Array]:
+def nielsen(
+    settings: "Damping", mu: Float[Array, ""], nu: Float[Array, ""], accepted: Bool[Array, ""], gain: Float[Array, ""]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Down by what the gain tells, up faster and faster."""
     down = jnp.maximum(1 / 3, 1 - (2 * gain - 1) ** 3)
     return jnp.where(accepted, mu * down, mu * nu), jnp.where(accepted, jnp.full_like(nu, 2), 2 * nu)
 
 
-SOLVERS: dict[str, Callable[[GaussNewton, Array, Array], Array]] = {"cholesky": by_cholesky, "qr": by_qr}
-SCHEDULES: dict[str, Callable[..., tuple[Array, Array]]] = {"textbook": textbook, "nielsen": nielsen}
+SOLVERS: dict[
+    str, Callable[[GaussNewton, Float[Array, ""], Float[Array, " parameters"]], Float[Array, " parameters"]]
+] = {"cholesky": by_cholesky, "qr": by_qr}
+SCHEDULES: dict[str, Schedule] = {
+    "textbook": textbook,
+    "nielsen": nielsen,
+}
 
 
 class Damping(eqx.Module):
@@ -116,26 +131,26 @@ class Trial(eqx.Module):
         length: ‖D δ‖ of the last trial.
     """
 
-    x: Array
-    value: Array
-    mu: Array
-    nu: Array
-    rejected: Array
-    non_finite: Array
-    accepted: Array
-    length: Array
+    x: Float[Array, " parameters"]
+    value: Float[Array, ""]
+    mu: Float[Array, ""]
+    nu: Float[Array, ""]
+    rejected: Int[Array, ""]
+    non_finite: Int[Array, ""]
+    accepted: Bool[Array, ""]
+    length: Float[Array, ""]
 
 
 def damped_step(
     settings: Damping,
     normal: GaussNewton,
-    x: Array,
+    x: Float[Array, " parameters"],
     *,
-    value: Array,
-    value_of: Callable[[Array], Array],
-    mu: Array,
-    nu: Array,
-    D: Array | None = None,
+    value: Float[Array, ""],
+    value_of: Callable[[Float[Array, " parameters"]], Float[Array, ""]],
+    mu: Float[Array, ""],
+    nu: Float[Array, ""],
+    D: Float[Array, " parameters"] | None = None,
 ) -> Trial:
     """Tries steps with more and more damping until one makes F smaller, or μ exceeds mu_max.
 
@@ -152,7 +167,7 @@ def damped_step(
     D = jnp.ones_like(x) if D is None else D
     solve, follow = SOLVERS[settings.solver], SCHEDULES[settings.schedule]
 
-    def searching(trial: Trial) -> Any:
+    def searching(trial: Trial) -> Bool[Array, ""]:
         return ~trial.accepted & (trial.mu <= settings.mu_max) & (trial.rejected < TRIALS_OF_A_STEP)
 
     def attempt(trial: Trial) -> Trial:

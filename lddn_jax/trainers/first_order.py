@@ -6,10 +6,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, PRNGKeyArray, PyTree, Shaped
 
 from lddn_jax.checks import check_positive
 from lddn_jax.errors import DataError, LDDNError
-from lddn_jax.training.trainer import AbstractTrainer
+from lddn_jax.training.state_parameters import Trained
+from lddn_jax.training.trainer import AbstractTrainer, Problem
 
 
 class Optax(AbstractTrainer):
@@ -47,11 +49,11 @@ class Optax(AbstractTrainer):
         if self.batch_size is not None:
             check_positive("batch_size", self.batch_size)
 
-    def init(self, net, problem):
+    def init(self, net: Trained, problem: Problem) -> PyTree:
         """Returns the transformation's state."""
         return first_state(self.transformation, net)
 
-    def check(self, net, problem):
+    def check(self, net: Trained, problem: Problem) -> None:
         """Raises a DataError if a mini-batch would be larger than the data."""
         if self.batch_size is not None and self.batch_size > problem.sequences:
             raise DataError(
@@ -60,7 +62,9 @@ class Optax(AbstractTrainer):
                 "lddn.windows(topology, inputs, targets, length=...)."
             )
 
-    def step(self, net, state, problem, key):
+    def step(
+        self, net: Trained, state: PyTree, problem: Problem, key: PRNGKeyArray
+    ) -> tuple[Trained, PyTree, dict[str, Shaped[Array, ""]]]:
         """Takes one pass over the data."""
         if self.batch_size is None or self.batch_size == problem.sequences:
             return self._update(net, state, problem)

@@ -14,7 +14,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int, PyTree
 
 from lddn_jax.checks import check_positive
 from lddn_jax.errors import LDDNError
@@ -40,13 +41,13 @@ class LeastSquares(eqx.Module):
         reason: Index into `REASONS`.
     """
 
-    parameters: Any
-    value: Array
-    gradient_norm: Array
-    mu: Array
-    steps: Array
-    rejected: Array
-    reason: Array
+    parameters: PyTree[Float[Array, "..."]]
+    value: Float[Array, ""]
+    gradient_norm: Float[Array, ""]
+    mu: Float[Array, ""]
+    steps: Int[Array, ""]
+    rejected: Int[Array, ""]
+    reason: Int[Array, ""]
 
     @property
     def stop_reason(self) -> StopReason:
@@ -60,20 +61,20 @@ class LeastSquares(eqx.Module):
 
 
 class _State(eqx.Module):
-    x: Array
-    value: Array
-    cosine: Array
-    mu: Array
-    nu: Array
-    D: Array
-    steps: Array
-    rejected: Array
-    reason: Array
+    x: Float[Array, " parameters"]
+    value: Float[Array, ""]
+    cosine: Float[Array, ""]
+    mu: Float[Array, ""]
+    nu: Float[Array, ""]
+    D: Float[Array, " parameters"]
+    steps: Int[Array, ""]
+    rejected: Int[Array, ""]
+    reason: Int[Array, ""]
 
 
 def levenberg_marquardt(
-    residual_fn: Callable[[Any], Any],
-    parameters: Any,
+    residual_fn: Callable[[Any], PyTree[Float[Array, "..."]]],
+    parameters: PyTree[Float[ArrayLike, "..."]],
     *,
     mu: float = 1e-3,
     mu_dec: float = 0.1,

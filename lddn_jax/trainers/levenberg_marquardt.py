@@ -16,19 +16,21 @@ from typing import cast
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from lddn_jax.losses import AbstractLeastSquares
 from lddn_jax.trainers.damped import AbstractDamped, loss_of_network
 from lddn_jax.trainers.damping import damped_step
+from lddn_jax.training.state_parameters import Trained
 from lddn_jax.training.state_registry import register_trainer_state
+from lddn_jax.training.trainer import Problem
 
 
 class State(eqx.Module):
     """What the next step needs: μ, and ν of Nielsen's schedule."""
 
-    mu: Array
-    nu: Array
+    mu: Float[Array, "..."]
+    nu: Float[Array, "..."]
 
 
 register_trainer_state("levenberg-marquardt", State)
@@ -71,15 +73,17 @@ class LevenbergMarquardt(AbstractDamped):
         True
     """
 
-    def check(self, net, problem):
+    def check(self, net: Trained, problem: Problem) -> None:
         """Raises an LDDNError if the loss is no sum of squares, and a PrecisionError for a float32 network."""
         self.check_squares(net, problem)
 
-    def init(self, net, problem):
+    def init(self, net: Trained, problem: Problem) -> State:
         """Returns μ and ν."""
         return State(jnp.asarray(self.mu, net.dtype), jnp.asarray(2.0, net.dtype))
 
-    def step(self, net, state, problem, key):
+    def step(
+        self, net: Trained, state: State, problem: Problem, key: PRNGKeyArray
+    ) -> tuple[Trained, State, dict[str, Shaped[Array, ""]]]:
         """Takes one step: as many trials of μ as it needs."""
         loss = cast(AbstractLeastSquares, problem.loss)
         x, unravel = net.ravel()

@@ -6,7 +6,7 @@ once; what is not an array in it, its *kind*, is compared by value, so that two 
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Bool, Float, Integer, PRNGKeyArray, Shaped
 
 from lddn_jax.network import transfer
 from lddn_jax.network.network import Network
@@ -113,15 +113,22 @@ class Course:
         """Whether there are several networks, stacked."""
         return self.trainer.restarts > 1
 
-    def first(self, net: Network, key: Array) -> tuple[Trained, Any, Array]:
+    def first(self, net: Network, key: PRNGKeyArray) -> tuple[Trained, Any, PRNGKeyArray]:
         """The networks to start from, the trainer's first state, and the key."""
-        trained: Any = Started.of(net, self.problem.state) if self.problem.trains_state else net
+        trained: Trained = Started.of(net, self.problem.state) if self.problem.trains_state else net
         if self.several:
             # No step is ever that late.
             trained = self.trainer.starts(trained, jax.random.fold_in(key, np.iinfo(np.int32).max))
         return trained, Program(_init, self.trainer, self.problem)(trained), key
 
-    def begun(self, net: Network, key: Array, epochs: int, limits: Any, identity: Identity) -> TrainingState:
+    def begun(
+        self,
+        net: Network,
+        key: PRNGKeyArray,
+        epochs: int,
+        limits: Mapping[str, float | None],
+        identity: Identity,
+    ) -> TrainingState:
         """The state before the first step."""
         trained, state, key = self.first(net, key)
         count = self.trainer.restarts
@@ -148,7 +155,9 @@ class Course:
             delay_lines=self.problem.state if self.problem.trains_state else None,
         )
 
-    def lost(self, t: TrainingState, lost: np.ndarray, trained: Trained, epoch: int) -> tuple[NonFinite, ...]:
+    def lost(
+        self, t: TrainingState, lost: Bool[np.ndarray, " restarts"], trained: Trained, epoch: int
+    ) -> tuple[NonFinite, ...]:
         """Where the networks that were lost left the finite numbers."""
         if not self.nan_guard:
             return t.non_finite
@@ -159,7 +168,7 @@ class Course:
         return tuple(places)
 
 
-def rows_of(value: Array) -> np.ndarray:
+def rows_of(value: Shaped[Array, ""] | Shaped[Array, " restarts"]) -> Float[np.ndarray, " restarts"]:
     """One element for each network."""
     return np.atleast_1d(np.asarray(value, dtype=float))
 
@@ -172,10 +181,19 @@ def _init(trainer: AbstractTrainer, problem: Problem, net: Trained):
 
 
 @of_parts
-def _step(trainer: AbstractTrainer, problem: Problem, net: Trained, state: Any, key: Array, taken: Any, active: Any):
+def _step(
+    trainer: AbstractTrainer,
+    problem: Problem,
+    net: Trained,
+    state: Any,
+    key: PRNGKeyArray,
+    taken: int | Integer[Array, ""],
+    active: Bool[Array | np.ndarray, " restarts"] | None,
+):
     key, problem = jax.random.fold_in(key, taken), problem.drawn(taken)
     if trainer.restarts == 1:
         return trainer.step(net, state, problem, key)
+    assert active is not None  # which of the restarts continue
     keys = jax.random.split(key, trainer.restarts)
 
     def one(net, state, key, number):
@@ -191,5 +209,5 @@ def _step(trainer: AbstractTrainer, problem: Problem, net: Trained, state: Any, 
 
 
 @of_parts
-def _value(trainer: AbstractTrainer, problem: Problem, net: Trained) -> Array:
+def _value(trainer: AbstractTrainer, problem: Problem, net: Trained) -> Float[Array, ""] | Float[Array, " restarts"]:
     return problem.value(net) if trainer.restarts == 1 else in_groups(problem.value, net)

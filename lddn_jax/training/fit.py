@@ -10,13 +10,14 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import PRNGKeyArray
 
 from lddn_jax.checks import check_key, check_positive, expect, is_number
 from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.method import AbstractGradient, check_method
 from lddn_jax.losses import AbstractLoss
 from lddn_jax.network.network import Network
+from lddn_jax.network.signals import Data
 from lddn_jax.training.callbacks.protocol import Hooks
 from lddn_jax.training.checkpoint import opened, resumed
 from lddn_jax.training.compiled import Course, rows_of
@@ -33,16 +34,16 @@ _logger = logging.getLogger("lddn_jax")
 
 def fit(
     net: Network,
-    data: Any,
+    data: Data,
     loss: AbstractLoss,
     trainer: AbstractTrainer,
     *,
     gradient: AbstractGradient | None = None,
     epochs: int | None = None,
-    validation: Any = None,
+    validation: Data | None = None,
     max_fail: int = 6,
     goal: float | None = None,
-    key: Array | None = None,
+    key: PRNGKeyArray | None = None,
     callbacks: Sequence[Any] = (),
     resume: "str | Path | Fitted | TrainingState | None" = None,
     nan_guard: bool = True,

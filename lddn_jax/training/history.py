@@ -3,14 +3,16 @@
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from jaxtyping import Shaped
 
 from lddn_jax.checks import did_you_mean
 from lddn_jax.errors import NotRecordedError
 
-Row = dict[str, float | np.ndarray]  # of one epoch; a number, or one for each of several networks
+# Of one epoch; a number, or one for each of several networks.
+Row: TypeAlias = dict[str, float | Shaped[np.ndarray, " restarts"]]
 
 
 class History(Mapping):
@@ -21,7 +23,7 @@ class History(Mapping):
     network, NaN after that network has stopped.
     """
 
-    def __init__(self, columns: Mapping[str, Any]):
+    def __init__(self, columns: Mapping[str, Sequence[Any] | Shaped[np.ndarray, "epochs ..."]]):
         self._columns = {name: np.asarray(values) for name, values in columns.items()}
 
     @classmethod
@@ -36,7 +38,7 @@ class History(Mapping):
         columns = {name: values.tolist() if values.ndim == 1 else list(values) for name, values in self.items()}
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
-    def __getitem__(self, name: str) -> np.ndarray:
+    def __getitem__(self, name: str) -> Shaped[np.ndarray, "epochs ..."]:
         if name not in self._columns:
             known = list(self._columns)
             raise NotRecordedError(f"{name!r} was not recorded; known are {known}.{did_you_mean(name, known)}")
@@ -68,7 +70,7 @@ class History(Mapping):
         return History(columns)
 
 
-def one_number_each(row: Mapping[str, float | np.ndarray]) -> dict[str, float]:
+def one_number_each(row: Mapping[str, float | Shaped[np.ndarray, "..."]]) -> dict[str, float]:
     """The numbers of a row; those of several networks under names of their own, `loss_0` and so on.
 
     Example:

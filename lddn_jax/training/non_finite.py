@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Bool
 
 from lddn_jax.simulation.simulate import simulate
 from lddn_jax.topology.plan import plan
@@ -91,7 +92,7 @@ def locate(trained: Trained, problem: Problem, epoch: int, restart: int = 0) -> 
     )
 
 
-def _first(gone: np.ndarray) -> tuple[int, int, int]:
+def _first(gone: Bool[np.ndarray, "sequences time size"]) -> tuple[int, int, int]:
     """The first time step at which anything of `(sequences, time, size)` is True, and sequence and element there."""
     time = int(np.argmax(gone.any(axis=(0, 2))))
     sequence, element = np.argwhere(gone[:, time])[0]

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import PyTree
 
 from lddn_jax.errors import LDDNError, NumericalError
 from lddn_jax.network.network import Network
@@ -38,7 +39,7 @@ class Fitted:
     """
 
     net: Network
-    state: Any
+    state: PyTree
     history: History
     stop_reason: StopReason
     best_epoch: int

@@ -9,11 +9,12 @@ De Jesús & Hagan (2007), section III, for derivatives with respect to initial c
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeAlias
 
 import equinox as eqx
+import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from lddn_jax.errors import LDDNError
 from lddn_jax.network.network import Network
@@ -53,7 +54,7 @@ class Started(eqx.Module):
         return self.net.topology
 
     @property
-    def dtype(self) -> Any:
+    def dtype(self) -> jnp.dtype:
         """That of the network."""
         return self.net.dtype
 
@@ -62,13 +63,13 @@ class Started(eqx.Module):
         """Number of weights and biases."""
         return self.net.parameter_count
 
-    def ravel(self) -> tuple[Array, Callable[[Array], "Started"]]:
+    def ravel(self) -> tuple[Float[Array, " parameters"], Callable[[Float[Array, " parameters"]], "Started"]]:
         """Returns weights and biases, then states, as one vector, and the way back."""
         flat, unravel = ravel_pytree(self)
         return flat.astype(self.dtype), unravel
 
 
-Trained = Network | Started
+Trained: TypeAlias = Network | Started
 
 
 def network_of(trained: Trained) -> Network:

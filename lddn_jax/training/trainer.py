@@ -15,7 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, Shaped
 
 from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.api import differentiable, prepare_data
@@ -23,7 +23,7 @@ from lddn_jax.gradients.bptt import BPTT
 from lddn_jax.gradients.method import AbstractGradient
 from lddn_jax.losses import AbstractLoss, error_weights
 from lddn_jax.network.network import Network
-from lddn_jax.network.signals import Signals
+from lddn_jax.network.signals import Data, Signals
 from lddn_jax.simulation.delays import DelayState
 from lddn_jax.training.state_parameters import Started, Trained, network_of
 
@@ -53,7 +53,7 @@ class Problem(eqx.Module):
     state: DelayState
     weights: Signals | None
     steps: int = eqx.field(static=True)
-    chosen: Array | None = None
+    chosen: Int[Array, " sequences"] | None = None
     trains_state: bool = eqx.field(default=False, static=True)
 
     @classmethod
@@ -61,7 +61,7 @@ class Problem(eqx.Module):
         cls,
         loss: AbstractLoss,
         net: Network,
-        data: Any,
+        data: Data,
         gradient: AbstractGradient,
         call: str = "fit(net, data, loss, trainer)",
         name: str = "data",
@@ -121,17 +121,17 @@ class Problem(eqx.Module):
         gradient = self.gradient.drawn(number)
         return self if gradient is self.gradient else dataclasses.replace(self, gradient=gradient)
 
-    def value(self, trained: Trained) -> Array:
+    def value(self, trained: Trained) -> Float[Array, ""]:
         """Returns the loss; its reverse-mode derivative is the gradient method's."""
         net, state = self.parts(trained)
         outputs = differentiable(self.gradient)(net, self.inputs, state, steps=self.steps)
         return self.loss.value(net, outputs, self.targets, self.weights)
 
-    def value_and_grad(self, trained: Any) -> tuple[Array, Any]:
+    def value_and_grad(self, trained: Trained) -> tuple[Float[Array, ""], Trained]:
         """Returns the loss and its gradient."""
         return jax.value_and_grad(self.value)(trained)
 
-    def take(self, index: Array, known: Array | None = None) -> "Problem":
+    def take(self, index: Int[Array, " count"], known: Bool[Array, " count"] | None = None) -> "Problem":
         """Returns the problem of some sequences only.
 
         Args:
@@ -177,11 +177,13 @@ class AbstractTrainer(eqx.Module):
     restarts: eqx.AbstractVar[int]
 
     @abc.abstractmethod
-    def init(self, net: Trained, problem: Problem) -> Any:
+    def init(self, net: Trained, problem: Problem) -> PyTree:
         """Returns the first state: a pytree of arrays, what the next step needs besides the network."""
 
     @abc.abstractmethod
-    def step(self, net: Trained, state: Any, problem: Problem, key: Array) -> tuple[Trained, Any, dict[str, Array]]:
+    def step(
+        self, net: Trained, state: PyTree, problem: Problem, key: PRNGKeyArray
+    ) -> tuple[Trained, PyTree, dict[str, Shaped[Array, ""]]]:
         """Takes one step (for mini-batches: one pass over all of them).
 
         It is compiled: no Python branch may depend on the value of an array, and what it returns has the shapes and
@@ -214,7 +216,7 @@ class AbstractTrainer(eqx.Module):
         """
         return None
 
-    def rank(self, state: Any, scores: np.ndarray) -> np.ndarray:
+    def rank(self, state: PyTree, scores: Float[np.ndarray, " restarts"]) -> Float[np.ndarray, " restarts"]:
         """Returns what restarts are compared by, `(restarts,)`, the smaller the better: their losses.
 
         Args:
@@ -223,7 +225,7 @@ class AbstractTrainer(eqx.Module):
         """
         return scores
 
-    def starts(self, net: Trained, key: Array) -> Any:
+    def starts(self, net: Trained, key: PRNGKeyArray) -> Trained:
         """Returns `restarts` networks, stacked: the given one, and others with first weights of their own.
 
         Raises:

@@ -13,7 +13,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from lddn_jax.network.network import Network
 from lddn_jax.simulation.delays import DelayState
@@ -35,10 +35,16 @@ class Kept:
     """
 
     trained: Trained
-    epochs: np.ndarray
-    values: np.ndarray
+    epochs: Int[np.ndarray, " restarts"]
+    values: Float[np.ndarray, " restarts"]
 
-    def where(self, chosen: np.ndarray, trained: Trained, epochs: Any, values: Any) -> "Kept":
+    def where(
+        self,
+        chosen: Bool[np.ndarray, " restarts"],
+        trained: Trained,
+        epochs: int | Int[np.ndarray, " restarts"],
+        values: Float[np.ndarray, " restarts"],
+    ) -> "Kept":
         """Takes others in the places of the chosen ones."""
         return Kept(
             merged(chosen, trained, self.trained),
@@ -75,8 +81,8 @@ class TrainingState:
     """
 
     trained: Trained
-    trainer: Any
-    key: Array
+    trainer: PyTree
+    key: PRNGKeyArray
     epoch: int
     epochs: int
     restarts: int
@@ -90,13 +96,13 @@ class TrainingState:
     identity: Identity
     delay_lines: DelayState | None = None
     stop_reason: StopReason | None = None
-    values: np.ndarray | None = None
-    scores: np.ndarray | None = None
+    values: Float[np.ndarray, " restarts"] | None = None
+    scores: Float[np.ndarray, " restarts"] | None = None
     non_finite: tuple[NonFinite, ...] = ()
     flags: frozenset[str] = field(default_factory=frozenset)
 
     @property
-    def active(self) -> np.ndarray:
+    def active(self) -> Bool[np.ndarray, " restarts"]:
         """Which networks go on, `(restarts,)`."""
         return np.array([reason is None for reason in self.stop_reasons])
 
@@ -142,11 +148,11 @@ class TrainingState:
         losses = self.rows[self.epoch - 1]["loss"]
         return 0 if np.isnan(losses).all() else int(np.nanargmin(losses))
 
-    def _one(self, trained: Any, k: int) -> Any:
+    def _one(self, trained: Trained, k: int) -> Trained:
         return trained if self.restarts == 1 else jax.tree.map(lambda leaf: leaf[k], trained)
 
 
-def merged(chosen: np.ndarray, new: Any, old: Any) -> Any:
+def merged(chosen: Bool[np.ndarray, " restarts"], new: Any, old: Any) -> Any:
     """Returns the new networks in the places of the chosen ones, the old ones elsewhere."""
     if chosen.all():
         return new
@@ -154,7 +160,7 @@ def merged(chosen: np.ndarray, new: Any, old: Any) -> Any:
 
 
 @eqx.filter_jit
-def _merged(chosen: Any, new: Any, old: Any) -> Any:
+def _merged(chosen: Bool[Array | np.ndarray, " restarts"], new: Any, old: Any) -> Any:
     def one(new, old):
         return jnp.where(jnp.reshape(chosen, (-1, *(1,) * (new.ndim - 1))), new, old)
 

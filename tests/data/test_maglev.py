@@ -167,6 +167,7 @@ def test_one_sample_is_a_record():
     assert table["position"].tolist() == [0.5]
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [

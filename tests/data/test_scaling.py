@@ -122,6 +122,7 @@ def test_it_survives_json(scaler, dtype):
         np.testing.assert_array_equal(there, here)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [

@@ -72,6 +72,7 @@ def test_a_warm_up_runs_but_does_not_count(records, start):
     assert float(lddn.value_and_grad(losses.SumSquaredError(), net, data)[0]) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_warm_up_must_leave_something_of_each_record(records):
     with pytest.raises(lddn.DataError, match="record 'short' has 9 samples, so none of it would be scored"):
         begin(TOPOLOGY, records, WarmUp(10))

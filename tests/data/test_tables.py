@@ -137,6 +137,7 @@ def test_a_table_keeps_its_own_values():
         table["a"][0] = 99.0
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_table_refuses_what_is_no_table():
     with pytest.raises(DataError, match=r"equal length.*'a': 1, 'b': 2"):
         Table({"a": np.ones(1), "b": np.ones(2)})
@@ -151,6 +152,7 @@ def test_the_sample_time_of_an_even_record(time):
     np.testing.assert_allclose(uniform_sampling(time), 0.01, rtol=1e-4)  # one of the two is float32
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("time", "message"),
     [

@@ -229,6 +229,7 @@ def test_a_cotangent_is_of_a_layer(name):
         lddn.BPTT().pullback(case.net, *case.signals, {name: jnp.ones((2, 8, 2))})
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("shape", [(8, 2), (2, 7, 2), (3, 8, 2), (2, 8, 3)], ids=str)
 def test_a_cotangent_is_as_large_as_its_layer(shape):
     case = BY_NAME["awkward"]

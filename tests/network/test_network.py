@@ -33,6 +33,7 @@ def test_with_weights_keeps_the_order_of_declaration():
     assert names == ["position", "hidden"]
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("given", "message"),
     [

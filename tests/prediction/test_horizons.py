@@ -195,6 +195,7 @@ def test_streaming_is_predicting(name):
         assert np.max(np.abs(error)) < 1e-13
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_sample_has_no_time_axis():
     net, data = record(NARX)
     with pytest.raises(lddn.ShapeError, match="one moment without a time axis"):

@@ -227,6 +227,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_what_does_not_fit_is_refused(mistake):
     change, message = MISTAKES[mistake]

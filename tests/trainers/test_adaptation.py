@@ -107,6 +107,7 @@ def test_a_missing_target_is_no_update():
         lddn.adapt(net, lddn.Sequences(p, target), optax.sgd(0.1), losses.SumSquaredError())
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("wrong", [0.01, "sgd"])
 def test_a_transformation_is_needed(wrong):
     with pytest.raises(lddn.LDDNError, match=r"lddn\.Adapter\(optax\.sgd\(0\.01\)\)"):

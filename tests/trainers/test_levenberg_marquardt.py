@@ -351,6 +351,7 @@ def test_parameters_of_any_structure_and_very_different_size():
     np.testing.assert_allclose([found.parameters["a"], found.parameters["b"]], [3e-7, 2e7], rtol=1e-8)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_it_stops_at_its_limits():
     assert lddn.levenberg_marquardt(rosenbrock, jnp.array([-1.2, 1.0]), max_steps=2).stop_reason == "max_steps"
     assert lddn.levenberg_marquardt(rosenbrock, jnp.array([-1.2, 1.0]), goal=3.0).stop_reason == "goal"

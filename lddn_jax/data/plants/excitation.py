@@ -10,7 +10,7 @@ import numbers
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jaxtyping import Float, PRNGKeyArray
 
 from lddn_jax.checks import check_positive
 from lddn_jax.errors import DataError, LDDNError
@@ -21,13 +21,13 @@ LENGTH_UNIT_SAMPLES = 512  # lengths between two of its powers of two share one 
 def random_steps(
     where: str,
     steps: int,
-    key: Array,
+    key: PRNGKeyArray,
     *,
     sample_time: float | int,
     levels: tuple[float | int, float | int],
     holds: tuple[float | int, float | int],
     usual: tuple[tuple[float, float], tuple[float, float]],
-) -> np.ndarray:
+) -> Float[np.ndarray, " time"]:
     """Draws an input that takes levels uniform in `levels`, each held for a time uniform in `holds`.
 
     Args:
@@ -64,7 +64,7 @@ def random_steps(
     return np.repeat(np.asarray(level), np.asarray(samples))[:steps]
 
 
-def filled_up(signal: np.ndarray) -> np.ndarray:
+def filled_up(signal: Float[np.ndarray, "time *rest"]) -> Float[np.ndarray, "_ *rest"]:
     """A signal with zeros behind it, `(time, ...)`, to one of a few lengths."""
     steps = len(signal)
     room = LENGTH_UNIT_SAMPLES * 2 ** max(0, int(np.ceil(np.log2(steps / LENGTH_UNIT_SAMPLES))))

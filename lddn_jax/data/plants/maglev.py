@@ -17,13 +17,15 @@ record distributed with the book follows the law without sgn(i): see `signed` in
 """
 
 import numbers
+from collections.abc import Sequence
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import lax
 from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped
 
 from lddn_jax.checks import check_positive
 from lddn_jax.data.plants.excitation import (
@@ -46,7 +48,7 @@ LEVELS, HOLDS = (-1.0, 4.0), (0.1, 1.0)
 
 def maglev(
     steps: int,
-    key: Array,
+    key: PRNGKeyArray,
     *,
     sample_time: float | int = 0.01,
     levels: tuple[float | int, float | int] = LEVELS,
@@ -93,14 +95,14 @@ def maglev(
 
 
 def simulate_maglev(
-    current: ArrayLike,
+    current: Shaped[ArrayLike, " time"] | Sequence[float | int],
     *,
     sample_time: float | int = 0.01,
     y0: float | int = 0.5,
     v0: float | int = 0.0,
     stop: float | int = 0.01,
     signed: bool = True,
-) -> np.ndarray:
+) -> Float[np.ndarray, " time"]:
     """The position of the magnet under a given coil current.
 
     Integrated by diffrax (Tsit5, relative tolerance 1e-9) in float64 on the CPU, whatever JAX's default
@@ -170,7 +172,13 @@ def simulate_maglev(
 
 
 @jax.jit
-def _integrate(repulsion: Array, y0: Array, v0: Array, sample_time: Array, stop: Array) -> tuple[Array, Array]:
+def _integrate(
+    repulsion: Float[Array, " time"],
+    y0: Float[Array, ""],
+    v0: Float[Array, ""],
+    sample_time: Float[Array, ""],
+    stop: Float[Array, ""],
+) -> tuple[Float[Array, " time"], Bool[Array, " time"]]:
     """The position at the end of each sample, given α i² sgn(i) / m, and whether the solver succeeded."""
     import diffrax
     import optimistix

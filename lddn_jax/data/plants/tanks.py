@@ -16,8 +16,9 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import lax
 from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped
 
 from lddn_jax.data.plants.excitation import (
     check_sample_time,
@@ -43,7 +44,7 @@ LEVELS, HOLDS = (1.0, 5.0), (50.0, 400.0)
 
 def tanks(
     steps: int,
-    key: Array,
+    key: PRNGKeyArray,
     noise: float | int = 0.1,
     gaps: float | int = 0.0,
     *,
@@ -103,7 +104,7 @@ def tanks(
 
 
 def tank_records(
-    key: Array, lengths: Sequence[int] = (600, 400, 250), noise: float | int = 0.1, gaps: float | int = 0.05
+    key: PRNGKeyArray, lengths: Sequence[int] = (600, 400, 250), noise: float | int = 0.1, gaps: float | int = 0.05
 ) -> list[Record]:
     """Simulates several records of unequal length, with gaps in the targets.
 
@@ -127,8 +128,11 @@ def tank_records(
 
 
 def simulate_tanks(
-    pumps: ArrayLike, *, sample_time: float | int = 5.0, h0: tuple[float | int, float | int] = (10.0, 10.0)
-) -> np.ndarray:
+    pumps: Shaped[ArrayLike, "time 2"] | Sequence[Sequence[float | int]],
+    *,
+    sample_time: float | int = 5.0,
+    h0: tuple[float | int, float | int] = (10.0, 10.0),
+) -> Float[np.ndarray, "time 2"]:
     """The levels of the tanks under given voltages of the pumps.
 
     Integrated by diffrax (Tsit5, relative tolerance 1e-9) in float64 on the CPU, whatever JAX's default precision and
@@ -179,7 +183,9 @@ def simulate_tanks(
 
 
 @jax.jit
-def _integrate(pumps: Array, h0: Array, sample_time: Array) -> tuple[Array, Array]:
+def _integrate(
+    pumps: Float[Array, "time 2"], h0: Float[Array, "2"], sample_time: Float[Array, ""]
+) -> tuple[Float[Array, "time 2"], Bool[Array, " time"]]:
     """The levels at the end of each sample, and whether the solver succeeded."""
     import diffrax
 

@@ -76,7 +76,7 @@ class CSVLog(AbstractLog):
         >>> log = CSVLog("run.csv")
     """
 
-    def lines(self, start, rows):
+    def lines(self, start: int, rows: Sequence[Row]) -> str:
         """Returns rows, and before the first one the header."""
         text = io.StringIO()
         writer = csv.writer(text)
@@ -96,7 +96,7 @@ class JSONLinesLog(AbstractLog):
         >>> log = JSONLinesLog("run.jsonl")
     """
 
-    def lines(self, start, rows):
+    def lines(self, start: int, rows: Sequence[Row]) -> str:
         """Returns an object for each row."""
         return "".join(f"{_object({'epoch': start + k} | row)}\n" for k, row in enumerate(rows))
 
