@@ -23,7 +23,6 @@ LONG = {
     "data.plants.tanks.tank_records",
     "data.plants.tanks.tanks",
     "prediction.forecast.forecast",
-    "identification.identify.identify",
     "reporting.report.report",
     "identification.selection.compare_narx",
     "bayesian.bayesian.BayesianRegularization",
