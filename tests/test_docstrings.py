@@ -16,21 +16,20 @@ import lddn_jax
 PACKAGE = Path(lddn_jax.__file__).parent
 # Examples that train or compare for seconds.
 LONG = {
-    "callbacks.checkpoint.Checkpoint",
-    "data.maglev.maglev",
-    "data.maglev.simulate_maglev",
-    "data.tanks.simulate_tanks",
-    "data.tanks.tank_records",
-    "data.tanks.tanks",
-    "forecast.forecast",
-    "identify.identify",
-    "report.report",
-    "selection.compare_narx",
-    "training.bayesian.BayesianRegularization",
-    "training.closed_loop.fit_closed_loop",
-    "training.comparison.compare",
-    "training.pruning.prune",
-    "training.relevance.relevance",
+    "training.callbacks.periodic_checkpoint.Checkpoint",
+    "data.plants.maglev.maglev",
+    "data.plants.maglev.simulate_maglev",
+    "data.plants.tanks.simulate_tanks",
+    "data.plants.tanks.tank_records",
+    "data.plants.tanks.tanks",
+    "prediction.forecast.forecast",
+    "reporting.report.report",
+    "identification.selection.compare_narx",
+    "bayesian.bayesian.BayesianRegularization",
+    "trainers.closed_loop.fit_closed_loop",
+    "bayesian.comparison.compare",
+    "bayesian.pruning.prune",
+    "bayesian.relevance.relevance",
 }
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -50,6 +49,10 @@ def examples():
                 yield pytest.param(
                     path, module, text, node.body[0].lineno, id=name, marks=deep_unless(name not in LONG)
                 )
+
+
+def test_long_examples_have_the_names_of_examples():
+    assert {parameter.id for parameter in examples()} >= LONG
 
 
 @pytest.mark.parametrize(("path", "module", "text", "line"), list(examples()))
