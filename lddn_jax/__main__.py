@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return fit_command.INTERRUPTED
+        return fit_command.INTERRUPTED_EXIT_STATUS
     return 2
 
 

@@ -15,7 +15,7 @@ gradient method's.
 
 import abc
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -46,13 +46,10 @@ class AbstractLoss(eqx.Module):
     """A loss: call it as `loss(outputs, targets, weights)`.
 
     Attributes:
-        averaged: Whether E and W are means, or else sums.
         missing: "error": a NaN in the targets raises; "mask": it is a don't-care and adds nothing.
         output_weights: Factors by output layer, as `(("y", 2.0), ...)` or a dict; 1 where not named.
         regularization: r in [0, 1), the share of the mean (or sum) of squared weights and biases.
     """
-
-    averaged: eqx.AbstractClassVar[bool]
 
     missing: str = eqx.field(default="error", static=True, kw_only=True)
     output_weights: tuple = eqx.field(default=(), converter=_factors, static=True, kw_only=True)
@@ -134,8 +131,9 @@ class AbstractLoss(eqx.Module):
             known: Where targets are not missing.
         """
 
+    @abc.abstractmethod
     def _scale(self, total: Array, count: Any) -> Array:
-        return total / jnp.maximum(jnp.asarray(count, total.dtype), 1) if self.averaged else total
+        """Turns a sum into what the loss is: `mean_of` it, or the sum itself."""
 
     def __check_init__(self):
         if self.missing not in ("error", "mask"):
@@ -206,7 +204,8 @@ class SumSquaredError(AbstractLeastSquares):
         18.0
     """
 
-    averaged: ClassVar[bool] = False
+    def _scale(self, total, count):
+        return total
 
 
 class MeanSquaredError(AbstractLeastSquares):
@@ -218,13 +217,15 @@ class MeanSquaredError(AbstractLeastSquares):
         5.0
     """
 
-    averaged: ClassVar[bool] = True
+    def _scale(self, total, count):
+        return mean_of(total, count)
 
 
 class MeanAbsoluteError(AbstractElementwise):
     """F = Σ w |e| / N (MATLAB's `mae`); the slope at e = 0 is 0."""
 
-    averaged: ClassVar[bool] = True
+    def _scale(self, total, count):
+        return mean_of(total, count)
 
     def _error(self, e):
         return e * jnp.sign(e)  # JAX gives |e| a slope of 1 at 0
@@ -243,7 +244,6 @@ class Huber(AbstractElementwise):
     Huber (1964), Annals of Mathematical Statistics 35(1).
     """
 
-    averaged: ClassVar[bool] = True
     delta: float = eqx.field(default=1.0, static=True)
 
     def __check_init__(self):
@@ -254,6 +254,9 @@ class Huber(AbstractElementwise):
 
     def _error(self, e):
         return optax.losses.huber_loss(e, jnp.zeros_like(e), delta=self.delta)
+
+    def _scale(self, total, count):
+        return mean_of(total, count)
 
 
 class CrossEntropy(AbstractLoss):
@@ -272,7 +275,6 @@ class CrossEntropy(AbstractLoss):
         0.6931
     """
 
-    averaged: ClassVar[bool] = True
     logits: bool = eqx.field(default=False, static=True)
 
     def _terms(self, output, target, weight, known):
@@ -283,6 +285,14 @@ class CrossEntropy(AbstractLoss):
         else:
             logarithm = jnp.log(jnp.maximum(output, jnp.finfo(output.dtype).tiny))
         return -jnp.sum(jnp.where(whole, weight * target * logarithm, 0)), jnp.sum(whole)
+
+    def _scale(self, total, count):
+        return mean_of(total, count)
+
+
+def mean_of(total: Array, count: Any) -> Array:
+    """Returns a sum divided by the count of what is in it; zero where nothing is."""
+    return total / jnp.maximum(jnp.asarray(count, total.dtype), 1)
 
 
 def error_weights(weights: Any, outputs: Mapping[str, Any]) -> dict[str, Array]:

@@ -1,7 +1,5 @@
 """Losses: values against NumPy, weights, missing targets, weight decay, residuals, and what they refuse."""
 
-from typing import ClassVar
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -344,19 +342,20 @@ def test_an_abstract_loss_is_never_made(name):
         getattr(losses, name)()
 
 
-@pytest.mark.parametrize("missing", ["_error", "averaged"])
+@pytest.mark.parametrize("missing", ["_error", "_scale"])
 def test_a_loss_that_lacks_a_part_is_never_made(missing):
-    parts = {"_error": lambda self, e: e**4, "averaged": True}
+    parts = {"_error": lambda self, e: e**4, "_scale": lambda self, total, count: total}
     with pytest.raises(TypeError, match=missing):
         type("Quartic", (losses.AbstractElementwise,), {name: parts[name] for name in parts if name != missing})()
 
 
 def test_a_loss_of_ones_own():
     class Quartic(losses.AbstractElementwise):
-        averaged: ClassVar[bool] = True
-
         def _error(self, e):
             return e**4
+
+        def _scale(self, total, count):
+            return losses.mean_of(total, count)
 
     outputs, targets = ({name: jnp.asarray(a) for name, a in signals.items()} for signals in (OUTPUTS, GAPS))
     found = Quartic(missing="mask")(outputs, targets, 2.0)
