@@ -208,9 +208,9 @@ def test_the_library_changes_no_global_setting(file):
 @pytest.mark.parametrize("file", FILES)
 def test_the_platform_of_the_process_is_not_asked(file):
     """A program is compiled for the platform of its arguments, or of its lowering: `numerics/platform.py` knows."""
-    asked = [node.lineno for node in ast.walk(tree(file)) if getattr(node, "attr", None) == "default_backend"]
-    asked += [node.lineno for node in ast.walk(tree(file)) if getattr(node, "id", None) == "default_backend"]
-    assert asked == []
+    nodes = [node for node in ast.walk(tree(file)) if isinstance(node, ast.Attribute | ast.Name | ast.alias)]
+    names = {"attr", "id", "name"}
+    assert [node.lineno for node in nodes if "default_backend" in {getattr(node, n, None) for n in names}] == []
 
 
 @pytest.mark.parametrize("file", FILES)

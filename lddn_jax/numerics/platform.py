@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+from jax.core import Tracer
 from jaxtyping import Array
 
 _OPTION = "--xla_backend_extra_options"
@@ -67,7 +68,7 @@ class Platform:
         for leaf in jax.tree.leaves(where):
             if isinstance(leaf, Platform):
                 return leaf
-            if isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer):
+            if isinstance(leaf, jax.Array) and not isinstance(leaf, Tracer):
                 device = next(iter(leaf.devices()))
                 if leaf.committed:
                     return cls._of_device(device)
@@ -80,7 +81,7 @@ class Platform:
         return cls._of_device(movable)
 
     @classmethod
-    def _of_device(cls, device: jax.Device) -> "Platform":
+    def _of_device(cls, device: Any) -> "Platform":
         if device.platform != "gpu":
             return cls(device.platform)
         return cls("rocm" if "rocm" in device.client.platform_version.lower() else "cuda")
@@ -115,7 +116,7 @@ PLATFORMS = tuple(map(Platform, _NAMES))
 _target = jax.make_user_context(None)
 
 
-def _device_of(where: Any) -> jax.Device | None:
+def _device_of(where: Any) -> Any:
     """A device of a device, a mesh or a sharding; None of anything else."""
     if isinstance(where, jax.Device):
         return where

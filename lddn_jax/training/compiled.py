@@ -34,7 +34,7 @@ class Program:
         parts: What stays.
     """
 
-    def __init__(self, compiled: Callable[..., Any], *parts: Any):
+    def __init__(self, compiled: transfer.up_to_date, *parts: Any):
         arrays, rest = eqx.partition(parts, lambda leaf: isinstance(leaf, (jax.Array, np.ndarray)))
         self._compiled = compiled
         self._arrays, structure = jax.tree.flatten(arrays)
@@ -50,7 +50,7 @@ class Program:
         return self._compiled.trace(self._kind, None, self._arrays, *changing)
 
 
-def of_parts(function: Callable[..., Any]) -> Callable[..., Any]:
+def of_parts(function: Callable[..., Any]) -> transfer.up_to_date:
     """Compiles a function of parts that stay and arguments that change, for `Program`."""
 
     @transfer.up_to_date

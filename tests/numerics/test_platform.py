@@ -173,7 +173,6 @@ class Described:
         self.platform, self.client = platform, type("Client", (), {"platform_version": version})
 
 
-@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("platform", "version", "name"),
     [("gpu", "PJRT C API\ncuda 12080", "cuda"), ("gpu", "rocm 60300", "rocm"), ("tpu", "", "tpu"), ("cpu", "", "cpu")],

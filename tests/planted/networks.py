@@ -8,8 +8,10 @@ from planting import alter, caught_by
 from lddn_jax import transfer
 from lddn_jax.network.initializers import nguyen_widrow
 from lddn_jax.network.network import Network
+from lddn_jax.numerics.platform import in_groups
 from lddn_jax.optimizers import one_step_secant, scaled_conjugate_gradient, variable_learning_rate
 from lddn_jax.optimizers.nonlinear_conjugate_gradient import polak_ribiere
+from lddn_jax.topology.plan import Plan
 
 # --- first weights ----------------------------------------------------------------------------------------------------
 
@@ -26,12 +28,33 @@ def one_key_for_all_layers(monkeypatch):
     alter(monkeypatch, Network.__init__, "initializers.name_number(layer.name)", "0")
 
 
+# --- the platform -----------------------------------------------------------------------------------------------------
+
+
+@caught_by("test_platform.py::test_a_program_for_a_gpu_has_no_barriers_and_no_segments[predict]")
+def segments_of_a_cpu_everywhere(monkeypatch):
+    """Time is cut for the cache of a CPU in programs for a GPU too."""
+    alter(monkeypatch, Plan.segments, "if not platform.cuts_time:", "if False:")
+
+
+@caught_by("test_platform.py::test_restarts_on_a_gpu_are_all_side_by_side")
+def groups_of_a_cpu_everywhere(monkeypatch):
+    """Networks are trained in the groups of a CPU on a GPU too."""
+    alter(monkeypatch, in_groups, "lambda p: p.group_size", "lambda p: 8")
+
+
 # --- transfer functions -----------------------------------------------------------------------------------------------
 
 
 def slope(monkeypatch, name, wrong):
     """Gives a transfer function a wrong slope."""
     monkeypatch.setitem(transfer._FUNCTIONS, name, dataclasses.replace(transfer.get(name), slope=wrong))
+
+
+@caught_by("test_transfer.py::test_a_replaced_function_is_used_at_once[predict]")
+def old_function_in_compiled_programs(monkeypatch):
+    """A program that was compiled before a function was replaced keeps the old one."""
+    alter(monkeypatch, transfer.register, "_replacements.count += 1", "pass")
 
 
 @caught_by("test_transfer.py::test_slope_is_the_complex_step[elu]")
