@@ -14,7 +14,7 @@ MacKay (1992), Neural Computation 4(3) 448-472.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import equinox as eqx
@@ -221,7 +221,7 @@ class Posterior(eqx.Module):
     def _noise_like(self, mean: Signals) -> Signals:
         return {name: jnp.full_like(value, self.noise[name]) for name, value in mean.items()}
 
-    def _moved(self, change: Any, source: str, new_source: str) -> "Posterior":
+    def _moved(self, change: Callable[[Network], Network], source: str, new_source: str) -> "Posterior":
         """Applies a change of topology that keeps all weights: where a weight has gone is seen by numbering them."""
         x, unravel = self.net.ravel()
         numbered = unravel(jnp.arange(x.size).astype(x.dtype))

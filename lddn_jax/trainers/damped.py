@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import cast
 
 import equinox as eqx
 import jax
@@ -37,7 +37,7 @@ class AbstractDamped(AbstractTrainer):
     solver: str = eqx.field(default="cholesky", static=True)
     damping: str = eqx.field(default="textbook", static=True)
     restarts: int = eqx.field(default=1, static=True)
-    init_of_restarts: Any = eqx.field(default="nguyen-widrow", static=True)
+    init_of_restarts: str | initializers.Initializer = eqx.field(default="nguyen-widrow", static=True)
     allow_float32: bool = eqx.field(default=False, static=True)
     memory: int = eqx.field(default=MEMORY, static=True)
 
@@ -73,7 +73,7 @@ class AbstractDamped(AbstractTrainer):
         if not isinstance(problem.gradient, RTRL):
             check_memory(network_of(net), problem.sequences * problem.steps, self.memory, problem.gradient)
 
-    def sums(self, trained: Any, problem: Problem) -> GaussNewton:
+    def sums(self, trained: Trained, problem: Problem) -> GaussNewton:
         """Returns JᵀJ, Jᵀe and eᵀe, and the triangular factor where the solver needs it."""
         p, loss, (net, state) = problem, cast(AbstractLeastSquares, problem.loss), problem.parts(trained)
         layers = tuple(sorted(trained.state)) if isinstance(trained, Started) else ()
@@ -97,7 +97,7 @@ class AbstractDamped(AbstractTrainer):
             return "min_grad"
         return "mu_max" if info["mu"] > self.mu_max else None
 
-    def starts(self, net: Trained, key: Array) -> Any:
+    def starts(self, net: Trained, key: Array) -> Trained:
         """Returns `restarts` networks, stacked: the given one, and others with first weights of their own.
 
         Raises:
@@ -117,7 +117,7 @@ class AbstractDamped(AbstractTrainer):
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), net, *others)
 
 
-def loss_of_network(problem: Problem, net: Trained) -> Callable[[Any], Array]:
+def loss_of_network(problem: Problem, net: Trained) -> Callable[[Trained], Array]:
     """Returns the loss as a function of networks like `net`, in the form that suits many of them side by side."""
 
     def value_at(trained, p):

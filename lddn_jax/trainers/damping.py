@@ -16,7 +16,6 @@ Hagan & Menhaj (1994); Nielsen (1999), IMM-REP-1999-05; Moré (1978), Lecture No
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -152,7 +151,7 @@ def damped_step(
     D = jnp.ones_like(x) if D is None else D
     solve, follow = SOLVERS[settings.solver], SCHEDULES[settings.schedule]
 
-    def searching(trial: Trial) -> Any:
+    def searching(trial: Trial) -> Array:
         return ~trial.accepted & (trial.mu <= settings.mu_max) & (trial.rejected < TRIALS)
 
     def attempt(trial: Trial) -> Trial:

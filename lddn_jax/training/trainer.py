@@ -117,7 +117,7 @@ class Problem(eqx.Module):
         outputs = differentiable(self.gradient)(net, self.inputs, state, steps=self.steps)
         return self.loss.value(net, outputs, self.targets, self.weights)
 
-    def value_and_grad(self, trained: Any) -> tuple[Array, Any]:
+    def value_and_grad(self, trained: Trained) -> tuple[Array, Trained]:
         """Returns the loss and its gradient."""
         return jax.value_and_grad(self.value)(trained)
 
