@@ -40,7 +40,9 @@ from lddn_jax.network.signals import (
 )
 
 
-def _factors(given: Mapping[str, float] | Sequence[tuple[str, float]] | None) -> tuple[tuple[str, float], ...]:
+def _factors(
+    given: Mapping[str, float | int] | Sequence[tuple[str, float | int]] | None,
+) -> tuple[tuple[str, float], ...]:
     try:
         factors = tuple(sorted((str(k), float(v)) for k, v in dict(given or ()).items()))
     except (TypeError, ValueError):
@@ -238,7 +240,7 @@ class SumSquaredError(AbstractLeastSquares):
         18.0
     """
 
-    def scale(self, total, count):
+    def scale(self, total: Float[Array, ""], count: int | Int[Array, ""]) -> Float[Array, ""]:
         """Returns the sum as it is."""
         return total
 
@@ -256,7 +258,7 @@ class MeanSquaredError(AbstractLeastSquares):
 class MeanAbsoluteError(AbstractElementwise):
     """F = Σ w |e| / N (MATLAB's `mae`); the slope at e = 0 is 0."""
 
-    def error(self, e):
+    def error(self, e: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """Returns |e|."""
         return e * jnp.sign(e)  # JAX gives |e| a slope of 1 at 0
 
@@ -282,7 +284,7 @@ class Huber(AbstractElementwise):
                 f"delta={self.delta!r}, where a Huber loss turns from square to straight, must be positive."
             )
 
-    def error(self, e):
+    def error(self, e: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """Returns h(e)."""
         return optax.losses.huber_loss(e, jnp.zeros_like(e), delta=self.delta)
 
@@ -305,7 +307,13 @@ class CrossEntropy(AbstractLoss):
 
     logits: bool = eqx.field(default=False, static=True)
 
-    def terms(self, output, target, weight, known):
+    def terms(
+        self,
+        output: Float[Array, "*batch time size"],
+        target: Float[Array, "*batch time size"],
+        weight: Float[Array, "*batch time size"],
+        known: Bool[Array, "*batch time size"],
+    ) -> tuple[Float[Array, ""], Int[Array, ""]]:
         """Returns −Σ w t log a over the target vectors of one output layer, and how many of them count."""
         whole = jnp.all(known, axis=-1, keepdims=True) & jnp.any(weight > 0, axis=-1, keepdims=True)
         output = jnp.where(whole, output, target)

@@ -65,8 +65,8 @@ class Forecast:
     predictions: Mapping[str, Mapping[str, Float[np.ndarray, " time"]]]
     warmup: int
     steps: tuple[int, ...]
-    inputs: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
-    std: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    inputs: Mapping[str, Float[np.ndarray, " time"]] = dataclasses.field(default_factory=dict)
+    std: Mapping[str, Float[np.ndarray, " time"]] = dataclasses.field(default_factory=dict)
     run: Sequences | None = None
 
     @property
@@ -109,7 +109,9 @@ class Forecast:
         """
         return joined(outputs, self.steps)
 
-    def apart(self, lines: Mapping[str, np.ndarray], fill: str = "nan") -> Lines:
+    def apart(
+        self, lines: Mapping[str, Float[np.ndarray, " time=_"]], fill: str = "nan"
+    ) -> dict[str, Float[np.ndarray, "records steps 1"]]:
         """Returns records side by side, `(records, time, 1)`.
 
         Args:
@@ -118,7 +120,7 @@ class Forecast:
         """
         longest, ends = max(self.steps), np.cumsum(self.steps)[:-1]
 
-        def padded(piece: np.ndarray) -> np.ndarray:
+        def padded(piece: Float[np.ndarray, " own_steps"]) -> Float[np.ndarray, " longest"]:
             return np.append(piece, np.full(longest - len(piece), np.nan if fill == "nan" else piece[-1]))
 
         return {
@@ -362,7 +364,7 @@ def _rows(records: Sequence[Mapping[str, np.ndarray]], firsts: Sequence[int], be
     return {name: line[:, 0] for name, line in channels(cut).items()}
 
 
-def _moments(records: Sequence[Record], firsts: Sequence[int], steps: Sequence[int]) -> np.ndarray:
+def _moments(records: Sequence[Record], firsts: Sequence[int], steps: Sequence[int]) -> Float[np.ndarray, " time"]:
     """The instants of one record; of several, or where they are not known, numbers of rows."""
     if len(records) > 1:
         return np.arange(sum(steps), dtype=float)
