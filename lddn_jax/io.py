@@ -84,7 +84,7 @@ def load(path: str | Path) -> Any:
     raise CheckpointError(f"{file.path} is of an unknown kind, {file.format!r}; install a newer lddn_jax.")
 
 
-def _parts(given: Any) -> tuple[str, Network, Any, dict[str, Any]]:
+def _parts(given: object) -> tuple[str, Network, Any, dict[str, Any]]:
     """The kind of file, the network, what else has arrays, and what the header says of it."""
     if isinstance(given, Network):
         return NETWORK, given, (), {}
