@@ -86,7 +86,7 @@ CALLS = {
     "tolerance of another dtype": (
         lambda folder: tolerant({"float32": 1e-3}),
         lddn.LDDNError,
-        r"holds none for float64; write tolerance=\{'float64'",
+        r"has no entry for float64; write tolerance=\{'float64'",
     ),
     "tolerance in words": (lambda folder: tolerant("small"), lddn.LDDNError, "tolerance='small' must be a positive"),
     "negative tolerance": (lambda folder: tolerant(-1.0), lddn.LDDNError, r"tolerance=-1\.0 must be a positive number"),
@@ -114,7 +114,7 @@ def test_a_history_is_a_mapping_all_the_same():
     ("text", "words"),
     [
         ("{", "is not JSON"),
-        ("[]", "a topology is written as a dict"),
+        ("[]", "a topology must be a dict"),
         ("{}", "lacks the key 'inputs'"),
         ('{"inputs": 3, "layers": [], "connections": [], "outputs": []}', "inputs is 3"),
         ('{"inputs": [], "layers": [{"name": "y", "size": "1"}], "connections": [], "outputs": ["y"]}', "'y' is '1'"),
