@@ -81,7 +81,7 @@ CALLS = {
     "folder that is a file": (
         lambda folder: train(callbacks=[lddn.callbacks.Checkpoint(__file__)]),
         lddn.LDDNError,
-        "test_errors.py cannot be made.*Choose another",
+        "test_errors.py cannot be created.*Choose another",
     ),
     "tolerance of another dtype": (
         lambda folder: tolerant({"float32": 1e-3}),
@@ -104,7 +104,7 @@ def test_the_kind_fits(tmp_path, call, kind, words):
 def test_a_history_is_a_mapping_all_the_same():
     """What it does not hold is a `DataError` that `in` and `get` take for a `KeyError`."""
     history = train().history
-    with pytest.raises(lddn.DataError, match=r"^'los' was not recorded; known are .*Did you mean 'loss'\?$"):
+    with pytest.raises(lddn.DataError, match=r"^'los' was not recorded; recorded are .*Did you mean 'loss'\?$"):
         history["los"]
     assert "los" not in history
     assert history.get("los") is None
