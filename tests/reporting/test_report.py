@@ -128,9 +128,9 @@ def test_every_figure_is_a_drawing_with_words(good_report):
         "record",
         "Loss",
         "Measured and predicted y",
-        "own past",
+        "Autocorrelation of residuals of y",
         "y with u",
-        "without a measurement",
+        "since the last measurement",
     ):
         assert words in captions
 
@@ -226,7 +226,7 @@ def diverging():
 
 def test_what_diverges_is_said(diverging):
     said = warnings(*diverging)
-    for words in ("diverged at step", "grows by 100.0 % per step", "finite numbers"):
+    for words in ("diverged at step", "grows by 100.0 % per step", "became NaN or infinite"):
         assert words in said
 
 
