@@ -308,7 +308,7 @@ def test_a_fit_that_was_cut_short_goes_on(options, csv, tmp_path, capsys):
     out, whole = tmp_path / "out", tmp_path / "whole"
     command = ["fit", str(csv), "--inputs", "u", "--targets", "y", *options]
     assert main([*command, "--out", str(out), "--time-limit", "1e-9"]) == 0
-    assert "--resume goes on from there" in capsys.readouterr().out
+    assert "run the same command with --resume to continue" in capsys.readouterr().out
     assert main([*command, "--out", str(out)]) == 2
     assert "Go on from it with --resume" in capsys.readouterr().err
     assert main([*command, "--out", str(out), "--resume"]) == 0
