@@ -143,7 +143,7 @@ def saved(originals) -> Path:
     ("kind", "change", "words"),
     [
         ("network", lambda h, a: h.update(format="something else"), "not written by lddn.save"),
-        ("network", lambda h, a: h.update(format="lddn_jax of tomorrow"), "unknown kind"),
+        ("network", lambda h, a: h.update(format="lddn_jax of tomorrow"), "unknown format"),
         ("network", lambda h, a: h.update(version=99), "version 99"),
         ("network", lambda h, a: h["topology"]["layers"].pop(), "topology"),
         ("network", lambda h, a: h["topology"]["layers"][0].update(size=4), "does not fit"),
