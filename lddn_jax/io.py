@@ -90,7 +90,7 @@ def load(path: str | Path) -> Any:
     raise CheckpointError(f"{file.path} has the unknown format {file.format!r}; install a newer lddn_jax.")
 
 
-def _parts(given: Any) -> tuple[str, Network, Any, dict[str, Any]]:
+def _parts(given: object) -> tuple[str, Network, Any, dict[str, Any]]:
     """Returns the kind of file, the network, other values with arrays, and the header."""
     if isinstance(given, Network):
         return NETWORK, given, (), {}

@@ -284,7 +284,7 @@ def from_dict(data: Mapping[str, Any]) -> AbstractScaler:
     return kinds[kind].from_dict(data)
 
 
-def _kind_in(data: Mapping[str, Any]) -> str:
+def _kind_in(data: object) -> str:
     """What a description says that it describes."""
     if not isinstance(data, Mapping):
         raise DataError(f"a scaler is described by a dict such as scaler.to_dict() writes, not by {called(data)}.")

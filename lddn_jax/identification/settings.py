@@ -86,7 +86,7 @@ class Settings:
                 f"check_gradients={self.check_gradients!r} is neither True nor False; write check_gradients=True to "
                 "compare the gradient methods before training."
             )
-        if self.dtype not in (None, "float32", "float64"):
+        if str(self.dtype) not in ("None", "float32", "float64"):  # arrays cannot be looked up in a tuple
             raise LDDNError(f'dtype={self.dtype!r}; write dtype="float64", dtype="float32", or None for the default.')
         steps = self.horizons if isinstance(self.horizons, tuple | list) else ()
         if not steps or not all(h is None or is_number(h, int, above=0) for h in steps):

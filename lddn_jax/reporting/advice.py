@@ -73,8 +73,8 @@ def about_input(correlation: Correlation, source: str, output: str, delays: Coll
     numbers = f"({value:.2f}; by chance up to {bound:.2f})"
     if lag < 0:
         return (
-            f"{start} {-lag} steps later {numbers}: {source} seems to depend on {output}, as under a feedback controller. "
-            "Its effect on the output is then hard to identify."
+            f"{start} {-lag} steps later {numbers}: {source} seems to depend on {output}, as under a "
+            "feedback controller. Its effect on the output is then hard to identify."
         )
     if lag in delays:
         return (

@@ -76,7 +76,7 @@ def packed(t: TrainingState) -> bytes:
     return archive.packed(FORMAT, header, trees)
 
 
-def opened(source: Any) -> Archive | TrainingState:
+def opened(source: object) -> Archive | TrainingState:
     """Returns the run to go on from: of a folder of checkpoints the newest file, of a `Fitted` its state.
 
     Raises:
@@ -95,7 +95,7 @@ def opened(source: Any) -> Archive | TrainingState:
 
 
 def resumed(
-    source: Archive | TrainingState, structure: Any, identity: Identity, limits: Mapping[str, Any], epochs: int
+    source: Archive | TrainingState, structure: Any, identity: Identity, limits: Mapping[str, float | None], epochs: int
 ) -> TrainingState:
     """Returns the state that a run goes on from.
 
