@@ -158,7 +158,7 @@ class AbstractLoss(eqx.Module):
 
     def scale(self, total: Float[Array, ""], count: int | Int[Array, ""]) -> Float[Array, ""]:
         """Returns E from the sums of `terms` over all output layers: by default the mean over what counts."""
-        return total / jnp.maximum(jnp.asarray(count, total.dtype), 1)
+        return mean_of(total, count)
 
     def __check_init__(self):
         if self.missing not in ("error", "mask"):
@@ -186,7 +186,14 @@ class AbstractElementwise(AbstractLoss):
 
 
 class AbstractLeastSquares(AbstractElementwise):
-    """A loss that is a sum of squares, and so has residuals: what Gauss-Newton methods work on."""
+    """A weighted sum of squared errors, which has residuals: what Gauss-Newton methods minimize.
+
+    A subclass defines `scale`: the sum itself, its mean, or whatever else is proportional to it.
+    """
+
+    @abc.abstractmethod
+    def scale(self, total: Float[Array, ""], count: int | Int[Array, ""]) -> Float[Array, ""]:
+        """Returns E from Σ w e² over all output layers and the number of elements that count."""
 
     def residuals(self, outputs: Signals, targets: SignalsLike, weights: WeightsLike = None) -> Signals:
         """Returns √w e by output layer, zero where a target is missing; the sum of their squares is Σ w e².
@@ -238,8 +245,8 @@ class SumSquaredError(AbstractLeastSquares):
         18.0
     """
 
-    def scale(self, total, count):
-        """Returns the sum as it is."""
+    def scale(self, total: Float[Array, ""], count: int | Int[Array, ""]) -> Float[Array, ""]:
+        """Returns the sum."""
         return total
 
 
@@ -252,11 +259,15 @@ class MeanSquaredError(AbstractLeastSquares):
         5.0
     """
 
+    def scale(self, total: Float[Array, ""], count: int | Int[Array, ""]) -> Float[Array, ""]:
+        """Returns the mean."""
+        return mean_of(total, count)
+
 
 class MeanAbsoluteError(AbstractElementwise):
     """F = Σ w |e| / N (MATLAB's `mae`); the slope at e = 0 is 0."""
 
-    def error(self, e):
+    def error(self, e: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """Returns |e|."""
         return e * jnp.sign(e)  # JAX gives |e| a slope of 1 at 0
 
@@ -282,7 +293,7 @@ class Huber(AbstractElementwise):
                 f"delta={self.delta!r}, where a Huber loss turns from square to straight, must be positive."
             )
 
-    def error(self, e):
+    def error(self, e: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """Returns h(e)."""
         return optax.losses.huber_loss(e, jnp.zeros_like(e), delta=self.delta)
 
@@ -305,7 +316,13 @@ class CrossEntropy(AbstractLoss):
 
     logits: bool = eqx.field(default=False, static=True)
 
-    def terms(self, output, target, weight, known):
+    def terms(
+        self,
+        output: Float[Array, "*batch time size"],
+        target: Float[Array, "*batch time size"],
+        weight: Float[Array, "*batch time size"],
+        known: Bool[Array, "*batch time size"],
+    ) -> tuple[Float[Array, ""], Int[Array, ""]]:
         """Returns −Σ w t log a over the target vectors of one output layer, and how many of them count."""
         whole = jnp.all(known, axis=-1, keepdims=True) & jnp.any(weight > 0, axis=-1, keepdims=True)
         output = jnp.where(whole, output, target)
@@ -314,6 +331,11 @@ class CrossEntropy(AbstractLoss):
         else:
             logarithm = jnp.log(jnp.maximum(output, jnp.finfo(output.dtype).tiny))
         return -jnp.sum(jnp.where(whole, weight * target * logarithm, 0)), jnp.sum(whole)
+
+
+def mean_of(total: Float[Array, ""], count: int | Int[Array, ""]) -> Float[Array, ""]:
+    """Returns a sum divided by the number of its terms; zero if there is none."""
+    return total / jnp.maximum(jnp.asarray(count, total.dtype), 1)
 
 
 def error_weights(weights: WeightsLike, outputs: Mapping[str, RealSignal]) -> Signals:

@@ -32,7 +32,6 @@ UNTYPED = {
     "plots.comparison.found": "what lddn.compare returns, likewise",
     "report.found": "whatever was trained; one that is not gets an error that lists what is",
     "load.return": "what the file holds",
-    "losses.check_loss.given": "the argument of a check of types",
     "data.Record.of.source": "a table, a path, a frame of pandas or polars, or any object with arrays u and y",
     "identify.records": "likewise, or a list of them",
     "identify.validation": "likewise",

@@ -21,8 +21,8 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
 from lddn_jax.errors import LDDNError
-from lddn_jax.network import transfer
 from lddn_jax.network.network import Network
+from lddn_jax.network.replacement import up_to_date
 from lddn_jax.network.signals import Signals, SignalsLike, StateLike
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.simulation.delays import DelayState, states_along
@@ -119,7 +119,7 @@ def stability(net: Network, inputs: SignalsLike, state: StateLike = None, *, ste
     return Stability(radius, np.sort(exponents, axis=-1)[..., ::-1], count)
 
 
-@transfer.up_to_date
+@up_to_date
 @jax.jit(static_argnames="steps")
 def _linearize(
     net: Network, inputs: Signals, state: DelayState, steps: int

@@ -16,8 +16,8 @@ from lddn_jax.gradients.choice import choose_jacobian
 from lddn_jax.gradients.method import AbstractGradient, AbstractLinearization, Derivatives, check_method
 from lddn_jax.gradients.rtrl import RTRL
 from lddn_jax.losses import AbstractLoss, check_loss, checked_weights
-from lddn_jax.network import transfer
 from lddn_jax.network.network import Network, assemble, check_network
+from lddn_jax.network.replacement import up_to_date
 from lddn_jax.network.signals import Data, RealArray, Signals, SignalsLike, StateLike, as_signals, check_data
 from lddn_jax.simulation.delays import DelayState, as_state, inputs_as_state
 from lddn_jax.simulation.simulate import measured, prepare
@@ -149,7 +149,7 @@ def prepare_data(
     return inputs, targets, as_state(net.topology, data.state, batch, net.dtype), weights, steps
 
 
-@transfer.up_to_date
+@up_to_date
 @jax.jit(static_argnames="steps")
 def _value_and_grad(
     loss, net, inputs, targets, state, weights, steps, method

@@ -30,8 +30,8 @@ from lddn_jax.gradients.columns import Columns
 from lddn_jax.gradients.method import AbstractGradient, check_method
 from lddn_jax.gradients.rtrl import RTRL, bytes_of_a_step, forward
 from lddn_jax.losses import AbstractLeastSquares, AbstractLoss, check_loss
-from lddn_jax.network import transfer
 from lddn_jax.network.network import Network
+from lddn_jax.network.replacement import up_to_date
 from lddn_jax.network.signals import Data
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.numerics.lanes import to_lanes
@@ -141,7 +141,7 @@ def check_memory(net: Network, steps: int, memory: int, method: AbstractGradient
     return size
 
 
-@transfer.up_to_date
+@up_to_date
 @jax.jit(static_argnames=("steps", "factor"))
 def _gauss_newton(net, loss, inputs, targets, state, weights, steps, method, factor) -> GaussNewton:
     return sums(net, loss, inputs, targets, state, weights, steps=steps, method=method, factor=factor)

@@ -17,13 +17,13 @@ from typing import Any, TypeAlias
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from lddn_jax.checks import expect
 from lddn_jax.errors import LDDNError, ShapeError
 from lddn_jax.gradients.accuracy import Accuracy, Exact, Random, Truncated
-from lddn_jax.network import transfer
 from lddn_jax.network.network import Network
+from lddn_jax.network.replacement import up_to_date
 from lddn_jax.network.signals import SignalLike, Signals, SignalsLike, StateLike, as_signals
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.simulation.delays import DelayState, state_sizes
@@ -81,7 +81,7 @@ class AbstractGradient(eqx.Module):
         """How near to the exact gradient the method is meant to be; see `lddn_jax.accuracy`."""
         return Exact()
 
-    def drawn(self, number: int | Array) -> "AbstractGradient":
+    def drawn(self, number: int | Int[Array, ""]) -> "AbstractGradient":
         """Returns the method with another key, that of draw number so-and-so; itself where nothing is drawn."""
         if not isinstance(self.accuracy, Random):
             return self
@@ -206,13 +206,13 @@ def check_method(given: object, call: str, name: str = "method") -> None:
     expect(AbstractGradient, name, given, call, "a gradient method, such as lddn.BPTT() or lddn.RTRL()")
 
 
-@transfer.up_to_date
+@up_to_date
 @jax.jit(static_argnames="steps")
 def _pullback(method, net, inputs, state, steps, cotangents):
     return method.linearize(net, inputs, state, steps).pullback(cotangents)
 
 
-@transfer.up_to_date
+@up_to_date
 @jax.jit(static_argnames=("steps", "with_state", "bounded"))
 def _jacobian(method, net, inputs, state, steps, with_state, bounded):
     if bounded:

@@ -10,15 +10,11 @@ hand-written and automatic derivatives agree at every point. They also agree, an
 formulas are arranged so that nothing overflows and no digits cancel where a function saturates.
 
 Names follow the field; MATLAB's names are aliases. Hagan et al., *Neural Network Design*, 2nd ed., table 2.1.
-
-A compiled program has its transfer functions in it. So that one that is replaced by `register` is used at once, every
-compiled function of the package that looks one up is `up_to_date`.
 """
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +22,7 @@ from jaxtyping import Array, Float
 
 from lddn_jax.checks import did_you_mean
 from lddn_jax.errors import TopologyError
+from lddn_jax.network.replacement import replacements
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.numerics.lanes import neurons_last, neurons_second
 from lddn_jax.topology.topology import Topology
@@ -258,49 +255,9 @@ def register(
             + (" (an alias of a built-in function cannot be replaced)." if name in _ALIASES else ".")
         )
     if name in _FUNCTIONS:
-        _replacements.count += 1
+        replacements.count += 1
     _FUNCTIONS[name] = Transfer(name, function, slope or _automatic_slope(function, elementwise), elementwise, active)
     return _FUNCTIONS[name]
-
-
-class up_to_date:  # noqa: N801  (a decorator)
-    """Makes a compiled function use what is registered when it is called, not what was when it was compiled.
-
-    JAX keeps programs apart by their arguments and by its contexts. One of these is how often a function was replaced.
-
-    Args:
-        compiled: What `jax.jit` or `equinox.filter_jit` returned.
-    """
-
-    __wrapped__: Any
-
-    def __init__(self, compiled: Any):
-        functools.update_wrapper(self, compiled)
-
-    def __call__(self, *arguments: Any, **options: Any) -> Any:  # noqa: D102
-        if _replacements.count == 0:
-            return self.__wrapped__(*arguments, **options)
-        with _registry(_replacements.count):
-            return self.__wrapped__(*arguments, **options)
-
-    def lower(self, *arguments: Any, **options: Any) -> jax.stages.Lowered:
-        """Lowers the function for these arguments."""
-        with _registry(_replacements.count):
-            return self.__wrapped__.lower(*arguments, **options)
-
-    def trace(self, *arguments: Any, **options: Any) -> jax.stages.Traced:
-        """Traces the function for these arguments."""
-        with _registry(_replacements.count):
-            return self.__wrapped__.trace(*arguments, **options)
-
-
-@dataclass
-class _Replacements:
-    count: int = 0
-
-
-_replacements = _Replacements()
-_registry = jax.make_user_context(0)
 
 
 def _automatic_slope(function: Function, elementwise: bool) -> Slope:

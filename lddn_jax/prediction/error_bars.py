@@ -18,8 +18,8 @@ from jaxtyping import Array, Float
 from lddn_jax.gradients.columns import Columns
 from lddn_jax.gradients.method import AbstractGradient
 from lddn_jax.gradients.rtrl import RTRL, forward
-from lddn_jax.network import transfer
 from lddn_jax.network.network import Network
+from lddn_jax.network.replacement import up_to_date
 from lddn_jax.network.signals import Signals
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.numerics.lanes import from_lanes, to_lanes
@@ -46,7 +46,7 @@ class Prediction(eqx.Module):
         return {name: jnp.sqrt(self.parameters[name] ** 2 + self.noise[name] ** 2) for name in self.mean}
 
 
-@transfer.up_to_date
+@up_to_date
 @jax.jit(static_argnames="steps")
 def spread(
     net: Network,

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from lddn_jax import diagnostics
 from lddn_jax.checks import check_positive, expect
@@ -39,6 +39,7 @@ from lddn_jax.topology.plan import plan
 
 ONE_STEP, FREE_RUN, PERSISTENCE = "one step ahead", "free run", "persistence"
 
+Channels: TypeAlias = dict[str, Float[np.ndarray, "records time 1"]]
 Lines: TypeAlias = dict[str, Float[np.ndarray, " time=_"]]
 
 
@@ -65,8 +66,8 @@ class Forecast:
     predictions: Mapping[str, Mapping[str, Float[np.ndarray, " time"]]]
     warmup: int
     steps: tuple[int, ...]
-    inputs: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
-    std: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    inputs: Mapping[str, Float[np.ndarray, " time"]] = dataclasses.field(default_factory=dict)
+    std: Mapping[str, Float[np.ndarray, " time"]] = dataclasses.field(default_factory=dict)
     run: Sequences | None = None
 
     @property
@@ -109,7 +110,7 @@ class Forecast:
         """
         return joined(outputs, self.steps)
 
-    def apart(self, lines: Mapping[str, np.ndarray], fill: str = "nan") -> Lines:
+    def apart(self, lines: Mapping[str, Shaped[np.ndarray, " time"]], fill: str = "nan") -> Channels:
         """Returns records side by side, `(records, time, 1)`.
 
         Args:

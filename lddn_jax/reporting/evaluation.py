@@ -8,10 +8,8 @@ import numpy as np
 
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.network.network import Network
-from lddn_jax.prediction.forecast import PERSISTENCE, Forecast
+from lddn_jax.prediction.forecast import PERSISTENCE, Channels, Forecast
 from lddn_jax.training.history import History
-
-Channels = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import numpy as np
 from lddn_jax.errors import ShapeError
 from lddn_jax.network import transfer
 from lddn_jax.network.network import Network, check_network
+from lddn_jax.network.replacement import up_to_date
 from lddn_jax.network.signals import Signals, SignalsLike, StateLike, as_signals
 from lddn_jax.numerics.lanes import Values, from_lanes, to_lanes
 from lddn_jax.numerics.platform import by_platform
@@ -129,7 +130,7 @@ def measured(
     return signals, batch, length
 
 
-@transfer.up_to_date
+@up_to_date
 @jax.jit(static_argnames="steps")
 def _simulate(net: Network, inputs: Signals, state: DelayState, steps: int) -> Trajectory:
     batch = batch_axes(inputs, state)
@@ -139,7 +140,7 @@ def _simulate(net: Network, inputs: Signals, state: DelayState, steps: int) -> T
     return Trajectory(n, a, {name: a[name] for name in net.topology.outputs}, final)
 
 
-@transfer.up_to_date
+@up_to_date
 @jax.jit(static_argnames="steps")
 def _predict(net: Network, inputs: Signals, state: DelayState, steps: int) -> Signals:
     batch = batch_axes(inputs, state)

@@ -28,8 +28,8 @@ from lddn_jax.gradients.api import prepare_data
 from lddn_jax.gradients.columns import Columns
 from lddn_jax.gradients.rtrl import recursion_in
 from lddn_jax.losses import AbstractLoss, SumSquaredError, check_loss, error_weights
-from lddn_jax.network import transfer
 from lddn_jax.network.network import Network
+from lddn_jax.network.replacement import up_to_date
 from lddn_jax.network.signals import Data, Moment, MomentLike, Signals, StateLike
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.numerics.lanes import Values, from_lanes, to_lanes
@@ -175,7 +175,7 @@ def adapt(
     )
 
 
-@transfer.up_to_date
+@up_to_date
 @eqx.filter_jit
 def _over_time(adapter, net, adapting, inputs, targets, weights, steps):
     def one(carried, now):
@@ -189,7 +189,7 @@ def _over_time(adapter, net, adapting, inputs, targets, weights, steps):
     return net, adapting, {name: jnp.moveaxis(a, 0, -2) for name, a in outputs.items()}, values
 
 
-@transfer.up_to_date
+@up_to_date
 @eqx.filter_jit
 def _step(adapter, net, adapting, inputs, targets, weights):
     batch = batch_axes(inputs, adapting.state)

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from lddn_jax.checks import check_positive
 from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.gauss_newton import GaussNewton
-from lddn_jax.network import transfer
+from lddn_jax.network.replacement import up_to_date
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.trainers.damping import Damping, damped_step
 from lddn_jax.training.stop_reason import StopReason
@@ -145,7 +145,7 @@ def levenberg_marquardt(
     )
 
 
-@transfer.up_to_date
+@up_to_date
 @eqx.filter_jit
 def _minimize(residual_fn, parameters, settings, *, min_grad, goal, tolerance, max_steps, scaled) -> LeastSquares:
     start, unravel = ravel_pytree(parameters)

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Integer, PRNGKeyArray, Shaped
 
-from lddn_jax.network import transfer
 from lddn_jax.network.network import Network
+from lddn_jax.network.replacement import up_to_date
 from lddn_jax.numerics.platform import Platform, compiling_for, in_groups
 from lddn_jax.training.fingerprint import Identity
 from lddn_jax.training.non_finite import NonFinite, locate
@@ -34,7 +34,7 @@ class Program:
         parts: What stays.
     """
 
-    def __init__(self, compiled: transfer.up_to_date, *parts: Any):
+    def __init__(self, compiled: up_to_date, *parts: Any):
         arrays, rest = eqx.partition(parts, lambda leaf: isinstance(leaf, (jax.Array, np.ndarray)))
         self._compiled = compiled
         self._arrays, structure = jax.tree.flatten(arrays)
@@ -50,10 +50,10 @@ class Program:
         return self._compiled.trace(self._kind, None, self._arrays, *changing)
 
 
-def of_parts(function: Callable[..., Any]) -> transfer.up_to_date:
+def of_parts(function: Callable[..., Any]) -> up_to_date:
     """Compiles a function of parts that stay and arguments that change, for `Program`."""
 
-    @transfer.up_to_date
+    @up_to_date
     @functools.partial(jax.jit, static_argnums=(0, 1))
     @functools.wraps(function)
     def compiled(kind, platform, arrays, *changing):

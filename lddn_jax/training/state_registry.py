@@ -47,9 +47,10 @@ def register_trainer_state(
         LDDNError: If the name belongs to another class.
 
     Example:
-        >>> import equinox as eqx, jax
+        >>> import equinox as eqx
+        >>> from jaxtyping import Array, Float
         >>> class State(eqx.Module):
-        ...     velocity: jax.Array
+        ...     velocity: Float[Array, " parameters"]
         >>> register_trainer_state("heavy-ball", State)
     """
     known = _FORMATS.get(name)

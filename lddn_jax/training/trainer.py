@@ -116,7 +116,7 @@ class Problem(eqx.Module):
             own = {name: line[self.chosen] for name, line in own.items()}
         return trained.net, self.state | own
 
-    def drawn(self, number: int | Array) -> "Problem":
+    def drawn(self, number: int | Int[Array, ""]) -> "Problem":
         """Returns the problem with another key of a random gradient method; itself where nothing is drawn."""
         gradient = self.gradient.drawn(number)
         return self if gradient is self.gradient else dataclasses.replace(self, gradient=gradient)
