@@ -40,7 +40,9 @@ from lddn_jax.network.signals import (
 )
 
 
-def _factors(given: Mapping[str, float] | Sequence[tuple[str, float]] | None) -> tuple[tuple[str, float], ...]:
+def _factors(
+    given: Mapping[str, float | int] | Sequence[tuple[str, float | int]] | None,
+) -> tuple[tuple[str, float], ...]:
     try:
         factors = tuple(sorted((str(k), float(v)) for k, v in dict(given or ()).items()))
     except (TypeError, ValueError):

@@ -291,7 +291,7 @@ def _kind_in(data: object) -> str:
     return str(data.get("kind"))
 
 
-def _array_in(where: str, values: Any, dtype: Any) -> Array:
+def _array_in(where: str, values: Any, dtype: Any) -> Float[Array, " size"]:
     """Numbers of a description, one for each channel."""
     try:
         array = np.asarray(values, np.dtype(dtype))

@@ -18,7 +18,7 @@ from lddn_jax.gradients.rtrl import RTRL
 from lddn_jax.losses import AbstractLoss, check_loss, checked_weights
 from lddn_jax.network.network import Network, assemble, check_network
 from lddn_jax.network.replacement import up_to_date
-from lddn_jax.network.signals import Data, RealArray, Signals, SignalsLike, StateLike, as_signals, check_data
+from lddn_jax.network.signals import RealArray, SequencesLike, Signals, SignalsLike, StateLike, as_signals, check_data
 from lddn_jax.simulation.delays import DelayState, as_state, inputs_as_state
 from lddn_jax.simulation.simulate import measured, prepare
 from lddn_jax.topology.topology import Topology
@@ -27,7 +27,7 @@ _logger = logging.getLogger("lddn_jax")
 
 
 def value_and_grad(
-    loss: AbstractLoss, net: Network, data: Data, method: AbstractGradient | None = None
+    loss: AbstractLoss, net: Network, data: SequencesLike, method: AbstractGradient | None = None
 ) -> tuple[Float[Array, ""], Network]:
     """Returns the loss of a network on data, and its gradient as a Network.
 
@@ -66,7 +66,7 @@ def value_and_grad(
 
 def jacobian(
     net: Network,
-    data: Data,
+    data: SequencesLike,
     method: AbstractGradient | str | None = None,
     *,
     with_state: bool = False,
@@ -119,7 +119,11 @@ def jacobian(
 
 
 def prepare_data(
-    loss: AbstractLoss, net: Network, data: Data, call: str = "fit(net, data, loss, trainer)", name: str = "data"
+    loss: AbstractLoss,
+    net: Network,
+    data: SequencesLike,
+    call: str = "fit(net, data, loss, trainer)",
+    name: str = "data",
 ) -> tuple[Signals, Signals, DelayState, dict[str, RealArray] | None, int]:
     """Checks data against a network: inputs, targets, delay state, error weights and number of steps.
 

@@ -32,7 +32,7 @@ from lddn_jax.gradients.rtrl import RTRL, bytes_of_a_step, forward
 from lddn_jax.losses import AbstractLeastSquares, AbstractLoss, check_loss
 from lddn_jax.network.network import Network
 from lddn_jax.network.replacement import up_to_date
-from lddn_jax.network.signals import Data
+from lddn_jax.network.signals import SequencesLike
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.numerics.lanes import to_lanes
 from lddn_jax.numerics.platform import one_at_a_time
@@ -80,7 +80,7 @@ class GaussNewton(eqx.Module):
 
 def gauss_newton(
     net: Network,
-    data: Data,
+    data: SequencesLike,
     loss: AbstractLoss,
     *,
     method: AbstractGradient | None = None,

@@ -41,7 +41,7 @@ from lddn_jax.gradients.rtrl import RTRL
 from lddn_jax.gradients.sensitivity import SensitivityBPTT
 from lddn_jax.losses import AbstractLoss
 from lddn_jax.network.network import Network
-from lddn_jax.network.signals import Data
+from lddn_jax.network.signals import SequencesLike
 
 # The only list of them: the tests and the notebook on gradients run over it too.
 METHODS = (BPTT(), SensitivityBPTT(), RTRL(), Autodiff(), FiniteDifference(order=4))
@@ -239,7 +239,7 @@ class GradientReport:
 def check_gradients(
     loss: AbstractLoss,
     net: Network,
-    data: Data,
+    data: SequencesLike,
     methods: Sequence[AbstractGradient] = METHODS,
     tolerance: float | Mapping[str, float] | None = None,
     approximate_tolerance: float | Mapping[str, float] | None = None,

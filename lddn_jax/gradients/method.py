@@ -17,7 +17,8 @@ from typing import Any, TypeAlias
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+import numpy as np
+from jaxtyping import Array, Float, Integer
 
 from lddn_jax.checks import expect
 from lddn_jax.errors import LDDNError, ShapeError
@@ -81,7 +82,7 @@ class AbstractGradient(eqx.Module):
         """How near to the exact gradient the method is meant to be; see `lddn_jax.accuracy`."""
         return Exact()
 
-    def drawn(self, number: int | Int[Array, ""]) -> "AbstractGradient":
+    def drawn(self, number: int | Integer[Array | np.ndarray, ""]) -> "AbstractGradient":
         """Returns the method with another key, that of draw number so-and-so; itself where nothing is drawn."""
         if not isinstance(self.accuracy, Random):
             return self

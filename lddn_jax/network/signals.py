@@ -34,7 +34,7 @@ RealSignal: TypeAlias = Shaped[Array | np.ndarray, "*batch time size=_"]
 
 
 @runtime_checkable
-class Data(Protocol):
+class SequencesLike(Protocol):
     """What a network is trained and evaluated on: `Sequences`, or anything that has the same four parts."""
 
     @property
@@ -176,16 +176,6 @@ def as_array(what: str, value: Any, dtype: DTypeLike) -> Shaped[Array, "..."]:
         with np.errstate(over="ignore"):  # too large for float32 is an infinity there too
             value = value.astype(dtype)
     return jnp.asarray(value, dtype)
-
-
-@runtime_checkable
-class SequencesLike(Protocol):
-    """What a network is trained and judged on: `Sequences`, or anything that has what they have."""
-
-    inputs: Any
-    targets: Any
-    state: Any
-    weights: Any
 
 
 def check_data(given: object, call: str, name: str = "data") -> None:

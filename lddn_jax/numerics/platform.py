@@ -28,6 +28,8 @@ import jax
 from jax.core import Tracer
 from jaxtyping import Array
 
+from lddn_jax.errors import LDDNError
+
 _OPTION = "--xla_backend_extra_options"
 FLAG = f"{_OPTION}=xla_cpu_small_while_loop_byte_threshold=65536"
 NETWORKS_IN_A_CPU_GROUP = 8  # as many as fill a vector of a CPU
@@ -50,7 +52,7 @@ class Platform:
 
     def __post_init__(self):
         if self.name not in _NAMES:
-            raise ValueError(f"Platform({self.name!r}): the platforms are {', '.join(map(repr, _NAMES))}.")
+            raise LDDNError(f"Platform({self.name!r}): the platforms are {', '.join(map(repr, _NAMES))}.")
 
     @classmethod
     def of(cls, *where: Any) -> "Platform":

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 
 from lddn_jax import diagnostics
 from lddn_jax.checks import check_positive, expect
@@ -110,7 +110,7 @@ class Forecast:
         """
         return joined(outputs, self.steps)
 
-    def apart(self, lines: Mapping[str, Shaped[np.ndarray, " time"]], fill: str = "nan") -> Channels:
+    def apart(self, lines: Mapping[str, Float[np.ndarray, " time=_"]], fill: str = "nan") -> Channels:
         """Returns records side by side, `(records, time, 1)`.
 
         Args:
@@ -119,7 +119,7 @@ class Forecast:
         """
         longest, ends = max(self.steps), np.cumsum(self.steps)[:-1]
 
-        def padded(piece: np.ndarray) -> np.ndarray:
+        def padded(piece: Float[np.ndarray, " own_steps"]) -> Float[np.ndarray, " longest"]:
             return np.append(piece, np.full(longest - len(piece), np.nan if fill == "nan" else piece[-1]))
 
         return {
@@ -363,7 +363,7 @@ def _rows(records: Sequence[Mapping[str, np.ndarray]], firsts: Sequence[int], be
     return {name: line[:, 0] for name, line in channels(cut).items()}
 
 
-def _moments(records: Sequence[Record], firsts: Sequence[int], steps: Sequence[int]) -> np.ndarray:
+def _moments(records: Sequence[Record], firsts: Sequence[int], steps: Sequence[int]) -> Float[np.ndarray, " time"]:
     """The instants of one record; of several, or where they are not known, numbers of rows."""
     if len(records) > 1:
         return np.arange(sum(steps), dtype=float)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.network.network import Network
@@ -43,7 +44,7 @@ class Evaluation:
     scale: dict[str, float] = field(default_factory=dict)
 
     @property
-    def time(self) -> np.ndarray:
+    def time(self) -> Float[np.ndarray, " time"]:
         """`(time,)`: time of a single record; step numbers if there are several records."""
         steps = self.forecast.steps
         return self.forecast.time if len(steps) == 1 else np.arange(max(steps), dtype=float)

@@ -30,7 +30,7 @@ from lddn_jax.gradients.rtrl import recursion_in
 from lddn_jax.losses import AbstractLoss, SumSquaredError, check_loss, error_weights
 from lddn_jax.network.network import Network
 from lddn_jax.network.replacement import up_to_date
-from lddn_jax.network.signals import Data, Moment, MomentLike, Signals, StateLike
+from lddn_jax.network.signals import Moment, MomentLike, SequencesLike, Signals, StateLike
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.numerics.lanes import Values, from_lanes, to_lanes
 from lddn_jax.simulation.delays import DelayState, as_state
@@ -133,7 +133,7 @@ class Adapted:
 
 
 def adapt(
-    net: Network, data: Data, transformation: optax.GradientTransformation, loss: AbstractLoss | None = None
+    net: Network, data: SequencesLike, transformation: optax.GradientTransformation, loss: AbstractLoss | None = None
 ) -> Adapted:
     """Adapts a network to a stream, one update for each sample.
 

@@ -31,7 +31,7 @@ from lddn_jax.gradients.method import AbstractGradient
 from lddn_jax.losses import AbstractLoss, MeanSquaredError
 from lddn_jax.network.network import Network, check_network
 from lddn_jax.network.rewiring import closed_over, loops_of, opened_at
-from lddn_jax.network.signals import Data, Signals, WeightsLike, as_signals, check_data
+from lddn_jax.network.signals import SequencesLike, Signals, WeightsLike, as_signals, check_data
 from lddn_jax.prediction.free_run import error_of, free_run, smallest
 from lddn_jax.topology.plan import plan
 from lddn_jax.training.callbacks.periodic_checkpoint import Checkpoint
@@ -156,13 +156,13 @@ class ClosedLoop:
 
 def fit_closed_loop(
     net: Network,
-    data: Data | Record | list[Record] | tuple[Record, ...],
+    data: SequencesLike | Record | list[Record] | tuple[Record, ...],
     trainer: AbstractTrainer,
     horizons: Sequence[int | None] = (1, 2, 5, 20, None),
     *,
     loss: AbstractLoss | None = None,
     loops: Mapping[str, str] | None = None,
-    validation: Data | Record | list[Record] | tuple[Record, ...] | None = None,
+    validation: SequencesLike | Record | list[Record] | tuple[Record, ...] | None = None,
     epochs: int | Sequence[int] = 50,
     gradient: AbstractGradient | None = None,
     key: PRNGKeyArray | None = None,
@@ -295,13 +295,13 @@ def _longest(closed: Network, records: Given) -> int:
 
 
 def _records(
-    net: Network, loops: Mapping[str, str], data: Data | Record | list[Record] | tuple[Record, ...], what: str
+    net: Network, loops: Mapping[str, str], data: SequencesLike | Record | list[Record] | tuple[Record, ...], what: str
 ) -> Given:
     """Records as they are; of a batch the inputs without the measured ones, the targets and the weights, checked."""
     if holds_records(data):
         return as_records(data, "fit_closed_loop")
     check_data(data, CALL, what)
-    data = cast(Data, data)
+    data = cast(SequencesLike, data)
     sizes = net.topology.sizes
     if data.targets is None:
         raise DataError(f"fit_closed_loop: {what} has no targets.")

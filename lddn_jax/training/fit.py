@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.method import AbstractGradient, check_method
 from lddn_jax.losses import AbstractLoss
 from lddn_jax.network.network import Network
-from lddn_jax.network.signals import Data
+from lddn_jax.network.signals import SequencesLike
 from lddn_jax.training.callbacks.protocol import Hooks
 from lddn_jax.training.checkpoint import opened, resumed
 from lddn_jax.training.compiled import Course, rows_of
@@ -34,13 +34,13 @@ _logger = logging.getLogger("lddn_jax")
 
 def fit(
     net: Network,
-    data: Data,
+    data: SequencesLike,
     loss: AbstractLoss,
     trainer: AbstractTrainer,
     *,
     gradient: AbstractGradient | None = None,
     epochs: int | None = None,
-    validation: Data | None = None,
+    validation: SequencesLike | None = None,
     max_fail: int = 6,
     goal: float | None = None,
     key: PRNGKeyArray | None = None,
@@ -213,7 +213,9 @@ def _advanced(
     )
 
 
-def _reason(stop_reason: Callable, limits: Any, row: dict[str, float], without_gain: int) -> StopReason | None:
+def _reason(
+    stop_reason: Callable, limits: Mapping[str, Any], row: dict[str, float], without_gain: int
+) -> StopReason | None:
     """Why a network stops after a step, or None; `without_gain` counts the epochs since its best validation loss."""
     if limits["goal"] is not None and row["loss"] <= limits["goal"]:
         return StopReason.GOAL

@@ -15,7 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, Shaped
+from jaxtyping import Array, Bool, Float, Int, Integer, PRNGKeyArray, PyTree, Shaped
 
 from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.api import differentiable, prepare_data
@@ -23,7 +23,7 @@ from lddn_jax.gradients.bptt import BPTT
 from lddn_jax.gradients.method import AbstractGradient
 from lddn_jax.losses import AbstractLoss, error_weights
 from lddn_jax.network.network import Network
-from lddn_jax.network.signals import Data, Signals
+from lddn_jax.network.signals import SequencesLike, Signals
 from lddn_jax.simulation.delays import DelayState
 from lddn_jax.training.state_parameters import Started, Trained, network_of
 
@@ -61,7 +61,7 @@ class Problem(eqx.Module):
         cls,
         loss: AbstractLoss,
         net: Network,
-        data: Data,
+        data: SequencesLike,
         gradient: AbstractGradient,
         call: str = "fit(net, data, loss, trainer)",
         name: str = "data",
@@ -116,7 +116,7 @@ class Problem(eqx.Module):
             own = {name: line[self.chosen] for name, line in own.items()}
         return trained.net, self.state | own
 
-    def drawn(self, number: int | Int[Array, ""]) -> "Problem":
+    def drawn(self, number: int | Integer[Array | np.ndarray, ""]) -> "Problem":
         """Returns the problem with another key of a random gradient method; itself where nothing is drawn."""
         gradient = self.gradient.drawn(number)
         return self if gradient is self.gradient else dataclasses.replace(self, gradient=gradient)
