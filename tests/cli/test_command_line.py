@@ -310,7 +310,7 @@ def test_a_fit_that_was_cut_short_goes_on(options, csv, tmp_path, capsys):
     assert main([*command, "--out", str(out), "--time-limit", "1e-9"]) == 0
     assert "run the same command with --resume to continue" in capsys.readouterr().out
     assert main([*command, "--out", str(out)]) == 2
-    assert "Go on from it with --resume" in capsys.readouterr().err
+    assert "Resume it with --resume" in capsys.readouterr().err
     assert main([*command, "--out", str(out), "--resume"]) == 0
     assert not (out / "checkpoints").exists()
     assert main([*command, "--out", str(whole)]) == 0
