@@ -43,7 +43,7 @@ from lddn_jax.training.trainer import Problem
 
 _logger = logging.getLogger("lddn_jax")
 
-CALM_STEPS = 3  # consecutive steps without change before training stops: a single step may be short for other reasons
+CALM_STEPS = 3  # consecutive re-estimates without change before training stops: one step may be short for other reasons
 ROUNDING_IN_EPS = 16  # multiple of the machine epsilon below which differences of F are rounding
 FAR_FROM_UNIT_SCALE = 10.0  # factor by which a signal's root mean square may differ from 1 without a warning
 
@@ -122,8 +122,8 @@ class BayesianRegularization(AbstractDamped):
             (to, source, delay) that returns the group's name; see `lddn_jax.bayesian.groups.Groups.of`.
         update: "every_step" (Foresee & Hagan), or "inner_converged" (MacKay): α and β are re-estimated once another
             step would gain less than `inner_tolerance` in F.
-        tolerance: Training stops ("converged") after three consecutive steps in which γ/P, log α (times γ_c/P_c), log β
-            and log evidence (over N) change by less than this.
+        tolerance: Training stops ("converged") after three consecutive re-estimates that change γ/P, log α (times
+            γ_c/P_c), log β and log evidence (over N) by less than this.
         inner_tolerance: See `update`.
         start: The initial α, as a multiple of the value estimated from the initial weights. 1 leads to a good optimum
             more often if the network has more neurons than necessary; 0.01 preserves the nonlinear parts if the data
@@ -203,7 +203,7 @@ class BayesianRegularization(AbstractDamped):
                 )
 
     def init(self, net: Trained, problem: Problem) -> State:
-        """Returns α and β estimated from the initial weights and residuals, and JᵀJ there.
+        """Returns the first state: α and β estimated from the initial weights and residuals, and JᵀJ there.
 
         With the initial α = 0 of Foresee & Hagan, a large network fits the noise before it is regularized, and ends in
         a worse optimum more often.

@@ -83,11 +83,11 @@ class Regularized:
 
     @property
     def history(self) -> History:
-        """That of Bayesian regularization."""
+        """Training history of Bayesian regularization."""
         return self.after.history
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns its numbers as plain values, ready for `json.dump`."""
+        """Returns the numbers as plain values for `json.dump`."""
         after = self.after.to_dict() | {"horizon": self.horizon}
         return {"before": self.before.to_dict(), "after": after, "posterior": self.posterior.to_dict()}
 

@@ -1,8 +1,7 @@
 """Warnings about a model, each with a remedy, derived from the diagnostics.
 
 Each function checks one diagnostic and returns a warning or None. The bounds of correlations are corrected for the
-number of lags (Bonferroni), so that each of them gives a false warning for a good model in
-1 of 100 records.
+number of lags (Bonferroni), so that each of them gives a false warning for a good model in 1 of 100 records.
 """
 
 from collections.abc import Collection, Mapping
