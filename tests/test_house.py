@@ -175,7 +175,7 @@ TABLE_OF_PHRASES = re.compile(r"^\| do not write \| write \|\n\|---\|---\|\n((?:
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
 PHRASES = [
     phrase.strip()
-    for row in TABLE_OF_PHRASES.search(CONTRIBUTING)[1].splitlines()
+    for row in TABLE_OF_PHRASES.findall(CONTRIBUTING)[0].splitlines()
     for phrase in row.split("|")[1].split(",")
 ]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
