@@ -51,7 +51,7 @@ def register_trainer_state(
         >>> from jaxtyping import Array, Float
         >>> class State(eqx.Module):
         ...     velocity: Float[Array, " parameters"]
-        >>> register_trainer_state("heavy-ball", State)
+        >>> register_trainer_state("my_package.HeavyBall", State)
     """
     known = _FORMATS.get(name)
     if known is not None and (known.kind.__module__, known.kind.__qualname__) != (kind.__module__, kind.__qualname__):
