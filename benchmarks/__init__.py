@@ -1,1 +1,1 @@
-"""Benchmarks: each module opens with its question; `python -m benchmarks.bench_gradients` and so on."""
+"""Benchmarks; each module starts with its question. Run one by `python -m benchmarks.bench_gradients`."""

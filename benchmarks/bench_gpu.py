@@ -1,8 +1,8 @@
 """From which batch, or from how many networks at once, is the GPU faster than the CPU beside it?
 
-Each half runs in a process of its own, since the package asks JAX's default backend where to sum weight gradients.
-Both compute in full precision and must agree to a relative 1e-3; TF32, which is only for those who ask, need not.
-Without a GPU there is nothing to compare: the CPU half runs at tiny sizes, as a test of this program.
+Each half runs in its own process, so that each has its own default backend and environment. Both compute in full
+precision and must agree to a relative 1e-3, except for the TF32 variant. Without a GPU only the CPU half runs, at tiny
+sizes, as a test of this program.
 """
 
 import argparse
@@ -29,11 +29,11 @@ HALVES = {
     "GPU, loops as command buffers": FULL | {"XLA_FLAGS": "--xla_gpu_enable_command_buffer=+WHILE"},
     "GPU, TF32": {"JAX_DEFAULT_MATMUL_PRECISION": "tensorfloat32"},
 }
-VARIANTS = tuple(HALVES)[2:]  # of which only BPTT is measured
+VARIANTS = tuple(HALVES)[2:]  # only BPTT is measured for these
 
 
 def arguments() -> argparse.ArgumentParser:
-    """The options of the user, and those by which this program calls itself for a half."""
+    """Returns the options of the user, and the internal ones for running one half."""
     parser = harness.arguments(__doc__.split("\n")[0])
     parser.add_argument("--smoke", action="store_true", help="tiny sizes, nothing written")
     for name in ("--half", "--to"):
@@ -45,7 +45,7 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def run_half(name: str, options, folder: str, tiny: bool) -> dict | None:
-    """Measures in a fresh process; None if there is no such device, or the process failed."""
+    """Measures one half in a new process; returns None if there is no such device or the process failed."""
     environment = os.environ | HALVES[name]
     if "XLA_FLAGS" in HALVES[name]:
         environment["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {HALVES[name]['XLA_FLAGS']}".strip()
@@ -63,13 +63,13 @@ def run_half(name: str, options, folder: str, tiny: bool) -> dict | None:
 
 
 def crossover(cpu: Mapping[float, float], gpu: Mapping[float, float]) -> float | None:
-    """The size from which on the GPU is faster.
+    """Returns the size from which on the GPU is faster.
 
     Between two measured sizes the logarithm of cpu/gpu is taken to be linear in that of the size.
 
     Args:
         cpu: Seconds by size.
-        gpu: The same.
+        gpu: Seconds by size.
 
     Returns:
         The size; the smallest measured if the GPU is always faster; None if it is not at the largest.
@@ -91,7 +91,7 @@ def crossover(cpu: Mapping[float, float], gpu: Mapping[float, float]) -> float |
 
 
 def crossovers(rows: list[dict]) -> list[dict]:
-    """For each family and growing quantity, the crossover by contender."""
+    """Returns the crossover by contender, for each family and growing quantity."""
     found = []
     for family, grows in dict.fromkeys((row["family"], row["grows"]) for row in rows):
         mine = [row for row in rows if (row["family"], row["grows"]) == (family, grows)]
@@ -102,7 +102,7 @@ def crossovers(rows: list[dict]) -> list[dict]:
 
 
 def merge(halves: Mapping[str, dict]) -> list[dict]:
-    """One row for each case: seconds by half and contender, and how far each is from the CPU's gradient."""
+    """Returns a row for each case: seconds by half and contender, and the difference from the CPU's gradient."""
     from benchmarks.peers import (
         difference,
     )  # only now: this process keeps off JAX, and so off the GPU, until all is run
@@ -122,7 +122,7 @@ def merge(halves: Mapping[str, dict]) -> list[dict]:
 
 
 def disagreements(rows: list[dict]) -> Iterator[str]:
-    """Says which gradients are further from the CPU's than the tolerance; TF32 may be."""
+    """Yields the gradients that differ from the CPU's by more than the tolerance, without the TF32 variant."""
     for row in rows:
         for name, apart in row["difference"].items():
             if "TF32" not in name and not apart <= TOLERANCE:
@@ -130,7 +130,7 @@ def disagreements(rows: list[dict]) -> Iterator[str]:
 
 
 def main(options) -> int:
-    """Returns 1 if gradients disagree, or the CPU gave none to compare with."""
+    """Runs the benchmark; returns 1 if gradients disagree or there are none of the CPU."""
     with tempfile.TemporaryDirectory() as folder:
         gpu = run_half("GPU", options, folder, options.smoke)
         if gpu is None:

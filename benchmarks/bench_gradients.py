@@ -20,14 +20,14 @@ LARGEST = 2**30  # bytes; a method that would store more is left out
 
 
 def stored(method: lddn.AbstractGradient, net: lddn.Network, data: lddn.Sequences) -> int:
-    """Bytes of what the method stores for all times: S^{u,m}, or ∂n/∂x."""
+    """Returns the bytes that a method stores for all time steps: S^{u,m}, or ∂n/∂x."""
     sizes = [layer.size for layer in net.topology.layers]
     each = net.parameter_count * sum(sizes) if isinstance(method, lddn.RTRL) else sum(sizes) ** 2
     return data.batch[0] * data.steps * each * jnp.dtype(net.dtype).itemsize
 
 
 def contenders(net, data, others: list[str]) -> dict[str, peers.Peer | peers.Program]:
-    """BPTT first: tables divide by it."""
+    """Returns the contenders; BPTT comes first, because tables divide by it."""
     found = {method.name: peers.hand_written(net, data, method) for method in (lddn.BPTT(), lddn.Autodiff())}
     if "methods" in others:
         affordable = [m for m in (lddn.SensitivityBPTT(), lddn.RTRL()) if stored(m, net, data) <= LARGEST]

@@ -33,7 +33,7 @@ TRAINERS: dict[str, AbstractTrainer] = {
 
 
 def magnet(steps: int) -> tuple[lddn.Network, lddn.Sequences]:
-    """An open-loop NARX network of ten neurons, and a scaled record."""
+    """Returns an open-loop NARX network of ten neurons, and a scaled record."""
     table = lddn.data.maglev(steps, jax.random.key(0))
     current, position = (jnp.asarray(table[name], jnp.float64)[:, None] for name in ("current", "position"))
     current, position = (lddn.data.MinMax.fit(signal).apply(signal) for signal in (current, position))
@@ -45,9 +45,9 @@ def magnet(steps: int) -> tuple[lddn.Network, lddn.Sequences]:
 def contenders(
     net: lddn.Network, data: lddn.Sequences, trainer: AbstractTrainer, epochs: int, folder: Path
 ) -> dict[str, Callable[[], Any]]:
-    """A fit, its steps alone, and callbacks alone, which are told of every epoch of such a fit.
+    """Returns the contenders: a fit, its steps alone, and callbacks alone, called for every epoch of such a fit.
 
-    Callbacks by themselves, because what they add to a fit is less than what fits differ by.
+    Callbacks are timed alone, because the time they add is less than the variation between fits.
     """
     states: list[lddn.TrainingState] = []
     fitted = lddn.fit(net, data, MSE, trainer, epochs=epochs, callbacks=[lambda state: states.append(state)])
@@ -65,8 +65,8 @@ def contenders(
             losses.append(float(info["loss"]))
         return np.array(losses)
 
-    def told(make: Callable[[], list]) -> Callable[[], None]:
-        def tell() -> None:
+    def calls_of(make: Callable[[], list]) -> Callable[[], None]:
+        def run() -> None:
             for old in folder.glob("*"):
                 old.unlink()
             hooks = Hooks.of(make())
@@ -75,12 +75,12 @@ def contenders(
                 hooks.on_step(state)
             hooks.on_end(fitted.training)
 
-        return tell
+        return run
 
     return {
         "a fit": fit,
         "its steps": steps,
-        "Progress, TimeLimit, EarlyStopping, StopOnDivergence": told(
+        "Progress, TimeLimit, EarlyStopping, StopOnDivergence": calls_of(
             lambda: [
                 cb.Progress(anywhere=False),
                 cb.TimeLimit(3600),
@@ -88,9 +88,9 @@ def contenders(
                 cb.StopOnDivergence(),
             ]
         ),
-        "Checkpoint, one file and the best": told(lambda: [cb.Checkpoint(folder)]),
-        "CSVLog": told(lambda: [cb.CSVLog(folder / "log.csv")]),
-        "JSONLinesLog": told(lambda: [cb.JSONLinesLog(folder / "log.jsonl")]),
+        "Checkpoint, one file and the best": calls_of(lambda: [cb.Checkpoint(folder)]),
+        "CSVLog": calls_of(lambda: [cb.CSVLog(folder / "log.csv")]),
+        "JSONLinesLog": calls_of(lambda: [cb.JSONLinesLog(folder / "log.jsonl")]),
     }
 
 

@@ -1,8 +1,8 @@
 """How fast is the hand-written Jacobian, and how much memory do the sums take that Levenberg-Marquardt makes of it?
 
-The Jacobian ∂(outputs)/∂(parameters) by real-time recurrent learning, beside what JAX makes of a plain scan; then JᵀJ,
-Jᵀe and eᵀe, summed over the record as `gauss_newton` does it, beside the products of a Jacobian that is stored whole;
-and the same on a long record, in a fresh process for each contender.
+The Jacobian ∂(outputs)/∂(parameters) by real-time recurrent learning, compared with JAX on a plain scan; then JᵀJ, Jᵀe
+and eᵀe, summed over the record as in `gauss_newton`, compared with the products of a stored Jacobian; and the same on a
+long record, in a new process for each contender.
 """
 
 from benchmarks import harness
@@ -47,7 +47,7 @@ SUMS = {
 
 
 def jacobians(net: lddn.Network, data: lddn.Sequences) -> dict[str, peers.Program]:
-    """RTRL first: tables divide by it."""
+    """Returns the contenders; RTRL comes first, because tables divide by it."""
     found = {method.name: peers.jacobian(net, data, method) for method in (lddn.RTRL(), lddn.Autodiff())}
     found["jacfwd of a plain scan"] = peers.plain_scan_jacobian(net, data)
     if data.steps <= SHORT:
@@ -57,17 +57,17 @@ def jacobians(net: lddn.Network, data: lddn.Sequences) -> dict[str, peers.Progra
 
 
 def sums(net: lddn.Network, data: lddn.Sequences) -> dict[str, peers.Program]:
-    """The sums over the record first."""
+    """Returns the contenders; the sums over the record come first."""
     return {name: make(net, data) for name, make in SUMS.items()}
 
 
 def long_name(steps: int) -> str:
-    """How tables call the long record."""
+    """Returns the name of the long record in tables."""
     return f"closed NARX (20, 1, {steps}), a process each"
 
 
 def on_a_long_record(options) -> dict:
-    """One row: time and memory of each contender, in a process of its own."""
+    """Returns a row: time and memory of each contender, in its own process."""
     row = {"case": long_name(options.steps), "dtype": "float64"}
     row |= {"each": "JᵀJ, Jᵀe and eᵀe", "bytes": {}, "seconds": {}}
     for name in SUMS:
@@ -83,7 +83,7 @@ def on_a_long_record(options) -> dict:
 
 
 def main(options) -> int:
-    """Returns 1 if the sums over the long record took more memory than they may."""
+    """Runs the benchmark; returns 1 if the sums over the long record exceed the memory limit."""
     if options.smoke:
         options.rounds, options.steps = 1, 1000
     rows = []

@@ -47,25 +47,25 @@ NETWORK = elman(10, (1,))  # one sequence of it
 
 
 def program(contender: str, dtype, steps: int) -> peers.Program:
-    """Value and gradient as a contender computes them."""
+    """Returns value and gradient of a contender as a program."""
     net, data = Case("", NETWORK, 1, steps).draw(dtype)
     method = METHODS[contender]
     return peers.hand_written(net, data, method) if method else peers.plain_scan(net, data)
 
 
 def measured(make: Callable[[int], peers.Program], steps: int, rounds: int) -> dict[str, dict[str, float]]:
-    """Measures a program in this process, which should be fresh.
+    """Measures a program in this process, which should be new.
 
     Args:
-        make: From a number of steps to the program.
-        steps: How many.
-        rounds: Of the timing.
+        make: Returns the program for a number of steps.
+        steps: Number of steps.
+        rounds: Rounds of the timing.
 
     Returns:
         `bytes`: `temporaries` of the program, what the `run` added to the resident memory, and the peak of the whole
         `process`, Python, JAX and compilation included. `seconds` as `harness.compare` has them.
     """
-    make(10).run()  # loads what any run loads
+    make(10).run()  # loads libraries that any run needs
     made = make(steps)
     start = time.perf_counter()
     compiled = made.function.lower(*made.arguments).compile()
@@ -84,12 +84,12 @@ def measured(make: Callable[[int], peers.Program], steps: int, rounds: int) -> d
 
 
 def resident(run: Callable[[], Any]) -> tuple[int, int]:
-    """The most bytes that were resident during a run beyond those before it, and in the process's life so far."""
+    """Returns the largest resident memory in bytes during a run, in addition to that before it, and of the process."""
     highest = _peak()
     gc.collect()
-    with contextlib.suppress(OSError, AttributeError):  # pages that glibc keeps for later would hide what a run takes
+    with contextlib.suppress(OSError, AttributeError):  # pages kept by glibc would hide the memory of a run
         ctypes.CDLL("libc.so.6").malloc_trim(0)
-    with contextlib.suppress(OSError):  # Linux lets the peak start anew from what is resident now
+    with contextlib.suppress(OSError):  # Linux can reset the peak to the current resident memory
         Path("/proc/self/clear_refs").write_text("5")
     before = _peak()
     run()
@@ -98,7 +98,7 @@ def resident(run: Callable[[], Any]) -> tuple[int, int]:
 
 
 def _peak() -> int:
-    """Peak resident memory; `ru_maxrss` only where there is no better, since on Linux it starts at the parent's."""
+    """Returns the peak resident memory; `ru_maxrss` only as a fallback, because on Linux it starts at the parent's."""
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:
@@ -107,7 +107,7 @@ def _peak() -> int:
 
 
 def in_a_fresh_process(module: str, *arguments: str) -> dict[str, dict[str, float]] | None:
-    """What `measured` returns, printed by a benchmark; None if it failed, for want of memory perhaps."""
+    """Returns the result of `measured` in a new process; None if it failed, for example for lack of memory."""
     command = [sys.executable, "-m", module, *arguments]
     environment = os.environ | {"MALLOC_ARENA_MAX": "1"}  # the one arena of glibc that `malloc_trim` empties
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, env=environment)
@@ -115,20 +115,20 @@ def in_a_fresh_process(module: str, *arguments: str) -> dict[str, dict[str, floa
 
 
 def mebibytes(found: dict[str, dict[str, float]]) -> str:
-    """All that was measured of a contender, in one line."""
+    """Formats the measurements of a contender in one line."""
     sizes = "  ".join(f"{name} {size / 2**20:.4g}" for name, size in found["bytes"].items())
     return f"MiB: {sizes}  {1e3 * found['seconds']['median']:.3f} ms"
 
 
 def panels(rows: list[dict]) -> list[figures.Panel]:
-    """Temporaries and resident memory against steps, in single precision."""
+    """Returns panels of temporaries and resident memory against steps, in single precision."""
     rows = [row for row in rows if row["dtype"] == "float32"]
 
     def curves(measure):
         found: dict[str, list] = {contender: [] for contender in METHODS}
         for row in rows:
             for contender, sizes in row["bytes"].items():
-                if sizes[measure] > 0:  # a small run may fit into pages that are there
+                if sizes[measure] > 0:  # a small run may fit into existing pages
                     found[contender].append((row["steps"], sizes[measure]))
         return {contender: points for contender, points in found.items() if points}
 

@@ -17,7 +17,7 @@ from benchmarks.networks import Case, elman
 
 @dataclass(frozen=True)
 class Point:
-    """What is measured; the defaults are the baseline, from which one quantity at a time departs."""
+    """Sizes of one measurement; the defaults are the baseline, and one quantity at a time differs from it."""
 
     steps: int = 1000
     batch: int = 32
@@ -26,11 +26,11 @@ class Point:
     delays: tuple[int, ...] = (1,)
 
     def case(self, name: str) -> Case:
-        """A network of this size with its data: hidden layers in series, each of which feeds itself."""
+        """Returns a network of this size with its data: self-recurrent hidden layers in series."""
         return Case(name, elman(self.neurons, self.delays, self.layers), self.batch, self.steps)
 
 
-# By quantity, in which … stands for the size, and by series where there are several: from the size to the point.
+# Functions from size to point, by quantity (… is the size) and by series.
 SWEEPS: dict[str, dict[str, dict[int, Point]]] = {
     "steps …": {f"batch {b}": {t: Point(steps=t, batch=b) for t in (100, 1000, 10_000, 100_000)} for b in (32, 1)},
     "batch …": {"": {b: Point(batch=b) for b in (1, 4, 16, 64, 256, 1024)}},
@@ -42,7 +42,7 @@ SWEEPS: dict[str, dict[str, dict[int, Point]]] = {
 
 
 def cases() -> Iterator[tuple[dict, Case]]:
-    """All points, each with what its row says of it."""
+    """Yields all points, each with the labels of its row."""
     for quantity, sweep in SWEEPS.items():
         for series, points in sweep.items():
             for size, point in points.items():
@@ -51,7 +51,7 @@ def cases() -> Iterator[tuple[dict, Case]]:
 
 
 def panels(rows: list[dict]) -> list[figures.Panel]:
-    """One for each quantity, with a curve for each series and contender."""
+    """Returns a panel for each quantity, with a curve for each series and contender."""
     found: dict[str, dict[str, list]] = {}
     for row in rows:
         curves = found.setdefault(row["quantity"], {})

@@ -1,7 +1,8 @@
 """How long does training take: one iteration, until an error is reached, and with many restarts?
 
-Three questions, each with a file of its own. `iteration`: Levenberg-Marquardt beside pyrenn, MINPACK and optimistix.
-`reach`: every trainer on one plant. `restarts`: many networks in one program, beside one and beside a loop.
+Three questions, each with a file of its own. `iteration`: Levenberg-Marquardt compared with pyrenn, MINPACK and
+optimistix. `reach`: every trainer on one plant. `restarts`: many networks in one program, compared with one and with a
+loop.
 """
 
 from benchmarks import harness
@@ -57,17 +58,17 @@ TRAINERS: dict[str, Callable[[], lddn.AbstractTrainer]] = {
 
 
 class Watch:
-    """Says when to stop: the time is up, or some network is good enough."""
+    """Stop criterion: the time limit is reached, or some network is good enough."""
 
     def __init__(self, goal: float):
         self.goal, self.over, self.end = goal, False, math.inf
 
     def start(self, seconds: float) -> None:
-        """Starts anew."""
+        """Resets the clock."""
         self.over, self.end = False, time.perf_counter() + seconds
 
     def look(self, loss: float) -> bool:
-        """Whether it is time to stop; several networks end together, one step after the first that is good enough."""
+        """Returns whether to stop; several networks stop together, one step after the first that is good enough."""
         self.over = self.over or loss <= self.goal or time.perf_counter() >= self.end
         return self.over
 
@@ -100,13 +101,13 @@ class Watched(lddn.AbstractTrainer):
         return self.trainer.starts(net, key)
 
     def stop_reason(self, info):
-        """Its own reason, or that the time is up."""
+        """Returns the trainer's own reason, or that of the time limit."""
         late = self.watch.look(info["loss"])
         return self.trainer.stop_reason(info) or ("epochs" if late else None)
 
 
 def plant(steps: int) -> tuple[lddn.Topology, lddn.Sequences]:
-    """A record of the floating magnet in units of [-1, 1], for a series-parallel NARX network of ten neurons."""
+    """Returns a record of the floating magnet scaled to [-1, 1], for a series-parallel NARX network of ten neurons."""
     table = lddn.data.maglev(steps, jax.random.key(0))
     current, position = (
         lddn.data.MinMax.fit(column).apply(column) for column in (table[name][:, None] for name in table.names[1:])
@@ -117,9 +118,10 @@ def plant(steps: int) -> tuple[lddn.Topology, lddn.Sequences]:
 
 
 def moments(history: lddn.training.history.History, levels: tuple[float, ...]) -> dict[float, dict[str, float]]:
-    """When each error was reached: seconds and updates; only the seconds of the whole run where it was not.
+    """Returns when each error was reached, in seconds and updates; only the seconds of the whole run if it was not.
 
-    A loss is that of the network before an update, so the update before led to it. Of several networks the best counts.
+    A loss is that of the network before an update, so the previous update led to it. The best of several networks
+    counts.
     """
     loss, seconds = history["loss"], history["seconds"]
     best = np.fmin.reduce(loss.reshape(len(loss), -1), axis=1)
@@ -135,7 +137,7 @@ def moments(history: lddn.training.history.History, levels: tuple[float, ...]) -
 
 
 def reach(options) -> list[dict]:
-    """One row for each trainer."""
+    """Returns a row for each trainer."""
     topology, data = plant(200 if options.smoke else 4000)
     cap, starts = (0.2, 1) if options.smoke else (options.cap, options.starts)
     rows = []
@@ -163,8 +165,8 @@ def reach(options) -> list[dict]:
                 )
 
             start = time.perf_counter()
-            train(2, math.inf)  # compiles; twice where the state of the first step has other types than those after
-            row["first"].append(time.perf_counter() - start)  # only that of the first start compiles
+            train(2, math.inf)  # compiles; twice if the state of the first step has other types than later ones
+            row["first"].append(time.perf_counter() - start)  # only the first start compiles
             history = train(10**9, cap).history
             for level, found in moments(history, ERRORS).items():
                 row["reached"][str(level)].append(found)
@@ -176,7 +178,7 @@ def reach(options) -> list[dict]:
 
 
 def iteration(options) -> list[dict]:
-    """One row for each network: seconds for an iteration, and trials in it."""
+    """Returns a row for each network: seconds for an iteration, and its number of trials."""
     rows = []
     for name, (sizes, input_delays, output_delays, steps) in CHAINS.items():
         if options.only not in name:
@@ -201,7 +203,7 @@ def iteration(options) -> list[dict]:
 
 
 def restarts(options) -> list[dict]:
-    """One row for each network: seconds for an iteration of one (the mean), of all in one program, and in a loop."""
+    """Returns a row for each network: seconds for an iteration of one (mean), of all in one program, and in a loop."""
     topology, data = plant(200 if options.smoke else 4000)
     cases = {
         name: peers_least_squares.record(
@@ -228,7 +230,7 @@ def restarts(options) -> list[dict]:
 
 
 def together_and_alone(net: lddn.Network, data: lddn.Sequences, count: int, iterations: int) -> dict[str, peers.Peer]:
-    """So many iterations of `count` networks, in one program, and of each by itself.
+    """Returns contenders: iterations of `count` networks in one program, and of each alone.
 
     Results are the errors before each iteration.
     """
@@ -240,7 +242,7 @@ def together_and_alone(net: lddn.Network, data: lddn.Sequences, count: int, iter
         loss = lddn.losses.MeanSquaredError()
         found = lddn.fit(net, data, loss, trainer, epochs=iterations, progress=False).history["loss"]
         missing = ((0, iterations - len(found)), *((0, 0),) * (found.ndim - 1))
-        return np.pad(found, missing, constant_values=np.nan)  # of a network that can get no further
+        return np.pad(found, missing, constant_values=np.nan)  # a network that has converged
 
     def in_a_loop():
         return np.stack([train(single, one) for single in singles], axis=1)
@@ -253,7 +255,7 @@ def together_and_alone(net: lddn.Network, data: lddn.Sequences, count: int, iter
 
 
 def _installed(contender: str) -> bool:
-    """Whether what a contender needs is here; pyrenn and optimistix need not be."""
+    """Returns whether the package of a contender is installed; pyrenn and optimistix are optional."""
     module = contender.split(",")[0]
     return module not in ("pyrenn", "optimistix") or importlib.util.find_spec(module) is not None
 

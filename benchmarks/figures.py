@@ -1,10 +1,10 @@
-"""How do the numbers look? Lines on two logarithmic axes, one panel for each quantity, in one PNG."""
+"""Figures of benchmarks: log-log plots, one panel for each quantity, in one PNG."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000")  # Okabe & Ito: told apart by color-blind readers
+_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000")  # Okabe & Ito: safe for color-blind readers
 _MARKERS = "os^Dv"
 
 
@@ -13,10 +13,10 @@ class Panel:
     """One pair of axes.
 
     Attributes:
-        x: Name of the quantity that grows.
-        y: Name and unit of what was measured.
-        curves: Points (x, y) by the name that the legend shows.
-        title: What stands above.
+        x: Name of the varied quantity.
+        y: Name and unit of the measured quantity.
+        curves: Points (x, y) by name in the legend.
+        title: Title.
         guides: Slopes of dashed lines, each with the name of the curve whose first point it starts from.
     """
 
@@ -28,7 +28,7 @@ class Panel:
 
 
 def draw(path: Path, panels: Sequence[Panel], columns: int = 3) -> Path | None:
-    """Writes a PNG; returns its path, or None where matplotlib is missing."""
+    """Writes a PNG; returns its path, or None if matplotlib is not installed."""
     try:
         from matplotlib.figure import Figure
     except ImportError:

@@ -1,4 +1,4 @@
-"""One half of `bench_gpu`: what the other half measures as well, on the backend that the environment gives."""
+"""One half of `bench_gpu`: the measurements on the backend set in the environment."""
 
 import pickle
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ TINY_BATCHES, TINY_NETWORKS, TINY_STEPS = (1, 4), (2,), 10
 
 
 def points(tiny: bool) -> Iterator[tuple[dict, Case]]:
-    """All points, each with what its row says of it: `grows` is the quantity that `size` is the size of."""
+    """Yields all points, each with the labels of its row: `grows` is the varied quantity, `size` its value."""
     for name, (make, arguments, steps) in FAMILIES.items():
         steps = TINY_STEPS if tiny else steps
         family = f"{name}, {steps} steps"
@@ -35,16 +35,16 @@ def points(tiny: bool) -> Iterator[tuple[dict, Case]]:
 
 
 def contenders(net: lddn.Network, data: lddn.Sequences, networks: int | None) -> dict[str, peers.Program]:
-    """BPTT first; of so many networks at once, or of one without `vmap`."""
+    """Returns the contenders, BPTT first, for several networks at once, or for one without `vmap`."""
     found = {method.name: peers.hand_written(net, data, method) for method in (lddn.BPTT(), lddn.Autodiff())}
     found["plain scan"] = peers.plain_scan(net, data)
     return found if networks is None else {name: program.many(networks) for name, program in found.items()}
 
 
 def measure(options) -> None:
-    """Pickles the machine, a row for each point, and by case and contender what was computed.
+    """Pickles the machine, a row for each point, and the results by case and contender.
 
-    A point that fails, for want of memory on the device perhaps, is reported and left out.
+    A point that fails, for example for lack of device memory, is reported and left out.
 
     Args:
         options: Of `bench_gpu`; `half` is a name in its HALVES, `to` the file.

@@ -1,9 +1,9 @@
-"""How everything here is measured.
+"""Timing of the benchmarks.
 
-One pinned core, compilation apart from running, every contender warmed up, then rounds in which each contender
-runs once untimed and then for a few milliseconds, in turn, so that a change of the machine's pace meets all
-alike. A time is the median over rounds; its spread is the distance between quartiles. Ratios are only ever
-formed within one process run.
+One pinned core, compilation timed separately, every contender warmed up, then rounds in which each contender in turn
+runs once untimed and then for a few milliseconds, so that changes of the machine's speed affect all contenders equally.
+A time is the median over rounds; its spread is the distance between quartiles. Ratios are formed within one process
+only.
 
 `pin()` must come before JAX or PyTorch is imported.
 """
@@ -28,7 +28,7 @@ PEERS = ("pyrenn", "optimistix", "scipy")
 
 
 def pin(cores: int = 1) -> None:
-    """Keeps this process, and the threads it starts, on the last `cores` cores."""
+    """Pins this process and its threads to the last `cores` cores."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(cores)
     if hasattr(os, "sched_setaffinity"):
@@ -36,7 +36,7 @@ def pin(cores: int = 1) -> None:
 
 
 def arguments(question: str) -> argparse.ArgumentParser:
-    """A parser with what all benchmarks share."""
+    """Returns a parser with the options of all benchmarks."""
     parser = argparse.ArgumentParser(description=question)
     parser.add_argument("--rounds", type=int, default=15, help="rounds to take the median over (default 15)")
     parser.add_argument("--only", default="", help="only cases whose name holds this text")
@@ -51,9 +51,9 @@ def compare(
     """Times contenders in turn.
 
     Args:
-        contenders: Each runs once and waits for its own result.
+        contenders: Functions that run once and wait for the result.
         rounds: Number of rounds.
-        least: Seconds that a contender runs in a round, at least.
+        least: Minimum seconds for a contender in a round.
 
     Returns:
         Seconds per run by name: `median`, `quartiles` (their distance), and `first`, the first call, which compiles.
@@ -73,7 +73,7 @@ def compare(
     try:
         for _ in range(rounds):
             for name, run in contenders.items():
-                run()  # what the contender before left of caches and of memory given back is not this one's fault
+                run()  # untimed: caches and memory are in the state left by the previous contender
                 start = time.perf_counter()
                 for _ in range(counts[name]):
                     run()
@@ -87,19 +87,19 @@ def compare(
 
 
 def shared(times: Mapping[str, float], count: float) -> dict[str, float]:
-    """The time of one of `count` equal parts of a run; the first call, which compiles, stays whole."""
+    """Returns the time of one of `count` equal parts of a run; the first call, which compiles, is not divided."""
     return {name: value if name == "first" else value / count for name, value in times.items()}
 
 
 def line(case: str, times: Mapping[str, Mapping[str, float]]) -> str:
-    """A case's medians in one line, each with its ratio to the first."""
+    """Formats the medians of a case in one line, each with its ratio to the first."""
     medians = {name: t["median"] for name, t in times.items()}
     yardstick = next(iter(medians.values()))
     return f"{case:<36} " + "  ".join(f"{name} {1e3 * t:.3f} ms ({t / yardstick:.2f})" for name, t in medians.items())
 
 
 def machine(cores: int) -> dict[str, Any]:
-    """What the numbers were seen on."""
+    """Returns a description of the machine and the versions."""
     import jax
 
     versions = {"python": platform.python_version()}
@@ -122,7 +122,7 @@ def machine(cores: int) -> dict[str, Any]:
 
 
 def write(name: str, question: str, cores: int, rows: list[dict[str, Any]], **more: Any) -> Path:
-    """Writes results, and what more there is to say, as JSON; `python -m benchmarks.table` makes tables of them."""
+    """Writes results and further values as JSON, for `python -m benchmarks.table`."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     content = {"question": question, "machine": machine(cores), "rows": rows} | more

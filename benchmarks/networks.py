@@ -1,4 +1,4 @@
-"""The standard networks and sizes: a hidden tanh layer with delays, a linear output; and a network of ten layers."""
+"""Standard networks and sizes: a hidden tanh layer with delays and a linear output; and a network of ten layers."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,7 +13,7 @@ class Case:
     """A network with the size of its data.
 
     Attributes:
-        name: As tables show it.
+        name: Name in tables.
         topology: The network.
         batch: Sequences.
         steps: Time steps.
@@ -41,7 +41,7 @@ class Case:
 
 
 def elman(neurons: int, delays: tuple[int, ...], layers: int = 1) -> lddn.Topology:
-    """One input, a hidden tanh layer that feeds itself, or several in series, a linear output."""
+    """Returns a network with one input, one or several self-recurrent tanh layers in series, and a linear output."""
     hidden = ["hidden", *(f"hidden_{k}" for k in range(2, layers + 1))]
     return lddn.Topology(
         [lddn.Input("u", 1)],
@@ -56,13 +56,13 @@ def elman(neurons: int, delays: tuple[int, ...], layers: int = 1) -> lddn.Topolo
 
 
 def closed_narx(neurons: int) -> lddn.Topology:
-    """A NARX network with its loop closed; input and feedback delays 1 and 2."""
+    """Returns a NARX network with its loop closed; input and feedback delays 1 and 2."""
     net = lddn.Network(lddn.models.narx({"u": 1}, {"y": 1}, hidden=neurons), init="zeros")
     return lddn.close_loop(net, "y", "measured_y").topology
 
 
 def ten_layers() -> lddn.Topology:
-    """Ten small logistic layers, two of them with a loop, as in figure P14.2 of *Neural Network Design*."""
+    """Returns ten small logistic layers, two of them with a loop, as in figure P14.2 of *Neural Network Design*."""
     sizes = {1: 2, 2: 3, 3: 2, 7: 2, 4: 1, 5: 2, 6: 4, 8: 3, 9: 2, 10: 1}
     layers = [(1, 2, (0,)), (2, 2, (1,)), (2, 3, (0,)), (3, 4, (1,)), (4, 4, (1,)), (7, 4, (0,)), (4, 5, (0,))]
     layers += [(2, 6, (0,)), (5, 6, (0, 1)), (2, 7, (0,)), (7, 8, (0,)), (4, 9, (0,)), (8, 9, (1,))]

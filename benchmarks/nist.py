@@ -89,7 +89,7 @@ class Problem:
     """One data set.
 
     Attributes:
-        name: As NIST calls it.
+        name: NIST's name.
         starts: Both starts.
         certified: The certified parameters.
         y: The response.
@@ -103,21 +103,21 @@ class Problem:
     x: np.ndarray
 
     def residuals(self, b):
-        """What is squared and summed."""
+        """Returns the residuals."""
         y = np.log(self.y) if self.name == "Nelson" else self.y
         return MODELS[self.name](b, self.x) - y
 
 
 @dataclass(frozen=True)
 class Result:
-    """How one start ended.
+    """Result of one start.
 
     Attributes:
         name: The data set.
         start: 1 or 2.
         digits: The smallest LRE of its parameters.
         steps: Steps taken.
-        reason: Why it stopped.
+        reason: Stop reason.
     """
 
     name: str
@@ -128,7 +128,7 @@ class Result:
 
     @property
     def solved(self) -> bool:
-        """Whether every parameter has enough certified digits."""
+        """True if every parameter has enough certified digits."""
         return self.digits >= SOLVED
 
 
@@ -153,7 +153,7 @@ def solve(problem: Problem, start: int, **settings) -> Result:
 
 
 def table(results: Sequence[Result]) -> str:
-    """A row for each start, then how many were solved and which were not."""
+    """Returns a row for each start, then the number of solved ones and the names of the others."""
     lines = [f"{'data set':<10}{'start':>6}{'digits':>8}{'steps':>7}  stopped by"]
     lines += [f"{r.name:<10}{r.start:>6}{r.digits:>8.1f}{r.steps:>7}  {r.reason}" for r in results]
     solved = [r.digits for r in results if r.solved]

@@ -1,7 +1,7 @@
-"""The peers: what a user without this package would write, or use, to run and differentiate the same network.
+"""Peers: code that a user would write without this package to simulate and differentiate the same network.
 
-Each is made from a network and data of the package. `run` runs once and waits for what it gives; `result` returns it
-as NumPy arrays in one structure for all, to show that the work is the same.
+Each is built from a network and data of the package. `run` runs once and waits for the result; `result` returns it as
+NumPy arrays in the same structure for all peers, to check that the work is the same.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from lddn_jax.topology.plan import plan
 
 
 class Peer(NamedTuple):
-    """What a benchmark needs of a contender.
+    """Interface of a contender.
 
     Attributes:
         run: Runs once and waits.
@@ -33,9 +33,9 @@ class Program:
     """A peer that JAX compiles.
 
     Attributes:
-        function: Jitted.
-        arguments: What it runs on; the network or its parameters first.
-        read: From what it returns to what all peers return.
+        function: Compiled function.
+        arguments: Its arguments; the network or its parameters first.
+        read: Converts its result to the structure of all peers.
     """
 
     function: Callable
@@ -51,7 +51,7 @@ class Program:
         return self.read(jax.tree.map(np.asarray, self.function(*self.arguments)))
 
     def many(self, copies: int) -> "Program":
-        """The same for so many networks at once, side by side under `vmap`."""
+        """Returns the program for several networks at once, by `vmap`."""
         first, *rest = self.arguments
         nets = jax.tree.map(lambda w: jnp.broadcast_to(w, (copies, *w.shape)), first)
         function = jax.jit(jax.vmap(self.function, (0, *(None for _ in rest))))
@@ -59,14 +59,14 @@ class Program:
 
 
 def difference(one: Any, other: Any) -> float:
-    """The largest difference between two structures of arrays, divided by the largest number of the first."""
+    """Returns the largest difference between two structures of arrays, relative to the largest number of the first."""
     pairs = list(zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True))
     apart, largest = np.max([[np.abs(a - b).max(), np.abs(a).max()] for a, b in pairs], axis=0)  # a NaN stays
     return float(apart / largest)
 
 
 def agree(found: dict[str, Peer | Program], tolerance: float) -> None:
-    """Equal work on both sides: every contender must give what the first gives."""
+    """Raises unless every contender has the results of the first: equal work on both sides."""
     first, *others = found
     expected = found[first].result()
     for name in others:
@@ -115,19 +115,19 @@ def jacobian(net: lddn.Network, data: lddn.Sequences, method: lddn.AbstractGradi
 
 
 def plain_scan_jacobian(net: lddn.Network, data: lddn.Sequences, transform: Callable = jax.jacfwd) -> Program:
-    """The same of the plain scan, by `jax.jacfwd` or `jax.jacrev`."""
+    """∂(outputs)/∂(flat parameters) of the plain scan, by `jax.jacfwd` or `jax.jacrev`."""
     return Program(jax.jit(transform(flat_scan(net, data))), (net.ravel()[0], data.inputs), lambda J: (J,))
 
 
 def gauss_newton(net: lddn.Network, data: lddn.Sequences) -> Program:
-    """JᵀJ, Jᵀe and eᵀe, summed over the record as the package does it."""
+    """JᵀJ, Jᵀe and eᵀe, summed over the record by the package."""
     loss = lddn.losses.SumSquaredError()
     function = jax.jit(lambda net, data: lddn.gauss_newton(net, data, loss))
     return Program(function, (net, data), lambda found: (found.JTJ, found.JTe, found.eTe))
 
 
 def dense_gauss_newton(net: lddn.Network, data: lddn.Sequences) -> Program:
-    """The same of the package's Jacobian, stored whole."""
+    """JᵀJ, Jᵀe and eᵀe from the package's Jacobian, stored whole."""
 
     def function(net, data):
         return _products(lddn.jacobian(net, data), lddn.predict(net, data.inputs, data.state), data.targets)
@@ -136,7 +136,7 @@ def dense_gauss_newton(net: lddn.Network, data: lddn.Sequences) -> Program:
 
 
 def plain_scan_gauss_newton(net: lddn.Network, data: lddn.Sequences) -> Program:
-    """The same of the Jacobian of the plain scan by `jax.jacfwd`."""
+    """JᵀJ, Jᵀe and eᵀe from the Jacobian of the plain scan by `jax.jacfwd`."""
     outputs = flat_scan(net, data)
 
     def function(flat, inputs, targets):

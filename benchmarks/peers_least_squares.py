@@ -1,7 +1,7 @@
-"""The peers of Levenberg-Marquardt: pyrenn, SciPy's MINPACK and optimistix, on one network, one record and one start.
+"""Peers of Levenberg-Marquardt: pyrenn, SciPy's MINPACK and optimistix, on one network, one record and one start.
 
-An iteration is one Jacobian with the trials that follow from it. All minimize eᵀe over the record from a delay state of
-zero; pyrenn starts with the damping given here and moves it by the same factors, so its errors are ours to rounding.
+An iteration is one Jacobian with its trial steps. All minimize eᵀe over the record from a zero delay state; pyrenn has
+the same initial damping and factors, so its errors agree with those of this package to rounding.
 """
 
 import contextlib
@@ -23,10 +23,10 @@ DAMPING, FACTOR = 3.0, 10.0  # pyrenn's defaults
 
 
 class Path(NamedTuple):
-    """What a solver did.
+    """The iterations of a solver.
 
     Attributes:
-        errors: eᵀe before each iteration, as far as it tells; the first one always.
+        errors: eᵀe before each iteration, as far as the solver reports it; always the first one.
         iterations: Number of Jacobians.
         trials: Number of steps tried.
     """
@@ -37,11 +37,11 @@ class Path(NamedTuple):
 
 
 class Solver(NamedTuple):
-    """What a benchmark needs of a contender.
+    """Interface of a contender.
 
     Attributes:
         run: Solves and waits.
-        path: From what `run` returned.
+        path: Converts the result of `run` to a `Path`.
     """
 
     run: Callable[[], Any]
@@ -49,7 +49,7 @@ class Solver(NamedTuple):
 
 
 def chain(sizes: list[int], input_delays: tuple[int, ...], output_delays: tuple[int, ...]) -> lddn.Topology:
-    """The kind of network that pyrenn has: tanh layers in a chain, a linear output, fed back to the first layer."""
+    """Returns a network of pyrenn's kind: tanh layers in series, and a linear output fed back to the first layer."""
     hidden = [f"layer_{k}" for k in range(1, len(sizes) - 1)]
     links = list(zip(hidden, [*hidden[1:], "y"], strict=True))
     return lddn.Topology(
@@ -68,7 +68,7 @@ def chain(sizes: list[int], input_delays: tuple[int, ...], output_delays: tuple[
 
 
 def record(topology: lddn.Topology, steps: int, seed: int = 0) -> tuple[lddn.Network, lddn.Sequences]:
-    """A network to start from, and what another one of its kind answers, with noise, within [-1, 1]."""
+    """Returns an initial network, and noisy outputs of another network of the same topology, scaled to [-1, 1]."""
     keys = jax.random.split(jax.random.key(seed), 4)
     net, teacher = (lddn.Network(topology, key=key, init="glorot", dtype=jnp.float64) for key in keys[:2])
     u = jax.random.uniform(keys[2], (1, steps, topology.sizes["u"]), jnp.float64, -1, 1)
@@ -91,14 +91,14 @@ def levenberg_marquardt(net: lddn.Network, data: lddn.Sequences, iterations: int
 
 
 def pyrenn(net: lddn.Network, data: lddn.Sequences, iterations: int) -> Solver:
-    """`pyrenn.train_LM`, which ends with one more Jacobian."""
+    """`pyrenn.train_LM`, which computes one more Jacobian at the end."""
     import pyrenn
 
     u, y = (np.asarray(signals[name][0].T) for signals, name in ((data.inputs, "u"), (data.targets, "y")))
     made = _in_pyrenn(net)
 
     def run():
-        with contextlib.redirect_stdout(io.StringIO()):  # it says that it has done what was asked
+        with contextlib.redirect_stdout(io.StringIO()):  # suppresses pyrenn's messages
             return pyrenn.train_LM(u, y, made | {"w": made["w"].copy()}, iterations, 0.0, DAMPING, FACTOR)
 
     def path(trained):
@@ -141,7 +141,7 @@ def scipy(net: lddn.Network, data: lddn.Sequences, iterations: int) -> Solver:
 
 
 def optimistix(net: lddn.Network, data: lddn.Sequences, iterations: int, squared: bool = False) -> Solver:
-    """`optimistix.LevenbergMarquardt` on a plain scan, which it differentiates forward; by QR, or JᵀJ `squared`."""
+    """`optimistix.LevenbergMarquardt` on a plain scan, with forward differentiation; by QR, or JᵀJ `squared`."""
     import lineax
     import optimistix
 
@@ -160,7 +160,7 @@ def optimistix(net: lddn.Network, data: lddn.Sequences, iterations: int, squared
 
     def path(found):
         first, last, accepted, steps = found
-        return Path(np.array([first, last]), int(accepted), int(steps) - 1)  # its first step looks at the start
+        return Path(np.array([first, last]), int(accepted), int(steps) - 1)  # its first step evaluates the start
 
     return Solver(lambda: jax.block_until_ready(solve(start, data)), path)
 
@@ -175,7 +175,7 @@ CONTENDERS: dict[str, Callable[[lddn.Network, lddn.Sequences, int], Solver]] = {
 
 
 def check(paths: dict[str, Path]) -> None:
-    """Equal work: one first error for all, every error of pyrenn's, and an error that falls."""
+    """Raises unless all have the same first error, pyrenn the same errors throughout, and errors decrease."""
     ours = paths["LevenbergMarquardt"]
     for name, path in paths.items():
         shown = len(path.errors) if name == "pyrenn" else 1
@@ -185,7 +185,7 @@ def check(paths: dict[str, Path]) -> None:
 
 
 def _in_pyrenn(net: lddn.Network) -> dict:
-    """The same network, with the same weights, as pyrenn has it."""
+    """Returns the network with its weights in pyrenn's format."""
     import pyrenn
 
     topology = net.topology

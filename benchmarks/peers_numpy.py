@@ -1,7 +1,7 @@
 """NumPy as a peer: loops over steps, batched over sequences, one product for each connection, delay and step.
 
-Two of them: the textbook's recursion with the sensitivities S^{u,m} of the static part, as the implementations of today
-have it, and the shorter one in n̄ alone.
+Two variants: the textbook's recursion with the sensitivities S^{u,m} of the static part, as in existing
+implementations, and the shorter one in n̄ alone.
 """
 
 from collections.abc import Callable
@@ -109,7 +109,7 @@ class _Loop:
         return a
 
     def read_later(self, m, a, n_bar, t, instant=True) -> np.ndarray:
-        """∂F/∂a^m(t) through the loss and everything that reads it later, or at once too."""
+        """Returns ∂F/∂a^m(t) through the loss and all layers that read it later, optionally also at delay 0."""
         a_bar = 2 * (a[m][:, t] - self.targets[m][:, t]) if m in self.targets else np.zeros_like(a[m][:, t])
         for (to, source), delays in self.delays.items():
             if source == m:

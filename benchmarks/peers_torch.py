@@ -12,7 +12,7 @@ _FUNCTIONS = {"linear": lambda n: n, "tanh": torch.tanh, "logistic": torch.sigmo
 
 
 def is_elman(topology: lddn.Topology) -> bool:
-    """Whether `torch.nn.RNN` computes this network: u -> hidden (tanh, own delay 1) -> y (linear)."""
+    """Returns whether `torch.nn.RNN` computes this network: u -> hidden (tanh, own delay 1) -> y (linear)."""
     expected = {("hidden", "u"): (0,), ("hidden", "hidden"): (1,), ("y", "hidden"): (0,)}
     return topology.delays == expected and topology.layer("hidden").transfer == "tanh"
 

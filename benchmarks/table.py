@@ -1,8 +1,8 @@
 """Builds the tables of `benchmarks/README.md` from the JSON files in `benchmarks/results`; no number is typed by hand.
 
-What a row holds says which table it belongs to: `seconds` by contender to one of times (of a run, or of what `each`
-says), `bytes` to one of memory, `reached` to one of training errors and the time it took to reach them.
-`python -m benchmarks.table` rewrites what stands between the markers; `--check` only says whether it is up to date.
+The keys of a row determine its table: `seconds` by contender for times (of a run, or of the unit in `each`), `bytes`
+for memory, `reached` for training errors and the time to reach them. `python -m benchmarks.table` rewrites the text
+between the markers; `--check` only checks whether it is up to date.
 """
 
 import argparse
@@ -19,11 +19,11 @@ BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 
 
 def section(name: str, content: dict[str, Any], figure: bool = False) -> str:
-    """One file in markdown: the question, the machine, the figure if there is one, and a table for each kind of number.
+    """Returns one file in markdown: the question, the machine, the figure if any, and a table for each quantity.
 
     Args:
         name: The heading; the figure is `results/name.png`.
-        content: As `harness.write` puts it down.
+        content: As written by `harness.write`.
         figure: Whether to link the figure.
     """
     machine, rows = content["machine"], content["rows"]
@@ -54,7 +54,7 @@ def section(name: str, content: dict[str, Any], figure: bool = False) -> str:
 
 
 def times(rows: list[dict[str, Any]], each: str = "one run") -> str:
-    """A row for each case, and geometric means of the ratios to the first contender; `each` is what was timed."""
+    """Returns a row for each case, and geometric means of ratios to the first contender; `each` is the timed unit."""
     contenders = _contenders(rows, "seconds")
     yardstick, others = contenders[0], contenders[1:]
     ratios: dict[str, list[float]] = {c: [] for c in others}
@@ -85,7 +85,7 @@ def times(rows: list[dict[str, Any]], each: str = "one run") -> str:
 
 
 def memory(rows: list[dict[str, Any]]) -> str:
-    """A row for each case; in a cell all that was measured of a contender."""
+    """Returns a row for each case, with the measurements of a contender in a cell."""
     contenders = _contenders(rows, "bytes")
     lines = []
     for row in rows:
@@ -101,14 +101,14 @@ def memory(rows: list[dict[str, Any]]) -> str:
 
 
 def limits(rows: list[dict[str, Any]], most: dict[str, float]) -> str:
-    """The largest process of each contender that has a limit, and the limit."""
+    """Returns the largest process of each contender with a limit, and the limit."""
     sizes = {c: max((r["bytes"][c]["process"] for r in rows if c in r["bytes"]), default=math.nan) for c in most}
     listed = ", ".join(f"{c} {sizes[c] / 2**20:.0f} MiB (required {most[c] / 2**20:.0f})" for c in most)
     return f"Peak of the whole process: {listed}."
 
 
 def trials(rows: list[dict[str, Any]]) -> str:
-    """How many trials an iteration took, by case and contender."""
+    """Returns the mean number of trials in an iteration, by case and contender."""
     contenders = _contenders(rows, "trials")
     lines = [
         [row["case"], *(f"{row['trials'][c]:.2f}" if c in row["trials"] else "" for c in contenders)] for row in rows
@@ -117,7 +117,7 @@ def trials(rows: list[dict[str, Any]]) -> str:
 
 
 def reached(rows: list[dict[str, Any]]) -> str:
-    """For each trainer and training error the seconds and updates it took, medians over the starts that got there."""
+    """Returns seconds and updates by trainer and training error, medians over the starts that reached it."""
     levels = list(dict.fromkeys(level for row in rows for level in row["reached"]))
     lines = []
     for row in rows:
@@ -141,7 +141,7 @@ def reached(rows: list[dict[str, Any]]) -> str:
 
 
 def crossovers(found: list[dict[str, Any]]) -> str:
-    """From which size on the GPU is faster than the CPU, by contender."""
+    """Returns the size from which on the GPU is faster than the CPU, by contender."""
     contenders = list(dict.fromkeys(c for line in found for c in line["from"]))
     lines = []
     for line in found:
@@ -157,7 +157,7 @@ def crossovers(found: list[dict[str, Any]]) -> str:
 
 
 def differences(rows: list[dict[str, Any]], tolerance: float) -> str:
-    """The largest relative difference from the gradient that the CPU computed, by contender."""
+    """Returns the largest relative difference from the CPU's gradient, by contender."""
     names = _contenders(rows, "difference")
     worst = {
         name: max((r["difference"][name] for r in rows if name in r["difference"]), key=lambda d: (math.isnan(d), d))

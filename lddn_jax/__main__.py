@@ -20,8 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Without the program's name; None for those of the process.
 
     Returns:
-        The exit code: 0; 1 if gradients are checked and fail; 2 if something that was given cannot be used; 130 if
-        training was interrupted.
+        The exit code: 0; 1 if gradient methods disagree; 2 for invalid options or files; 130 if training was
+        interrupted.
     """
     parser = argparse.ArgumentParser(
         prog="python -m lddn_jax",
@@ -33,17 +33,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--version",
         action="version",
         version=f"{own} ({', '.join(others)})",
-        help="print the versions that a bug report needs, and exit",
+        help="print the versions for a bug report, and exit",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in (fit_command, predict_command, report_command, compare_command, check_command):
         command.add(commands)
     for subparser in commands.choices.values():
-        subparser.allow_abbrev = False  # an abbreviated option is rejected, as a misspelt one is
+        subparser.allow_abbrev = False  # abbreviated options are rejected, like unknown ones
     options = parser.parse_args(arguments)
-    # Only the command line changes the environment and JAX's configuration; the library never does.
+    # Only the command line changes the environment and JAX's configuration, never the library.
     platform.set_flag(os.environ)
-    # Gradients are compared to 1e-11 here.
+    # Gradients are compared to 1e-11, which needs float64.
     jax.config.update("jax_enable_x64", True)
     try:
         return options.run(options)

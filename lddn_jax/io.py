@@ -1,7 +1,7 @@
-"""Keeping networks, posteriors and results of training, in the files of `archive.py`.
+"""Saving and loading of networks, posteriors and results of training, in the file format of `archive.py`.
 
-The header holds the kind of file, the topology and the dtype; that of a posterior its groups as well, that of a network
-with scalers what these are, that of a fit everything that training can go on from (`training/checkpoint.py`).
+The header holds the kind of file, the topology and the dtype; for a posterior also its groups, for a network with
+scalers their kinds, and for a fit all that is needed to resume training (`training/checkpoint.py`).
 """
 
 from dataclasses import asdict
@@ -30,15 +30,15 @@ NETWORK, SCALED, POSTERIOR = "lddn_jax network", "lddn_jax scaled network", "ldd
 
 
 def save(path: str | Path, net: Network | Posterior | Scaled | Fitted) -> None:
-    """Writes a network, with its scalers or without, a posterior, or what `fit` returned, whole or not at all.
+    """Writes a network, with or without scalers, a posterior or the result of `fit` to a file, atomically.
 
     Args:
-        path: Where; by convention it ends in `.npz`.
-        net: The network, or a `Scaled`; a posterior, whose data is left out; or a `Fitted`, from which
-            `fit(..., resume=path)` goes on.
+        path: Path of the file, by convention ending in `.npz`.
+        net: A `Network`; a `Scaled`; a `Posterior`, saved without its data; or a `Fitted`, which
+            `fit(..., resume=path)` continues.
 
     Raises:
-        LDDNError: If `net` is none of these, or the folder does not exist.
+        LDDNError: If `net` is of another type, or the folder does not exist.
 
     Example:
         >>> import tempfile, jax, lddn_jax as lddn
@@ -59,12 +59,18 @@ def save(path: str | Path, net: Network | Posterior | Scaled | Fitted) -> None:
 
 
 def load(path: str | Path) -> Any:
-    """Reads what `save` or a `lddn_jax.training.callbacks.Checkpoint` wrote, in the dtype it was written in.
+    """Reads a file of `save` or of the callback `lddn_jax.callbacks.Checkpoint`, in the dtype of the file.
 
-    A posterior comes back without its data, and with the sum of squares that its loss is a multiple of. A `Fitted` has
-    the trainer's state as it was if the trainer is `LevenbergMarquardt` or `BayesianRegularization`; of other trainers
-    its arrays by name, since only `fit(..., resume=path)` knows their classes. That of a checkpoint holds the best
-    network so far, and its stop reason is "unfinished" where the run had not ended.
+    A posterior is loaded without its data, and with `SumSquaredError` as its loss. The trainer's state of a `Fitted` is
+    loaded as its class if that is registered (`register_trainer_state`), such as the one of `LevenbergMarquardt`, and
+    otherwise as arrays by name, because only `fit(..., resume=path)` has the trainer. The `Fitted` of a checkpoint
+    holds the best network so far, and its stop reason is "unfinished" if the run had not ended.
+
+    Args:
+        path: Path of the file.
+
+    Returns:
+        A `Network`, `Scaled`, `Posterior` or `Fitted`.
 
     Raises:
         CheckpointError: If the file is missing, damaged, of another kind, or was written by a newer version.
@@ -81,19 +87,19 @@ def load(path: str | Path) -> Any:
         return Scaled(*file.filled("values", (structure, _scalers(file, structure))))
     if file.format == POSTERIOR:
         return _posterior(file, structure)
-    raise CheckpointError(f"{file.path} is of an unknown kind, {file.format!r}; install a newer lddn_jax.")
+    raise CheckpointError(f"{file.path} has the unknown format {file.format!r}; install a newer lddn_jax.")
 
 
 def _parts(given: object) -> tuple[str, Network, Any, dict[str, Any]]:
-    """The kind of file, the network, what else has arrays, and what the header says of it."""
+    """Returns the kind of file, the network, other values with arrays, and the header."""
     if isinstance(given, Network):
         return NETWORK, given, (), {}
     if isinstance(given, Scaled):
         return SCALED, given.net, given.scalers, {"scaling": given.to_dict()["scaling"]}
     if not isinstance(given, Posterior):
         raise LDDNError(
-            f"save writes a Network, a Scaled, a Posterior or what fit returned; {type(given).__name__} was given. "
-            "Write save(path, fitted.net)?"
+            f"save writes a Network, a Scaled, a Posterior or the result of fit, not a {type(given).__name__}. "
+            "Did you mean save(path, fitted.net)?"
         )
     header = {
         "groups": asdict(given.groups),
@@ -134,7 +140,7 @@ def _posterior(file: Archive, structure: Network) -> Posterior:
 
 
 def _scalers(file: Archive, net: Network) -> dict[str, AbstractScaler]:
-    """Scalers of the kinds of those in the file, which fit the network."""
+    """Returns scalers of the kinds in the file, with the sizes of the network."""
     try:
         known = file.header["scaling"]
         return Scaled(net, {name: scaling.from_dict(scaler) for name, scaler in known.items()}).scalers

@@ -6,6 +6,7 @@ import functools
 import graphlib
 import importlib
 import inspect
+import json
 import re
 import sys
 import tomllib
@@ -166,6 +167,52 @@ def test_a_name_of_a_constant_has_one_value():
 def test_tests_lie_in_the_same_rooms():
     rooms = {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")}
     assert rooms <= set(FLOORS)
+
+
+# --- words ----------------------------------------------------------------------------------------------------------
+
+TABLE_OF_PHRASES = re.compile(r"^\| do not write \| write \|\n\|---\|---\|\n((?:\|.*\n)+)", re.MULTILINE)
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+PHRASES = [
+    phrase.strip()
+    for row in TABLE_OF_PHRASES.findall(CONTRIBUTING)[0].splitlines()
+    for phrase in row.split("|")[1].split(",")
+]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def as_one_line(text):
+    """A text in lower case whose line breaks, also those between comments and between strings, are single spaces."""
+    text = re.sub(r"[\"']\s*\n\s*[rf]?[\"']", "", text.lower())
+    return re.sub(r"\s*\n\s*#\s|\s+", " ", text)
+
+
+@functools.cache
+def prose():
+    """The text of every file of the package, and of what its users read, by path."""
+    files = [PACKAGE / file for file in FILES] + sorted(PACKAGE.rglob("*.jinja")) + [ROOT / "README.md"]
+    texts = {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in files}
+    texts["CONTRIBUTING.md"] = TABLE_OF_PHRASES.sub("", CONTRIBUTING)
+    for path in NOTEBOOKS:
+        cells = json.loads(path.read_text("utf-8"))["cells"]
+        texts[path.relative_to(ROOT).as_posix()] = "\n".join("".join(cell["source"]) for cell in cells)
+    return {file: as_one_line(text) for file, text in texts.items()}
+
+
+@pytest.mark.parametrize("phrase", PHRASES)
+def test_phrases_that_nobody_searches_for_are_not_used(phrase):
+    """The table of CONTRIBUTING.md says what to write in place of each."""
+    pattern = re.compile(rf".{{0,40}}\b{re.escape(phrase)}\b.{{0,20}}")
+    found = {file: pattern.findall(text) for file, text in prose().items()}
+    assert not {file: places for file, places in found.items() if places}
+
+
+def test_phrases_are_found_across_line_breaks():
+    """A check of the check: in docstrings, comments and strings."""
+    assert "bit by bit" in PHRASES
+    assert {"README.md", "CONTRIBUTING.md", "lddn_jax/io.py", "notebooks/maglev.ipynb"} <= set(prose())
+    for text in ("Bit by\n    bit", "x = 1  # bit\n    # by bit", '("bit "\n    "by bit")', '(f"bit by"\n    f" bit")'):
+        assert "bit by bit" in as_one_line(text)
 
 
 # --- what no file may do ---------------------------------------------------------------------------------------------

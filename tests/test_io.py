@@ -1,4 +1,4 @@
-"""What is saved comes back, and what is damaged is refused."""
+"""What is saved comes back, and what is damaged is rejected."""
 
 import json
 import zipfile
@@ -96,7 +96,7 @@ CORRUPTIONS = 40  # of each kind, half of them truncations
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_corruption_is_refused(originals, tmp_path, kind):
+def test_every_corruption_is_rejected(originals, tmp_path, kind):
     """Bits flipped and tails lost at places drawn at random: all of them, so that a single one let through is named."""
     content, draw = originals[kind].read_bytes(), np.random.default_rng(KINDS.index(kind))
     path, accepted = tmp_path / "damaged.npz", []
@@ -128,7 +128,7 @@ def test_dates_and_seals_count_as_well(tmp_path, place):
         lddn.load(path)
 
 
-def test_bytes_behind_the_end_are_refused(originals, tmp_path):
+def test_bytes_behind_the_end_are_rejected(originals, tmp_path):
     (tmp_path / "net.npz").write_bytes(originals["network"].read_bytes() + b"more")
     with pytest.raises(lddn.CheckpointError, match="damaged"):
         lddn.load(tmp_path / "net.npz")
@@ -143,7 +143,7 @@ def saved(originals) -> Path:
     ("kind", "change", "words"),
     [
         ("network", lambda h, a: h.update(format="something else"), "not written by lddn.save"),
-        ("network", lambda h, a: h.update(format="lddn_jax of tomorrow"), "unknown kind"),
+        ("network", lambda h, a: h.update(format="lddn_jax of tomorrow"), "unknown format"),
         ("network", lambda h, a: h.update(version=99), "version 99"),
         ("network", lambda h, a: h["topology"]["layers"].pop(), "topology"),
         ("network", lambda h, a: h["topology"]["layers"][0].update(size=4), "does not fit"),
@@ -156,7 +156,7 @@ def saved(originals) -> Path:
         ("fitted", lambda h, a: h["trainer"].pop("leaves"), "trainer's state"),
     ],
 )
-def test_an_altered_file_is_refused(originals, tmp_path, kind, change, words):
+def test_an_altered_file_is_rejected(originals, tmp_path, kind, change, words):
     rewrite(originals[kind], tmp_path / "net.npz", change)
     with pytest.raises(lddn.LDDNError, match=words):
         lddn.load(tmp_path / "net.npz")
@@ -179,7 +179,7 @@ def test_files_of_version_1_are_brought_up_to_date(tmp_path, name):
     jax.tree.map(np.testing.assert_array_equal, jax.tree.leaves(again), jax.tree.leaves(found))
 
 
-def test_a_damaged_file_of_version_1_is_refused(tmp_path):
+def test_a_damaged_file_of_version_1_is_rejected(tmp_path):
     old = Path(__file__).parent / "fixtures/version_1/network.npz"
     with np.load(old) as file:
         arrays = dict(file)
@@ -230,7 +230,7 @@ def test_a_checkpoint_holds_the_best_network_so_far(originals):
         again.raise_for_status()
 
 
-def test_other_files_are_refused(tmp_path):
+def test_other_files_are_rejected(tmp_path):
     (tmp_path / "text.npz").write_text("not an archive")
     np.savez(tmp_path / "arrays.npz", x=np.zeros(3))
     with zipfile.ZipFile(tmp_path / "zip.npz", "w") as archive:

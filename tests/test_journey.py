@@ -49,7 +49,7 @@ def journey(request, tmp_path_factory):
     assert main(["fit", *(str(folder / file) for file in files), *columns, *options, *QUICK, "--out", str(out)]) == 0
     model = ["--model", str(out / "network.npz")]
     assert main(["predict", new, *model, "--ahead", "1,10", "--out", str(folder / "predicted")]) == 0
-    assert main(["report", new, *model, "--out", str(folder / "judged" / "report.html")]) == 0
+    assert main(["report", new, *model, "--out", str(folder / "evaluated" / "report.html")]) == 0
     return folder, inputs, targets
 
 
@@ -74,7 +74,7 @@ def test_predictions_of_the_new_file_are_good(journey):
         assert scores["one step ahead"][name]["r2"] > 0.9
 
 
-@pytest.mark.parametrize("page", ["out/report.html", "judged/report.html"])
+@pytest.mark.parametrize("page", ["out/report.html", "evaluated/report.html"])
 def test_pages_are_there_and_need_no_network(journey, page):
     folder, inputs, targets = journey
     text = (folder / page).read_text(encoding="utf-8")
@@ -85,7 +85,7 @@ def test_pages_are_there_and_need_no_network(journey, page):
     assert text.count("<figure") >= 6
 
 
-def test_the_saved_network_is_the_one_that_was_judged(journey):
+def test_the_saved_network_is_the_one_that_was_evaluated(journey):
     folder, inputs, targets = journey
     model, new = lddn.load(folder / "out" / "network.npz"), lddn.data.read_csv(folder / "new.csv")
     signals = {name: new.signal([name]) for name in inputs} | {f"measured_{y}": new.signal([y]) for y in targets}

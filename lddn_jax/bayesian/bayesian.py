@@ -1,16 +1,16 @@
-"""Bayesian regularization: the data choose how strongly weights are held small.
+"""Bayesian regularization: weight decay whose strength is re-estimated from the data, by the evidence.
 
     F(x) = β E_D + Σ_c α_c E_c,        E_D = Σ e²,    E_c = Σ x² over group c of the parameters
 
-A Levenberg-Marquardt step makes F smaller; then α and β are re-estimated from what the new parameters achieve, as
-`evidence.py` derives:
+A Levenberg-Marquardt step reduces F; then α and β are re-estimated at the new parameters, as derived in
+`evidence.py`:
 
     (JᵀJ + A/β + μ I) δ = −(Jᵀe + A x/β),    x ← x + δ
     γ_c = P_c − 2α_c tr_c H⁻¹,    α_c ← γ_c / (2 E_c),    β ← (N − γ) / (2 E_D)
 
-(F is divided by β, so that μ means what it means without a prior.) μ damps the step and is no part of H = 2β JᵀJ + 2A:
-what the prior is worth does not depend on how the minimum is found. All records train: no validation part is needed,
-since a weight that the data do not ask for costs more than it gains.
+(F is divided by β, so that μ has the same scale as without a prior.) μ damps the step and is not part of
+H = 2β JᵀJ + 2A: the evidence does not depend on how the minimum is found. All records are used for training, without a
+validation part, because the prior keeps weights near zero that the data do not determine.
 
 Foresee & Hagan (1997), ICNN, 1930-1935; MacKay (1992), Neural Computation 4(3) 448-472; Hagan et al., *Neural Network
 Design*, 2nd ed., ch. 13.
@@ -43,23 +43,23 @@ from lddn_jax.training.trainer import Problem
 
 _logger = logging.getLogger("lddn_jax")
 
-CALM_STEPS = 3  # steps in a row in which nothing changes: one may be short for other reasons
-ROUNDING_IN_EPS = 16  # times the spacing of floating-point numbers: what F cannot resolve
-FAR_FROM_UNIT_SCALE = 10.0  # times away from 1 at which a signal's root mean square is no longer near unit scale
+CALM_STEPS = 3  # consecutive re-estimates without change before training stops: one step may be short for other reasons
+ROUNDING_IN_EPS = 16  # multiple of the machine epsilon below which differences of F are rounding
+FAR_FROM_UNIT_SCALE = 10.0  # factor by which a signal's root mean square may differ from 1 without a warning
 
 
 class State(eqx.Module):
-    """What the next step needs, and what the posterior is made of.
+    """State of the trainer between steps; `lddn_jax.posterior` reads it too.
 
     Attributes:
         mu: μ.
         nu: Nielsen's ν.
         strengths: α of each group and β.
         gamma: γ of each group, `(groups,)`.
-        log_evidence: log p(D | α, β) with the α and β that the last step was taken with; likewise γ.
-        found: JᵀJ, Jᵀe and E_D at the parameters reached.
-        floors: Which floors acted in the last re-estimate.
-        settled: Number of re-estimates in a row that changed nothing.
+        log_evidence: log p(D | α, β), computed like γ with the α and β used in the last step.
+        found: JᵀJ, Jᵀe and E_D at the current parameters.
+        floors: Which limits were active in the last re-estimate.
+        settled: Number of consecutive re-estimates with a change below `tolerance`.
         groups: The parameters of each α.
     """
 
@@ -111,35 +111,35 @@ register_trainer_state(
 
 
 class BayesianRegularization(AbstractDamped):
-    """Trains by Levenberg-Marquardt steps on β E_D + Σ α_c E_c, with α and β by evidence (`trainbr`; its defaults).
+    """Levenberg-Marquardt training on β E_D + Σ α_c E_c, with α and β from the evidence (MATLAB's `trainbr`).
 
-    Scale inputs and targets to about unit size before (`lddn.data.MinMax`, `lddn.data.Standard`): one prior for all
-    weights means something only then.
+    The defaults are those of `trainbr`. Scale inputs and targets to about unit size first (`lddn.data.MinMax`,
+    `lddn.data.Standard`): one prior for all weights is meaningful only then.
 
     Args:
-        mu, mu_dec, mu_inc, mu_max, min_grad: As in `LevenbergMarquardt`, the gradient being that of F.
+        mu, mu_dec, mu_inc, mu_max, min_grad: As in `LevenbergMarquardt`; the gradient is that of F.
         groups: Which parameters share an α: "all", "layer", "connection", "delay", "source", or a function of
-            (to, source, delay) that names the group; see `lddn_jax.bayesian.groups.Groups.of`.
+            (to, source, delay) that returns the group's name; see `lddn_jax.bayesian.groups.Groups.of`.
         update: "every_step" (Foresee & Hagan), or "inner_converged" (MacKay): α and β are re-estimated once another
             step would gain less than `inner_tolerance` in F.
-        tolerance: Change of γ/P, log α (times γ_c/P_c), log β and log evidence (over N) below which, three times in a
-            row, training stops ("converged").
+        tolerance: Training stops ("converged") after three consecutive re-estimates that change γ/P, log α (times
+            γ_c/P_c), log β and log evidence (over N) by less than this.
         inner_tolerance: See `update`.
-        start: The first α, as a multiple of what the first weights suggest. With 1 a network of more neurons than the
-            data ask for ends in a good optimum more often; 0.01 keeps the nonlinear parts of one whose data have next
-            to no noise. Where in doubt, compare the evidence.
-        solver: "cholesky"; or "qr", slower, which takes steps and γ from the triangular factor of J.
-        restarts: Number of networks that are trained side by side; the one of largest evidence is returned.
+        start: The initial α, as a multiple of the value estimated from the initial weights. 1 leads to a good optimum
+            more often if the network has more neurons than necessary; 0.01 preserves the nonlinear parts if the data
+            are almost free of noise. If unsure, compare the evidence.
+        solver: "cholesky"; or "qr", slower, which computes steps and γ from the triangular factor of J.
+        restarts: Number of networks trained side by side; the one with the largest evidence is returned.
         damping, init_of_restarts, allow_float32, memory: As in `LevenbergMarquardt`.
 
     Raises:
-        LDDNError: If a number or a name makes no sense; in `fit`, if the loss has weight decay of its own.
+        LDDNError: If an argument is invalid; in `fit`, if the loss has weight decay of its own.
 
-    The gradient method given to `fit` provides J; without one it is `RTRL()`. The loss says what E_D is a multiple of.
-    `fitted.state` holds α, β and γ. Info: `loss`, `gradient_norm` (of F), `E_D`, `beta` of the network before
-    the step; `gamma`, `log_evidence`, `E_W`, `mu`, `rejected`, `non_finite`, `settled` after it; `alpha`, or
-    `alpha: group` and `gamma: group` where there are several; `floors`, the number of floors that held a re-estimate
-    back.
+    J is computed by the gradient method given to `fit`, by default `RTRL()`. The loss determines the factor between its
+    value and E_D. `fitted.state` holds α, β and γ. Info: `loss`, `gradient_norm` (of F), `E_D`, `beta` of the network
+    before the step; `gamma`, `log_evidence`, `E_W`, `mu`, `rejected`, `non_finite`, `settled` after it; `alpha`, or
+    `alpha: group` and `gamma: group` if there are several groups; `floors`, the number of active limits in the
+    re-estimate.
 
     Example:
         >>> import jax, jax.numpy as jnp, lddn_jax as lddn
@@ -168,23 +168,23 @@ class BayesianRegularization(AbstractDamped):
     def __check_init__(self):
         labelling(self.groups)
         if not is_number(self.start, numbers.Real, above=0, infinite=True):
-            raise LDDNError(f"start={self.start!r}, a multiple of the first α, must be positive.")
+            raise LDDNError(f"start={self.start!r}, a multiple of the initial α, must be positive.")
         for name in ("tolerance", "inner_tolerance"):
             check_not_negative(name, getattr(self, name))
         if self.update not in ("every_step", "inner_converged"):
             raise LDDNError(f'update={self.update!r}; write update="every_step" or update="inner_converged".')
 
     def check(self, net: Trained, problem: Problem) -> None:
-        """Raises an LDDNError for an unfit loss or dtype; warns of signals far from unit scale."""
+        """Raises an LDDNError for an unsuitable loss or dtype; logs a warning for signals far from unit scale."""
         self.check_squares(net, problem)
         if problem.trains_state:
             raise LDDNError(
-                "BayesianRegularization has no prior for initial states, so it cannot train them; give states that "
-                "were measured, or start records with a warm-up. LevenbergMarquardt can train them."
+                "BayesianRegularization has no prior for initial states, so it cannot train them; pass measured "
+                "states, or start records with a warm-up. LevenbergMarquardt can train them."
             )
         if problem.loss.regularization:
             raise LDDNError(
-                f"the loss has regularization={problem.loss.regularization}, and Bayesian regularization finds its "
+                f"the loss has regularization={problem.loss.regularization}, but Bayesian regularization estimates its "
                 f"own. Write lddn.losses.{type(problem.loss).__name__}(), or train with lddn.LevenbergMarquardt()."
             )
         Groups.of(net.topology, self.groups)
@@ -195,24 +195,24 @@ class BayesianRegularization(AbstractDamped):
         for what, size in far.items():
             if not 1 / FAR_FROM_UNIT_SCALE <= size <= FAR_FROM_UNIT_SCALE:
                 _logger.warning(
-                    "Bayesian regularization: %s has a root mean square of %.3g. One prior for all weights means "
-                    "something only if signals are of about unit size: scale them, scaler = "
-                    "lddn.data.MinMax.fit(signal), and give scaler.apply(signal).",
+                    "Bayesian regularization: %s has a root mean square of %.3g. One prior for all weights is "
+                    "meaningful only if signals are of about unit size: scale them, scaler = "
+                    "lddn.data.MinMax.fit(signal), and pass scaler.apply(signal).",
                     what,
                     size,
                 )
 
     def init(self, net: Trained, problem: Problem) -> State:
-        """Returns the prior and the noise that the first weights and errors suggest, and JᵀJ there.
+        """Returns the first state: α and β estimated from the initial weights and residuals, and JᵀJ there.
 
-        With α = 0 at first, as Foresee & Hagan have it, a large network has fitted the noise before it is held back,
-        and more often ends in a worse optimum.
+        With the initial α = 0 of Foresee & Hagan, a large network fits the noise before it is regularized, and ends in
+        a worse optimum more often.
         """
         groups = Groups.of(net.topology, self.groups)
         found, counts = self.sums(net, problem), self._counts(problem)
         x = net.ravel()[0]
         E_W, sizes = groups.sum(x * x), jnp.asarray(groups.sizes, x.dtype)
-        # With γ = 0, β is what all residuals suggest. Without first weights to go by, α is that of weights near 1.
+        # γ = 0: β is estimated from all residuals. Zero initial weights do not determine α; assume weights near 1.
         strengths, floors = re_estimate(jnp.zeros_like(sizes), found.eTe, E_W, counts, groups)
         alpha = self.start * sizes / (2 * jnp.where(E_W > 0, E_W, sizes))
         return State(
@@ -230,7 +230,7 @@ class BayesianRegularization(AbstractDamped):
     def step(
         self, net: Trained, state: State, problem: Problem, key: PRNGKeyArray
     ) -> tuple[Trained, State, dict[str, Shaped[Array, ""]]]:
-        """Takes one step, as many trials of μ as it needs, and re-estimates α, β and γ."""
+        """Takes one step, with as many trials of μ as needed, and re-estimates α, β and γ."""
         groups, old = state.groups, state.strengths
         x, unravel = net.ravel()
         factor = cast(AbstractLeastSquares, problem.loss).factors(problem.targets, x.size, problem.weights)[0]
@@ -242,7 +242,7 @@ class BayesianRegularization(AbstractDamped):
         def value_of(x):
             return loss_of(unravel(x)) / factor + jnp.sum(decay * x * x)
 
-        # Where F cannot tell two points apart any more, the step of the quadratic model is the better one.
+        # Below the rounding error of F, trust the step of the quadratic model.
         slack = ROUNDING_IN_EPS * jnp.finfo(x.dtype).eps * normal.eTe
         trial = damped_step(
             self.settings,
@@ -299,13 +299,13 @@ class BayesianRegularization(AbstractDamped):
         return there, state, info
 
     def stop_reason(self, info: Mapping[str, float]) -> str | None:
-        """Returns "converged", "min_grad" or "mu_max" where there is nothing left to gain."""
+        """Returns "converged", "min_grad" or "mu_max" if training is finished, else None."""
         if info["settled"] >= CALM_STEPS:
             return "converged"
         return self.exhausted(info)
 
     def rank(self, state: State, scores: Float[np.ndarray, " restarts"]) -> Float[np.ndarray, " restarts"]:
-        """Compares restarts by their evidence."""
+        """Ranks restarts by their evidence; smaller is better."""
         evidence = np.nan_to_num(np.asarray(state.log_evidence, float), nan=-np.inf)
         return np.where(np.isfinite(scores), -evidence, np.inf)
 
@@ -316,9 +316,9 @@ class BayesianRegularization(AbstractDamped):
 def _change(
     state: State, gamma: Float[Array, " groups"], log_evidence: Float[Array, ""], new: Strengths, counts: Counts
 ) -> Float[Array, ""]:
-    """The largest change of a re-estimate, each part in units in which 1 is a great deal."""
+    """The largest relative change of γ, α, β and log evidence in a re-estimate."""
     sizes = jnp.asarray(state.groups.sizes, gamma.dtype)
-    # An α matters as far as its group is determined: where γ is zero it may run away.
+    # Weighted by γ/P, because α may grow without bound where γ is zero.
     alpha = gamma / sizes * jnp.abs(jnp.log(new.alpha / state.alpha))
     parts = [
         jnp.abs(gamma - state.gamma) / sizes,

@@ -1,11 +1,11 @@
-"""Which topology do the data speak for? Networks of many sizes and delays, side by side, by their evidence.
+"""Model comparison: topologies of different sizes and delays, compared by their evidence.
 
-The evidence log p(D | α, β) is the fit, less what was paid for it: a network that could have explained almost anything
-spreads its bets, and gets little for explaining these data in particular. So no records have to be held out; where some
-are given, the evidence can be checked against them. A difference of 5 is a factor of 150 in probability.
+The log evidence log p(D | α, β) is the fit minus a penalty for complexity (the Occam factor), so no records have to be
+held out; if some are, their error can be compared with the evidence. A difference of 5 in log evidence is a factor of
+150 in probability.
 
-A network of h interchangeable hidden neurons has many equivalent posteriors, and Laplace's approximation sees the one
-that was reached. Counting them all would add log h! + h log 2 for an odd transfer function.
+A network of h interchangeable hidden neurons has many equivalent optima, and Laplace's approximation counts only one.
+Counting all would add log h! + h log 2 for an odd transfer function.
 
 MacKay (1992), Neural Computation 4(3) 448-472, section 3.
 """
@@ -45,12 +45,12 @@ class Candidate:
     """One topology of a comparison.
 
     Attributes:
-        name: Its name in the table.
-        fitted: What training returned.
-        posterior: Of the best restart.
-        train_rmse: Root mean squared error on the data that trained.
-        held_out_rmse: On held-out data; None without.
-        seconds: Time of training, compilation included.
+        name: Name in the table.
+        fitted: Result of the training.
+        posterior: Posterior of the best restart.
+        train_rmse: Root mean squared error on the training data.
+        held_out_rmse: Root mean squared error on held-out data; None without such data.
+        seconds: Training time, including compilation.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Candidate:
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns its row of the table; `alpha` is the mean over groups, weighted by their effective parameters."""
+        """Returns a row of the table; `alpha` is the mean over groups, weighted by their effective parameters."""
         p = self.posterior
         gamma, alpha = np.asarray(p.gamma, float), np.asarray(p.strengths.alpha, float)
         mean = float(np.sum(gamma * alpha) / max(np.sum(gamma), np.finfo(float).tiny))
@@ -82,25 +82,25 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare` returned; print it to read the table.
+    """Result of `compare`; `print` shows the table.
 
     Attributes:
-        candidates: In the order that was given.
+        candidates: The topologies in the given order.
     """
 
     candidates: tuple[Candidate, ...]
 
     @property
     def best(self) -> Candidate:
-        """The one of largest evidence."""
+        """The candidate with the largest evidence."""
         return max(self.candidates, key=lambda candidate: float(candidate.posterior.log_evidence))
 
     def to_dict(self) -> list[dict[str, Any]]:
-        """Returns rows of plain values, ready for `json.dump`."""
+        """Returns the rows as plain values for `json.dump`."""
         return [candidate.to_dict() for candidate in self.candidates]
 
     def to_csv(self, path: str | Path | None = None) -> str:
-        """Returns the table as CSV with a header, and writes it to a file if one is named."""
+        """Returns the table as CSV with a header, and writes it to `path` if given."""
         return csv_of(self.to_dict(), path)
 
     def __str__(self):
@@ -127,26 +127,29 @@ def compare(
     key: PRNGKeyArray | None = None,
     progress: bool | None = None,
 ) -> Comparison:
-    """Trains one network for each topology by Bayesian regularization and lists their evidence.
+    """Trains one network for each topology by Bayesian regularization and compares their evidence.
 
-    Restarts of one topology run side by side in one program; topologies, whose shapes differ, one after the other.
+    Restarts of one topology run side by side in one program; topologies run one after the other.
 
     Args:
-        topologies: By the name that the table shows, or a list.
-        data: `Sequences`; or a function of the topology that returns them, where delay states depend on it. All
-            candidates must be judged on the same targets.
+        topologies: A mapping from names in the table to topologies, or a list of topologies.
+        data: `Sequences`; or a function of the topology that returns them, if delay states depend on the topology. All
+            candidates must have the same targets.
         trainer: `BayesianRegularization(restarts=4)` if None.
-        held_out: Records that do not train, likewise.
+        held_out: Data not used for training, in the same forms as `data`.
         loss: `MeanSquaredError()` if None.
         gradient: As in `fit`.
         epochs: As in `fit`.
-        init: First weights; see `Network`.
-        key: For first weights; `jax.random.key(0)` if None.
+        init: Initializer of the weights; see `Network`.
+        key: JAX key for the initial weights; `jax.random.key(0)` if None.
         progress: As in `fit`.
 
+    Returns:
+        A `Comparison`.
+
     Raises:
-        LDDNError: If there is no topology.
-        DataError: If candidates were to be judged on different numbers of residuals.
+        LDDNError: If no topology is given.
+        DataError: If candidates have different numbers of residuals.
 
     Example:
         >>> import jax, jax.numpy as jnp, lddn_jax as lddn
@@ -174,9 +177,9 @@ def compare(
     if not isinstance(topologies, Mapping):
         topologies = {f"{k}: {_describe(topology)}": topology for k, topology in enumerate(topologies)}
     if not topologies:
-        raise LDDNError("compare: there is no topology; give some, such as {'5 neurons': topology, ...}.")
+        raise LDDNError("compare: there is no topology; pass some, such as {'5 neurons': topology, ...}.")
     trainer = BayesianRegularization(restarts=4) if trainer is None else trainer
-    needed = "one that tells the evidence: lddn.BayesianRegularization(restarts=4)"
+    needed = "one that computes the evidence: lddn.BayesianRegularization(restarts=4)"
     expect(BayesianRegularization, "trainer", trainer, call, needed)
     loss, key = loss or MeanSquaredError(), jax.random.key(0) if key is None else key
     records = {name: data(topology) if callable(data) else data for name, topology in topologies.items()}
@@ -207,8 +210,8 @@ def _check_same_targets(records: Mapping[str, Sequences]) -> None:
     for name, other in others:
         if other != count:
             raise DataError(
-                f"compare: {name!r} would be judged on {other} residuals and {first!r} on {count}; evidence is "
-                "compared on the same targets only. Let all records begin after the longest delay of any candidate."
+                f"compare: {name!r} has {other} residuals and {first!r} {count}, but evidence can be compared only on "
+                "the same targets. Start all records after the longest delay of any candidate."
             )
 
 

@@ -1,4 +1,4 @@
-"""The evidence framework: how strong a prior and how large a noise the data themselves suggest.
+"""The evidence framework: estimates the strength of the prior and the variance of the noise from the data.
 
 Residuals are Gaussian with variance 1/(2β), parameters of group c with variance 1/(2α_c):
 
@@ -12,15 +12,15 @@ where outputs are linear in x), and its integral over x is the evidence:
     p(D | α, β) = ∫ p(D | x, β) p(x | α) dx ≈ (β/π)^{N/2} Π_c (α_c/π)^{P_c/2} e^{−F*} (2π)^{P/2} (det H)^{−1/2}
     log p(D | α, β) = −F* − ½ log det H + Σ_c ½ P_c log 2α_c + ½ N log 2β − ½ N log 2π
 
-for one group the textbook's. In units of the prior H = 2 A^{1/2} (I + G) A^{1/2}, with
+which for one group is the textbook's equation. In units of the prior H = 2 A^{1/2} (I + G) A^{1/2}, with
 G = β A^{−1/2} JᵀJ A^{−1/2} = V diag(s) Vᵀ, and then
 
     log p(D | α, β) = −F* − ½ Σ_k log(1 + s_k) + ½ N log(β/π)
     γ_c = P_c − 2α_c tr_c H⁻¹ = Σ_{i∈c} Σ_k V_ik² s_k/(1 + s_k)
 
-s_k is how much more the data say about direction k than the prior does; γ_c, the effective number of parameters, counts
-the directions that the data determine. As s ≥ 0 and rows of V have length 1, 0 ≤ γ_c ≤ P_c whatever the condition of
-JᵀJ. Where the evidence is stationary,
+s_k is the curvature of the data term along direction k relative to that of the prior; γ_c, the effective number of
+parameters, counts the directions that the data determine. As s ≥ 0 and rows of V have length 1, 0 ≤ γ_c ≤ P_c even if
+JᵀJ is ill-conditioned. Where the evidence is stationary,
 
     α_c = γ_c / (2 E_c)        β = (N − γ) / (2 E_D),        γ = Σ_c γ_c
 
@@ -40,21 +40,21 @@ from lddn_jax.losses import AbstractLeastSquares
 from lddn_jax.network.signals import Signals
 from lddn_jax.numerics.contraction import einsum
 
-# Limits of a re-estimate, for signals of unit scale; beyond them it would divide by a number without meaning. Those of
-# weights are limits of the standard deviation 1/√(2α) of their prior, since E_c itself vanishes with 1/α².
-LEAST_FREEDOM = 1e-6  # of N − γ, as a share of N: as many effective parameters as residuals
-LEAST_ERROR = 1e-20  # of E_D, as a share of Σ w target²: ten digits of every target are met
-LEAST_WEIGHT = 1e-6  # of the prior of a group: E_c ≥ γ_c · LEAST_WEIGHT², a group that has been switched off
-LARGEST_WEIGHT = 1e6  # of the prior of a group: γ_c ≥ E_c / LARGEST_WEIGHT², a group of which the data say nothing
+# Limits of a re-estimate, for signals of unit scale; without them it would divide by rounding errors. Weights are
+# limited by the standard deviation 1/√(2α) of their prior, because E_c itself vanishes with 1/α².
+LEAST_FREEDOM = 1e-6  # of N − γ, as a fraction of N: as many effective parameters as residuals
+LEAST_ERROR = 1e-20  # of E_D, as a fraction of Σ w target²: targets are fitted to ten digits
+LEAST_WEIGHT = 1e-6  # of the prior of a group: E_c ≥ γ_c · LEAST_WEIGHT², a group whose weights have vanished
+LARGEST_WEIGHT = 1e6  # of the prior of a group: γ_c ≥ E_c / LARGEST_WEIGHT², a group that the data do not determine
 
 
 class Counts(eqx.Module):
-    """What is known of the residuals before any training.
+    """Number, weights and scale of the residuals, which do not depend on the network.
 
     Attributes:
-        N: Number of residuals: targets that are neither missing nor of weight zero.
-        log_weights: Σ log w over them. A residual of weight w has the variance 1/(2β w) of noise.
-        size: Σ w target², what an E_D is compared with.
+        N: Number of residuals, without missing targets and those of weight zero.
+        log_weights: Σ log w over them. The noise of a residual of weight w has variance 1/(2β w).
+        size: Σ w target², the scale of E_D.
     """
 
     N: Float[Array, ""]
@@ -63,7 +63,7 @@ class Counts(eqx.Module):
 
     @classmethod
     def of(cls, loss: AbstractLeastSquares, targets: Signals, weights: Signals | None) -> "Counts":
-        """Counts; arguments are those of the loss."""
+        """Returns the counts; arguments as for the loss."""
         nothing = {name: jnp.zeros_like(target) for name, target in targets.items()}
         ones = {name: jnp.where(jnp.isnan(target), target, 1) for name, target in targets.items()}
         root = loss.residuals(nothing, ones, weights)  # √w, zero where a target is missing
@@ -100,7 +100,7 @@ class Spectrum(eqx.Module):
 
     @classmethod
     def of(cls, found: GaussNewton, strengths: Strengths, groups: Groups) -> "Spectrum":
-        """Decomposes β JᵀJ, or √β R where the triangular factor is known: that does not square the condition."""
+        """Decomposes β JᵀJ, or √β R if the triangular factor is known, which does not square the condition number."""
         unit = 1 / jnp.sqrt(groups.spread(strengths.alpha))
         if found.R is not None:
             _, sigma, Vt = jnp.linalg.svd(jnp.sqrt(strengths.beta) * found.R * unit[None, :])
@@ -112,14 +112,14 @@ class Spectrum(eqx.Module):
         """Returns γ_c of each group, `(groups,)`."""
         share = self.s / (1 + self.s)
         found = groups.sum(einsum("pk,k->p", self.V * self.V, share))
-        return jnp.clip(found, 0, jnp.asarray(groups.sizes, found.dtype))  # V has rows of length 1 but for rounding
+        return jnp.clip(found, 0, jnp.asarray(groups.sizes, found.dtype))  # rows of V have length 1 up to rounding
 
     def whitened(self) -> Float[Array, "parameters directions"]:
-        """Returns W with W Wᵀ = H⁻¹, `(parameters, directions)`: W times standard normal numbers is a draw of Δx."""
+        """Returns W with W Wᵀ = H⁻¹, `(parameters, directions)`: W z with standard normal z is a sample of Δx."""
         return self.unit[:, None] * self.V / jnp.sqrt(2 * (1 + self.s))[None, :]
 
     def decrement(self, gradient: Float[Array, " parameters"]) -> Float[Array, ""]:
-        """Returns ½ gᵀ H⁻¹ g, by which F would fall if it were quadratic: how far from its minimum training is."""
+        """Returns ½ gᵀ H⁻¹ g (Newton decrement): the decrease of F to its minimum if F were quadratic."""
         return jnp.sum(einsum("pk,p->k", self.whitened(), gradient) ** 2) / 2
 
     def log_evidence(self, F: Float[Array, ""], beta: Float[Array, ""], counts: Counts) -> Float[Array, ""]:
@@ -129,7 +129,7 @@ class Spectrum(eqx.Module):
 
 
 class Floors(eqx.Module):
-    """Where a re-estimate was held back: N − γ, E_D, and each group's E_c and γ_c, `(groups,)`."""
+    """Active limits of a re-estimate: on N − γ, on E_D, and on each group's E_c and γ_c, `(groups,)`."""
 
     freedom: Bool[Array, "..."]
     error: Bool[Array, "..."]
@@ -140,14 +140,14 @@ class Floors(eqx.Module):
 def re_estimate(
     gamma: Float[Array, " groups"], E_D: Float[Array, ""], E_W: Float[Array, " groups"], counts: Counts, groups: Groups
 ) -> tuple[Strengths, Floors]:
-    """Returns α_c = γ_c / (2 E_c) and β = (N − γ) / (2 E_D), and which floors acted.
+    """Returns α_c = γ_c / (2 E_c) and β = (N − γ) / (2 E_D), and the active limits.
 
     Args:
         gamma: γ_c, `(groups,)`.
         E_D: Σ e².
         E_W: E_c, `(groups,)`.
-        counts: Of the residuals.
-        groups: Of the parameters.
+        counts: `Counts` of the residuals.
+        groups: `Groups` of the parameters.
 
     MacKay (1992), eq. 4.3-4.4; Foresee & Hagan (1997), step 3.
     """
@@ -162,5 +162,5 @@ def re_estimate(
 
 
 def sum_of(values: list[Float[Array, ""]]) -> Float[Array, ""]:
-    """Returns the sum of some scalars."""
+    """Returns the sum of a list of scalars."""
     return jnp.sum(jnp.stack(values))

@@ -1,10 +1,10 @@
-"""Which parameters share one prior strength α.
+"""Groups of parameters that share one prior strength α.
 
-A prior says how large weights are expected to be, and weights that play different parts may be expected to differ. One
-α for all of them is Bayesian regularization as Foresee & Hagan have it. One for each delay of each connection lets the
-data say which delays matter: where they do not, α grows and the weights vanish (automatic relevance determination).
+A prior states the expected size of the weights, which may differ between groups. One α for all weights is the Bayesian
+regularization of Foresee & Hagan. One α for each delay of each connection is automatic relevance determination (ARD):
+where a delay is irrelevant, its α grows and its weights vanish.
 
-MacKay (1992), Neural Computation 4(3); Neal (1996), *Bayesian Learning for Neural Networks*, for the name.
+MacKay (1992), Neural Computation 4(3); Neal (1996), *Bayesian Learning for Neural Networks*.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,10 +34,10 @@ LABELS: dict[str, Labelling] = {
 
 
 def labelling(groups: str | Labelling) -> Labelling:
-    """Returns the function that names the group of a weight; see `Groups.of`.
+    """Returns the function that maps a weight to the name of its group; see `Groups.of`.
 
     Raises:
-        LDDNError: If `groups` is neither a function nor the name of one.
+        LDDNError: If `groups` is neither a function nor one of the known names.
     """
     label = LABELS.get(groups) if isinstance(groups, str) else groups
     if not callable(label):
@@ -50,13 +50,13 @@ def labelling(groups: str | Labelling) -> Labelling:
 
 @dataclass(frozen=True)
 class Groups:
-    """The parameters of a network, each in one group.
+    """A partition of the parameters of a network into groups.
 
     Attributes:
         labels: Names of the groups.
         taps: All delays of all connections, and all biases.
-        of_taps: The group of each of them, as an index into `labels`.
-        members: The tap that each parameter belongs to, in the order of `net.ravel()`.
+        of_taps: The group of each tap, as an index into `labels`.
+        members: The tap of each parameter, as an index into `taps`, in the order of `net.ravel()`.
     """
 
     labels: tuple[str, ...]
@@ -69,14 +69,14 @@ class Groups:
         """Sorts the parameters of a topology into groups.
 
         Args:
-            topology: The declaration.
+            topology: The topology.
             groups: "all"; "layer", by the layer that weights and biases belong to; "connection"; "delay", each delay of
-                each connection; "source", by what a weight reads. Biases are groups of their own except in "all" and
-                "layer". Or a function of (to, source, delay) that returns a group's name; source and delay of a bias
-                are None.
+                each connection; "source", by the input or layer that a weight reads. Biases are groups of their own
+                except in "all" and "layer". Or a function of (to, source, delay) that returns a group's name; source
+                and delay of a bias are None.
 
         Raises:
-            LDDNError: If `groups` is neither, or the function returns something else than a name.
+            LDDNError: If `groups` is neither, or the function does not return a string.
 
         Example:
             >>> from lddn_jax import Connection, Input, Layer, Topology
@@ -97,7 +97,7 @@ class Groups:
 
     @classmethod
     def from_dict(cls, known: Mapping[str, Any]) -> "Groups":
-        """Returns the groups that `dataclasses.asdict` made a mapping of, through JSON if need be."""
+        """Returns the groups from the result of `dataclasses.asdict`, also after a round trip through JSON."""
         taps = tuple((to, source, delay) for to, source, delay in known["taps"])
         return cls(tuple(known["labels"]), taps, tuple(known["of_taps"]), tuple(known["members"]))
 
@@ -112,17 +112,17 @@ class Groups:
         return np.bincount(self.of_parameters, minlength=len(self.labels))
 
     def sum(self, values: Float[Array, "parameters *rest"]) -> Float[Array, "groups *rest"]:
-        """Returns the sums over groups, `(groups, ...)`, of values `(parameters, ...)`."""
+        """Returns the sum over each group, `(groups, ...)`, of values `(parameters, ...)`."""
         inside = np.arange(len(self.labels))[:, None] == self.of_parameters
         return einsum("cp,p...->c...", jnp.asarray(inside, values.dtype), values)
 
     def spread(self, values: Shaped[Array, " groups"]) -> Shaped[Array, " parameters"]:
-        """Returns the value of its group for each parameter, `(parameters,)`, of values `(groups,)`."""
+        """Returns for each parameter, `(parameters,)`, the value of its group from `values`, `(groups,)`."""
         return values[self.of_parameters]
 
 
 def _flat(numbers: dict[Tap, Any], topology: Topology) -> Shaped[np.ndarray, " parameters"]:
-    """A number for each tap, in the order that the network's own pytree gives the parameters."""
+    """Returns the number of its tap for each parameter, `(parameters,)`, in the order of `net.ravel()`."""
     IW, LW = {}, {}
     for (to, source), delays in topology.delays.items():
         block = np.array([numbers[to, source, d] for d in delays])[:, None, None]

@@ -1,14 +1,14 @@
-"""The posterior of a network's parameters, and error bars on what it predicts.
+"""The posterior of a network's parameters, and error bars of its predictions.
 
-At the most probable parameters x* the posterior is close to a Gaussian of covariance H⁻¹, H = 2β JᵀJ + 2A (Laplace's
-approximation; exact where outputs are linear in the parameters). What follows from it:
+At the most probable parameters x* the posterior is approximated by a Gaussian of covariance H⁻¹, H = 2β JᵀJ + 2A
+(Laplace's approximation; exact if outputs are linear in the parameters):
 
     covariance      H⁻¹
-    draws           x* + W z,    W Wᵀ = H⁻¹,    z standard normal
+    samples         x* + W z,    W Wᵀ = H⁻¹,    z standard normal
     predictions     var y(t) = g(t) H⁻¹ g(t)ᵀ + 1/(2β),    g(t) = ∂a(t)/∂x through all loops and delays
 
-Draws of whole networks are not linearized, but they trust the Gaussian as far out as it reaches: where many parameters
-are hardly determined, the posterior is a curved valley that most draws have left, and their spread is too large.
+Samples of whole networks are not linearized, but they rely on the Gaussian far from x*: if many parameters are poorly
+determined, the true posterior is a curved valley, most samples lie outside of it, and their spread is too large.
 
 MacKay (1992), Neural Computation 4(3) 448-472.
 """
@@ -44,7 +44,7 @@ from lddn_jax.training.trainer import Problem
 
 
 class Posterior(eqx.Module):
-    """What is known of a network's parameters after training; `lddn_jax.posterior` makes it.
+    """The posterior of a network's parameters in Laplace's approximation; `lddn_jax.posterior` returns it.
 
     Attributes:
         net: The most probable network.
@@ -53,11 +53,11 @@ class Posterior(eqx.Module):
         log_evidence: log p(D | α, β).
         E_D: Σ e².
         E_W: Σ x² of each group, `(groups,)`.
-        counts: Number of residuals, and what belongs to it.
+        counts: Number of residuals, their weights and scale.
         root: W with W Wᵀ = H⁻¹, `(parameters, parameters)`; rows in the order of `net.ravel()`.
-        loss: What tells residuals.
+        loss: The loss that defines the residuals.
         groups: The parameters of each α.
-        data: What it was computed on.
+        data: The `Sequences` it was computed on; None after a loop was closed or opened, or after loading.
     """
 
     net: Network
@@ -82,7 +82,7 @@ class Posterior(eqx.Module):
         loss: AbstractLeastSquares | None = None,
         method: AbstractGradient | None = None,
     ) -> "Posterior":
-        """Returns the posterior with given α and β; see `lddn_jax.posterior` for the rest."""
+        """Returns the posterior for given α and β; other arguments as for `lddn_jax.posterior`."""
         loss, method = loss or SumSquaredError(missing="mask"), method or RTRL()
         found = gauss_newton(net, data, loss, method=method)
         problem = Problem.of(loss, net, data, method)
@@ -118,14 +118,14 @@ class Posterior(eqx.Module):
         }
 
     def sample(self, key: PRNGKeyArray, n: int) -> Network:
-        """Draws networks.
+        """Samples networks from the posterior.
 
         Args:
             key: A JAX key.
-            n: How many.
+            n: Number of networks.
 
         Returns:
-            A Network with a leading axis of n on every array, for `jax.vmap`.
+            A Network whose arrays have a leading axis of size n, for `jax.vmap`.
         """
         check_key(key, call="posterior.sample(key, n)")
         check_positive("n", n)
@@ -141,13 +141,13 @@ class Posterior(eqx.Module):
         steps: int | None = None,
         method: AbstractGradient | None = None,
     ) -> Prediction:
-        """Returns outputs with error bars, by the Jacobian of the outputs.
+        """Returns outputs with error bars, from the Jacobian of the outputs.
 
         Args:
             inputs: As for `lddn_jax.predict`.
-            state: Likewise.
-            steps: Likewise.
-            method: How to differentiate. `RTRL()`, also None, never stores the Jacobian; any other one stores it whole.
+            state: As for `lddn_jax.predict`.
+            steps: As for `lddn_jax.predict`.
+            method: Gradient method. RTRL, the default, never stores the Jacobian; any other method stores it whole.
 
         Raises:
             ShapeError: If names or shapes do not fit the topology.
@@ -159,36 +159,37 @@ class Posterior(eqx.Module):
     def predict_by_sampling(
         self, key: PRNGKeyArray, n: int, inputs: SignalsLike, state: StateLike = None, *, steps: int | None = None
     ) -> Prediction:
-        """Returns mean and standard deviation of the outputs of n networks drawn from the posterior.
+        """Returns mean and standard deviation of the outputs of n networks sampled from the posterior.
 
-        Nothing is linearized, so where both agree the error bars of `predict` can be trusted. Where draws spread
-        wider, ask fresh data by `lddn_jax.diagnostics.coverage`: of a network with more parameters than the data
-        determine, most draws fit the record badly. A draw whose free run diverges makes them infinite or NaN.
+        Nothing is linearized, so if both agree the error bars of `predict` can be trusted. If samples spread wider,
+        compare with new data by `lddn_jax.diagnostics.coverage`: if the network has more parameters than the data
+        determine, most samples fit the record badly. A sample whose free run diverges makes mean and standard
+        deviation infinite or NaN.
 
         Args:
             key: A JAX key.
-            n: How many networks.
+            n: Number of networks.
             inputs: As for `lddn_jax.predict`.
-            state: Likewise.
-            steps: Likewise.
+            state: As for `lddn_jax.predict`.
+            steps: As for `lddn_jax.predict`.
         """
         outputs = jax.vmap(lambda net: predict(net, inputs, state, steps=steps))(self.sample(key, n))
         mean = {name: jnp.mean(a, axis=0) for name, a in outputs.items()}
         return Prediction(mean, {name: jnp.std(a, axis=0) for name, a in outputs.items()}, self._noise_like(mean))
 
     def close_loop(self, output: str, input: str) -> "Posterior":
-        """Returns the same posterior of the network with its loop closed; see `lddn_jax.close_loop`.
+        """Returns the same posterior for the network with its loop closed; see `lddn_jax.close_loop`.
 
-        What was learned one step ahead is what the free run's error bars then come from.
+        Error bars of the free run are then derived from parameters that were trained one step ahead.
         """
         return self._moved(functools.partial(close_loop, output=output, input=input), input, output)
 
     def open_loop(self, output: str, input: str) -> "Posterior":
-        """Returns the same posterior of the network with its loop opened; see `lddn_jax.open_loop`."""
+        """Returns the same posterior for the network with its loop opened; see `lddn_jax.open_loop`."""
         return self._moved(functools.partial(open_loop, output=output, input=input), output, input)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns its numbers as plain values, ready for `json.dump`; the covariance is left out."""
+        """Returns the numbers as plain values for `json.dump`, without the covariance."""
         rows = zip(
             self.groups.labels,
             self.groups.sizes.tolist(),
@@ -223,7 +224,7 @@ class Posterior(eqx.Module):
         return {name: jnp.full_like(value, self.noise[name]) for name, value in mean.items()}
 
     def _moved(self, change: Callable[[Network], Network], source: str, new_source: str) -> "Posterior":
-        """Applies a change of topology that keeps all weights: where a weight has gone is seen by numbering them."""
+        """Applies a change of topology that permutes the weights; numbered weights reveal the permutation."""
         x, unravel = self.net.ravel()
         numbered = unravel(jnp.arange(x.size).astype(x.dtype))
         order = np.asarray(change(numbered).ravel()[0]).astype(int)
@@ -236,14 +237,14 @@ class Posterior(eqx.Module):
 
 def check_posterior(given: object, call: str) -> None:
     """Raises an LDDNError unless this is a posterior; see `expect`."""
-    expect(Posterior, "posterior", given, call, "what lddn.posterior(fitted, data) returned")
+    expect(Posterior, "posterior", given, call, "the result of lddn.posterior(fitted, data)")
 
 
 @eqx.filter_jit
 def _curvature(
     found: GaussNewton, x: Float[Array, " parameters"], counts: Counts, strengths: Strengths, groups: Groups
 ) -> tuple[Float[Array, " groups"], Float[Array, ""], Float[Array, " groups"], Float[Array, "parameters directions"]]:
-    """γ, log evidence, E_W and the root of H⁻¹."""
+    """Returns γ, log evidence, E_W and the root of H⁻¹."""
     spectrum, E_W = Spectrum.of(found, strengths, groups), groups.sum(x * x)
     F = strengths.beta * found.eTe + jnp.sum(strengths.alpha * E_W)
     return spectrum.gamma(groups), spectrum.log_evidence(F, strengths.beta, counts), E_W, spectrum.whitened()
@@ -252,20 +253,20 @@ def _curvature(
 def posterior(
     fitted: Fitted, data: Sequences, *, loss: AbstractLeastSquares | None = None, method: AbstractGradient | None = None
 ) -> Posterior:
-    """Returns Laplace's approximation of the posterior at what Bayesian regularization found.
+    """Returns Laplace's approximation of the posterior after training by `BayesianRegularization`.
 
     Args:
-        fitted: What `fit` returned with `BayesianRegularization`.
-        data: `Sequences` that it was trained on.
-        loss: The loss that it was trained with, if that has weights of outputs.
-        method: How to differentiate; `RTRL()` if None.
+        fitted: Result of `fit` with `BayesianRegularization`.
+        data: `Sequences` of the training.
+        loss: The loss of the training; needed only if it has output weights.
+        method: Gradient method; `RTRL()` if None.
 
     Returns:
-        `Posterior`: covariance, draws, predictions with error bars, effective parameters and log evidence.
+        `Posterior`: covariance, samples, predictions with error bars, effective parameters and log evidence.
 
     Raises:
         LDDNError: If another trainer was used.
-        ShapeError: If data does not fit the network.
+        ShapeError: If data do not fit the network.
 
     Example:
         >>> import jax, jax.numpy as jnp, lddn_jax as lddn
@@ -282,10 +283,10 @@ def posterior(
 
     MacKay (1992), Neural Computation 4(3) 448-472.
     """
-    expect(Fitted, "fitted", fitted, "posterior(fitted, data)", "what lddn.fit returned")
+    expect(Fitted, "fitted", fitted, "posterior(fitted, data)", "the result of lddn.fit")
     if not isinstance(fitted.state, State):
         raise LDDNError(
-            f"posterior: the network was trained by another trainer, whose state ({type(fitted.state).__name__}) has "
+            f"posterior: the network was trained by another trainer; its state ({type(fitted.state).__name__}) has "
             "no alpha and beta. Train with lddn.fit(net, data, loss, lddn.BayesianRegularization())."
         )
     return Posterior.at(fitted.net, data, fitted.state.strengths, fitted.state.groups, loss, method)

@@ -1,7 +1,6 @@
-"""Smaller networks: delays of which the data determine next to nothing are left out.
+"""Pruning: removes delays that the data hardly determine.
 
-A tap whose share γ/P of determined weights is small has weights that its prior alone holds near zero. Without it the
-outputs hardly change, and what is left has fewer delays to explain.
+The weights of a tap with a small γ/P are held near zero by the prior, so removing the tap hardly changes the outputs.
 
 MacKay (1994), *Bayesian methods for backpropagation networks*.
 """
@@ -28,12 +27,12 @@ from lddn_jax.topology.validation import reached
 
 @dataclass(frozen=True)
 class Pruned:
-    """What `prune` returned.
+    """Result of `prune`.
 
     Attributes:
-        net: The smaller network, with the weights that stay.
-        removed: The taps that were taken out.
-        change: Root mean square of the change of the outputs, by output layer and in their units.
+        net: The smaller network, with the remaining weights.
+        removed: The removed taps.
+        change: Root mean square of the change of each output, by output layer and in its units.
     """
 
     net: Network
@@ -41,28 +40,28 @@ class Pruned:
     change: Mapping[str, float]
 
     def data(self, data: Sequences) -> Sequences:
-        """Returns the same records for the smaller network: without inputs and delays that it does not have."""
+        """Returns the records for the smaller network, without removed inputs and delays."""
         return _fitting(self.net.topology, data)
 
 
 def prune(net: Network, posterior: Posterior, threshold: float = 0.1, *, data: Sequences | None = None) -> Pruned:
-    """Takes out delays of which the data determine next to nothing.
+    """Removes delays that the data hardly determine.
 
-    A connection without delays goes, and so does a layer or input that reaches no output any more. Biases stay. Refit
-    the smaller network, as the weights that stay have not been trained without the others:
+    Connections without delays are removed, and so are layers and inputs that no longer reach an output. Biases stay.
+    Retrain the smaller network, because its weights were trained together with the removed ones:
     `lddn.fit(pruned.net, pruned.data(data), loss, trainer)`.
 
     Args:
-        net: The network, of the posterior's topology; usually `posterior.net`.
+        net: A network of the posterior's topology; usually `posterior.net`.
         posterior: From `lddn_jax.posterior`.
-        threshold: γ/P below which a tap is taken out.
+        threshold: Taps with γ/P below this are removed.
         data: `Sequences` on which the change of the outputs is measured; the posterior's if None.
 
     Returns:
-        `Pruned`: the network, what was removed, and by how much its outputs change.
+        `Pruned`: the network, the removed taps, and the change of its outputs.
 
     Raises:
-        LDDNError: If the topologies differ, the threshold is not between 0 and 1, or there is no data.
+        LDDNError: If the topologies differ, the threshold is not between 0 and 1, or no data are available.
 
     Example:
         >>> import jax, jax.numpy as jnp, lddn_jax as lddn
@@ -84,12 +83,15 @@ def prune(net: Network, posterior: Posterior, threshold: float = 0.1, *, data: S
     data = posterior.data if data is None else data
     if net.topology != posterior.net.topology:
         raise LDDNError(
-            "prune: the network and the posterior are of different topologies; write prune(posterior.net, ...)."
+            "prune: the network and the posterior have different topologies; write prune(posterior.net, ...)."
         )
     if not (is_number(threshold, numbers.Real, at_least=0) and threshold <= 1):
         raise LDDNError(f"threshold={threshold!r} is a share γ/P, between 0 (prune nothing) and 1.")
     if data is None:
-        raise LDDNError("prune: a posterior whose loop was closed or opened holds no data; pass data=sequences.")
+        raise LDDNError(
+            "prune: the posterior has no data, because a loop was closed or opened or it was loaded; pass "
+            "data=sequences."
+        )
     topology = net.topology
     weak = {row.tap for row in relevance(posterior) if row.source is not None and row.determined < threshold}
     smaller = _without(topology, weak)
@@ -104,7 +106,7 @@ def prune(net: Network, posterior: Posterior, threshold: float = 0.1, *, data: S
 
 
 def _without(topology: Topology, weak: set[Tap]) -> Topology:
-    """The topology without some taps, and without what reaches no output then."""
+    """Returns the topology without the weak taps, and without layers and inputs that no longer reach an output."""
     connections = []
     for c in topology.connections:
         delays = tuple(d for d in c.delays if (c.to, c.source, d) not in weak)
@@ -127,7 +129,7 @@ def _fitting(topology: Topology, data: Sequences) -> Sequences:
     state = data.state
     if state is not None:
         held = {name: size[0] for name, size in state_sizes(topology).items()}
-        # The newest values of each line that is still read.
+        # Keep the newest values of each delay line that is still read.
         state = {
             name: cut(jnp.asarray(line), [line.shape[-2]], held[name], 0)[..., 0, :, :]
             for name, line in state.items()

@@ -1,7 +1,8 @@
-"""Which delays matter, as a table.
+"""Automatic relevance determination (ARD): a table of which delays are relevant.
 
-With one prior strength α for each delay of each connection, the evidence drives α up where a delay explains nothing:
-the prior of its weights, of standard deviation 1/√(2α), closes in on zero, and the data determine none of them:
+With one prior strength α for each delay of each connection, maximizing the evidence increases α where a delay explains
+nothing. The prior of its weights, of standard deviation 1/√(2α), then shrinks to zero, and so does the share of weights
+that the data determine:
 
     γ_tap / P_tap = 1 − (1/P_tap) Σ_{i∈tap} 2α_i (H⁻¹)_ii
 
@@ -24,14 +25,14 @@ from lddn_jax.data.tables import csv_of
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What the data say about one tap.
+    """Relevance of one tap.
 
     Attributes:
         to: The layer that it feeds.
-        source: What it reads; None for a bias.
+        source: The input or layer that it reads; None for a bias.
         delay: In samples; None for a bias.
         parameters: Number of weights.
-        determined: γ/P, between 0 (nothing but the prior) and 1.
+        determined: γ/P, between 0 (determined by the prior) and 1 (determined by the data).
         scale: 1/√(2α), the standard deviation of the prior of its group.
         weight: Root mean square of the weights.
     """
@@ -46,21 +47,21 @@ class Row:
 
     @property
     def tap(self) -> Tap:
-        """Its (to, source, delay)."""
+        """`(to, source, delay)`."""
         return self.to, self.source, self.delay
 
     @property
     def name(self) -> str:
-        """Its name, as tables and figures print it."""
+        """Name in tables and figures."""
         return f"bias of {self.to}" if self.source is None else f"{self.source} -> {self.to} delay {self.delay}"
 
 
 @dataclass(frozen=True)
 class Relevance:
-    """Taps, the most relevant first; print it to read the table.
+    """Table of taps, the most relevant first; `print` shows it.
 
     Attributes:
-        rows: One for each tap, by falling prior scale, then by how well it is determined.
+        rows: One for each tap, sorted by decreasing `scale`, then by decreasing `determined`.
     """
 
     rows: tuple[Row, ...]
@@ -72,11 +73,11 @@ class Relevance:
         return len(self.rows)
 
     def to_dict(self) -> list[dict[str, Any]]:
-        """Returns rows of plain values, ready for `json.dump`."""
+        """Returns the rows as plain values for `json.dump`."""
         return [asdict(row) for row in self.rows]
 
     def to_csv(self, path: str | Path | None = None) -> str:
-        """Returns the table as CSV with a header, and writes it to a file if one is named."""
+        """Returns the table as CSV with a header, and writes it to `path` if given."""
         return csv_of(self.to_dict(), path)
 
     def __str__(self):
@@ -89,10 +90,10 @@ class Relevance:
 
 
 def relevance(posterior: Posterior) -> Relevance:
-    """Returns how well each delay of each connection is determined, and how large its weights may be.
+    """Returns how well the data determine each delay of each connection, and the scale of its prior.
 
     Args:
-        posterior: From `lddn_jax.posterior`; trained with `groups="delay"`, each delay has a prior of its own.
+        posterior: From `lddn_jax.posterior`; train with `groups="delay"` to give each delay a prior of its own.
 
     Returns:
         A table of γ/P and 1/√(2α), the most relevant tap first.
@@ -115,7 +116,7 @@ def relevance(posterior: Posterior) -> Relevance:
     check_posterior(posterior, "relevance(posterior)")
     groups = posterior.groups
     alpha = np.asarray(groups.spread(posterior.strengths.alpha), float)
-    left = 2 * alpha * np.sum(np.asarray(posterior.root, float) ** 2, axis=1)  # the share of the prior in each
+    left = 2 * alpha * np.sum(np.asarray(posterior.root, float) ** 2, axis=1)  # share of the prior in each parameter
     x, members = np.asarray(posterior.net.ravel()[0], float), np.asarray(groups.members, int)
     rows = []
     for k, (to, source, delay) in enumerate(groups.taps):

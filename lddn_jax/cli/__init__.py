@@ -1,1 +1,1 @@
-"""The commands of the command line, one file each: `add` declares its flags, and says what it runs."""
+"""Commands of the command line, one file each: `add` declares the options, `run` runs the command."""

@@ -1,4 +1,4 @@
-"""What is written behind the flags of the command line, and how commands talk."""
+"""Types of command-line options, and printing of messages."""
 
 import argparse
 from typing import Any
@@ -9,47 +9,47 @@ from lddn_jax.prediction.scaled import Scaled
 
 
 def say(text: str) -> None:
-    """Prints a text and an empty line, at once."""
+    """Prints a text and an empty line, and flushes."""
     print(text, end="\n\n", flush=True)
 
 
 def model_of(path: str) -> Scaled:
-    """The network with its scalers that a file holds.
+    """Loads a network with its scalers.
 
     Raises:
-        DataError: If it holds something else.
+        DataError: If the file holds something else.
     """
     model = load(path)
     if not isinstance(model, Scaled):
         raise DataError(
-            f"{path} holds a {type(model).__name__}, not a network with its scalers. Give the network.npz "
-            "that `python -m lddn_jax fit` left, or save lddn.Scaled(net, scalers)."
+            f"{path} holds a {type(model).__name__}, not a network with its scalers. Pass the network.npz "
+            "that `python -m lddn_jax fit` wrote, or save lddn.Scaled(net, scalers)."
         )
     return model
 
 
 def names(text: str) -> list[str]:
-    """Names of columns, separated by commas."""
+    """Parses names of columns, separated by commas."""
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def positive(text: str) -> int:
-    """A positive whole number."""
+    """Parses a positive whole number."""
     return checked(text, int, lambda x: x > 0, "a positive whole number")
 
 
 def count(text: str) -> int:
-    """A whole number, zero included."""
+    """Parses a whole number, including zero."""
     return checked(text, int, lambda x: x >= 0, "a whole number")
 
 
 def share(text: str) -> float:
-    """A share between 0 and 1."""
+    """Parses a share between 0 and 1."""
     return checked(text, float, lambda x: 0 < x < 1, "a share between 0 and 1")
 
 
 def share_or_file(text: str) -> float | str:
-    """A share between 0 and 1, or else the path of a file."""
+    """Parses a share between 0 and 1, or returns the path of a file."""
     try:
         float(text)
     except ValueError:
@@ -58,12 +58,12 @@ def share_or_file(text: str) -> float | str:
 
 
 def rate(text: str) -> float:
-    """A positive number."""
+    """Parses a positive number."""
     return checked(text, float, lambda x: 0 < x < float("inf"), "a positive number")
 
 
 def delays(text: str) -> tuple[int, ...]:
-    """Delays, separated by commas."""
+    """Parses delays, separated by commas."""
 
     def convert(text):
         return tuple(int(d) for d in text.split(","))
@@ -72,7 +72,7 @@ def delays(text: str) -> tuple[int, ...]:
 
 
 def horizons(text: str) -> tuple[int | None, ...]:
-    """Horizons, separated by commas; "all" is the whole record."""
+    """Parses horizons, separated by commas; "all" is the whole record."""
 
     def convert(text):
         return tuple(None if h.strip() == "all" else int(h) for h in text.split(","))
@@ -81,7 +81,7 @@ def horizons(text: str) -> tuple[int | None, ...]:
 
 
 def checked(text: str, convert: Any, fits: Any, needed: str) -> Any:
-    """Returns the converted text, or tells argparse what was needed."""
+    """Returns the converted text; raises an `argparse.ArgumentTypeError` that names what is needed."""
     try:
         value = convert(text)
     except ValueError:

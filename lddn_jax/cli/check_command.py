@@ -1,4 +1,4 @@
-"""`check`: all gradient methods on a topology file."""
+"""`check`: compares all gradient methods on a topology file."""
 
 import argparse
 import json
@@ -14,15 +14,15 @@ from lddn_jax.errors import DataError
 def add(commands) -> None:
     """Declares the command."""
     check = commands.add_parser("check", help="compare all gradient methods on a topology file")
-    check.add_argument("file", help="JSON file with what Topology.to_dict() returns")
+    check.add_argument("file", help="JSON file with the result of Topology.to_dict()")
     check.add_argument("--steps", type=positive, default=12, help="time steps (default %(default)s)")
     check.add_argument("--batch", type=positive, default=2, help="sequences (default %(default)s)")
-    check.add_argument("--seed", type=int, default=0, help="of weights and data (default %(default)s)")
+    check.add_argument("--seed", type=int, default=0, help="random seed of weights and data (default %(default)s)")
     check.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Returns 0 if all agree, 1 if not."""
+    """Compares the gradient methods; returns 0 if all agree, 1 if not."""
     path = Path(options.file)
     try:
         declaration = json.loads(path.read_text(encoding="utf-8"))

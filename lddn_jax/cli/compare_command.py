@@ -1,4 +1,4 @@
-"""`compare`: which size and which delays, by the evidence of Bayesian regularization."""
+"""`compare`: compares sizes and delays by the evidence of Bayesian regularization."""
 
 import argparse
 from pathlib import Path
@@ -21,22 +21,35 @@ def add(commands) -> None:
         "--hidden", type=positive, nargs="+", default=[2, 5, 10], help="numbers of hidden neurons (default 2 5 10)"
     )
     compare.add_argument(
-        "--delays", type=delays, nargs="+", default=[default.input_delays], help="sets of delays, such as 1,2 1,2,3"
+        "--delays",
+        type=delays,
+        nargs="+",
+        default=[default.input_delays],
+        help="sets of delays of the inputs, such as 1,2 1,2,3",
     )
     compare.add_argument(
-        "--feedback", type=delays, nargs="+", default=[default.feedback_delays], help="likewise, of measured targets"
+        "--feedback",
+        type=delays,
+        nargs="+",
+        default=[default.feedback_delays],
+        help="sets of delays of the measured targets, such as 1,2 1,2,3",
     )
-    compare.add_argument("--restarts", type=positive, default=4, help="networks of each (default %(default)s)")
-    compare.add_argument("--epochs", type=positive, default=100, help="steps of training (default %(default)s)")
+    compare.add_argument("--restarts", type=positive, default=4, help="networks trained for each (default %(default)s)")
+    compare.add_argument("--epochs", type=positive, default=100, help="training steps (default %(default)s)")
     compare.add_argument("--groups", choices=sorted(LABELS), default=default.groups, help="which weights share a prior")
-    compare.add_argument("--no-linear-path", dest="linear_path", action="store_false", help="as of fit")
-    compare.add_argument("--seed", type=int, default=0, help="of everything random (default %(default)s)")
+    compare.add_argument(
+        "--no-linear-path",
+        dest="linear_path",
+        action="store_false",
+        help="leave out the direct linear connections to the outputs",
+    )
+    compare.add_argument("--seed", type=int, default=0, help="random seed (default %(default)s)")
     compare.add_argument("--out", default="lddn_out", help="folder for table, figure and best network")
     compare.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Prints the table; leaves it, a figure and the best network behind."""
+    """Prints the table; writes the table, a figure and the best network."""
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
     found = lddn.compare_narx(

@@ -1,4 +1,4 @@
-"""How commands leave files behind: numbers as JSON, and figures where matplotlib is there to draw them."""
+"""Output files of the commands: JSON, and figures if matplotlib is installed."""
 
 import json
 from pathlib import Path
@@ -9,12 +9,12 @@ from lddn_jax.storage.archive import write_atomically
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes plain values."""
+    """Writes plain values as JSON."""
     write_atomically(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
 def canvas(width: float | int, height: float | int) -> Any:
-    """A figure of this size in inches to draw on; None, and a word about it, where matplotlib is not installed."""
+    """Returns an empty figure of this size in inches; prints a note and returns None if matplotlib is not installed."""
     try:
         from matplotlib.figure import Figure
     except ImportError:

@@ -1,4 +1,4 @@
-"""`fit` and `maglev`: from a table to a NARX network and its scores."""
+"""`fit` and `maglev`: train and test a NARX network on records from files or from a simulated plant."""
 
 import argparse
 import shutil
@@ -20,18 +20,20 @@ from lddn_jax.identification.recipes import TRAINERS
 from lddn_jax.identification.settings import Settings
 from lddn_jax.storage.environment import versions
 
-INTERRUPTED_EXIT_STATUS = 130  # as shells report a program that Ctrl-C has ended
+INTERRUPTED_EXIT_STATUS = 130  # as shells report a program ended by Ctrl-C
 DIVISIONS = {"blocks": lddn.data.Blocks(), "records": lddn.data.ByRecord()}
 _FIELDS = {"--delays": "input_delays", "--feedback": "feedback_delays"}
 
 
 def add(commands) -> None:
     """Declares both commands."""
-    maglev = commands.add_parser("maglev", help="the whole story on a simulated magnetic levitation plant")
+    maglev = commands.add_parser(
+        "maglev", help="simulate a magnetic levitation plant, then train and test a NARX network on it"
+    )
     maglev.add_argument("--steps", type=positive, default=4000, help="samples to simulate (default 4000)")
     maglev.set_defaults(run=_maglev)
 
-    table = commands.add_parser("fit", help="train a NARX network on the columns of a CSV file")
+    table = commands.add_parser("fit", help="train and test a NARX network on CSV or .mat files")
     table.add_argument("files", nargs="+", help="CSV or .mat files, each a record of its own")
     table.add_argument("--inputs", type=names, default=[], help="input columns, such as current,valve")
     table.add_argument("--targets", type=names, required=True, help="columns to predict")
@@ -43,15 +45,15 @@ def add(commands) -> None:
             ("--hidden", positive, "hidden neurons"),
             ("--delays", delays, "delays of the inputs"),
             ("--feedback", delays, "delays of the measured targets"),
-            ("--init", str, "first weights"),
+            ("--init", str, "initializer of the weights"),
             ("--epochs", positive, "lm, br: steps at each horizon (50); adam: passes over the data (6000)"),
-            ("--bayesian-epochs", positive, "br: steps of Bayesian regularization, which follow"),
-            ("--restarts", positive, "lm, br: networks trained side by side by Levenberg-Marquardt"),
-            ("--horizons", horizons, "lm, br: steps that windows run free, one after the other"),
+            ("--bayesian-epochs", positive, "br: steps of Bayesian regularization, after Levenberg-Marquardt"),
+            ("--restarts", positive, "lm, br: networks that Levenberg-Marquardt trains side by side"),
+            ("--horizons", horizons, "lm, br: free-run steps of the windows, one training stage for each"),
             ("--batch-size", positive, "adam: windows in a mini-batch"),
-            ("--learning-rate", rate, "adam: at the start"),
+            ("--learning-rate", rate, "adam: initial learning rate"),
             ("--window", positive, "adam: steps of a training window"),
-            ("--seed", int, "of everything random"),
+            ("--seed", int, "random seed"),
         ):
             field = _FIELDS.get(flag, flag[2:].replace("-", "_"))
             value = getattr(default, field)
@@ -62,8 +64,8 @@ def add(commands) -> None:
             "--trainer",
             choices=tuple(TRAINERS),
             default=default.trainer,
-            help="Levenberg-Marquardt over growing horizons, Bayesian regularization after it for error bars, or "
-            "Adam with the loop open (default %(default)s)",
+            help="lm: Levenberg-Marquardt over growing horizons; br: then Bayesian regularization, with error bars; "
+            "adam: Adam with the loop open (default %(default)s)",
         )
         command.add_argument(
             "--groups",
@@ -81,26 +83,31 @@ def add(commands) -> None:
             "--validation",
             type=share_or_file,
             default=default.validation,
-            help="share of the records that validates, or a file that does (default %(default)s)",
+            help="share of the records for validation, or a file with validation records (default %(default)s)",
         )
         command.add_argument(
-            "--train", type=share, default=default.train, help="share that trains; the rest tests (default %(default)s)"
+            "--train",
+            type=share,
+            default=default.train,
+            help="share for training; the rest is for testing (default %(default)s)",
         )
         command.add_argument(
             "--division",
             choices=sorted(DIVISIONS),
             default="blocks",
-            help="cut each record in time, or give each to one part as a whole (default %(default)s)",
+            help="cut each record in time, or assign whole records to the parts (default %(default)s)",
         )
         command.add_argument(
             "--missing",
             choices=("error", "mask"),
             default=default.missing,
-            help="what a missing target is: an error, or a gap that nothing is trained and judged on (default error)",
+            help="treat a missing target as an error, or as a gap left out of training and scores (default error)",
         )
-        command.add_argument("--warmup", type=count, default=0, help="first steps of each test piece, not scored (0)")
         command.add_argument(
-            "--dtype", choices=("float32", "float64"), default="float64", help="of the network (default float64)"
+            "--warmup", type=count, default=0, help="steps at the start of each test piece that are not scored (0)"
+        )
+        command.add_argument(
+            "--dtype", choices=("float32", "float64"), default="float64", help="dtype of the network (default float64)"
         )
         command.add_argument(
             "--check-gradients",
@@ -108,14 +115,14 @@ def add(commands) -> None:
             default=check_gradients,
             help="compare the gradient methods on the closed loop before training (default %(default)s)",
         )
-        command.add_argument("--resume", action="store_true", help="go on from the checkpoints in the folder, if any")
+        command.add_argument("--resume", action="store_true", help="resume from the checkpoints in the folder, if any")
         command.add_argument(
             "--checkpoint-seconds",
             type=rate,
             default=60.0,
             help="seconds between checkpoints, which are removed at the end (default 60)",
         )
-        command.add_argument("--time-limit", type=rate, help="seconds after which training ends")
+        command.add_argument("--time-limit", type=rate, help="seconds after which training stops")
         command.add_argument("--no-report", dest="report", action="store_false", help="leave out report.html")
         command.add_argument(
             "--out", default="lddn_out", help="folder for network, figures, results (default lddn_out)"
@@ -145,7 +152,7 @@ def _identify(
     checkpoint = lddn.callbacks.Checkpoint(out / "checkpoints", seconds=options.checkpoint_seconds)
     if checkpoint.folder.exists() and not options.resume:
         raise DataError(
-            f"{checkpoint.folder} holds a run that was cut short. Go on from it with --resume, remove it, or choose "
+            f"{checkpoint.folder} holds an interrupted run. Resume it with --resume, remove the folder, or choose "
             "another --out."
         )
     found = identify(
@@ -175,7 +182,7 @@ def _identify(
     say(f"wrote {', '.join(str(out / name) for name in (*files, 'results.json'))}")
     reason = found.trained.stop_reason
     if reason.cut_short:
-        say(f"training was cut short ({reason}); the same command with --resume goes on from there")
+        say(f"training was cut short ({reason}); run the same command with --resume to continue")
     else:
         shutil.rmtree(checkpoint.folder, ignore_errors=True)
     if reason is lddn.StopReason.INTERRUPTED:

@@ -1,4 +1,4 @@
-"""`predict`: a trained network on a new file."""
+"""`predict`: predictions of a trained network on a new file."""
 
 import argparse
 from pathlib import Path
@@ -11,21 +11,24 @@ from lddn_jax.errors import DataError
 
 def add(commands) -> None:
     """Declares the command."""
-    predict = commands.add_parser("predict", help="run a trained network on a new file")
-    predict.add_argument("file", help="CSV or .mat file; columns named as those that the network was trained on")
-    predict.add_argument("--model", default="lddn_out/network.npz", help="what fit left (default %(default)s)")
+    predict = commands.add_parser("predict", help="predict a new file with a trained network")
+    predict.add_argument("file", help="CSV or .mat file with the same column names as the training data")
+    predict.add_argument("--model", default="lddn_out/network.npz", help="network written by fit (default %(default)s)")
     predict.add_argument(
-        "--ahead", type=horizons, default=(1,), help="steps ahead, beside the free run, such as 1,10 (default 1)"
+        "--ahead",
+        type=horizons,
+        default=(1,),
+        help="prediction horizons in steps, in addition to the free run, such as 1,10 (default 1)",
     )
-    predict.add_argument("--warmup", type=count, default=0, help="first steps that are not scored (default 0)")
+    predict.add_argument("--warmup", type=count, default=0, help="steps at the start that are not scored (default 0)")
     predict.add_argument("--out", default="lddn_out", help="folder for predictions, figure and scores")
     predict.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Prints the scores; leaves predictions, scores and a figure behind."""
+    """Prints the scores; writes predictions, scores and a figure."""
     if None in options.ahead:
-        raise DataError("--ahead all: the free run is always made; name steps ahead, such as --ahead 1,10.")
+        raise DataError("--ahead all: the free run is always computed; pass numbers of steps, such as --ahead 1,10.")
     model = model_of(options.model)
     found = lddn.forecast(model, options.file, options.ahead, warmup=options.warmup)
     say(str(found))

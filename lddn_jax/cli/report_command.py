@@ -1,4 +1,4 @@
-"""`report`: one page about a trained network on a file."""
+"""`report`: an HTML report of a trained network on a file."""
 
 import argparse
 from pathlib import Path
@@ -10,21 +10,21 @@ from lddn_jax.prediction.forecast import record_for
 
 def add(commands) -> None:
     """Declares the command."""
-    report = commands.add_parser("report", help="judge a trained network on a file, on one HTML page")
-    report.add_argument("file", help="CSV or .mat file; columns named as those that the network was trained on")
-    report.add_argument("--model", default="lddn_out/network.npz", help="what fit left (default %(default)s)")
-    report.add_argument("--out", default="lddn_out/report.html", help="the page (default %(default)s)")
+    report = commands.add_parser("report", help="evaluate a trained network on a file and write an HTML report")
+    report.add_argument("file", help="CSV or .mat file with the same column names as the training data")
+    report.add_argument("--model", default="lddn_out/network.npz", help="network written by fit (default %(default)s)")
+    report.add_argument("--out", default="lddn_out/report.html", help="path of the report (default %(default)s)")
     report.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Writes the page, and prints what it warns of."""
+    """Writes the report and prints its warnings."""
     model = model_of(options.model)
     record = record_for(model, options.file)
     out = Path(options.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     page = lddn.report(model, record, out)
     say(page.summary)
-    say("\n".join(f"- {warning}" for warning in page.warnings) or "nothing to warn of")
+    say("\n".join(f"- {warning}" for warning in page.warnings) or "no warnings")
     say(f"wrote {out}")
     return 0

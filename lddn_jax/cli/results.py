@@ -1,4 +1,4 @@
-"""What a fit leaves in its folder: the network, its history, figures, and what it says on the screen."""
+"""Output files of `fit`: network, history, figures and report."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +12,7 @@ from lddn_jax.prediction.forecast import FREE_RUN, ONE_STEP
 
 
 def write(out: Path, found: Identified, *, report: bool) -> list[str]:
-    """Writes the network, the history, the figures and, if asked, the report; returns the names of the files."""
+    """Writes the network, the history, the figures and optionally the report; returns the names of the files."""
     lddn.save(out / "network.npz", found.model)
     found.trained.history.to_csv(out / "training.csv")
     files = ["network.npz", "training.csv"]
@@ -45,7 +45,7 @@ def write(out: Path, found: Identified, *, report: bool) -> list[str]:
         say("no report: it needs jinja2 (pip install 'lddn_jax[report]')")
         return files
     page = lddn.report(found, path=out / "report.html")
-    say("\n".join(f"- {warning}" for warning in page.warnings) or "the report warns of nothing")
+    say("\n".join(f"- {warning}" for warning in page.warnings) or "no warnings")
     return [*files, "report.html"]
 
 

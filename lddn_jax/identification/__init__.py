@@ -1,1 +1,1 @@
-"""From records to an identified network: settings, recipes and the comparison of structures."""
+"""System identification from records: settings, training recipes and structure selection."""

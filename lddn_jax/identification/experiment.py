@@ -1,8 +1,8 @@
-"""Records made ready to train a NARX network: divided into three parts and scaled.
+"""Preparation of records for a NARX network: division into training, validation and test parts, and scaling.
 
-Scaling is found on the training part alone, and measured values that are fed back share the scaling of their target.
-Every piece of a part fills its delay states from its own first samples, so no part sees a target of another. Where
-targets are missing a record is cut, since a network that reads measured targets has nothing to read there.
+Scalers are fitted to the training part only, and measured values that are fed back share the scaler of their target.
+Each piece of a part fills its delay states from its own first samples, so no target is used in two parts. Records are
+cut where targets are missing, because the network reads measured targets.
 """
 
 import functools
@@ -24,12 +24,12 @@ from lddn_jax.topology.topology import Topology
 
 @dataclass(frozen=True)
 class Experiment:
-    """Records in three parts, and the topology they are for.
+    """Records in three parts, and the topology of the network.
 
     Attributes:
-        topology: Of the network with its loop open.
+        topology: Topology with the loop open.
         targets: Names of the outputs.
-        scalers: By input and target; an input of measured values shares its target's.
+        scalers: Scalers by input and target; an input of measured values shares the scaler of its target.
         train, validation, test: Records in their own units, without gaps, measured targets among the inputs.
     """
 
@@ -49,18 +49,18 @@ class Experiment:
         settings: Settings,
         validation: Any = None,
     ) -> "Experiment":
-        """Checks what was given, divides it and finds the scaling.
+        """Checks the records, divides them and fits the scalers.
 
         Args:
             given: A table, a record, a path, or a list of them; see `Record.of`.
             inputs: Names of input columns; may be empty.
             targets: Names of the columns to predict.
             settings: See `Settings`.
-            validation: Records that validate, likewise; None: a share of those given.
+            validation: Validation records, in the same forms as `given`; None: a share of those given.
 
         Raises:
             DataError: If columns are missing, hold NaN where they may not, or a part is too short.
-            TopologyError: If settings describe no network.
+            TopologyError: If the settings give an invalid topology.
         """
         _check_names(inputs, targets)
         records = _records(given, inputs, targets, settings)
@@ -73,24 +73,24 @@ class Experiment:
         for name, part in zip(("training", "validation", "test"), pieces, strict=True):
             if not part:
                 raise DataError(
-                    f"the {name} part has no stretch of {needed} rows without a missing target: delays take "
-                    f"{needed - 1} of them. Bring a longer record, or shorter delays."
+                    f"the {name} part has no stretch of {needed} rows without a missing target; "
+                    f"{needed - 1} of them fill the delays. Use a longer record or shorter delays."
                 )
         scalers = scalers_of(pieces[0], shared=loops)
         return cls(topology, tuple(targets), scalers, *pieces)
 
     def on(self, topology: Topology) -> "Experiment":
-        """The same records for another topology of the same inputs and targets, with no longer delays."""
+        """Returns the same records for another topology of the same inputs and targets, with no longer delays."""
         return replace(self, topology=topology)
 
     @property
     def held(self) -> int:
-        """Samples that fill the first delay state of a piece."""
+        """Number of samples that fill the initial delay state of a piece."""
         return max(plan(self.topology).longest_delays.values())
 
     @property
     def loops(self) -> dict[str, str]:
-        """Target by the input that carries its measured values."""
+        """Targets by the input with their measured values."""
         return {models.measured_name(target): target for target in self.targets}
 
     @functools.cached_property
@@ -106,13 +106,13 @@ class Experiment:
     def cut(
         self, records: Sequence[Record], length: int | None, topology: Topology | None = None, skip: int = 0
     ) -> Sequences:
-        """Some records in windows of one length; None: each in one piece.
+        """Returns records as `Sequences`, cut into windows of equal length.
 
         Args:
-            records: Of any part, in scaled units.
-            length: Steps of a window.
-            topology: Another one than that of the open loop, such as that of the closed loop.
-            skip: Samples to leave out at the beginning of each.
+            records: Records of any part, in scaled units.
+            length: Steps of a window; None keeps each record in one piece.
+            topology: Topology of the `Sequences`, such as that of the closed loop; None for that of the open loop.
+            skip: Number of samples to skip at the start of each record.
         """
         chosen = [record.piece(skip, len(record)) for record in records]
         topology = topology or self.topology
@@ -130,10 +130,10 @@ class Experiment:
 
 
 def narx_of(settings: Settings, inputs: Mapping[str, int], targets: Mapping[str, int]) -> Topology:
-    """The topology that settings describe, for inputs and targets of given sizes.
+    """Returns the topology of the settings, for inputs and targets of given sizes.
 
     Raises:
-        TopologyError: If they describe no network.
+        TopologyError: If the settings give an invalid topology.
     """
     return models.narx(
         inputs,
@@ -147,11 +147,11 @@ def narx_of(settings: Settings, inputs: Mapping[str, int], targets: Mapping[str,
 
 def _check_names(inputs: Sequence[str], targets: Sequence[str]) -> None:
     if not targets:
-        raise DataError("no target column was named; name the columns to predict, such as targets=['position'].")
+        raise DataError("no target column was given; name the columns to predict, such as targets=['position'].")
     both = sorted(set(inputs) & set(targets))
     if both:
         raise DataError(
-            f"column {both[0]!r} is both an input and a target; a target's own past is fed back anyway. "
+            f"column {both[0]!r} is both an input and a target, but the past of a target is always fed back. "
             f"Leave {both[0]!r} out of the inputs."
         )
 

@@ -1,9 +1,9 @@
-"""Do the gradient methods agree on the closed loop of an experiment?
+"""Check of the gradient methods on the closed loop of an experiment.
 
-They are compared on a few steps at the beginning of the longest training record. Programs of RTRL, of automatic
-differentiation and of finite differences take long to compile for many connections, and finite differences simulate the
-network four times for each parameter. So large networks are compared by the two backward recursions alone, and the
-report says so.
+The methods are compared on a few steps at the start of the longest training record. RTRL, automatic differentiation and
+finite differences take long to compile for many connections, and finite differences simulate the network four times for
+each parameter. So for large networks only the two backward recursions are compared, and the report names the methods
+that were left out.
 """
 
 from dataclasses import replace
@@ -23,14 +23,14 @@ BACKWARD_METHODS = (BPTT(), SensitivityBPTT())
 
 
 def check_closed_loop(net: Network, experiment: Experiment) -> GradientReport:
-    """Compares the methods on the network with its loop closed.
+    """Compares the gradient methods on the network with its loop closed.
 
     Args:
-        net: With its loop open.
-        experiment: Whose training part it is compared on.
+        net: The network with its loop open.
+        experiment: The experiment; its training part is used.
 
     Returns:
-        A `GradientReport`, whose `left_out` names the methods that a large network was not compared by.
+        A `GradientReport`, whose `left_out` names the methods that were left out for a large network.
     """
     closed = closed_over(net, experiment.loops)
     longest = max(experiment.scaled_train, key=len)
@@ -44,7 +44,7 @@ def check_closed_loop(net: Network, experiment: Experiment) -> GradientReport:
 
 
 def _too_large(net: Network, steps: int) -> str | None:
-    """Why not all methods are compared; None if they are."""
+    """Returns the reason not to compare all methods; None if the network is small enough."""
     connections, parameter_steps = len(net.topology.connections), net.parameter_count * steps
     if connections > MOST_CONNECTIONS:
         return f"{connections} connections are more than {MOST_CONNECTIONS}"

@@ -1,7 +1,6 @@
-"""From records to a NARX network and its scores on the test part: what the command line follows.
+"""Identification of a NARX network from records: divide, scale, train, and score on the test part.
 
-How records are split and scaled is in `experiment.py`, how the network is trained in `recipes.py`, and how it is
-evaluated in `prediction/forecast.py`.
+`experiment.py` divides and scales the records, `recipes.py` trains the network, `prediction/forecast.py` evaluates it.
 """
 
 import time
@@ -29,17 +28,17 @@ from lddn_jax.training.result import Fitted
 
 @dataclass(frozen=True)
 class Identified:
-    """A trained network and how it did on the test part.
+    """Result of `identify`: a trained network and its predictions of the test part.
 
     Attributes:
         model: The network with its loop open, and its scalers.
-        trained: What training returned.
+        trained: Result of the training.
         gradients: The check of the gradient methods on the closed loop; None unless `settings.check_gradients`.
-        test: Predictions of the test part one step ahead, in free run and by persistence; with error bars if the
-            network was trained by Bayesian regularization.
-        settings: What was chosen.
-        experiment: The records it was identified from, split and scaled.
-        seconds: By phase: "training", "testing", and "gradient_check" and "error_bars" where there are any.
+        test: Predictions of the test part: one step ahead, free run and persistence; with error bars after Bayesian
+            regularization.
+        settings: The settings of the identification.
+        experiment: The records, divided and scaled.
+        seconds: Duration by phase: "training", "testing", and "gradient_check" and "error_bars" if they were run.
     """
 
     model: Scaled
@@ -56,7 +55,7 @@ class Identified:
         return self.model.net
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns scores, gradient check (or None), training and settings as plain values, ready for `json.dump`."""
+        """Returns scores, gradient check (or None), training and settings as plain values for `json.dump`."""
         return {
             "test": self.test.scores | {"samples": len(self.test.time)},
             "gradient_check": None if self.gradients is None else self.gradients.to_dict(),
@@ -88,15 +87,15 @@ def identify(
 
     Args:
         records: A `Table`, a path of a .csv or .mat file, a `lddn_jax.data.Record`, or a list of them; see `Record.of`.
-            A column `time` that is not an input or target is checked for even sampling.
+            A column `time` that is not an input or target is checked for a constant sampling interval.
         inputs: Names of input columns; may be empty.
         targets: Names of the columns to predict.
         settings: See `Settings`.
-        validation: Records that validate, likewise; None: a share of those above.
-        say: Is told what is going on, a line or a small table at a time.
+        validation: Validation records, in the same forms as `records`; None: a share of `records`.
+        say: A function that is called with progress messages: lines and small tables of text.
         callbacks: As in `lddn_jax.fit`.
-        checkpoint: Saves every part of the training in a folder of its own.
-        resume: Whether to go on from what `checkpoint` saved.
+        checkpoint: Saves each stage of the training in its own folder.
+        resume: Whether to resume from the files of `checkpoint`.
         progress: As in `lddn_jax.fit`.
 
     Returns:
@@ -104,14 +103,14 @@ def identify(
 
     Raises:
         DataError: If columns are missing or hold NaN where they may not, or a part is too short.
-        TopologyError: If settings describe no network.
+        TopologyError: If the settings give an invalid topology.
     """
     call = "identify(records, inputs, targets, settings)"
     settings = Settings() if settings is None else settings
     expect(Settings, "settings", settings, call, "settings such as lddn.Settings(hidden=5)")
     for name, given in (("inputs", inputs), ("targets", targets)):
         if isinstance(given, str):
-            raise DataError(f"{name}={given!r} is one name; {call} takes a list of them: write {name}=[{given!r}].")
+            raise DataError(f"{name}={given!r} is one name; {call} takes a list of names: write {name}=[{given!r}].")
     if settings.trainer not in TRAINERS:
         raise LDDNError(f"trainer={settings.trainer!r} is unknown; known are {sorted(TRAINERS)}.")
     experiment = Experiment.of(records, inputs, targets, settings, validation)

@@ -1,10 +1,10 @@
-"""Three ways to train a NARX network on a record: `lm`, `br` and `adam`.
+"""Training recipes for a NARX network: `lm`, `br` and `adam`.
 
-- `lm`: Levenberg-Marquardt on several networks at once, open loop first and then closed over growing horizons; of all
-  networks at all horizons the one is taken that runs free best on the validation part.
-- `br`: goes on from there at the horizon that was chosen, with Bayesian regularization on the training and the
-  validation part together, because evidence needs nothing held out; and so puts error bars on the free run.
-- `adam`: with the loop open, on windows whose delay states come from the record.
+- `lm`: Levenberg-Marquardt on several networks at once, first with the loop open and then closed over growing horizons;
+  returns the network with the smallest free-run error on the validation part, over all restarts and horizons.
+- `br`: continues from the result of `lm` at its best horizon with Bayesian regularization, on the training and
+  validation parts together, because the evidence needs no held-out data. Gives error bars for the free run.
+- `adam`: Adam with the loop open, on windows whose delay states come from the record.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,13 +34,13 @@ from lddn_jax.training.stop_reason import StopReason
 
 @dataclass(frozen=True)
 class Supervision:
-    """How training is watched and kept.
+    """Messages, callbacks and checkpoints of a training.
 
     Attributes:
-        say: Is told what is going on.
+        say: A function that is called with progress messages.
         callbacks: As in `lddn_jax.fit`.
-        checkpoint: Saves every part of the training in a folder of its own.
-        resume: Whether to go on from what it saved.
+        checkpoint: Saves each stage of the training in its own folder.
+        resume: Whether to resume from the files of `checkpoint`.
         progress: As in `lddn_jax.fit`.
     """
 
@@ -51,7 +51,7 @@ class Supervision:
     progress: bool | None = None
 
     def of(self, part: str) -> dict[str, Any]:
-        """Returns what `fit` is to be given for a part of the training."""
+        """Returns the arguments of `fit` for one stage of the training."""
         own = None if self.checkpoint is None else self.checkpoint.within(part)
         return {
             "callbacks": self.callbacks if own is None else (*self.callbacks, own),
@@ -62,13 +62,13 @@ class Supervision:
 
 @dataclass(frozen=True)
 class Regularized:
-    """Levenberg-Marquardt over growing horizons, and what Bayesian regularization made of its network.
+    """Result of `br`: Levenberg-Marquardt over growing horizons, then Bayesian regularization.
 
     Attributes:
-        before: By Levenberg-Marquardt.
-        after: By Bayesian regularization, with the loop closed.
-        posterior: Of the closed loop, in scaled units.
-        horizon: Steps that its windows run free; None for the whole record.
+        before: Result of Levenberg-Marquardt.
+        after: Result of Bayesian regularization, with the loop closed.
+        posterior: Posterior of the closed loop, in scaled units.
+        horizon: Free-run steps of a window; None for the whole record.
     """
 
     before: ClosedLoop
@@ -83,11 +83,11 @@ class Regularized:
 
     @property
     def history(self) -> History:
-        """That of Bayesian regularization."""
+        """Training history of Bayesian regularization."""
         return self.after.history
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns its numbers as plain values, ready for `json.dump`."""
+        """Returns the numbers as plain values for `json.dump`."""
         after = self.after.to_dict() | {"horizon": self.horizon}
         return {"before": self.before.to_dict(), "after": after, "posterior": self.posterior.to_dict()}
 
@@ -102,7 +102,7 @@ def by_adam(
     key: PRNGKeyArray,
     supervision: Supervision,
 ) -> tuple[Network, Fitted]:
-    """Returns the network with its loop open, and how it was trained."""
+    """Trains by `adam`; returns the network with its loop open, and the result of the training."""
     training = experiment.cut(experiment.scaled_train, settings.window)
     epochs = settings.epochs or 6000
     batch_size = min(settings.batch_size, training.batch[0])
@@ -116,7 +116,7 @@ def by_adam(
         trainer,
         epochs=epochs,
         validation=experiment.cut(experiment.scaled_validation, None),
-        max_fail=epochs,  # the learning rate falls to zero: the end is part of the recipe
+        max_fail=epochs,  # never stop early: the learning rate schedule ends at zero
         key=key,
         **supervision.of("adam"),
     )
@@ -124,7 +124,7 @@ def by_adam(
 
 
 def by_levenberg_marquardt(net, experiment, settings, key, supervision) -> tuple[Network, ClosedLoop]:
-    """Returns the network with its loop open, and how it was trained."""
+    """Trains by `lm`; returns the network with its loop open, and the result of the training."""
     horizons = _horizons(settings, experiment)
     epochs = settings.epochs or 50
     several = "1 network" if settings.restarts == 1 else f"{settings.restarts} networks at once"
@@ -147,11 +147,11 @@ def by_levenberg_marquardt(net, experiment, settings, key, supervision) -> tuple
 
 
 def check_horizons(settings: Settings, experiment: Experiment) -> None:
-    """Raises a DataError if training over horizons was asked for, and all of them are longer than a record."""
+    """Raises a DataError if the trainer needs horizons and all of them are longer than the shortest record."""
     if settings.trainer != "adam" and not _horizons(settings, experiment):
         raise DataError(
-            f"horizons={settings.horizons}, but the shortest piece to train on has {_shortest(experiment)} steps; "
-            "write horizons=(1, 5, None), or bring longer records."
+            f"horizons={settings.horizons}, but the shortest training piece has {_shortest(experiment)} steps; "
+            "write horizons=(1, 5, None), or use longer records."
         )
 
 
@@ -164,7 +164,7 @@ def _shortest(experiment: Experiment) -> int:
 
 
 def by_bayesian_regularization(net, experiment, settings, key, supervision) -> tuple[Network, Regularized | ClosedLoop]:
-    """Returns the network with its loop open, and how it was trained; a `ClosedLoop` if that was interrupted."""
+    """Trains by `br`; returns the network with its loop open, and the result, a `ClosedLoop` if that was cut short."""
     opened, before = by_levenberg_marquardt(net, experiment, settings, key, supervision)
     if before.stop_reason.cut_short:
         return opened, before
@@ -175,7 +175,7 @@ def by_bayesian_regularization(net, experiment, settings, key, supervision) -> t
     data = experiment.cut(records, horizon, closed.topology)
     epochs = settings.bayesian_epochs
     free = "the whole record" if horizon is None else f"{horizon} step{'s' if horizon > 1 else ''}"
-    supervision.say(f"training: Bayesian regularization, {epochs} steps, windows that run free for {free}")
+    supervision.say(f"training: Bayesian regularization, {epochs} steps, free runs over {free}")
     trainer = BayesianRegularization(groups=settings.groups)
     more = supervision.of("bayesian")
     after = fit(closed, data, losses.MeanSquaredError(), trainer, epochs=epochs, key=key, **more)

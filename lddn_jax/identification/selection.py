@@ -1,7 +1,7 @@
-"""Which size and which delays? A grid of NARX networks on one record, compared by their evidence.
+"""Structure selection: a grid of sizes and delays of NARX networks, compared by their evidence.
 
-All are trained one step ahead, with the loop open, on the same targets: those after the longest delay of any candidate.
-The validation part trains none of them; how they do on it is there to check the evidence.
+All candidates are trained one step ahead, with the loop open, on the same targets: those after the longest delay of any
+candidate. The validation part is not used for training; the error on it serves to check the evidence.
 """
 
 import itertools
@@ -25,11 +25,11 @@ from lddn_jax.topology.topology import Topology
 
 @dataclass(frozen=True)
 class Selection:
-    """What `compare_narx` returned; print it to read the table.
+    """Result of `compare_narx`; `print` shows the table.
 
     Attributes:
-        comparison: Candidates with their evidence, errors in scaled units.
-        model: The network of largest evidence, its loop open, with its scalers.
+        comparison: Candidates with their evidence; errors are in scaled units.
+        model: The network with the largest evidence, its loop open, and its scalers.
     """
 
     comparison: Comparison
@@ -50,7 +50,7 @@ def compare_narx(
     settings: Settings | None = None,
     progress: bool | None = None,
 ) -> Selection:
-    """Trains a NARX network for each size and each set of delays by Bayesian regularization, and lists their evidence.
+    """Trains a NARX network for each size and set of delays by Bayesian regularization, and compares their evidence.
 
     Args:
         records: A table, a path, a `Record`, or a list of them.
@@ -59,8 +59,8 @@ def compare_narx(
         hidden: Numbers of hidden neurons.
         input_delays: Sets of delays of the inputs.
         feedback_delays: Sets of delays of the measured targets.
-        settings: The rest; of it, the shares of the parts, `linear_path`, `init`, `restarts`, `groups`, `epochs` (100
-            if None) and `seed` count.
+        settings: Other settings. Used are `train`, `validation`, `division`, `missing`, `linear_path`, `init`,
+            `restarts`, `groups`, `epochs` (100 if None) and `seed`.
         progress: As in `lddn_jax.fit`.
 
     Returns:
@@ -68,7 +68,7 @@ def compare_narx(
 
     Raises:
         DataError: If columns are missing or hold NaN, or the record is too short.
-        TopologyError: If a size or a set of delays describes no network.
+        TopologyError: If a size or a set of delays gives an invalid topology.
 
     Example:
         >>> import numpy as np, lddn_jax as lddn
@@ -86,16 +86,16 @@ def compare_narx(
     needed = "lddn.Settings(seed=1), for example"
     expect(Settings, "settings", settings, "compare_narx(records, inputs, targets, settings=...)", needed)
     if not isinstance(hidden, Sequence):
-        raise LDDNError(f"compare_narx: hidden={hidden!r}, but sizes are listed: hidden=({hidden!r},).")
+        raise LDDNError(f"compare_narx: hidden={hidden!r} is not a list of sizes; write hidden=({hidden!r},).")
     for name, sets in (("input_delays", input_delays), ("feedback_delays", feedback_delays)):
         if not isinstance(sets, Sequence) or not all(isinstance(delays, Sequence) for delays in sets):
             one = (sets,) if isinstance(sets, int) else sets
-            raise LDDNError(f"compare_narx: {name}={sets!r}, but sets of delays are listed: {name}=({one!r},).")
+            raise LDDNError(f"compare_narx: {name}={sets!r} is not a list of sets of delays; write {name}=({one!r},).")
     choices = [
         replace(settings, trainer="br", hidden=size, input_delays=delays, feedback_delays=feedback)
         for size, delays, feedback in itertools.product(hidden, input_delays, feedback_delays)
     ]
-    # With all delays of all candidates the records are long enough for each.
+    # The union of all delays makes the records long enough for each candidate.
     every = replace(choices[0], input_delays=_union(input_delays), feedback_delays=_union(feedback_delays))
     experiment = Experiment.of(records, inputs, targets, every)
     sizes = experiment.train[0].sizes

@@ -1,4 +1,4 @@
-"""What can be chosen of an identification, with defaults."""
+"""Settings of `identify`, with defaults."""
 
 import numbers
 from dataclasses import dataclass, field
@@ -12,36 +12,37 @@ from lddn_jax.network import initializers
 
 @dataclass(frozen=True)
 class Settings:
-    """What can be chosen; see `lddn_jax.models.narx` and `lddn_jax.fit`.
+    """Settings of `identify` and `compare_narx`; see also `lddn_jax.models.narx` and `lddn_jax.fit`.
 
     Attributes:
-        hidden: Neurons of the hidden layer.
+        hidden: Number of neurons of the hidden layer.
         input_delays: Delays of every input column.
         feedback_delays: Delays of every measured target column.
         linear_path: Whether the tapped delay lines also feed the outputs directly. The hidden layer saturates
-            outside of the range it was trained in; a linear path goes on.
-        init: Initializer.
+            outside of the training range; a linear path does not.
+        init: Initializer of the weights.
         trainer: "lm", "br" or "adam".
         epochs: Steps of Levenberg-Marquardt at each horizon, or passes of Adam over the windows; None: 50, or 6000.
-        restarts: Networks that Levenberg-Marquardt trains side by side.
-        bayesian_epochs: Steps of Bayesian regularization, which follow.
-        groups: Of Bayesian regularization: which weights share a prior; see `lddn_jax.BayesianRegularization`.
-        horizons: Steps that windows run free, one horizon after the other; None for the whole record.
-        batch_size: Windows in a mini-batch of Adam.
-        learning_rate: Of Adam at the start; it falls to zero along a cosine.
-        window: Time steps of a training window of Adam.
-        train: Share of the records that trains.
-        validation: Share of the records, after that, that validates.
-        division: How records are divided, such as `lddn_jax.data.ByRecord()`.
-        missing: "error", or "mask" if records may have missing targets.
-        warmup: First steps of each test piece that are not scored.
+        restarts: Number of networks that Levenberg-Marquardt trains side by side.
+        bayesian_epochs: Steps of Bayesian regularization, after Levenberg-Marquardt ("br").
+        groups: Which weights share a prior ("br"); see `lddn_jax.BayesianRegularization`.
+        horizons: Free-run steps of the windows, one training stage for each; None for the whole record.
+        batch_size: Windows in a mini-batch ("adam").
+        learning_rate: Initial learning rate ("adam"); decays to zero along a cosine.
+        window: Time steps of a training window ("adam").
+        train: Share of the records for training.
+        validation: Share of the records for validation; the rest is the test part.
+        division: Division into parts, such as `lddn_jax.data.ByRecord()`.
+        missing: "error", or "mask" to allow missing targets.
+        warmup: Number of steps at the start of each test piece that are not scored.
         dtype: "float32" or "float64"; None for JAX's default float.
-        seed: Of the first weights and of the shuffling.
-        check_gradients: Whether gradient methods are compared on the closed loop before training, which takes seconds.
+        seed: Random seed of the initial weights and of shuffling.
+        check_gradients: Whether to compare the gradient methods on the closed loop before training; takes seconds.
 
     Raises:
-        LDDNError: If a number or a name makes no sense that would be used late; what describes the network and the
-            records is checked where these are made, before any training.
+        LDDNError: If a setting of the training is invalid; settings of the network and the records are checked when
+            these are made, before any training.
+        DataError: If `train` and `validation` are not positive with a sum less than 1.
     """
 
     hidden: int = 10
@@ -90,12 +91,12 @@ class Settings:
         steps = self.horizons if isinstance(self.horizons, tuple | list) else ()
         if not steps or not all(h is None or is_number(h, int, above=0) for h in steps):
             raise LDDNError(
-                f"horizons={self.horizons!r} must be numbers of steps, None for the whole record: "
+                f"horizons={self.horizons!r} must be positive numbers of steps, or None for the whole record: "
                 "horizons=(1, 5, 20, None)."
             )
         shares = self.train, self.validation
         if not all(isinstance(s, numbers.Real) and s > 0 for s in shares) or not sum(shares) < 1:
             raise DataError(
-                f"train={self.train} and validation={self.validation} are shares of the record; both must be "
-                "positive and leave something to test."
+                f"train={self.train} and validation={self.validation} are shares of the records; both must be "
+                "positive, and their sum less than 1, because the rest is the test part."
             )

@@ -1,1 +1,1 @@
-"""The report page: what is known of a model, what is wrong with it in plain words, and how it is shown."""
+"""HTML report of a trained network: evaluation, diagnostics, warnings and figures."""

@@ -1,8 +1,7 @@
-"""From numbers to plain words: what is wrong with a model, and what to try.
+"""Warnings about a model, each with a remedy, derived from the diagnostics.
 
-Each function looks at one diagnostic and returns a sentence, or None where there is nothing to say. A correlation has
-to be beyond what the largest of all its lags reaches by chance in 1 of 100 records (Bonferroni), so that nobody is
-warned of a good model.
+Each function checks one diagnostic and returns a warning or None. The bounds of correlations are corrected for the
+number of lags (Bonferroni), so that each of them gives a false warning for a good model in 1 of 100 records.
 """
 
 from collections.abc import Collection, Mapping
@@ -17,45 +16,45 @@ from lddn_jax.prediction.forecast import FREE_RUN, ONE_STEP, PERSISTENCE
 from lddn_jax.reporting.evaluation import Evaluation
 from lddn_jax.reporting.findings import Diagnosis
 
-FALSE_ALARM_RATE = 0.01  # of false alarms
-COVERAGE_TOLERANCE = 0.05  # of a coverage, which neighboring errors make uncertain
-TWO_SIGMA_COVERAGE = 2 * NormalDist().cdf(2) - 1  # of ± 2σ
-POOR_NRMSE = 0.5  # NRMSE of a free run that follows the record badly
-STILL_FALLING_RATIO = 0.8  # what the loss of the last tenth of all epochs fell to
+FALSE_ALARM_RATE = 0.01  # significance level of the tests
+COVERAGE_TOLERANCE = 0.05  # allowed error of a coverage, whose estimate is uncertain because errors are correlated
+TWO_SIGMA_COVERAGE = 2 * NormalDist().cdf(2) - 1  # nominal coverage of ± 2σ
+POOR_NRMSE = 0.5  # NRMSE above which a free run is poor
+STILL_FALLING_RATIO = 0.8  # ratio of losses over the last tenth of the epochs, below which training is unfinished
 
 
 def advise(known: Evaluation, found: Diagnosis) -> tuple[str, ...]:
-    """Returns all warnings about a model, the gravest first."""
+    """Returns all warnings about a model, the most serious first."""
     delays: dict[str, set[int]] = {}
     for (_, source), values in known.net.topology.delays.items():
         delays.setdefault(source, set()).update(values)
-    said = [about_stop(known.stop_reason, known.history)]
-    said += [about_divergence(kind, step) for kind, step in found.diverged.items()]
-    said += [about_stability(found.stability)] if found.stability is not None else []
+    warnings = [about_stop(known.stop_reason, known.history)]
+    warnings += [about_divergence(kind, step) for kind, step in found.diverged.items()]
+    warnings += [about_stability(found.stability)] if found.stability is not None else []
     if PERSISTENCE in found.scores and ONE_STEP in found.scores:
-        said.append(about_persistence(found.scores[ONE_STEP].all, found.scores[PERSISTENCE].all))
+        warnings.append(about_persistence(found.scores[ONE_STEP].all, found.scores[PERSISTENCE].all))
     if FREE_RUN in found.scores:
-        said.append(about_free_run(found.scores[FREE_RUN].all))
-    said += [about_range(name, step, name in known.measured) for name, step in found.outside.items()]
+        warnings.append(about_free_run(found.scores[FREE_RUN].all))
+    warnings += [about_range(name, step, name in known.measured) for name, step in found.outside.items()]
     for (source, output), correlation in found.with_inputs.items():
-        said.append(about_input(correlation, source, output, delays.get(source.partition("[")[0], set())))
+        warnings.append(about_input(correlation, source, output, delays.get(source.partition("[")[0], set())))
     for output, test in found.whiteness.items():
         own = delays.get(output.partition("[")[0], set()) | delays.get(measured_name(output.partition("[")[0]), set())
-        said.append(about_whiteness(test, found.own[output], output, own, _free_run_as_good(found, output)))
-    said += [about_coverage(share, output) for output, share in found.coverage.items()]
+        warnings.append(about_whiteness(test, found.own[output], output, own, _free_run_as_good(found, output)))
+    warnings += [about_coverage(share, output) for output, share in found.coverage.items()]
     if known.std:
-        said += [about_normality(test, output) for output, test in found.normality.items()]
-    return tuple(sentence for sentence in said if sentence)
+        warnings += [about_normality(test, output) for output, test in found.normality.items()]
+    return tuple(warning for warning in warnings if warning)
 
 
 def about_input(correlation: Correlation, source: str, output: str, delays: Collection[int]) -> str | None:
-    """Residuals that an input explains: a delay is missing, or what is done with it is too simple.
+    """Warns of residuals that correlate with an input: a delay is missing, or the model is too simple.
 
     Args:
-        correlation: Of residuals with the input.
-        source: The input.
-        output: Whose residuals they are.
-        delays: Those through which the network reads the input.
+        correlation: Cross-correlation of the residuals with the input.
+        source: Name of the input.
+        output: Name of the output.
+        delays: Delays at which the network reads the input.
 
     Example:
         >>> import numpy as np
@@ -73,8 +72,8 @@ def about_input(correlation: Correlation, source: str, output: str, delays: Coll
     numbers = f"({value:.2f}; by chance up to {bound:.2f})"
     if lag < 0:
         return (
-            f"{start} {-lag} steps later {numbers}: {source} seems to be made from {output}, as by a controller. What "
-            "it causes and what it answers to are then hard to tell apart."
+            f"{start} {-lag} steps later {numbers}: {source} seems to depend on {output}, as under a "
+            "feedback controller. Its effect on the output is then hard to identify."
         )
     if lag in delays:
         return (
@@ -91,16 +90,16 @@ def about_whiteness(
     delays: Collection[int] = (),
     free_run_as_good: bool = False,
 ) -> str | None:
-    """Residuals that their own past explains.
+    """Warns of residuals that are not white.
 
     Args:
         test: Ljung-Box test of the residuals.
-        correlation: Of the residuals with their past.
-        output: Whose residuals they are.
-        delays: Those through which the network reads that output's past.
-        free_run_as_good: Whether a free run errs no more than these residuals, which are one step ahead. Then noise was
-            added to the measurement: y + v leaves residuals v(t) − Σ_d θ(d) v(t−d), which are correlated even for the
-            true system.
+        correlation: Autocorrelation of the residuals.
+        output: Name of the output.
+        delays: Delays at which the network reads the past of that output.
+        free_run_as_good: Whether the RMSE of the free run is not larger than that one step ahead. This indicates
+            measurement noise v: residuals one step ahead are then v(t) − Σ_d θ(d) v(t−d), which are correlated even
+            for the true system.
     """
     if test.p_value >= FALSE_ALARM_RATE:
         return None
@@ -111,26 +110,26 @@ def about_whiteness(
     )
     if free_run_as_good and value < 0:
         return (
-            f"{start}, as noise of the measurement leaves them, which a prediction one step ahead relies on. The free "
-            "run errs no more, so a larger network would not help: judge by the free run."
+            f"{start}, as expected from measurement noise, which enters predictions one step ahead. The RMSE of the "
+            "free run is not larger, so a larger network would not help: evaluate the model by its free run."
         )
     if lag in delays:
         return f"{start}, although the network reads that delay: try more hidden neurons or longer training."
-    return f"{start}: their past could predict them. Try feedback delay {lag}."
+    return f"{start}: their past predicts them. Try feedback delay {lag}."
 
 
 def about_normality(test: HypothesisTest, output: str) -> str | None:
-    """Error bars of residuals that are not Gaussian."""
+    """Warns of error bars if the residuals are not Gaussian."""
     if test.p_value >= FALSE_ALARM_RATE:
         return None
     return (
-        f"Residuals of {output} are not Gaussian (p {p_in_words(test.p_value)}), but error bars take them to be. Look "
-        "at the histogram for outliers."
+        f"Residuals of {output} are not Gaussian (p {p_in_words(test.p_value)}), but the error bars assume it. "
+        "Check the histogram for outliers."
     )
 
 
 def about_coverage(share: float, output: str, nominal: float = TWO_SIGMA_COVERAGE) -> str | None:
-    """Error bars that hold too few or too many measurements."""
+    """Warns of error bars that contain too few or too many measurements."""
     if abs(share - nominal) <= COVERAGE_TOLERANCE:
         return None
     which = "too narrow: do not rely on them" if share < nominal else "too wide"
@@ -138,19 +137,19 @@ def about_coverage(share: float, output: str, nominal: float = TWO_SIGMA_COVERAG
 
 
 def about_range(name: str, step: int | None, is_output: bool) -> str | None:
-    """A record that asks for what the network has never seen."""
+    """Warns of a signal outside of its training range."""
     if step is None:
         return None
     if is_output:
         return (
-            f"The free run of {name} left the training range at step {step}: from there on the network extrapolates. "
-            "Train on records that go further."
+            f"The free run of {name} left the training range at step {step}; from there on the network extrapolates. "
+            "Train on records that cover a wider range."
         )
-    return f"The input {name} leaves the training range at step {step} of the record: what follows is extrapolation."
+    return f"The input {name} leaves the training range at step {step}; from there on the network extrapolates."
 
 
 def about_divergence(kind: str, step: int) -> str:
-    """A run that left what it models."""
+    """Warns of a prediction that diverged."""
     return (
         f"The prediction {kind!r} diverged at step {step}. Train over growing horizons (lddn.fit_closed_loop), or with "
         "regularization."
@@ -158,7 +157,7 @@ def about_divergence(kind: str, step: int) -> str:
 
 
 def about_stability(found: Stability) -> str | None:
-    """A loop in which disturbances grow."""
+    """Warns of a closed loop in which disturbances grow."""
     if not np.isfinite(found.exponent) or found.exponent <= 0:
         return None
     growth = np.expm1(found.exponent)
@@ -169,29 +168,29 @@ def about_stability(found: Stability) -> str | None:
 
 
 def about_persistence(model: Score, persistence: Score) -> str | None:
-    """A model that is no better than none."""
+    """Warns of a model that is no better than persistence."""
     if model.rmse < persistence.rmse:
         return None
     return (
         f"One step ahead the network (RMSE {model.rmse:.3g}) is no better than repeating the last measurement "
-        f"({persistence.rmse:.3g}): it has learned nothing yet."
+        f"({persistence.rmse:.3g}): it has learned nothing yet. Train longer, or check delays and scaling."
     )
 
 
 def about_free_run(score: Score) -> str | None:
-    """A free run that does not follow the record."""
-    if not np.isfinite(score.nrmse) or score.nrmse <= POOR_NRMSE:  # a run that diverged is spoken of elsewhere
+    """Warns of a free run with a large error."""
+    if not np.isfinite(score.nrmse) or score.nrmse <= POOR_NRMSE:  # `about_divergence` warns of a diverged run
         return None
     return (
-        f"The free run misses {100 * score.nrmse:.0f} % of the deviation of the record (fit {score.fit:.0f} %): it "
-        "is not a simulation model yet. Train over longer horizons."
+        f"The free run misses {100 * score.nrmse:.0f} % of the standard deviation of the record (fit {score.fit:.0f} "
+        "%): the model cannot simulate yet. Train over longer horizons."
     )
 
 
 def about_stop(stop_reason: str | None, history: Mapping[str, Any]) -> str | None:
-    """Training that broke off, or ended while there was something to gain."""
+    """Warns of training that failed, or that stopped while the loss was still falling."""
     if stop_reason == "non_finite":
-        return "Training left the finite numbers and was stopped: try a smaller learning rate, or scale the signals."
+        return "The network became NaN or infinite in training: try a smaller learning rate, or scale the signals."
     losses = np.asarray(history["loss"], float)
     if stop_reason != "epochs" or len(losses) < 20:
         return None
@@ -201,16 +200,16 @@ def about_stop(stop_reason: str | None, history: Mapping[str, Any]) -> str | Non
     if not comparable or tail[-1] > STILL_FALLING_RATIO * tail[0]:
         return None
     fell = 1 - tail[-1] / tail[0]
-    return f"The training loss still fell by {100 * fell:.0f} % in the last {len(tail)} epochs: pass more epochs."
+    return f"The training loss still fell by {100 * fell:.0f} % in the last {len(tail)} epochs: train for more epochs."
 
 
 def p_in_words(p: float) -> str:
-    """A p-value with as many digits as mean something."""
+    """Formats a p-value with one significant digit."""
     return f"= {p:.1g}" if p > 1e-12 else "< 1e-12"
 
 
 def _free_run_as_good(found: Diagnosis, output: str) -> bool:
-    """Whether a free run errs no more than a prediction one step ahead."""
+    """Returns whether the RMSE of the free run is not larger than that one step ahead."""
     if not {ONE_STEP, FREE_RUN} <= found.scores.keys():
         return False
     return found.scores[FREE_RUN].by_output[output].rmse <= found.scores[ONE_STEP].by_output[output].rmse

@@ -1,4 +1,4 @@
-"""What is known of a trained network, gathered from whatever it comes as, such as `Identified` or `Fitted`."""
+"""Evaluation of any fitted result: `Identified`, `Fitted`, `ClosedLoop` or `Scaled`."""
 
 from collections.abc import Mapping
 from typing import Any, cast
@@ -28,15 +28,16 @@ from lddn_jax.training.result import Fitted
 
 
 def collect(found: Any, data: Sequences | Record | None = None) -> Evaluation:
-    """Collects what is known of a trained network.
+    """Evaluates a trained network for a report.
 
     Args:
         found: `Identified`, `Fitted` or `ClosedLoop`; or a `Scaled` network whose loop is open.
-        data: What to evaluate a `Fitted` or `ClosedLoop` on, or a `Record` for a `Scaled`; an `Identified` brings its
-            own.
+        data: `Sequences` for a `Fitted` or `ClosedLoop`, a `Record` for a `Scaled`; None for an `Identified`, which has
+            its own test part.
 
     Raises:
-        LDDNError: If data are missing, or given to an `Identified`.
+        LDDNError: If data are missing, or given with an `Identified`.
+        DataError: If a record for a `Scaled` has missing targets.
     """
     if isinstance(found, Identified):
         if data is not None:
@@ -51,7 +52,7 @@ def collect(found: Any, data: Sequences | Record | None = None) -> Evaluation:
         return _of_model(found, data)
     if not isinstance(found, (Fitted, ClosedLoop)):
         raise LDDNError(
-            f"{type(found).__name__} cannot be evaluated; give what identify, fit or fit_closed_loop returned, or a "
+            f"{type(found).__name__} cannot be evaluated; pass the result of identify, fit or fit_closed_loop, or a "
             "lddn.Scaled network."
         )
     if not isinstance(data, Sequences) or data.targets is None:
@@ -104,11 +105,11 @@ def _of_identified(found: Identified) -> Evaluation:
 
 
 def _of_model(model: Scaled, record: Record) -> Evaluation:
-    """A saved network on a record that has measured outputs, without gaps."""
+    """Evaluates a saved network on a record with measured outputs and without gaps."""
     forecast = evaluate(model, [record], persistence=True)
     if ONE_STEP not in forecast.predictions:
         raise DataError(
-            "the record has missing targets, from which nothing can be predicted one step ahead. Evaluate the network "
+            "the record has missing targets, so predictions one step ahead are not possible. Evaluate the network "
             "on a piece between gaps: record.unbroken()."
         )
     loops = loops_of(model.net, None)
@@ -116,7 +117,7 @@ def _of_model(model: Scaled, record: Record) -> Evaluation:
     loop, opened = _longest(model, forecast)
     return Evaluation(
         net=model.net,
-        trained="a network that was trained before",
+        trained="a saved network; its training is not known",
         stop_reason="",
         history=History({"loss": []}),
         best_epoch=None,
@@ -129,23 +130,23 @@ def _of_model(model: Scaled, record: Record) -> Evaluation:
 
 
 def _longest(model: Scaled, found: Forecast) -> tuple[tuple[Network, Sequences], tuple[Network, Sequences]]:
-    """The network and the longest of the records that it was evaluated on, with the loop closed and open."""
+    """Returns the network and the longest evaluated record, with the loop closed and with the loop open."""
     run, loops = found.run, loops_of(model.net, None)
-    assert run is not None, "records with measured outputs have one"
+    assert run is not None, "a record with measured outputs has a free run"
     k = int(np.argmax(found.steps))
     whole = jax.tree.map(lambda signal: signal[k : k + 1], run)
     return (closed_over(model.net, loops), whole), (model.net, opened(model.net, whole, loops))
 
 
 def _scale(model: Scaled) -> dict[str, float]:
-    """What turns errors of outputs of one element into the units of the record."""
+    """Returns the factors that convert errors of single-element outputs to the units of the record."""
     sizes = model.net.topology.sizes
     scales = {name: model.scalers[name].error_scale() for name in model.net.topology.outputs if sizes[name] == 1}
     return {name: float(scale[0]) for name, scale in scales.items()}
 
 
 def _whole_record(found: Identified) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, tuple[float, float]]]:
-    """All records one after the other by element, their time, and where the parts begin and end."""
+    """Returns all records concatenated, by element, their time, and the start and end of each part."""
     experiment = found.experiment
     parts = {"train": experiment.train, "validation": experiment.validation, "test": experiment.test}
     pieces = [piece for part in parts.values() for piece in part]
@@ -167,10 +168,10 @@ def _whole_record(found: Identified) -> tuple[dict[str, np.ndarray], np.ndarray,
 
 
 def _elements(signals: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Signals by element, `(time,)`."""
+    """Returns signals by element, `(time,)`."""
     return {name: x[:, 0] for name, x in channels(signals).items()}
 
 
 def _last(found: Fitted | ClosedLoop) -> Fitted:
-    """The fit that led to the network returned."""
+    """Returns the fit of the returned network."""
     return found if isinstance(found, Fitted) else found.stages[found.best_stage].fitted

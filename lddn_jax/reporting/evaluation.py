@@ -1,4 +1,4 @@
-"""What a report is made of: a trained network, how it was trained, and its predictions of a record."""
+"""The input of a report: a trained network, its training, and its predictions of a record."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,17 +18,17 @@ class Evaluation:
     """A network and its predictions. Signals are by element, `(records, time, 1)`, in the units of the record.
 
     Attributes:
-        net: The network as it was trained.
-        trained: What training returned, in words.
+        net: The trained network.
+        trained: Summary of the training as text.
         stop_reason: See `lddn_jax.Fitted`.
-        history: Of the network returned.
-        best_epoch: See `lddn_jax.Fitted`; None where there is no such thing.
-        forecast: Predictions, and what was measured.
-        loop: The network whose loop is closed, and data for it in its own units; None if there is no loop.
-        opened: The network and data that the horizon profile is made of; None if there is no loop, or a gap in it.
-        record: Of an identified network the whole record by column, its time and its parts.
-        ranges: Of signals in the part that trained; empty if it is not known.
-        scale: What turns an error of an output from the units of `opened` into the record's.
+        history: Training history of the returned network.
+        best_epoch: See `lddn_jax.Fitted`; None if unknown.
+        forecast: Predictions and measurements.
+        loop: The network with its loop closed, and data in the network's units; None if there is no loop.
+        opened: The network and data for the horizon profile; None if there is no loop or the data have gaps.
+        record: The whole record of an identified network: signals by column, time, and parts.
+        ranges: Ranges of the signals in the training part; empty if unknown.
+        scale: Factor by output that converts an error from the units of `opened` to those of the record.
     """
 
     net: Network
@@ -45,38 +45,38 @@ class Evaluation:
 
     @property
     def time(self) -> Float[np.ndarray, " time"]:
-        """`(time,)` of one record; numbers of steps where there are several, side by side."""
+        """`(time,)`: time of a single record; step numbers if there are several records."""
         steps = self.forecast.steps
         return self.forecast.time if len(steps) == 1 else np.arange(max(steps), dtype=float)
 
     @property
     def inputs(self) -> Channels:
-        """Inputs that carry no measured output."""
+        """Inputs without those that hold measured outputs."""
         return self.forecast.apart(self.forecast.inputs)
 
     @property
     def measured(self) -> Channels:
-        """Measured outputs, NaN where they do not count: in the warm-up, or where they are missing."""
+        """Measured outputs, NaN where they are missing or in the warm-up."""
         return self.forecast.apart(self.forecast.scored)
 
     @property
     def predictions(self) -> dict[str, Channels]:
-        """By kind, and by output."""
+        """Predictions by kind and output."""
         return {kind: self.forecast.apart(lines, "last") for kind, lines in self.forecast.predictions.items()}
 
     @property
     def std(self) -> Channels:
-        """Standard deviation of a measurement in the free run; empty unless there are error bars."""
+        """Standard deviation of a measurement in the free run; empty without error bars."""
         return self.forecast.apart(self.forecast.std, "last")
 
     @property
     def models(self) -> list[str]:
-        """Kinds of predictions, persistence apart."""
+        """Kinds of predictions, without persistence."""
         return [kind for kind in self.forecast.predictions if kind != PERSISTENCE]
 
     @property
     def residuals(self) -> Channels:
-        """Measured − predicted by output, of the first of `predictions`; NaN from where that diverged."""
+        """Measured − predicted by output, of the first kind in `models`; NaN from the step at which it diverged."""
         first = self.predictions[self.models[0]]
         step = self.forecast.diverged(self.models[0])
         until = (np.arange(len(self.time)) < (len(self.time) if step is None else step))[:, None]

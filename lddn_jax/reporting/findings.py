@@ -1,7 +1,7 @@
-"""All diagnostics of an evaluated network at once.
+"""All diagnostics of an evaluated network.
 
-Residual tests are on the predictions that come first: of an identified network those one step ahead, since errors of a
-free run are correlated even for the true system.
+Residual tests use the first kind of predictions, one step ahead for an identified network, because errors of a free run
+are correlated even for the true system.
 """
 
 from dataclasses import dataclass
@@ -14,25 +14,26 @@ from lddn_jax.prediction.horizons import horizon_profile
 from lddn_jax.reporting.evaluation import Evaluation
 
 TESTED_LAGS = 20
-LEAST_TESTED_RESIDUALS = 2 * TESTED_LAGS  # residuals to test
-MARGIN_OF_TRAINING_RANGE = 0.05  # of the training range, beyond which a signal is outside of it
+LEAST_TESTED_RESIDUALS = 2 * TESTED_LAGS  # fewest residuals to test
+MARGIN_OF_TRAINING_RANGE = 0.05  # fraction of the training range by which a signal may exceed it
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All numbers about a `Evaluation`. What could not be computed is left out: None, or no entry.
+    """Diagnostics of an `Evaluation`. Those that could not be computed are None or have no entry.
 
     Attributes:
-        scores: By what was predicted.
+        scores: Scores by kind of prediction.
         own: Autocorrelation of residuals, by output.
         with_inputs: Cross-correlation of residuals with an input, by `(input, output)`.
         whiteness: Ljung-Box test, by output.
-        normality: By output.
-        diverged: The first step at which a prediction left the finite numbers or the record, by what was predicted.
-        stability: Of the loop along the record.
-        outside: The first step at which a signal of the free run was outside of the training range, by signal.
+        normality: Normality test, by output.
+        diverged: The first step at which a prediction became NaN or infinite or far exceeded the record, by kind.
+        stability: Stability of the loop along the record.
+        outside: The first step at which an input, or an output of the free run, is outside of the training range, by
+            signal; None if never.
         coverage: The share of measurements within ± 2σ of the free run, by output.
-        horizons: Horizons, and the RMSE at each by output.
+        horizons: Horizons, and the RMSE at each horizon by output.
     """
 
     scores: dict[str, diagnostics.Scores]
@@ -52,7 +53,7 @@ def diagnose(known: Evaluation, lags: int = TESTED_LAGS) -> Diagnosis:
 
     Args:
         known: From `collect`.
-        lags: Of residual correlations, at most.
+        lags: Largest lag of residual correlations.
     """
     residuals = known.residuals
     lags = min(lags, len(known.time) - 1)
@@ -66,7 +67,7 @@ def diagnose(known: Evaluation, lags: int = TESTED_LAGS) -> Diagnosis:
         stable = diagnostics.stability(net, data.inputs, data.state, steps=data.steps)
     if known.opened is not None and len(known.time) > 1:
         profile = horizon_profile(*known.opened)
-        # Of an output with several elements, each in its own units, there is no error in the record's.
+        # Outputs of several elements, each in its own units, have no single error in the units of the record.
         scale = known.scale or dict.fromkeys(profile.rmse, 1.0)
         errors = {name: error * scale[name] for name, error in profile.rmse.items() if name in scale}
         horizons = (np.array(profile.horizons), errors) if errors else None

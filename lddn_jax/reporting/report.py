@@ -1,7 +1,7 @@
-"""One page about a model: what it is, what it was trained on, how good it is, and what to try next.
+"""HTML report of a model: topology, data, training, scores, diagnostics and warnings.
 
-The page is one HTML file: figures are inside it, nothing is loaded from elsewhere, and it fits a phone and a dark
-screen. What it says is in `advice.py`, what it shows in `sections.py`, how it looks in `report.html.jinja`.
+The page is one self-contained HTML file with embedded figures, for small screens and dark mode too. `advice.py` has the
+warnings, `sections.py` the content, `report.html.jinja` the layout.
 """
 
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ from lddn_jax.storage.archive import write_atomically
 
 @dataclass(frozen=True)
 class Report:
-    """What a report says; `save` writes it.
+    """Content of a report; `save` writes it as HTML.
 
     Attributes:
-        title: Of the page.
-        summary: One sentence.
-        warnings: What is wrong and what to try, the gravest first; empty if nothing was found.
-        sections: All the rest.
+        title: Title of the page.
+        summary: Summary in one sentence.
+        warnings: Problems with a remedy each, the most serious first; empty if none was found.
+        sections: Sections of the page.
     """
 
     title: str
@@ -36,7 +36,7 @@ class Report:
     sections: tuple[Section, ...]
 
     def to_html(self) -> str:
-        """Returns the page.
+        """Returns the page as HTML.
 
         Raises:
             LDDNError: If jinja2 is not installed.
@@ -62,18 +62,18 @@ class Report:
 def report(
     found: Any, data: Sequences | Record | None = None, path: str | Path | None = None, *, title: str | None = None
 ) -> Report:
-    """Judges a trained network and writes one page about it.
+    """Evaluates a trained network and writes an HTML report.
 
     Args:
-        found: What `identify` returned, which brings its own record; or what `fit` or `fit_closed_loop` returned; or a
-            `Scaled` network, such as a command left.
-        data: What to judge a fit on, best data that did not train: `Sequences`, targets NaN where missing. For a
-            `Scaled` network a `lddn_jax.data.Record` without gaps.
-        path: Of the HTML file; None writes none.
-        title: Of the page; None for one that names the outputs.
+        found: Result of `identify`, which has its own record, of `fit` or of `fit_closed_loop`; or a `Scaled` network,
+            such as `lddn_jax.load` reads from the `network.npz` of the command line.
+        data: Data to evaluate a fit on, preferably not used for training: `Sequences`, with NaN for missing targets.
+            For a `Scaled` network a `lddn_jax.data.Record` without gaps. None for the result of `identify`.
+        path: Path of the HTML file; None writes no file.
+        title: Title of the page; None for a title with the names of the outputs.
 
     Returns:
-        `Report`: its `warnings` are plain words, `save` writes the page.
+        `Report` with `warnings` as text; `save` writes the page.
 
     Raises:
         LDDNError: If data are missing or given twice, or matplotlib or jinja2 is not installed.

@@ -1,4 +1,4 @@
-"""What a report shows, section by section: words, tables and figures of an evaluated network."""
+"""Sections of a report: text, tables and figures of an evaluated network."""
 
 import base64
 import io
@@ -16,17 +16,17 @@ from lddn_jax.reporting.advice import p_in_words
 from lddn_jax.reporting.evaluation import Evaluation
 from lddn_jax.reporting.findings import Diagnosis
 
-LARGEST_DRAWN_RANGES = 3.0  # of the measurement; a prediction beyond them would flatten all the rest
+LARGEST_DRAWN_RANGES = 3.0  # ranges of the measurement; drawing predictions beyond them would flatten the figure
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing with what it shows in words.
+    """A figure with its caption.
 
     Attributes:
-        caption: What to see in it.
-        svg: The drawing itself.
-        wide: Whether it needs the whole width of a page.
+        caption: Caption of the figure.
+        svg: The figure as SVG.
+        wide: Whether it takes the full width of the page.
     """
 
     caption: str
@@ -35,13 +35,13 @@ class Figure:
 
     @property
     def source(self) -> str:
-        """What the `src` of an image takes: the drawing itself, no file."""
+        """The figure as a data URI for the `src` of an image."""
         return "data:image/svg+xml;base64," + base64.b64encode(self.svg).decode()
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A table: rows of text, of which the first names the columns."""
+    """A table: rows of text; the first row is the header."""
 
     rows: tuple[tuple[str, ...], ...]
 
@@ -51,11 +51,11 @@ class Section:
     """A part of a report.
 
     Attributes:
-        title: Its heading.
+        title: Heading.
         words: Paragraphs.
         tables: Tables.
         figures: Figures.
-        listings: Text as it is, by what it is.
+        listings: Preformatted texts, as (title, text).
     """
 
     title: str
@@ -80,13 +80,13 @@ def draw(
     size: tuple[float | int, float | int] = (6, 3.4),
     heights: tuple[int, ...] = (1,),
 ) -> Figure:
-    """Returns a figure that `onto` draws on the axes it is given, one below the other if there are several heights."""
+    """Returns a figure that `onto` draws on the given axes, stacked vertically if there are several heights."""
     try:
         import matplotlib
         from matplotlib.figure import Figure as Canvas
     except ImportError:
         raise LDDNError("a report needs matplotlib: pip install 'lddn_jax[report]'.") from None
-    # The same numbers make the same bytes.
+    # Makes the bytes of the SVG reproducible.
     with matplotlib.rc_context({"svg.hashsalt": "lddn_jax", "font.size": 9}):
         canvas = Canvas(figsize=size, layout="constrained")
         onto(canvas.subplots(len(heights), 1, sharex=True, height_ratios=heights))
@@ -102,7 +102,7 @@ def _topology(known: Evaluation) -> Section:
         rows = sum(layer.size for layer in topology.layers)
         caption = "Weights and biases: a row for each neuron, a column for each source and delay."
         figures.append(draw(caption, lambda ax: plots.weights_map(known.net, ax=ax), (9, min(2.2 + 0.18 * rows, 8))))
-    listings = (("Summary", known.net.summary()), ("Mermaid text of the network", topology.to_mermaid()))
+    listings = (("Summary", known.net.summary()), ("Mermaid diagram", topology.to_mermaid()))
     return Section("Topology", figures=tuple(figures), listings=listings)
 
 
@@ -141,11 +141,11 @@ def _training(known: Evaluation) -> Section:
         states = plots.training_states(known.history)
         figures.append(curve)
         if states:
-            caption = "What the trainer was doing."
+            caption = "State of the trainer."
             size = (6, 1 + 1.2 * len(states))
             onto = lambda axes: plots.training_state(known.history, axes=axes)  # noqa: E731
             figures.append(draw(caption, onto, size, (1,) * len(states)))
-    return Section("Training", listings=(("How it went", known.trained),), figures=tuple(figures))
+    return Section("Training", listings=(("Summary", known.trained),), figures=tuple(figures))
 
 
 def _scores(known: Evaluation, found: Diagnosis) -> Section:
@@ -169,7 +169,7 @@ def _scores(known: Evaluation, found: Diagnosis) -> Section:
                 plots.bands(known.time, y, lines[FREE_RUN], std, ylabel=name, ax=ax)
 
             share = found.coverage[name]
-            caption = f"The free run with error bars of ±2σ, which hold {100 * share:.0f} % of the measurements."
+            caption = f"The free run with error bars of ±2σ, which contain {100 * share:.0f} % of the measurements."
             figures.append(draw(caption, onto_bands, (9, 3.4)))
     return Section("Scores", tuple(words), (_score_grid(found.scores),), tuple(figures))
 
@@ -188,8 +188,8 @@ def _diagnostics(known: Evaluation, found: Diagnosis) -> Section:
     kind = known.models[0]
     parts = [f"{100 * s.nrmse:.3g} % of {name}" for name, s in found.scores[kind].by_output.items()]
     words = [
-        f"Residuals are those of the prediction {kind!r}. Relative to the standard deviation of what was measured they "
-        f"are {', '.join(parts)}: the smaller they are, the less it matters what is left in them."
+        f"Residuals of the prediction {kind!r}. Relative to the standard deviation of the measurements they are "
+        f"{', '.join(parts)}; the smaller they are, the less a remaining correlation matters."
     ]
     rows = [("test", "output", "statistic", "p", "at 1 %")]
     for tests in (found.whiteness, found.normality):
@@ -199,18 +199,24 @@ def _diagnostics(known: Evaluation, found: Diagnosis) -> Section:
                 (test.null, name, f"{test.statistic:.4g}", p_in_words(test.p_value).removeprefix("= "), verdict)
             )
     figures = [
-        draw(f"Residuals of {name} with their own past.", lambda ax, c=c: plots.residual_correlations(c, ax=ax))
+        draw(f"Autocorrelation of residuals of {name}.", lambda ax, c=c: plots.residual_correlations(c, ax=ax))
         for name, c in found.own.items()
     ]
     figures += [
-        draw(f"Residuals of {output} with {source}.", lambda ax, c=c: plots.residual_correlations(c, ax=ax))
+        draw(
+            f"Cross-correlation of residuals of {output} with {source}.",
+            lambda ax, c=c: plots.residual_correlations(c, ax=ax),
+        )
         for (source, output), c in found.with_inputs.items()
     ]
     for name, e in known.residuals.items():
         if not np.isfinite(e).any():
             continue
         figures.append(
-            draw(f"Residuals of {name}.", lambda ax, e=e, name=name: plots.error_histogram(e, xlabel=name, ax=ax))
+            draw(
+                f"Histogram of residuals of {name}.",
+                lambda ax, e=e, name=name: plots.error_histogram(e, xlabel=name, ax=ax),
+            )
         )
         y, last = known.measured[name], known.models[-1]
         drawn = _drawable(known.predictions[last][name], y)
@@ -222,7 +228,7 @@ def _diagnostics(known: Evaluation, found: Diagnosis) -> Section:
             figures.append(draw(f"Predicted against measured {name}, {last}.", onto, (6, 4)))
     if found.horizons is not None:
         steps, errors = found.horizons
-        caption = "The error after so many steps without a measurement."
+        caption = "RMSE by horizon: the number of steps since the last measurement."
         figures.append(draw(caption, lambda ax: plots.horizon_profile(steps, errors, ax=ax)))
     listings = () if found.stability is None else (("Stability of the loop along the record", str(found.stability)),)
     tables = (Grid(tuple(rows)),) if len(rows) > 1 else ()
@@ -230,12 +236,12 @@ def _diagnostics(known: Evaluation, found: Diagnosis) -> Section:
 
 
 def _first(signal: np.ndarray) -> np.ndarray:
-    """The first of several sequences, `(time,)`."""
+    """Returns the first sequence of a signal, `(time,)`."""
     return signal.reshape(-1, signal.shape[-2])[0]
 
 
 def _drawable(prediction: np.ndarray, measured: np.ndarray) -> np.ndarray:
-    """A prediction without what is far outside of the measurement."""
+    """Returns a prediction with NaN in place of values far outside of the range of the measurement."""
     low, high = np.nanmin(measured), np.nanmax(measured)
     reach = LARGEST_DRAWN_RANGES * max(high - low, np.finfo(float).tiny)
     near = np.isfinite(prediction) & (prediction > low - reach) & (prediction < high + reach)

@@ -93,9 +93,9 @@ FILES = {
     "save what fit returned": (
         lambda k: lddn.save(k.folder / "net.npz", k.fitted),
         LDDNError,
-        r"Fitted was given.*fitted\.net",
+        r"not a Fitted.*fitted\.net",
     ),
-    "save weights": (lambda k: lddn.save(k.folder / "net.npz", k.inputs), LDDNError, r"dict was given"),
+    "save weights": (lambda k: lddn.save(k.folder / "net.npz", k.inputs), LDDNError, r"not a dict"),
     "save in no folder": (
         lambda k: lddn.save(k.folder / "absent" / "net.npz", k.net),
         LDDNError,

@@ -198,7 +198,7 @@ SETTINGS = {
     "window": (setting(window=0), r"window=0.*positive whole number"),
     "horizons": (setting(horizons=(0, 5)), r"horizons=\(0, 5\).*\(1, 5, 20, None\)"),
     "no horizons": (setting(horizons=()), r"horizons=\(\).*\(1, 5, 20, None\)"),
-    "shares": (setting(train=0.9, validation=0.2), r"train=0\.9 and validation=0\.2.*something to test"),
+    "shares": (setting(train=0.9, validation=0.2), r"train=0\.9 and validation=0\.2.*the rest is the test part"),
     "division by name": (settled(division="blocks"), r"'blocks'.*lddn\.data\.Blocks\(\)"),
     "missing": (settled(missing="mark"), r"'mark'.*missing=\"mask\""),
     "warm-up": (setting(warmup=-1), r"warmup=-1.*whole number"),

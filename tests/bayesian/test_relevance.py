@@ -146,7 +146,7 @@ def test_evidence_compares_delays(tmp_path):
 def test_a_comparison_needs_the_same_targets():
     u = np.random.default_rng(0).standard_normal((50, 1))
     trainer = lddn.BayesianRegularization()
-    with pytest.raises(lddn.DataError, match=r"judged on 48 residuals and .* on 50; evidence"):
+    with pytest.raises(lddn.DataError, match=r"has 48 residuals and .* 50, but evidence"):
         lddn.compare(
             [fir(1), fir(delays=(2,))],
             lambda topology: lddn.windows(topology, u, u, 50 - max(topology.delays["y", "u"])),

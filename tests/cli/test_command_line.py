@@ -223,9 +223,9 @@ def test_predict_needs_no_measured_outputs(csv, model, tmp_path, capsys):
     assert "no measured outputs" in capsys.readouterr().out
 
 
-def test_report_judges_a_network_on_a_file(csv, model, tmp_path, capsys):
-    assert main(["report", str(csv), "--model", str(model), "--out", str(tmp_path / "judged" / "report.html")]) == 0
-    text = (tmp_path / "judged" / "report.html").read_text(encoding="utf-8")
+def test_report_evaluates_a_network_on_a_file(csv, model, tmp_path, capsys):
+    assert main(["report", str(csv), "--model", str(model), "--out", str(tmp_path / "evaluated" / "report.html")]) == 0
+    text = (tmp_path / "evaluated" / "report.html").read_text(encoding="utf-8")
     assert text.startswith("<!DOCTYPE html>")
     assert text.count("<figure") >= 6
     assert "report.html" in capsys.readouterr().out
@@ -303,14 +303,14 @@ def test_maglev_runs_the_whole_story(tmp_path):
     "options",
     [pytest.param(QUICK, id="lm", marks=pytest.mark.deep), pytest.param([*ADAM, "--no-linear-path"], id="adam")],
 )
-def test_a_fit_that_was_cut_short_goes_on(options, csv, tmp_path, capsys):
+def test_a_fit_that_was_cut_short_resumes(options, csv, tmp_path, capsys):
     """And ends where it would have ended; until then nobody may begin anew in its folder."""
     out, whole = tmp_path / "out", tmp_path / "whole"
     command = ["fit", str(csv), "--inputs", "u", "--targets", "y", *options]
     assert main([*command, "--out", str(out), "--time-limit", "1e-9"]) == 0
-    assert "--resume goes on from there" in capsys.readouterr().out
+    assert "run the same command with --resume to continue" in capsys.readouterr().out
     assert main([*command, "--out", str(out)]) == 2
-    assert "Go on from it with --resume" in capsys.readouterr().err
+    assert "Resume it with --resume" in capsys.readouterr().err
     assert main([*command, "--out", str(out), "--resume"]) == 0
     assert not (out / "checkpoints").exists()
     assert main([*command, "--out", str(whole)]) == 0
@@ -318,7 +318,7 @@ def test_a_fit_that_was_cut_short_goes_on(options, csv, tmp_path, capsys):
     assert found["test"] == expected["test"]
 
 
-def test_an_interrupted_fit_leaves_a_network_and_says_how_to_go_on(csv, tmp_path, capsys, monkeypatch):
+def test_an_interrupted_fit_leaves_a_network_and_says_how_to_resume(csv, tmp_path, capsys, monkeypatch):
     """Ctrl-C at the first step, by way of the signal itself."""
     monkeypatch.setattr(
         lddn.callbacks.TimeLimit, "on_step", lambda self, state: os.kill(os.getpid(), signal.SIGINT) or False

@@ -113,7 +113,7 @@ def test_how_a_run_is_kept_and_limited(asked):
 def test_checkpoints_of_another_run_are_not_overwritten(tmp_path, capsys):
     (tmp_path / "checkpoints").mkdir()
     assert main([*FIT, "--out", str(tmp_path)]) == 2
-    assert "Go on from it with --resume" in capsys.readouterr().err
+    assert "Resume it with --resume" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_checkpoints_of_another_run_are_not_overwritten(tmp_path, capsys):
     ],
     ids=lambda case: " ".join(case)[:40] if isinstance(case, list) else "",
 )
-def test_misspelt_options_are_exit_code_two(arguments, words, capsys):
+def test_unknown_or_invalid_options_are_exit_code_two(arguments, words, capsys):
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     assert stop.value.code == 2

@@ -1,4 +1,4 @@
-"""The recipe from records to a judged network: which gradient methods are compared before training, if any."""
+"""Identification from records to an evaluated network: which gradient methods are compared before training, if any."""
 
 import importlib
 

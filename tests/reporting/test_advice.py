@@ -44,8 +44,8 @@ SAID = {
     "not white": (lambda: advice.about_whiteness(COLORED, OWN, "y", {1}), "p = 1e-05", "Try feedback delay 2"),
     "noise of the sensor": (
         lambda: advice.about_whiteness(COLORED, ALTERNATING, "y", {1}, free_run_as_good=True),
-        "noise of the measurement",
-        "judge by the free run",
+        "measurement noise",
+        "evaluate the model by its free run",
     ),
     "a slow rest": (
         lambda: advice.about_whiteness(COLORED, OWN, "y", {2}, free_run_as_good=True),
@@ -66,7 +66,7 @@ SAID = {
     "instability": (lambda: advice.about_stability(stability(np.log(1.02))), "grows by 2.0 % per step", "unstable"),
     "persistence": (lambda: advice.about_persistence(score(2.0), score(1.0)), "RMSE 2", "learned nothing"),
     "free run": (lambda: advice.about_free_run(score(1.0, 0.8)), "misses 80 %", "longer horizons"),
-    "not finite": (lambda: advice.about_stop("non_finite", {"loss": []}), "finite numbers", "learning rate"),
+    "not finite": (lambda: advice.about_stop("non_finite", {"loss": []}), "became NaN or infinite", "learning rate"),
     "unfinished": (lambda: advice.about_stop("epochs", {"loss": FALLING}), "fell by 72 %", "more epochs"),
 }
 

@@ -128,9 +128,9 @@ def test_every_figure_is_a_drawing_with_words(good_report):
         "record",
         "Loss",
         "Measured and predicted y",
-        "own past",
+        "Autocorrelation of residuals of y",
         "y with u",
-        "without a measurement",
+        "since the last measurement",
     ):
         assert words in captions
 
@@ -173,7 +173,7 @@ def several():
         return lddn.identify(tables, ["u"], ["y"], replace(QUICK, init="zeros"))
 
 
-def test_several_records_are_judged_side_by_side(several):
+def test_several_records_are_evaluated_side_by_side(several):
     """No residual is beside one of another record, and what fills up the shorter one counts nowhere."""
     known = collect(several)
     found = diagnose(known)
@@ -203,7 +203,7 @@ def fitted(net, losses=(2.0, 1.0), stop_reason="epochs"):
 
 
 @pytest.mark.deep
-def test_a_fit_is_judged_on_the_data_given():
+def test_a_fit_is_evaluated_on_the_data_given():
     case = BY_NAME["awkward"]
     report = lddn.report(fitted(case.net), case.data)
     text = " ".join(Page(report.to_html()).text)
@@ -226,7 +226,7 @@ def diverging():
 
 def test_what_diverges_is_said(diverging):
     said = warnings(*diverging)
-    for words in ("diverged at step", "grows by 100.0 % per step", "finite numbers"):
+    for words in ("diverged at step", "grows by 100.0 % per step", "became NaN or infinite"):
         assert words in said
 
 
