@@ -18,7 +18,7 @@ class ShapeError(LDDNError):
 
 
 class DataError(LDDNError):
-    """A record or table that cannot be used as it is."""
+    """A record or table with missing, invalid or inconsistent data."""
 
 
 class PrecisionError(LDDNError):

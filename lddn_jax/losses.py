@@ -72,17 +72,17 @@ class AbstractLoss(eqx.Module):
     regularization: float = eqx.field(default=0.0, static=True, kw_only=True)
 
     def __call__(self, outputs: Signals, targets: SignalsLike, weights: WeightsLike = None) -> Float[Array, ""]:
-        """Returns E.
+        """Returns E, the loss without weight decay.
 
         Args:
             outputs: `(*batch, time, size)` by output layer.
             targets: `(*batch, time, size)` by output layer; NaN where missing.
-            weights: Error weights that broadcast against each target, by output layer or one for all; or None.
+            weights: Error weights that broadcast to each target, by output layer or one array for all; or None.
 
         Raises:
             DataError: If a target is NaN while `missing="error"` (under `jit`, where values are not known, the result
                 is NaN), or an error weight is negative.
-            ShapeError: If names or shapes do not fit.
+            ShapeError: If names or shapes do not match.
         """
         compared = list(self._compared(outputs, targets, weights))
         total, count = jnp.zeros((), jnp.result_type(*jax.tree.leaves(outputs))), 0

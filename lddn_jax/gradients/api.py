@@ -35,7 +35,7 @@ def value_and_grad(
     computes the dynamic part. Works under `jit`, and under `vmap` over networks or data.
 
     Args:
-        loss: From `lddn_jax.losses`.
+        loss: A loss of `lddn_jax.losses`.
         net: The network.
         data: `Sequences`, or anything with `inputs`, `targets`, `state` and `weights`.
         method: The gradient method; `BPTT()` if None.

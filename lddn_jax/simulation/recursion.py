@@ -181,7 +181,7 @@ def prepare(
         blocks: The blocks in the order they run in; for the adjoint, reversed and transposed.
         delays: Delays of each pair (to, source).
         weights: `(delay, to, from)` of each pair.
-        lanes: Axes behind time and size.
+        lanes: Sizes of the lane axes, those after time and size.
     """
     if any(block.chunk is not None for block in blocks):
         platform.tell_of_the_flag()

@@ -29,7 +29,7 @@ def step(net: Network, sample: MomentLike, state: StateLike = None) -> tuple[Mom
         Outputs `(*batch, size)` by output layer, and the delay state for the next step.
 
     Raises:
-        ShapeError: If a name or shape does not fit the topology.
+        ShapeError: If a name or shape does not match the topology.
 
     Example:
         >>> import jax.numpy as jnp, lddn_jax as lddn
