@@ -15,6 +15,7 @@ computes the dynamic derivative.
 
 import abc
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 import equinox as eqx
 import jax
@@ -53,6 +54,12 @@ def _factors(
             'Write output_weights={"y": 2.0}.'
         )
     return factors
+
+
+Elements: TypeAlias = Float[Array, "*batch time size"]
+Known: TypeAlias = Bool[Array, "*batch time size"]
+# The weighted sum over the elements of an output layer, and how many of them count.
+Terms: TypeAlias = tuple[Float[Array, ""], Int[Array, ""]]
 
 
 class AbstractLoss(eqx.Module):
@@ -139,13 +146,7 @@ class AbstractLoss(eqx.Module):
         return self.scale(jnp.sum(flat * flat), flat.size)
 
     @abc.abstractmethod
-    def terms(
-        self,
-        output: Float[Array, "*batch time size"],
-        target: Float[Array, "*batch time size"],
-        weight: Float[Array, "*batch time size"],
-        known: Bool[Array, "*batch time size"],
-    ) -> tuple[Float[Array, ""], Int[Array, ""]]:
+    def terms(self, output: Elements, target: Elements, weight: Elements, known: Known) -> Terms:
         """Returns the weighted sum over the elements of one output layer, and the number of elements counted.
 
         Masks, error weights and output weights are already included in the arguments.
@@ -176,13 +177,7 @@ class AbstractElementwise(AbstractLoss):
     def error(self, e: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """Returns f(e) for each element, in the dtype of e; masks and weights are applied elsewhere."""
 
-    def terms(
-        self,
-        output: Float[Array, "*batch time size"],
-        target: Float[Array, "*batch time size"],
-        weight: Float[Array, "*batch time size"],
-        known: Bool[Array, "*batch time size"],
-    ) -> tuple[Float[Array, ""], Int[Array, ""]]:
+    def terms(self, output: Elements, target: Elements, weight: Elements, known: Known) -> Terms:
         """Returns Σ w f(e) over the elements of one output layer, and the number of elements counted."""
         return jnp.sum(weight * self.error(difference(target, output, weight))), jnp.sum(weight > 0)
 
@@ -318,13 +313,7 @@ class CrossEntropy(AbstractLoss):
 
     logits: bool = eqx.field(default=False, static=True)
 
-    def terms(
-        self,
-        output: Float[Array, "*batch time size"],
-        target: Float[Array, "*batch time size"],
-        weight: Float[Array, "*batch time size"],
-        known: Bool[Array, "*batch time size"],
-    ) -> tuple[Float[Array, ""], Int[Array, ""]]:
+    def terms(self, output: Elements, target: Elements, weight: Elements, known: Known) -> Terms:
         """Returns −Σ w t log a over the target vectors of one output layer, and the number of vectors counted."""
         whole = jnp.all(known, axis=-1, keepdims=True) & jnp.any(weight > 0, axis=-1, keepdims=True)
         output = jnp.where(whole, output, target)

@@ -99,13 +99,11 @@ def relevance(posterior: Posterior) -> Relevance:
         A table of γ/P and 1/√(2α), the most relevant tap first.
 
     Example:
-        >>> import jax, jax.numpy as jnp, lddn_jax as lddn
-        >>> topology = lddn.Topology([lddn.Input("u", 1)], [lddn.Layer("y", 1, transfer="linear", bias=False)],
-        ...                          [lddn.Connection("u", to="y", delays=(0, 1, 2))], ["y"])
+        >>> import jax, lddn_jax as lddn
+        >>> net = lddn.Network(lddn.models.fir({"u": 1}, {"y": 1}, delays=(0, 1, 2)), key=jax.random.key(1))
         >>> u, noise = jax.random.normal(jax.random.key(0), (2, 200, 1))
-        >>> data = lddn.Sequences(u, 2 * u + 0.1 * noise)
         >>> trainer = lddn.BayesianRegularization(groups="delay", allow_float32=True)
-        >>> net = lddn.Network(topology, key=jax.random.key(1))
+        >>> data = lddn.Sequences(u, 2 * u + 0.1 * noise)
         >>> fitted = lddn.fit(net, data, lddn.losses.SumSquaredError(), trainer, epochs=30)
         >>> table = lddn.relevance(lddn.posterior(fitted, data))
         >>> table.rows[0].name, round(table.rows[0].determined, 3)

@@ -1,4 +1,4 @@
-"""Records: reading, scaling and simulating them."""
+"""Data: records from files and arrays, splitting, scaling, windows and batches, initial states, simulated plants."""
 
 from lddn_jax.data import scaling, tables
 from lddn_jax.data.matlab import read_mat

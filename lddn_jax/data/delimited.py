@@ -1,8 +1,4 @@
-"""Delimited text: a file becomes column names and rows of cells, each with its line number.
-
-Whatever is wrong with a file is wrong on some line; the line number travels with the row so that every
-error can say which.
-"""
+"""Reader for delimited text files: column names, and rows of cells with their line numbers for error messages."""
 
 import csv
 from collections.abc import Iterator
@@ -15,18 +11,18 @@ from lddn_jax.errors import DataError
 def read_rows(path: Path, encoding: str) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
     """Splits a file into its header and its rows.
 
-    The delimiter is a tab, a semicolon or a comma, whichever the header has most of. Comment lines (`#`)
-    and empty lines at either end are left out.
+    The delimiter is a tab, semicolon or comma, whichever is most frequent in the header. Comment lines (`#`) are
+    skipped, and so are empty lines at the beginning and the end.
 
     Args:
-        path: the file.
-        encoding: how the file spells text; a byte-order mark is ignored.
+        path: The file.
+        encoding: Text encoding; a byte-order mark is ignored.
 
     Returns:
-        The column names, and an iterator over (line number, cells) of the rows below.
+        The column names, and an iterator over (line number, cells) of the rows.
 
     Raises:
-        DataError: the file cannot be read, or its header does not name the columns.
+        DataError: If the file cannot be read, or its header does not name the columns.
     """
     lines = _text(path, encoding).splitlines()
     numbered = [(k, line) for k, line in enumerate(lines, start=1) if not line.lstrip().startswith("#")]
@@ -45,15 +41,15 @@ def read_rows(path: Path, encoding: str) -> tuple[list[str], Iterator[tuple[int,
 
 
 def number(path: Path, line: int, column: str, cell: str) -> float:
-    """The number in a cell; an empty cell is NaN.
+    """Parses the number in a cell; an empty cell is NaN.
 
     Raises:
-        DataError: the cell holds something else.
+        DataError: If the cell is not a number.
     """
     if not cell:
         return float("nan")
     if not _is_number(cell):
-        comma = " Write a decimal point, not a decimal comma." if _is_number(cell.replace(",", ".", 1)) else ""
+        comma = " Use a decimal point instead of a comma." if _is_number(cell.replace(",", ".", 1)) else ""
         raise DataError(
             f"{path}, line {line}, column {column!r}: {cell!r} is not a number.{comma} A missing value is an "
             "empty cell or NaN. To leave the column out, name the others: read_csv(path, columns=[...])."
@@ -79,19 +75,19 @@ def _text(path: Path, encoding: str) -> str:
     except UnicodeDecodeError as error:
         likely = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "latin-1"
         raise DataError(
-            f"{path} is not {encoding} text (byte {error.start} does not fit). Say how it is encoded, "
+            f"{path} is not {encoding} text (invalid byte at {error.start}). Pass its encoding, "
             f"probably read_csv(path, encoding={likely!r})."
         ) from None
     if "\0" in text:
-        raise DataError(f"{path} holds zero bytes, so it is not plain text. Export it as CSV, or give encoding=.")
+        raise DataError(f"{path} contains zero bytes, so it is not plain text. Export it as CSV, or pass encoding=.")
     return text.removeprefix("\ufeff")
 
 
 def _check_header(path: Path, line: int, names: list[str]) -> None:
     if all(_is_number(name) for name in names):
         raise DataError(
-            f"{path}, line {line}: the first row holds numbers ({', '.join(names[:4])}) but must name the "
-            "columns. Put a header such as 'time,current,position' above it."
+            f"{path}, line {line}: the first row contains numbers ({', '.join(names[:4])}) but must name the "
+            "columns. Insert a header such as 'time,current,position' above it."
         )
     if "" in names:
         raise DataError(f"{path}, line {line}: column {names.index('') + 1} of the header has no name; give it one.")
@@ -104,13 +100,12 @@ def _full_rows(path: Path, names: list[str], rows: Iterator[tuple[int, list[str]
     for line, row in rows:
         if not row:
             raise DataError(
-                f"{path}, line {line} is empty in the midst of the data. Delete it, or write NaN in it for a "
-                "missing sample."
+                f"{path}, line {line} is empty within the data. Delete it, or write NaN for a missing sample."
             )
         if len(row) != len(names):
             raise DataError(
-                f"{path}, line {line} has {len(row)} cells where the header names {len(names)} columns "
-                f"({', '.join(names)}). Every row needs one cell for each, empty where a value is missing."
+                f"{path}, line {line} has {len(row)} cells, but the header names {len(names)} columns "
+                f"({', '.join(names)}). Every row needs one cell per column, empty if a value is missing."
             )
         yield line, row
 
@@ -120,4 +115,4 @@ def _is_number(cell: str) -> bool:
         float(cell)
     except ValueError:
         return False
-    return "_" not in cell  # Python reads 1_000 as a number; nobody who writes a record means that
+    return "_" not in cell  # Python parses 1_000 as a number

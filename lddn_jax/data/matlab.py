@@ -1,12 +1,12 @@
-"""MATLAB's files: variables become the columns of a `Table`, or of one table for each cell.
+"""Reader for MATLAB .mat files: variables become the columns of a `Table`, or of one table per cell.
 
-    x = [1 2 3]  or  x = [1; 2; 3]       a vector, a column `x` either way: MATLAB does not tell them apart
-    X, samples × 2                       columns `X_1`, `X_2`
-    s.x                                  the field of a struct, a column `s.x`
-    y = {y1, y2, y3}  or  s(1).y, s(2).y  a cell array or an array of structs, one record each: `records=True`
+    x = [1 2 3]  or  x = [1; 2; 3]       row or column vector: a column `x`
+    X, samples × 2                       matrix: columns `X_1`, `X_2`
+    s.x                                  field of a struct: a column `s.x`
+    y = {y1, y2, y3}  or  s(1).y, s(2).y  cell array or struct array, one record per cell: `records=True`
 
-Files up to version 7 are read by SciPy; those of version 7.3 are HDF5 files, which h5py reads (`pip install
-'lddn_jax[io]'`), and hold every matrix transposed. Numbers only; text, dates and objects of classes are left out.
+Files up to version 7 are read by SciPy. Files of version 7.3 are HDF5 and store matrices transposed; they need h5py
+(`pip install 'lddn_jax[io]'`). Only numeric variables are read; text, dates and class objects are skipped.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,11 +23,11 @@ from lddn_jax.data.tables import Table
 from lddn_jax.errors import DataError, LDDNError, ShapeError
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
-PREAMBLE_BYTES = 512  # bytes that MATLAB writes before the HDF5 file proper
+PREAMBLE_BYTES = 512  # MATLAB's header before the HDF5 data
 
 
 class Cells(list):
-    """A cell array, each of its cells read."""
+    """A cell array as a list of its converted cells."""
 
 
 @overload
@@ -41,22 +41,22 @@ def read_mat(
 def read_mat(
     path: str | PathLike[str], columns: Sequence[str] | None = None, *, records: bool = False
 ) -> Table | list[Table]:
-    """Reads columns from a file of MATLAB, of any version from 4 to 7.3.
+    """Reads columns from a MATLAB .mat file, versions 4 to 7.3.
 
     Args:
         path: The file.
-        columns: The columns or variables wanted, in the order wanted: `"x"`, `"X_2"`, `"s.x"`, or `"X"` for all columns
-            of a matrix. None means all variables of numbers, which must then be of one length; scalars are left out.
-        records: Whether to read cell arrays and arrays of structs, one record for each cell. Other variables are left
-            out, unless they are named in `columns`: then every record gets them.
+        columns: Columns or variables to read, in order: `"x"`, `"X_2"`, `"s.x"`, or `"X"` for all columns of a matrix.
+            None for all numeric variables except scalars; they must have one length.
+        records: Whether to read cell arrays and struct arrays, one record per cell. Other variables are then skipped,
+            unless they are named in `columns`, which adds them to every record.
 
     Returns:
-        A `Table`; with `records=True` a list of them.
+        A `Table`; with `records=True` a list of tables.
 
     Raises:
-        DataError: If the file cannot be read, holds no such column, or columns differ in length.
-        LDDNError: If the file is of version 7.3 and h5py is not installed.
-        ShapeError: If a matrix has more columns than rows, so that time may run along the second.
+        DataError: If the file cannot be read, has no such column, or columns differ in length.
+        LDDNError: If the file has version 7.3 and h5py is not installed.
+        ShapeError: If a matrix has at least as many columns as rows, so that time may run along its second axis.
 
     Example:
         >>> import pathlib, tempfile, scipy.io
@@ -74,7 +74,7 @@ def read_mat(
     if not records:
         return _table(path, arrays, columns, cells)
     if not cells:
-        raise DataError(f"{path} holds no cell array, one cell for each record; it has {_listed(variables)}.")
+        raise DataError(f"{path} has no cell array with one cell per record; it has {_listed(variables)}.")
     named = [name for name in cells if columns is None or _names(name, columns)]
     lengths = {name: len(cells[name]) for name in named or cells}
     if len(set(lengths.values())) > 1:
@@ -117,10 +117,10 @@ def _table(
 
 
 def _columns(path: str, name: str, value: Float[np.ndarray, "..."]) -> dict[str, Float[np.ndarray, " time"]]:
-    """A vector as a column, a matrix as several."""
+    """Splits a vector or matrix into columns."""
     if value.ndim > 2:
         raise ShapeError(
-            f"{path}: variable {name!r} has shape {value.shape}; a column comes from a vector or a matrix."
+            f"{path}: variable {name!r} has shape {value.shape}; columns are read from vectors and matrices."
         )
     if min(value.shape, default=1) <= 1:
         return {name: value.ravel()}
@@ -128,14 +128,14 @@ def _columns(path: str, name: str, value: Float[np.ndarray, "..."]) -> dict[str,
     if rows <= count:
         raise ShapeError(
             f"{path}: variable {name!r} is {rows}-by-{count}, which would be {rows} samples of {count} columns; rows "
-            f"are samples. If time runs along the second axis, write {name}.' before saving, in MATLAB; or leave it "
-            "out: columns=[...]."
+            f"are samples. If time runs along the second axis, transpose it in MATLAB before saving: {name}.'; or "
+            "omit it: columns=[...]."
         )
     return {f"{name}_{k + 1}": value[:, k] for k in range(count)}
 
 
 def _variable(path: Path, name: str, variables: Mapping[str, Any], cells: Mapping[str, Any]) -> str:
-    """The variable that a column comes from."""
+    """The name of the variable that contains a column."""
     stem, _, number = name.rpartition("_")
     for candidate in (name, stem if number.isdigit() else name):
         if candidate in variables:
@@ -146,7 +146,7 @@ def _variable(path: Path, name: str, variables: Mapping[str, Any], cells: Mappin
 
 
 def _of(name: str, found: Mapping[str, Any]) -> list[str]:
-    """The columns of a matrix; of one that has none of that number, an error."""
+    """The columns of a matrix; raises a DataError if there are none."""
     columns = [column for column in found if column.rpartition("_")[0] == name]
     if not columns:
         raise DataError(f"there is no column {name!r}; there are {', '.join(found)}.")
@@ -158,14 +158,14 @@ def _names(variable: str, columns: Sequence[str]) -> bool:
 
 
 def _listed(variables: Mapping[str, Any]) -> str:
-    return ", ".join(variables) or "no numbers at all"
+    return ", ".join(variables) or "no numeric variable"
 
 
 # ---- files ----------------------------------------------------------------------------------------------------------
 
 
 def _variables(path: Path) -> dict[str, Any]:
-    """Every variable made of numbers, by name; fields of structs by `struct.field`."""
+    """All numeric variables by name; fields of structs as `struct.field`."""
     try:
         with path.open("rb") as file:
             begin = file.read(PREAMBLE_BYTES + len(HDF5))
@@ -179,9 +179,9 @@ def _variables(path: Path) -> dict[str, Any]:
         return read(path)
     except (LDDNError, MemoryError):
         raise
-    except Exception as error:  # whatever SciPy and h5py stumble over: they name no class for a broken file
+    except Exception as error:  # SciPy and h5py have no exception class for damaged files
         raise DataError(
-            f"{path} is not a file that MATLAB saved, or it is damaged ({type(error).__name__}: {error}). Save it "
+            f"{path} is not a MATLAB file, or it is damaged ({type(error).__name__}: {error}). Save it "
             "again, save('record.mat', 'u', 'y'), or export a CSV file: writetable(t, 'record.csv')."
         ) from error
 
@@ -192,7 +192,7 @@ def _of_version_7(path: Path) -> dict[str, Any]:
 
 
 def _unpacked(value: Any) -> Any:
-    """What an array of SciPy means: numbers, a mapping of fields, cells, or None for anything else."""
+    """Converts an array from SciPy: to numbers, a mapping of fields, cells, or None for anything else."""
     if not isinstance(value, np.ndarray):
         return None
     if value.dtype.names:
@@ -208,8 +208,8 @@ def _of_version_73(path: Path) -> dict[str, Any]:
         import h5py
     except ImportError:
         raise LDDNError(
-            f"{path} is a MATLAB file of version 7.3, which h5py reads: pip install 'lddn_jax[io]'. Or save it in "
-            "MATLAB by save(..., '-v7')."
+            f"{path} is a MATLAB file of version 7.3, which needs h5py: pip install 'lddn_jax[io]'. Or save it in "
+            "MATLAB with save(..., '-v7')."
         ) from None
     with h5py.File(path, "r") as file:
 
@@ -223,7 +223,7 @@ def _of_version_73(path: Path) -> dict[str, Any]:
                 return Cells(cells) if cells and all(isinstance(cell, np.ndarray) for cell in cells) else None
             if value.attrs.get("MATLAB_class") == b"char":
                 return None
-            return _numbers(np.asarray(value[()]).T)  # HDF5 counts the last axis first, and MATLAB the first
+            return _numbers(np.asarray(value[()]).T)  # MATLAB is column-major, HDF5 row-major
 
         return _flat({name: value for name, value in file.items() if not name.startswith("#")}, unpacked)
 
@@ -233,7 +233,7 @@ def _numbers(value: Shaped[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]
 
 
 def _flat(variables: Mapping[str, Any], unpacked: Callable[[Any], Any], prefix: str = "") -> dict[str, Any]:
-    """Fields of structs by their path; what is not made of numbers is left out."""
+    """Flattens structs to `struct.field` names and drops values that are not numeric."""
     found: dict[str, Any] = {}
     for name, value in variables.items():
         meaning = unpacked(value)

@@ -1,10 +1,10 @@
-"""Records: what was measured in one go, inputs and targets by name.
+"""`Record`: one measured record, with inputs and targets by name.
 
-A record is a stretch of samples that follow each other evenly, u(0) … u(T−1) and y(0) … y(T−1). People have several, of
-unequal length and with gaps; lists of them are what `stack`, `windows`, `whole` and `divide` work on.
+A record holds evenly sampled signals, u(0) … u(T−1) and y(0) … y(T−1). Several records, of unequal length and with
+gaps, are passed as a list to `stack`, `windows`, `whole` and `divide`.
 
-Inputs have no gaps, because a simulation would carry one on to every later step. Targets may have some, where that was
-asked for: `missing="mask"` makes them don't-cares.
+Inputs must not have missing values, because a simulation would propagate NaN to all later steps. Targets may have them
+with `missing="mask"`, which excludes missing targets from losses and scores.
 """
 
 import dataclasses
@@ -24,20 +24,21 @@ from lddn_jax.network.signals import SignalLike, real
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False, init=False)
 class Record:
-    """One measured record, never changed once made; `Record.of` makes it from tables, frames and files.
+    """One measured record, immutable. `Record.of` builds one from a table, data frame or file.
 
     Args:
         inputs: `(time, size)` by name; may be empty.
         targets: `(time, size)` by name; NaN where missing.
-        time: The instants of the samples, `(time,)`, in seconds or any other unit; None if they are not known.
-        name: What errors call it.
-        missing: "error": a NaN in the targets raises; "mask": it is a don't-care.
+        time: Sampling instants, `(time,)`, in seconds or any other unit; None if unknown.
+        name: Name of the record in error messages.
+        missing: "error" to reject targets that are NaN, or "mask" to exclude them from losses and scores.
 
     Attributes:
-        inputs, targets, time: As given, as read-only float64 arrays.
+        inputs, targets, time: The arguments as read-only float64 arrays.
 
     Raises:
-        DataError: If an input is NaN or infinite, a target is, samples are not evenly spaced, or there is no target.
+        DataError: If an input is NaN or infinite, a target is infinite, or NaN with `missing="error"`, sampling is
+            uneven, or there is no target.
         ShapeError: If a signal is not `(time, size)`, or lengths differ.
 
     Example:
@@ -76,12 +77,12 @@ class Record:
                     f"{kind}={{'{example}': array}}."
                 )
         if not self.targets:
-            raise DataError(f"{self._called} has no targets; name at least one signal that is to be predicted.")
+            raise DataError(f"{self._called} has no targets; pass at least one signal to predict.")
         both = sorted(set(self.inputs) & set(self.targets))
         if both:
             raise DataError(
-                f"{self._called}: {both[0]!r} is both an input and a target. Call the measured past of the target "
-                f"by another name: inputs=[{{'measured_{both[0]}': ['{both[0]}']}}]."
+                f"{self._called}: {both[0]!r} is both an input and a target. Give the measured past of the target "
+                f"another name: inputs=[{{'measured_{both[0]}': ['{both[0]}']}}]."
             )
         for kind in ("input", "target"):
             given = getattr(self, f"{kind}s")
@@ -105,19 +106,20 @@ class Record:
         name: str = "",
         missing: str = "error",
     ) -> "Record":
-        """Makes a record of whatever holds one.
+        """Builds a record from a table, mapping, data frame, file or object.
 
         Args:
-            source: A `Table`; a mapping of arrays `(time,)` or `(time, size)`; a pandas or polars frame; the path of a
-                .csv or .mat file; or an object with arrays `u` and `y`, whose channels get the names given here.
-            inputs: Names of columns. Instead of a name, `{"u": ["u_1", "u_2"]}` makes one signal of several columns.
-            targets: Likewise.
-            time: The column of instants, numbers or dates; it is checked for even sampling.
-            name: What errors call the record; by default the name of the file.
-            missing: "error", or "mask" for don't-cares where a target is NaN.
+            source: A `Table`; a mapping of arrays `(time,)` or `(time, size)`; a pandas or polars data frame; the path
+                of a .csv or .mat file; or an object with arrays `u` and `y`, whose channels get the names given here.
+            inputs: Names of the input columns. `{"u": ["u_1", "u_2"]}` in place of a name combines columns into one
+                signal.
+            targets: Names of the target columns, in the same form.
+            time: Name of the column of sampling instants, numbers or dates; it is checked for even sampling.
+            name: Name of the record in error messages; by default the name of the file.
+            missing: "error" to reject targets that are NaN, or "mask" to exclude them from losses and scores.
 
         Raises:
-            DataError: If a column is missing, not made of numbers, or holds NaN where it may not.
+            DataError: If a column is missing, not numeric, or has a NaN that is not allowed.
             ShapeError: If an array is not `(time, size)`.
 
         Example:
@@ -135,7 +137,7 @@ class Record:
         return cls(*found, name, missing)
 
     def __len__(self) -> int:
-        """The number of samples."""
+        """Number of samples."""
         return next(iter(self.targets.values())).shape[0]
 
     def __repr__(self) -> str:
@@ -147,19 +149,19 @@ class Record:
 
     @property
     def sizes(self) -> dict[str, dict[str, int]]:
-        """Number of elements by name, of "inputs" and "targets"."""
+        """Number of elements by signal name, for "inputs" and "targets"."""
         signals = {"inputs": self.inputs, "targets": self.targets}
         return {kind: {name: x.shape[1] for name, x in named.items()} for kind, named in signals.items()}
 
     @property
     def sample_time(self) -> float | None:
-        """The time between two samples; None where it is not known."""
+        """Sampling interval; None if `time` is None."""
         return None if self.time is None or len(self) < 2 else uniform_sampling(self.time)
 
     def piece(self, start: int, stop: int) -> "Record":
-        """Returns the samples [start, stop) as a record of its own, with their instants and the name of this one."""
+        """Returns the samples [start, stop) as a record with the same name."""
         if not 0 <= start < stop <= len(self):
-            raise DataError(f"{self._called} has {len(self)} samples; there is no piece [{start}, {stop}) of it.")
+            raise DataError(f"{self._called} has {len(self)} samples, so it has no piece [{start}, {stop}).")
         rows = slice(start, stop)
         return dataclasses.replace(
             self,
@@ -169,11 +171,11 @@ class Record:
         )
 
     def unbroken(self, shortest: int = 2) -> list["Record"]:
-        """Returns the pieces between gaps, in which no target is missing.
+        """Splits the record into pieces without missing targets.
 
         Args:
-            shortest: Samples that a piece must have: more than the longest delay of the network. Shorter ones are left
-                out.
+            shortest: Minimum number of samples of a piece; it must exceed the longest delay of the network. Shorter
+                pieces are dropped.
 
         Example:
             >>> import numpy as np
@@ -186,14 +188,14 @@ class Record:
         return [self.piece(int(a), int(b)) for a, b in edges.reshape(-1, 2) if b - a >= shortest]
 
     def measured(self, loops: Mapping[str, str]) -> "Record":
-        """Returns the record with targets among its inputs too, as a network takes it whose loop is open.
+        """Returns the record with measured targets added to its inputs, for a network with its loop open.
 
         Args:
-            loops: The target by the name of the input that carries its measured values, {"measured_y": "y"}. It must
-                have no gaps; see `unbroken`.
+            loops: Target by name of the feedback input, {"measured_y": "y"}. The target must not have missing values;
+                see `unbroken`.
 
         Raises:
-            DataError: If there is no such target, or it has gaps.
+            DataError: If there is no such target, or it has missing values.
         """
         for target in loops.values():
             if target not in self.targets:
@@ -209,11 +211,11 @@ class Record:
         what = f"{self._called}: {kind} {name!r}"
         signal = np.array(real(what, given), dtype=np.float64)
         if signal.ndim != 2:
-            fix = " Write x[:, None] for one element." if signal.ndim == 1 else " Give a list of records, one for each."
+            fix = " Write x[:, None] for one element." if signal.ndim == 1 else " Pass a list of records instead."
             raise ShapeError(f"{what} has shape {signal.shape}; a signal of a record is (time, size).{fix}")
         steps, size = signal.shape
         if not steps or not size:
-            raise ShapeError(f"{what} has shape {signal.shape}, so it holds nothing; a signal is (time, size).")
+            raise ShapeError(f"{what} has shape {signal.shape}, so it is empty; a signal is (time, size).")
         if steps < size:
             raise ShapeError(
                 f"{what} has shape {signal.shape}, which would be {steps} sample(s) of {size} elements; a signal is "
@@ -228,7 +230,7 @@ class Record:
         time = np.array(real(f"{self._called}: time", self.time), dtype=np.float64)
         if time.shape != (len(self),):
             raise ShapeError(
-                f"{self._called}: time has shape {time.shape}; needed is one instant a sample, ({len(self)},)."
+                f"{self._called}: time has shape {time.shape}; needed is one instant per sample, ({len(self)},)."
             )
         if len(time) > 1:
             try:
@@ -247,10 +249,10 @@ class Record:
         when = "" if self.time is None else f" (time {self.time[step]:.9g})"
         channel = f"{kind} {name!r}" + (f", element {element}," if signal.shape[1] > 1 else "")
         fixes = {
-            "input": "A simulation would carry it on to every later step: fill the gap, or cut the record there.",
-            "target": 'Fill the gap, or make missing targets don\'t-cares: missing="mask".',
+            "input": "A simulation would propagate it to all later steps: fill the gap, or cut the record there.",
+            "target": 'Fill the gap, or ignore missing targets with missing="mask".',
         }
-        fix = fixes[kind] if np.isnan(signal[step, element]) else "Mark it as missing, NaN, or mend it."
+        fix = fixes[kind] if np.isnan(signal[step, element]) else "Correct it, or mark it as missing with NaN."
         raise DataError(
             f"{self._called}: {channel} is {signal[step, element]} at sample {step}{when}, the first of "
             f"{np.count_nonzero(bad.any(axis=1))}. {fix}"
@@ -261,20 +263,20 @@ Records: TypeAlias = Record | Iterable[Record]
 
 
 def timed_record(source: Any, inputs: Names, targets: Names, missing: str = "error") -> Record:
-    """Returns `Record.of`, with the column `time`, if there is one that is no signal, as its instants."""
+    """Returns `Record.of(...)` with a column named `time`, unless it is a signal, as sampling instants."""
     is_time = "time" in names_of(source) and "time" not in (*inputs, *targets)
     return Record.of(source, inputs, targets, time="time" if is_time else None, missing=missing)
 
 
 def as_records(given: Records, where: str) -> list[Record]:
-    """Returns a list of records that agree in names and sizes, of one or several.
+    """Returns a list of records, after checking that their signals agree in names and sizes.
 
     Args:
-        given: A `Record`, or an iterable of them.
-        where: The function that errors speak of.
+        given: A `Record`, or an iterable of records.
+        where: Name of the function in error messages.
 
     Raises:
-        DataError: If there is none, or something else.
+        DataError: If there is no record, or an entry is not a record.
         ShapeError: If names or sizes differ.
     """
     records: list[Any] = [given] if isinstance(given, Record) or not isinstance(given, Iterable) else [*given]
@@ -285,14 +287,14 @@ def as_records(given: Records, where: str) -> list[Record]:
     for place, record in enumerate(records):
         if record.sizes != first.sizes:
             raise ShapeError(
-                f"{where}: records of one list hold the same signals, but number 0 is {first} and number {place} "
-                f"{record}."
+                f"{where}: all records of a list need the same signals, but number 0 is {first} and number {place} "
+                f"is {record}."
             )
     return records
 
 
 def holds_records(given: Any) -> TypeGuard[Record | list[Record] | tuple[Record, ...]]:
-    """Whether something is a record or a list of them."""
+    """True for a record, or a nonempty list or tuple of records."""
     return isinstance(given, Record) or (
         isinstance(given, (list, tuple)) and bool(given) and all(isinstance(entry, Record) for entry in given)
     )

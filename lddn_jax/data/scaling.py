@@ -1,16 +1,15 @@
-"""Scaling: every channel of a record brought to the range in which a network learns well, and back.
+"""Scaling (normalization) of signals, and its inverse.
 
-A scaler is an affine map for each channel (the last axis), found once from a record and then fixed:
+A scaler is an affine map of each channel (the last axis), fitted to a record:
 
     MinMax     z = low + (high − low) (x − min) / (max − min)        MATLAB's mapminmax
     Standard   z = (x − mean) / std,   std with N − 1                MATLAB's mapstd
 
-It is a pytree of its constants, so `apply` and `invert` run under `jit`, `vmap` and `grad`; both return
-the dtype they are given. A channel that is constant in the record has no width to divide by: it maps to
-the middle of the range (0 for `Standard`) with slope 1, so it comes back as its constant, and a new value
-in that channel survives `invert(apply(x))` as well.
+It is a pytree of its constants, so `apply` and `invert` run under `jit`, `vmap` and `grad`; both keep the dtype of
+their argument. A channel that is constant in the record maps to the middle of the range (0 for `Standard`) with slope
+1, so `invert(apply(x))` returns x for its constant and for any other value.
 
-NaN (a missing sample) is ignored when fitting and stays NaN in `apply` and `invert`.
+NaN (a missing sample) is ignored by `fit`, and stays NaN in `apply` and `invert`.
 
 Reference: LeCun, Bottou, Orr & Müller, "Efficient BackProp", 1998, section 4.3.
 """
@@ -35,7 +34,7 @@ from lddn_jax.data.records import Record, Records, as_records
 from lddn_jax.errors import DataError, ShapeError
 from lddn_jax.network.signals import SignalLike, real
 
-# A signal, one moment of it, or what else has the channels on its last axis.
+# A signal, one sample of it, or any array with channels on its last axis.
 Scalable: TypeAlias = Shaped[ArrayLike, "*batch_and_time size"] | Sequence[Any]
 
 
@@ -45,7 +44,7 @@ class AbstractScaler(eqx.Module):
     def __check_init__(self):
         if any(getattr(self, field.name) is None for field in dataclasses.fields(self)):
             name = type(self).__name__
-            raise DataError(f"{name}() has seen no record. Write {name}.fit(x), which finds its constants from one.")
+            raise DataError(f"{name}() is not fitted. Write {name}.fit(x), which computes its constants from a record.")
 
     @property
     def size(self) -> int:
@@ -54,48 +53,48 @@ class AbstractScaler(eqx.Module):
 
     @abc.abstractmethod
     def _constants(self) -> tuple[Float[Array, " size"], float | int, Float[Array, " size"], Float[Array, " size"]]:
-        """Start `(size,)`, width, anchor `(size,)` and span `(size,)`."""
+        """Returns start `(size,)`, width, anchor `(size,)` and span `(size,)`."""
 
     def apply(self, x: Scalable) -> Float[Array, "*batch_and_time size"]:
-        """From the units of the record to scaled units.
+        """Converts from the units of the record to scaled units.
 
         Args:
-            x: a signal `(*batch, time, size)` in the record's units.
+            x: Signal `(*batch, time, size)` in the units of the record.
 
         Returns:
-            The same shape and dtype, in scaled units.
+            The scaled signal, same shape and dtype.
 
         Raises:
-            ShapeError: the last axis is not that of the record the scaler was fitted to.
+            ShapeError: If the number of channels differs from that of the fitted record.
         """
         x, start, width, anchor, span = self._fitted_to(x, "apply")
-        return start + width * ((x - anchor) / span)  # dividing first: both ends of a range are met exactly
+        return start + width * ((x - anchor) / span)  # dividing first maps both ends of the range exactly
 
     def invert(self, z: Scalable) -> Float[Array, "*batch_and_time size"]:
-        """From scaled units back to the units of the record.
+        """Converts from scaled units back to the units of the record.
 
         Args:
-            z: a signal `(*batch, time, size)` in scaled units.
+            z: Signal `(*batch, time, size)` in scaled units.
 
         Returns:
-            The same shape and dtype, in the record's units.
+            The signal in the units of the record, same shape and dtype.
 
         Raises:
-            ShapeError: the last axis is not that of the record the scaler was fitted to.
+            ShapeError: If the number of channels differs from that of the fitted record.
         """
         z, start, width, anchor, span = self._fitted_to(z, "invert")
         return anchor + span * ((z - start) / width)
 
     def error_scale(self) -> Float[Array, " size"]:
-        """The factor `(size,)` that turns an error in scaled units into one in the record's units.
+        """Returns the factors `(size,)` that convert errors from scaled units to the units of the record.
 
-        An RMSE is multiplied by it, a mean squared error by its square.
+        Multiply an RMSE by the factor, and a mean squared error by its square.
         """
         _, width, _, span = self._constants()
         return span / width
 
     def to_dict(self) -> dict[str, Any]:
-        """The scaler in words and numbers that JSON can hold."""
+        """Returns the scaler as a dict of plain Python values for `json.dump`."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         dtype = next(str(value.dtype) for value in values.values() if eqx.is_array(value))
         plain = {name: value.tolist() if eqx.is_array(value) else value for name, value in values.items()}
@@ -103,18 +102,18 @@ class AbstractScaler(eqx.Module):
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "AbstractScaler":
-        """The scaler that `to_dict` described.
+        """Restores a scaler from the result of `to_dict`.
 
         Raises:
-            DataError: it is of another kind, or an entry is missing or is not numbers.
+            DataError: If the kind is another one, or an entry is missing or not numeric.
         """
         names = ["dtype", *(field.name for field in dataclasses.fields(cls))]
         kind = _kind_in(data)
         if kind != cls.__name__ or not set(names) <= set(data):
             raise DataError(
                 f"{cls.__name__}.from_dict was given the kind {kind!r} with {list(data)}; "
-                f"it needs kind {cls.__name__!r} with {names}, as to_dict() writes. "
-                "lddn_jax.data.scaling.from_dict(data) reads a scaler of any kind."
+                f"it needs kind {cls.__name__!r} with {names}, as to_dict() returns. "
+                "lddn_jax.data.scaling.from_dict(data) restores a scaler of any kind."
             )
         values = {field.name: data[field.name] for field in dataclasses.fields(cls)}
         for field in dataclasses.fields(cls):
@@ -132,13 +131,13 @@ class AbstractScaler(eqx.Module):
         Float[Array, "..."],
         Float[Array, "..."],
     ]:
-        """`x` as a floating array and the constants in its dtype and rank: no promotion is left to JAX."""
+        """Returns `x` as a floating-point array and the constants in its dtype and rank, to avoid promotion."""
         given = real(f"the array given to {type(self).__name__}.{verb}", x)
         if given.ndim < 1 or given.shape[-1] != self.size:
             raise ShapeError(
-                f"{type(self).__name__}.{verb} was given an array of shape {given.shape}, but its record had "
+                f"{type(self).__name__}.{verb} was given an array of shape {given.shape}, but it was fitted to "
                 f"{self.size} channel(s): it needs (*batch, time, {self.size}). "
-                "A single channel gets its axis by x[..., None]."
+                "For a single channel pass x[..., None]."
             )
         start, width, anchor, span = self._constants()
         x = jnp.asarray(given)
@@ -150,13 +149,13 @@ class AbstractScaler(eqx.Module):
 
 
 class MinMax(AbstractScaler):
-    """Brings the smallest and largest value of each channel to `low` and `high` (MATLAB's mapminmax).
+    """Scales each channel linearly from its range to [`low`, `high`] (MATLAB's mapminmax).
 
     Attributes:
-        lowest: the smallest value of each channel in the record, `(size,)`, in the record's units.
-        highest: the largest, `(size,)`.
-        low: what `lowest` becomes.
-        high: what `highest` becomes.
+        lowest: Minimum of each channel of the record, `(size,)`, in the units of the record.
+        highest: Maximum of each channel, `(size,)`.
+        low: Scaled value of `lowest`.
+        high: Scaled value of `highest`.
 
     Example:
         >>> import numpy as np
@@ -170,7 +169,7 @@ class MinMax(AbstractScaler):
         [3.0]
     """
 
-    lowest: Float[Array, " size"] = None  # pyright: ignore[reportAssignmentType] - which an error explains
+    lowest: Float[Array, " size"] = None  # pyright: ignore[reportAssignmentType] - rejected with an error
     highest: Float[Array, " size"] = None  # pyright: ignore[reportAssignmentType]
     low: float | int = eqx.field(static=True, default=-1.0)
     high: float | int = eqx.field(static=True, default=1.0)
@@ -179,25 +178,25 @@ class MinMax(AbstractScaler):
         known = all(isinstance(bound, numbers.Real) for bound in (self.low, self.high))
         if not (known and -math.inf < self.low < self.high < math.inf):
             raise DataError(
-                f"MinMax was asked for the range low={self.low!r}, high={self.high!r}; low must be smaller "
-                "than high, and both finite: MinMax.fit(x, low=-1.0, high=1.0)."
+                f"MinMax was given low={self.low!r}, high={self.high!r}; low must be smaller than high, and "
+                "both finite: MinMax.fit(x, low=-1.0, high=1.0)."
             )
 
     @classmethod
     def fit(cls, x: SignalLike, low: float | int = -1.0, high: float | int = 1.0) -> "MinMax":
-        """Finds the range of every channel.
+        """Computes minimum and maximum of each channel.
 
         Args:
-            x: the record, `(*batch, time, size)`; NaN entries are ignored.
-            low: the scaled value of the smallest entry.
-            high: the scaled value of the largest entry.
+            x: Signal `(*batch, time, size)`; NaN is ignored.
+            low: Scaled value of the minimum.
+            high: Scaled value of the maximum.
 
         Returns:
-            The scaler, its constants in the dtype of `x`.
+            The scaler, with constants in the dtype of `x`.
 
         Raises:
-            DataError: a channel is all NaN or holds an infinity, or `low >= high`.
-            ShapeError: `x` has fewer than two axes.
+            DataError: If a channel is all NaN or contains an infinity, or `low >= high`.
+            ShapeError: If `x` has fewer than two axes.
         """
         columns, dtype = _columns(x, "MinMax.fit")
         return cls(_array(np.nanmin(columns, axis=0), dtype), _array(np.nanmax(columns, axis=0), dtype), low, high)
@@ -210,13 +209,13 @@ class MinMax(AbstractScaler):
 
 
 class Standard(AbstractScaler):
-    """Brings each channel to mean 0 and standard deviation 1 (MATLAB's mapstd).
+    """Standardizes each channel to mean 0 and standard deviation 1 (MATLAB's mapstd).
 
     The standard deviation divides by N − 1, as MATLAB's does; NumPy's default divides by N.
 
     Attributes:
-        mean: the mean of each channel of the record, `(size,)`, in the record's units.
-        deviation: its standard deviation, `(size,)`; 1 for a constant channel.
+        mean: Mean of each channel of the record, `(size,)`, in the units of the record.
+        deviation: Standard deviation of each channel, `(size,)`; 1 for a constant channel.
 
     Example:
         >>> import numpy as np
@@ -227,26 +226,26 @@ class Standard(AbstractScaler):
         [[2.0]]
     """
 
-    mean: Float[Array, " size"] = None  # pyright: ignore[reportAssignmentType] - which an error explains
+    mean: Float[Array, " size"] = None  # pyright: ignore[reportAssignmentType] - rejected with an error
     deviation: Float[Array, " size"] = None  # pyright: ignore[reportAssignmentType]
 
     @classmethod
     def fit(cls, x: SignalLike) -> "Standard":
-        """Finds mean and standard deviation of every channel.
+        """Computes mean and standard deviation of each channel.
 
         Args:
-            x: the record, `(*batch, time, size)`; NaN entries are ignored.
+            x: Signal `(*batch, time, size)`; NaN is ignored.
 
         Returns:
-            The scaler, its constants in the dtype of `x`.
+            The scaler, with constants in the dtype of `x`.
 
         Raises:
-            DataError: a channel is all NaN or holds an infinity.
-            ShapeError: `x` has fewer than two axes.
+            DataError: If a channel is all NaN or contains an infinity.
+            ShapeError: If `x` has fewer than two axes.
         """
         columns, dtype = _columns(x, "Standard.fit")
         lowest = np.nanmin(columns, axis=0)
-        # Rounding gives equal numbers a mean that is not theirs and so a tiny deviation: ask for equality.
+        # By equality, because the mean of equal values may differ from them by rounding, with a tiny deviation.
         constant = lowest == np.nanmax(columns, axis=0)
         mean = np.where(constant, lowest, np.nanmean(columns, axis=0))
         degrees = np.maximum(np.isfinite(columns).sum(axis=0) - 1, 1)
@@ -258,16 +257,16 @@ class Standard(AbstractScaler):
 
 
 def from_dict(data: Mapping[str, Any]) -> AbstractScaler:
-    """The scaler that any scaler's `to_dict` described.
+    """Restores a scaler of any kind from the result of its `to_dict`.
 
     Args:
-        data: what `to_dict` returned, perhaps by way of JSON.
+        data: From `to_dict`, or decoded from JSON.
 
     Returns:
         A `MinMax` or a `Standard`.
 
     Raises:
-        DataError: the kind is unknown, or an entry is missing or is not numbers.
+        DataError: If the kind is unknown, or an entry is missing or not numeric.
 
     Example:
         >>> import numpy as np
@@ -285,14 +284,14 @@ def from_dict(data: Mapping[str, Any]) -> AbstractScaler:
 
 
 def _kind_in(data: object) -> str:
-    """What a description says that it describes."""
+    """Returns the kind of scaler in the result of a `to_dict`."""
     if not isinstance(data, Mapping):
-        raise DataError(f"a scaler is described by a dict such as scaler.to_dict() writes, not by {called(data)}.")
+        raise DataError(f"a scaler is restored from a dict as returned by scaler.to_dict(), not from {called(data)}.")
     return str(data.get("kind"))
 
 
 def _array_in(where: str, values: Any, dtype: Any) -> Float[Array, " size"]:
-    """Numbers of a description, one for each channel."""
+    """Converts a list of numbers, one per channel, to an array."""
     try:
         array = np.asarray(values, np.dtype(dtype))
     except (TypeError, ValueError):
@@ -306,60 +305,60 @@ def _array_in(where: str, values: Any, dtype: Any) -> Float[Array, " size"]:
 
 
 def check_kind(given: object, call: str) -> None:
-    """Raises a DataError unless this is a class of scalers; see `expect`."""
+    """Raises a DataError unless `given` is a scaler class; see `expect`."""
     if not (isinstance(given, type) and issubclass(given, AbstractScaler)):
         raise DataError(f"kind is {called(given)}, but {call} takes the class lddn.data.MinMax or lddn.data.Standard.")
 
 
 def _columns(x: SignalLike, where: str) -> tuple[Float[np.ndarray, "samples size"], np.dtype]:
-    """The record as checked float64 columns `(samples, size)`, and the dtype that its scaler will have."""
+    """Returns the signal as checked float64 columns `(samples, size)`, and the dtype for the scaler."""
     if isinstance(x, Tracer):
         raise DataError(
             f"{where} was called inside jit, vmap or grad, where values cannot be checked. Fit the scaler "
-            "on the whole record outside and pass it in; apply and invert run anywhere."
+            "to the whole record outside and pass it in; apply and invert can be transformed."
         )
     array = np.asarray(real(f"the array given to {where}", x))
     if array.ndim < 2:
         raise ShapeError(
-            f"{where} was given an array of shape {array.shape}; it needs (*batch, time, size), one channel "
-            "for each entry of the last axis. A single channel gets its axis by x[:, None]."
+            f"{where} was given an array of shape {array.shape}; it needs (*batch, time, size), with "
+            "channels on the last axis. For a single channel pass x[:, None]."
         )
     dtype = array.dtype if jnp.issubdtype(array.dtype, jnp.floating) else np.dtype(float)
-    # Sums over a long float32 record lose digits: statistics are taken in float64.
+    # In float64, since sums over a long float32 record lose digits.
     columns = array.reshape(-1, array.shape[-1]).astype(np.float64)
     for problem, bad in (
-        ("holds an infinity", np.isinf(columns).any(axis=0)),
+        ("contains an infinity", np.isinf(columns).any(axis=0)),
         ("is all NaN or empty", np.isnan(columns).all(axis=0)),
     ):
         if bad.any():
             raise DataError(
                 f"{where}: channel {int(np.argmax(bad))} of {array.shape[-1]} {problem}, so it has no range. "
-                "Drop the channel, or mark bad samples as NaN, which is ignored: "
+                "Drop the channel, or replace bad samples by NaN, which is ignored: "
                 "x = np.where(np.isfinite(x), x, np.nan)."
             )
     return columns, dtype
 
 
 def _array(values: Sequence[float] | Float[np.ndarray, " size"], dtype: DTypeLike) -> Float[Array, " size"]:
-    dtype = jnp.result_type(np.dtype(dtype))  # float32 where JAX is set to 32 bits
+    dtype = jnp.result_type(np.dtype(dtype))  # float32 unless JAX has x64 enabled
     return jnp.asarray(np.asarray(values, dtype=dtype), dtype)
 
 
 def scalers_of(
     records: Records, kind: type[MinMax] | type[Standard] = MinMax, *, shared: Mapping[str, str] | None = None
 ) -> dict[str, AbstractScaler]:
-    """Finds a scaler for each signal of some records.
+    """Fits a scaler to each signal of one or several records.
 
     Args:
-        records: A `Record`, or a list of them, usually those that train; missing targets are ignored.
+        records: A `Record` or a list of records, usually the training data; missing targets are ignored.
         kind: `MinMax` or `Standard`.
-        shared: The signal whose scaler another one shares: `{"measured_level": "level"}`.
+        shared: Signals that use the scaler of another signal: `{"measured_level": "level"}`.
 
     Returns:
         Scalers by the names of inputs and targets.
 
     Raises:
-        DataError: If a signal has no value at all, or `shared` names an unknown one.
+        DataError: If all values of a signal are NaN, or `shared` has an unknown name.
 
     Example:
         >>> records = [Record({"u": np.full((5, 1), high)}, {"y": np.eye(5)[:, :1]}) for high in (0.0, 4.0)]
@@ -390,7 +389,7 @@ def scaled(record: Record, scalers: Mapping[str, AbstractScaler]) -> Record:
 
     Args:
         record: In its own units.
-        scalers: By name; signals without one stay as they are.
+        scalers: Scalers by signal name; signals without one are not scaled.
     """
 
     def each(signals):

@@ -1,4 +1,4 @@
-"""Batches as networks take them: inputs and targets of equal length, with the delay state that each starts from."""
+"""`Sequences`: a batch of inputs and targets of equal length, with initial delay states."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,23 +21,23 @@ def _real(kind: str, given: Any) -> Any:
 
 
 class Sequences(eqx.Module):
-    """Inputs and targets of one or many sequences of one length.
+    """Inputs and targets of one or many sequences of equal length.
 
     Args:
-        inputs: `(*batch, time, size)` by input name; a bare array where the network has one input; None or `{}` for a
+        inputs: `(*batch, time, size)` by input name, or one array if the network has one input; None or `{}` for a
             network without inputs.
-        targets: `(*batch, time, size)` by output layer, or a bare array; NaN where missing.
-        state: Delay state each sequence starts from, `(*batch, longest delay, size)` by source; None for zeros.
-        weights: Error weights that broadcast over batch, time and element: by output layer, or one for all. What has
-            weight 0 counts nowhere; `lddn_jax.data.stack` makes one batch of records of unequal length so.
-        train_state: Whether `fit` takes the state of layers as a first guess and trains it with the network.
+        targets: `(*batch, time, size)` by output layer, or one array; NaN where missing.
+        state: Initial delay state of each sequence, `(*batch, longest delay, size)` by source; None for zeros.
+        weights: Error weights that broadcast over batch, time and element, by output layer or one array for all.
+            Targets with weight 0 are ignored; `lddn_jax.data.stack` uses this to pad records of unequal length.
+        train_state: Whether `fit` trains the delay states of layers, starting from `state`.
 
     Attributes:
-        dropped: Samples that `windows` or `whole` could not use.
+        dropped: Number of samples that `windows` or `whole` did not use.
 
     Raises:
-        DataError: If an input or state is NaN, or something is not made of real numbers.
-        ShapeError: If inputs and targets differ in batch or length, or there are neither.
+        DataError: If an input or state is NaN, or an array is not real-valued.
+        ShapeError: If inputs and targets differ in batch or length, or both are missing.
 
     Example:
         >>> data = Sequences({"u": jnp.zeros((3, 50, 1))}, {"y": jnp.zeros((3, 50, 1))})
@@ -73,17 +73,17 @@ class Sequences(eqx.Module):
                 if jnp.ndim(signal) < 2:
                     raise ShapeError(
                         f"{what} has shape {jnp.shape(signal)}, but a signal is (*batch, time, size). "
-                        "For one sequence of one element write signal[:, None]."
+                        "For one sequence of one element pass signal[:, None]."
                     )
                 if kind != "target" and (where := first_nan(signal)) is not None:
                     raise DataError(
-                        f"{what} is NaN at index {where} of (*batch, time, element); a simulation would carry it on to "
-                        "every later step. Fill the gap, or cut the record there."
+                        f"{what} is NaN at index {where} of (*batch, time, element); a simulation would propagate it "
+                        "to all later steps. Fill the gap, or cut the record there."
                     )
                 if kind != "delay state":
                     shapes[what] = tuple(jnp.shape(signal)[:-1])
         if not shapes:
-            raise ShapeError("neither inputs nor targets were given, so there is no sequence. Give at least targets.")
+            raise ShapeError("neither inputs nor targets were given. Pass at least targets.")
         if len(set(shapes.values())) > 1:
             listed = ", ".join(f"{shape} for {what}" for what, shape in shapes.items())
             raise ShapeError(f"signals differ in (*batch, time): {listed}. Cut all to one length.")
@@ -100,7 +100,7 @@ class Sequences(eqx.Module):
 
     @property
     def counted(self) -> int:
-        """Number of target elements that are neither missing nor of weight zero."""
+        """Number of target elements that are not missing and have nonzero weight."""
         weights = self.weights
         if isinstance(weights, Mapping) and not isinstance(self.targets, Mapping):
             weights = next(iter(weights.values()))

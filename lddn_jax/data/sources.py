@@ -1,10 +1,10 @@
-"""Where records come from: any source becomes channels by name, as float64 arrays `(time, elements)`.
+"""Conversion of data sources to channels by name, as float64 arrays `(time, elements)`.
 
-A source is a `Table`, a mapping of arrays, a data frame (pandas, polars or whatever else has `columns` and hands over
-one by its name), the path of a file, or an object with the arrays `u` and `y`. None of these packages is imported:
-NumPy reads their columns.
+A source is a `Table`, a mapping of arrays, a data frame (pandas, polars, or any object with `columns` and access by
+column name), the path of a file, or an object with arrays `u` and `y`. Data frame packages are not imported: NumPy
+converts the columns.
 
-Arrays are taken as they lie, time first. Which axis is time is never guessed.
+The first axis of an array is time; the time axis is never guessed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ from lddn_jax.errors import DataError, ShapeError
 from lddn_jax.network.signals import real
 
 Channels: TypeAlias = dict[str, Float[np.ndarray, "time size=_"]]
-# What chooses channels: names, or mappings of a new name to those that make one signal.
+# Selection of channels: names, or mappings of a signal name to the channels it consists of.
 Chosen: TypeAlias = str | Mapping[str, str | Sequence[str]]
 Names: TypeAlias = Chosen | Sequence[Chosen]
 
@@ -31,17 +31,17 @@ Names: TypeAlias = Chosen | Sequence[Chosen]
 def signals_of(
     source: Any, inputs: Names, targets: Names, time: str | None
 ) -> tuple[Channels, Channels, Float[np.ndarray, " time"] | None]:
-    """Returns inputs and targets, `(time, size)` by name, and the instants, `(time,)` or None.
+    """Returns inputs and targets, `(time, size)` by name, and the sampling instants, `(time,)` or None.
 
     Args:
-        source: See above.
-        inputs: Names of channels, or mappings of a new name to several.
-        targets: Likewise.
-        time: The channel of instants, or None.
+        source: Any source described in this module.
+        inputs: Names of channels, or mappings of a signal name to several channels.
+        targets: In the same form as `inputs`.
+        time: The channel of sampling instants, or None.
 
     Raises:
-        DataError: As `channels_of`, or if names make no sense.
-        ShapeError: As `channels_of`, or if channels of one signal differ in length.
+        DataError: As in `channels_of`, or if names are invalid.
+        ShapeError: As in `channels_of`, or if channels of one signal differ in length.
     """
     groups = (_groups("inputs", inputs), _groups("targets", targets))
     driving, measured = ([column for columns in named.values() for column in columns] for named in groups)
@@ -57,16 +57,16 @@ def signals_of(
 
 
 def channels_of(source: Any, inputs: Sequence[str], targets: Sequence[str], time: str | None) -> Channels:
-    """Returns the channels that were asked for, each `(time, elements)`; that called `time` is in seconds.
+    """Returns the selected channels, each `(time, elements)`; dates in the channel `time` are converted to seconds.
 
     Args:
-        source: See above.
-        inputs: Names of channels; of an object with `u` and `y`, the names that the columns of `u` get.
-        targets: Likewise, of `y`.
-        time: The channel of instants, or None.
+        source: Any source described in this module.
+        inputs: Names of channels. For an object with `u` and `y`, these name the columns of `u`.
+        targets: Names of channels. For an object with `u` and `y`, these name the columns of `y`.
+        time: The channel of sampling instants, or None.
 
     Raises:
-        DataError: If the source is of no known kind, lacks a channel, or one is not made of numbers.
+        DataError: If the source has an unknown type, a channel is missing, or one is not numeric.
         ShapeError: If an array has more than two axes.
     """
     wanted = [*inputs, *targets, *([time] if time is not None else [])]
@@ -81,21 +81,21 @@ def channels_of(source: Any, inputs: Sequence[str], targets: Sequence[str], time
         found = {name: _channel(name, source[_found(name, names)], name == time) for name in wanted}
         for name, channel in found.items():
             if channel.shape[1] != 1:
-                raise DataError(f"The frame has {channel.shape[1]} columns called {name!r}; rename them.")
+                raise DataError(f"The data frame has {channel.shape[1]} columns named {name!r}; rename them.")
         return found
     if hasattr(source, "u") and hasattr(source, "y"):
         if time is not None:
-            raise DataError(f"time={time!r}: a source with .u and .y has no such column; leave time out.")
+            raise DataError(f"time={time!r}: a source with .u and .y has no such column; omit time.")
         driving = [name for name in inputs if name not in targets]  # an input may be the measured past of a target
         return _columns_named("u", source.u, driving) | _columns_named("y", source.y, targets)
     raise DataError(
-        f"a record cannot be made of {type(source).__name__}. Give a Table, a dict of arrays, a pandas or polars "
-        "frame, the path of a .csv or .mat file, or an object with .u and .y."
+        f"a record cannot be made from {type(source).__name__}. Pass a Table, a dict of arrays, a pandas or polars "
+        "data frame, the path of a .csv or .mat file, or an object with .u and .y."
     )
 
 
 def names_of(source: Any) -> tuple[str, ...]:
-    """Returns the names of a source's channels; none of an object with `u` and `y`, whose channels have no names."""
+    """Returns the channel names of a source; empty for an object with `u` and `y`, whose channels are unnamed."""
     if isinstance(source, (str, PathLike)):
         path = Path(source)
         return read_mat(path).names if path.suffix.lower() == ".mat" else tuple(read_rows(path, "utf-8")[0])
@@ -104,21 +104,23 @@ def names_of(source: Any) -> tuple[str, ...]:
 
 
 def read_table(path: str | PathLike[str], columns: Sequence[str] | None = None) -> Table:
-    """Reads some columns of a file, by the ending of its name.
+    """Reads columns of a file; the extension of its name selects the format.
 
     Raises:
-        DataError: If the ending is of no known kind, or the file cannot be read.
+        DataError: If the extension is unknown, or the file cannot be read.
     """
     path = Path(path)
     if path.suffix.lower() in (".csv", ".tsv", ".txt"):
         return read_csv(path, columns)
     if path.suffix.lower() == ".mat":
         return read_mat(path, columns)
-    raise DataError(f"{path}: files that are read end in .csv, .tsv, .txt or .mat. Rename it, or read it into a Table.")
+    raise DataError(
+        f"{path}: the extension must be .csv, .tsv, .txt or .mat. Rename the file, or read it into a Table yourself."
+    )
 
 
 def label_of(source: Any) -> str:
-    """Returns what the source calls itself: the stem of a file, or its own `name`; else nothing."""
+    """Returns the stem of a file name, or the attribute `name` of an object; else an empty string."""
     if isinstance(source, (str, PathLike)):
         return Path(source).stem
     name = None if isinstance(source, Mapping) or hasattr(source, "columns") else getattr(source, "name", None)
@@ -126,7 +128,7 @@ def label_of(source: Any) -> str:
 
 
 def instants_of(source: Any, steps: int) -> Float[np.ndarray, " time"] | None:
-    """Returns the instants `(time,)` of a source that has no such column but knows its sampling time."""
+    """Returns sampling instants `(time,)` from the attribute `sampling_time` of a source; None if it has none."""
     step = None if isinstance(source, Mapping) or hasattr(source, "columns") else getattr(source, "sampling_time", None)
     known = isinstance(step, (int, float, np.number)) and np.isfinite(step) and step > 0
     return np.arange(steps) * float(step) if known and step is not None else None
@@ -140,14 +142,14 @@ def _found(name: str, columns: Mapping[str, Any]) -> Any:
 
 
 def _columns_named(attribute: str, signal: Any, names: Sequence[str]) -> Channels:
-    """The columns of `u` or `y` under the names given."""
+    """The columns of `u` or `y` under the given names."""
     if not names:
         return {}
     array = _channel(f".{attribute}", signal, False)
     if array.shape[1] != len(names):
         raise DataError(
             f"the source's .{attribute} has {array.shape[1]} channel(s), shape {array.shape}, and "
-            f"{len(names)} were named: {list(names)}. Give one name for each column; as one signal of several "
+            f"{len(names)} names were given: {list(names)}. Give one name per column; for one signal of several "
             f"elements write {{'{attribute}': ['{attribute}_1', '{attribute}_2', ...]}}."
         )
     return {name: array[:, [k]] for k, name in enumerate(names)}
@@ -158,7 +160,7 @@ def _channel(name: str, values: Any, is_time: bool) -> Float[np.ndarray, "time s
     if is_time and array.dtype.kind in "mM" and len(array):
         array = (array - array[0]) / np.timedelta64(1, "s")
     if is_time and array.dtype == object and all(hasattr(value, "timestamp") for value in array.flat):
-        array = np.array([value.timestamp() for value in array.flat])  # dates of a time zone
+        array = np.array([value.timestamp() for value in array.flat])  # dates with a time zone
     if array.dtype == object:
         array = _numbers(name, values, array)
     array = np.asarray(real(f"channel {name!r}", array), np.float64)
@@ -168,19 +170,19 @@ def _channel(name: str, values: Any, is_time: bool) -> Float[np.ndarray, "time s
 
 
 def _numbers(name: str, values: Any, array: Shaped[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
-    """Numbers that a frame keeps as Python objects, its own mark of a missing value among them."""
+    """Converts numbers stored as Python objects, including a data frame's marker for missing values."""
     odd = next((v for v in array.flat if isinstance(v, (str, bytes)) or hasattr(v, "timestamp")), None)
     try:
         if odd is None:
             return np.asarray(values, dtype=np.float64)
-        problem = f"it holds {odd!r}"
+        problem = f"it contains {odd!r}"
     except (TypeError, ValueError) as error:
         problem = str(error)
-    raise DataError(f"channel {name!r} is not made of numbers: {problem}. Convert it, with NaN for a missing value.")
+    raise DataError(f"channel {name!r} is not numeric: {problem}. Convert it, with NaN for missing values.")
 
 
 def _groups(kind: str, given: Names) -> dict[str, list[str]]:
-    """Channels by signal: an entry is a name, or a mapping of a new name to channels."""
+    """Channels by signal; an entry is a name, or a mapping of a signal name to channels."""
     entries = [given] if isinstance(given, (str, Mapping)) else given
     groups: dict[str, list[str]] = {}
     for entry in entries if isinstance(entries, Sequence) else [entries]:
@@ -189,10 +191,10 @@ def _groups(kind: str, given: Names) -> dict[str, list[str]]:
             raise DataError(f"{kind}={given!r}; write names of columns, ['a', 'b'], or groups, [{{'u': ['a', 'b']}}].")
         for signal, columns in named.items():
             if signal in groups:
-                raise DataError(f"{kind}={given!r} names {signal!r} twice; call one of them otherwise.")
+                raise DataError(f"{kind}={given!r} names {signal!r} twice; rename one of them.")
             groups[signal] = [columns] if isinstance(columns, str) else list(columns)
             if not groups[signal]:
-                raise DataError(f"{kind}: {signal!r} is a signal of no columns; name at least one.")
+                raise DataError(f"{kind}: {signal!r} has no columns; name at least one.")
     return groups
 
 

@@ -1,16 +1,16 @@
-"""Records split into what trains, what validates and what tests, by one of four methods.
+"""Splitting of records into training, validation and test data, by one of four methods.
 
-    Blocks            |  train . . . . . . . . |  val  | test  |    of every record, in time
-    Interleaved       |  train  | val |  train  | test |  train |   stretches of one length, dealt out in turn
-    RandomWindows     the same, dealt out at random
-    ByRecord          each record whole
+    Blocks            |  train . . . . . . . . |  val  | test  |    consecutive blocks of each record
+    Interleaved       |  train  | val |  train  | test |  train |   windows of equal length, assigned in turn
+    RandomWindows     windows of equal length, assigned at random
+    ByRecord          whole records
 
-Where a record drifts, blocks ask a model to extrapolate in time; stretches make all parts alike. Neighboring samples
-resemble each other, so single samples are never dealt out.
+If a record drifts, blocks test extrapolation in time, while interleaved windows give parts with similar distributions.
+Single samples are never assigned at random, since neighboring samples are correlated and would leak between parts.
 
-Every piece is a record of its own. A delay state is filled from the first samples of its own piece, so no part sees a
-target of another through it; the price is as many samples of each piece as the longest delay. Neighboring stretches of
-one part are one piece, and pay it once.
+Every piece is a separate record. Its delay state is filled from its own first samples, so that no target of another
+part leaks into it; this costs as many samples per piece as the longest delay. Neighboring windows of the same part are
+joined to one piece.
 """
 
 import abc
@@ -30,7 +30,7 @@ from lddn_jax.errors import DataError
 
 
 class Piece(NamedTuple):
-    """The samples [start, stop) of a record, and the part they belong to."""
+    """The samples [start, stop) of a record, and the part they are assigned to."""
 
     record: int
     start: int
@@ -39,27 +39,27 @@ class Piece(NamedTuple):
 
 
 class AbstractDividing(abc.ABC):
-    """A way to divide records: pass one to `divide`."""
+    """Base class of division methods; pass one to `divide`."""
 
     @abc.abstractmethod
     def pieces(self, records: Sequence[Record], shares: Mapping[str, float | int]) -> list[Piece]:
-        """Returns the pieces, none overlapping another.
+        """Returns pieces that do not overlap.
 
         Args:
             records: The records.
-            shares: By part; they sum to 1.
+            shares: Fraction of the samples by part; they sum to 1.
 
         Raises:
-            DataError: If a part would remain empty.
+            DataError: If a part would be empty.
         """
 
 
 @dataclasses.dataclass(frozen=True)
 class Blocks(AbstractDividing):
-    """Cuts every record in time: its beginning trains, its middle validates, its end tests (MATLAB's `divideblock`)."""
+    """Divides each record into consecutive blocks for training, validation and test (MATLAB's `divideblock`)."""
 
     def pieces(self, records: Sequence[Record], shares: Mapping[str, float | int]) -> list[Piece]:
-        """Cuts at the rounded shares of each length."""
+        """Returns one block per record and part."""
         found = []
         for number, record in enumerate(records):
             edges = np.round(np.cumsum([0.0, *shares.values()]) * len(record)).astype(int).tolist()
@@ -69,16 +69,16 @@ class Blocks(AbstractDividing):
 
 @dataclasses.dataclass(frozen=True)
 class Interleaved(AbstractDividing):
-    """Deals out stretches of one length in turn, each to the part that is furthest behind its share.
+    """Assigns windows of equal length in turn, each to the part that is furthest below its share.
 
     Args:
-        length: Samples of a stretch; what is left at the end of a record belongs to its last one.
+        length: Samples per window; the remainder of a record is added to its last window.
     """
 
     length: int
 
     def pieces(self, records: Sequence[Record], shares: Mapping[str, float | int]) -> list[Piece]:
-        """Goes through the stretches of all records in order."""
+        """Assigns the windows of all records in order."""
         stretches, given = _stretches(records, self.length), dict.fromkeys(shares, 0)
         parts = []
         for done in range(1, len(stretches) + 1):
@@ -92,18 +92,18 @@ class Interleaved(AbstractDividing):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RandomWindows(AbstractDividing):
-    """Deals out stretches of one length at random.
+    """Assigns windows of equal length at random.
 
     Args:
-        length: Samples of a stretch; what is left at the end of a record belongs to its last one.
-        key: A JAX random key; the same key gives the same division.
+        length: Samples per window; the remainder of a record is added to its last window.
+        key: JAX random key.
     """
 
     length: int
     key: PRNGKeyArray
 
     def pieces(self, records: Sequence[Record], shares: Mapping[str, float | int]) -> list[Piece]:
-        """Gives each part the number of stretches that its share asks for, drawn from those of all records."""
+        """Assigns to each part a number of windows that is proportional to its share, at random."""
         stretches = _stretches(records, self.length)
         exact = {part: share * len(stretches) for part, share in shares.items()}
         counts = {part: int(number) for part, number in exact.items()}
@@ -119,11 +119,13 @@ class RandomWindows(AbstractDividing):
 
 @dataclasses.dataclass(frozen=True)
 class ByRecord(AbstractDividing):
-    """Gives records whole: those named, or the longest first, each to the part that lacks most samples.
+    """Assigns whole records, by name, or so that the shares are approximated.
+
+    Without names, records are assigned from the longest to the shortest, each to the part that lacks most samples.
 
     Args:
-        validation: Names of the records that validate.
-        test: Names of the records that test. If any is named, all others train, and shares play no part.
+        validation: Names of the validation records.
+        test: Names of the test records. If any record is named, all others are for training and shares are ignored.
     """
 
     validation: str | tuple[str, ...] = ()
@@ -135,7 +137,7 @@ class ByRecord(AbstractDividing):
             object.__setattr__(self, part, (names,) if isinstance(names, str) else tuple(names))
 
     def pieces(self, records: Sequence[Record], shares: Mapping[str, float | int]) -> list[Piece]:
-        """Gives every record to a part."""
+        """Returns each record as one piece."""
         parts = self._named(records) if self.validation or self.test else self._by_length(records, shares)
         return [
             Piece(number, 0, len(record), part)
@@ -149,36 +151,36 @@ class ByRecord(AbstractDividing):
                 raise DataError(f"ByRecord: there is no record {name!r}; they are {names}.{did_you_mean(name, names)}")
         both = sorted(set(self.validation) & set(self.test))
         if both:
-            raise DataError(f"ByRecord: record {both[0]!r} cannot both validate and test. Name it once.")
+            raise DataError(f"ByRecord: record {both[0]!r} cannot be both validation and test data. Name it once.")
         parts = [
             "validation" if name in self.validation else "test" if name in self.test else "train" for name in names
         ]
         if "train" not in parts:
-            raise DataError(f"ByRecord: all of {names} validate or test, and none trains. Leave one out.")
+            raise DataError(f"ByRecord: all of {names} are validation or test data, none is left to train. Remove one.")
         return parts
 
     def _by_length(self, records, shares):
         wanted = [part for part, share in shares.items() if share > 0]
         if len(records) < len(wanted):
             raise DataError(
-                f"ByRecord: {len(records)} record(s) cannot be {', '.join(wanted)}. Bring {len(wanted)} or more, cut "
-                "them in time by lddn.data.Blocks(), or ask for fewer parts: shares=(0.8, 0.2, 0.0)."
+                f"ByRecord: {len(records)} record(s) cannot be divided into {', '.join(wanted)}. Pass {len(wanted)} or "
+                "more records, divide them in time by lddn.data.Blocks(), or use fewer parts: shares=(0.8, 0.2, 0.0)."
             )
         total = sum(map(len, records))
         lacking = {part: shares[part] * total for part in wanted}
         parts = [""] * len(records)
         for done, number in enumerate(sorted(range(len(records)), key=lambda n: -len(records[n]))):
             empty = [part for part in wanted if part not in parts]
-            open_to = empty if len(records) - done == len(empty) else wanted  # none may remain empty
+            open_to = empty if len(records) - done == len(empty) else wanted  # so that no part stays empty
             parts[number] = max(open_to, key=lacking.__getitem__)
             lacking[parts[number]] -= len(records[number])
         return parts
 
 
 def _stretches(records: Sequence[Record], length: int) -> list[tuple[int, int, int]]:
-    """Cuts every record into stretches of `length` samples: its number, start and stop."""
+    """Cuts records into windows of `length` samples; returns (index of the record, start, stop)."""
     if not hasattr(length, "__index__") or length < 1:
-        raise DataError(f"length={length!r} of a stretch must be a positive number of samples.")
+        raise DataError(f"length={length!r} of a window must be a positive number of samples.")
     length, found = operator.index(length), []
     for number, record in enumerate(records):
         starts = list(range(0, max(len(record) - length, 0) + 1, length))
@@ -187,7 +189,7 @@ def _stretches(records: Sequence[Record], length: int) -> list[tuple[int, int, i
 
 
 def _merged(stretches: list[tuple[int, int, int]], parts: list[str]) -> list[Piece]:
-    """Joins neighboring stretches of one part."""
+    """Joins neighboring windows of the same part."""
     pieces: list[Piece] = []
     for (number, start, stop), part in zip(stretches, parts, strict=True):
         last = pieces[-1] if pieces else None
@@ -200,8 +202,8 @@ def _merged(stretches: list[tuple[int, int, int]], parts: list[str]) -> list[Pie
 
 def _too_few(count: int, length: int, part: str, share: float | int) -> str:
     return (
-        f"the records hold {count} stretch(es) of {length} samples, none of which falls to {part}, whose share is "
-        f"{share}. Pass a shorter length, bring longer records, or give it a larger share."
+        f"the records have {count} window(s) of {length} samples, and none is left for {part} with its share of "
+        f"{share}. Pass a shorter length, longer records, or a larger share."
     )
 
 
@@ -211,10 +213,10 @@ SHARES = (0.7, 0.15, 0.15)
 
 @dataclasses.dataclass(frozen=True)
 class Division:
-    """Records that train, validate and test.
+    """Training, validation and test records.
 
     Attributes:
-        train, validation, test: Lists of `Record`s; empty where the share is 0.
+        train, validation, test: Lists of `Record`s; empty if the share is 0.
     """
 
     train: list[Record]
@@ -236,20 +238,20 @@ def divide(
     *,
     shortest: int = 2,
 ) -> Division:
-    """Divides records into what trains, what validates and what tests.
+    """Divides records into training, validation and test data.
 
     Args:
-        records: A `Record`, or a list of them.
+        records: A `Record` or a list of records.
         how: `Blocks()` if None; or `Interleaved(length)`, `RandomWindows(length, key)`, `ByRecord()`.
-        shares: Of the samples, of train, validation and test; they sum to 1.
-        shortest: Samples that a piece must have at least: more than the longest delay of the network.
+        shares: Fractions of the samples for training, validation and test; they sum to 1.
+        shortest: Minimum number of samples of a piece; it must exceed the longest delay of the network.
 
     Returns:
-        A `Division`. Its pieces are `Record`s with the names and instants of those they come from, in their order; no
-        sample is in two of them.
+        A `Division`. Its pieces are `Record`s that keep the name and the sampling instants of their source, in order;
+        they do not overlap.
 
     Raises:
-        DataError: If shares make no sense, a part would be empty, or a piece would be shorter than `shortest`.
+        DataError: If shares are invalid, a part would be empty, or a piece would be shorter than `shortest`.
 
     Example:
         >>> import numpy as np
@@ -263,13 +265,13 @@ def divide(
     records = as_records(records, "divide")
     how = Blocks() if how is None else how
     if not isinstance(how, AbstractDividing):
-        raise DataError(f"divide: how={how!r} is no way to divide; write how=lddn.data.Blocks().")
+        raise DataError(f"divide: how={how!r} is not a division method; write how=lddn.data.Blocks().")
     sound = isinstance(shares, Sequence) and len(shares) == len(PARTS)
     sound = sound and all(isinstance(share, numbers.Real) and share >= 0 for share in shares)
     if not (sound and shares[0] > 0 and abs(sum(shares) - 1) < 1e-9):
         raise DataError(
-            f"divide: shares={shares!r} are those of train, validation and test; none may be negative, something "
-            "must train, and they sum to 1: shares=(0.7, 0.15, 0.15)."
+            f"divide: shares={shares!r} must be three numbers, for train, validation and test, that are not negative "
+            "and sum to 1, with train > 0: shares=(0.7, 0.15, 0.15)."
         )
     named = dict(zip(PARTS, shares, strict=True))
     found: dict[str, list[Record]] = {part: [] for part in PARTS}
@@ -280,8 +282,8 @@ def divide(
             called = f"record {record.name!r}" if record.name else f"record number {number}"
             raise DataError(
                 f"divide: of {called}, {len(record)} samples, only {stop - start} would belong to {part}, [{start}, "
-                f"{stop}), and a piece needs {least}: more than the longest delay. Leave this record out, give {part} "
-                "a larger share, or give records whole: how=lddn.data.ByRecord()."
+                f"{stop}), and a piece needs {least}: more than the longest delay. Omit this record, give {part} a "
+                "larger share, or assign whole records: how=lddn.data.ByRecord()."
             )
         found[part].append(record.piece(start, stop))
     return Division(**found)

@@ -1,12 +1,13 @@
-"""Records of unequal length as one batch: padded at the end, and told so by error weights.
+"""Batching of records of unequal length, by padding at the end and masking with error weights.
 
     record 1    x x x x x x x x      weights 1 1 1 1 1 1 1 1
     record 2    x x x x x · · ·              1 1 1 1 1 0 0 0
     record 3    x x ? x x x · ·              1 1 0 1 1 1 0 0        ? a missing target
 
-A network is causal, so what follows the end of a record changes nothing before it; and what has weight 0 adds nothing
-to any loss, gradient, JᵀJ or count of residuals. So a batch of padded records is the sum of its records. Past its end
-an input keeps its last value, at which a stable network stays where it is; a missing target is the number 0.
+A network is causal, so padding does not affect the steps before it, and a target with weight 0 does not contribute to
+the loss, the gradient, JᵀJ or the number of residuals. So the results of a padded batch are the sum over its records.
+Inputs are padded with their last value, which keeps a stable network near its steady state; missing targets are set
+to 0.
 """
 
 import dataclasses
@@ -25,11 +26,11 @@ from lddn_jax.errors import DataError
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """Sequences of one length: arrays `(sequences, time, size)` by name, targets NaN where missing.
+    """Sequences of equal length, before padding.
 
     Attributes:
-        inputs: By input.
-        targets: By output.
+        inputs: `(sequences, time, size)` by input name.
+        targets: `(sequences, time, size)` by output layer; NaN where missing.
         state: `(sequences, longest delay, size)` by source, or None.
     """
 
@@ -44,19 +45,19 @@ class Part:
 
 
 def stack(records: Records, length: int | None = None) -> Sequences:
-    """Makes one batch of records, padded at the end and masked by error weights.
+    """Stacks records to one batch, padded at the end and masked by error weights.
 
     Args:
-        records: `Record`s of the same signals, of any length each.
-        length: Time steps to pad to; None: those of the longest record.
+        records: `Record`s with the same signals, of any length.
+        length: Number of time steps to pad to; None for that of the longest record.
 
     Returns:
-        `Sequences` of shape `(records, length, size)` whose `weights` are 0 where a record has ended or a target is
-        missing, and 1 elsewhere; None if there is no such place. Every delay state starts from zero; `whole` fills it.
+        `Sequences` of shape `(records, length, size)`. `weights` are 0 past the end of a record and where a target is
+        missing, and 1 elsewhere; None if all are 1. Delay states are zero; use `whole` to fill them from the records.
 
     Raises:
         DataError: If there is no record, or one is longer than `length`.
-        ShapeError: If records hold different signals.
+        ShapeError: If records have different signals.
 
     Example:
         >>> import numpy as np
@@ -73,13 +74,13 @@ def stack(records: Records, length: int | None = None) -> Sequences:
 
 
 def joined(parts: list[Part], length: int | None = None, dropped: int = 0) -> Sequences:
-    """Makes one batch of sequences of unequal length; arguments are those of `stack`."""
+    """Stacks sequences of unequal length to one batch; `length` as in `stack`."""
     longest = max(part.steps for part in parts)
     if not (length is None or hasattr(length, "__index__")):
         raise DataError(f"stack: length={length!r} must be a whole number of time steps, at least {longest}.")
     steps = longest if length is None else operator.index(length)
     if steps < longest:
-        raise DataError(f"stack: length={length}, but a record has {longest} samples. Leave length out, or cut it.")
+        raise DataError(f"stack: length={length}, but a record has {longest} samples. Omit length, or cut the record.")
     dtype = jnp.result_type(float)
 
     def batch(signals, **how):
@@ -109,6 +110,6 @@ def joined(parts: list[Part], length: int | None = None, dropped: int = 0) -> Se
 def _padded(
     signal: Shaped[Array | np.ndarray, "sequences _ size"], steps: int, mode: Literal["edge", "constant"]
 ) -> Shaped[np.ndarray, "sequences {steps} size"]:
-    """A signal `(sequences, time, size)` with steps added at the end: its last ones ("edge") or zeros ("constant")."""
+    """Pads a signal at the end of the time axis, with its last value ("edge") or with zeros ("constant")."""
     signal = np.asarray(signal)
     return np.pad(signal, ((0, 0), (0, steps - signal.shape[1]), (0, 0)), mode=mode)

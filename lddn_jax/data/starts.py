@@ -1,12 +1,12 @@
-"""How a record starts: what the delay lines hold before its first step.
+"""Initial states: how the delay lines of a record are filled before its first step.
 
-    Zeros()             nothing happened before; exact for a plant at rest at zero
-    FromRecord()        the first samples fill the delay lines; layers that nobody measured start from zero
-    Given(state)        you know
-    WarmUp(n)           from one of these; the first n steps run, but are not scored: what was wrong fades away
-    Trained()           from one of these as a first guess; states are parameters, a set for each record
+    Zeros()             with zeros; exact for a plant at rest at zero
+    FromRecord()        from the first samples of the record; unmeasured layers start from zero
+    Given(state)        with a known state
+    WarmUp(n)           by another method; the first n steps have weight 0, so that initial errors can decay
+    Trained()           by another method as initial guess; `fit` trains the states, one set per record
 
-The choice is part of the sequences it makes, so training, prediction and scores cannot disagree about it:
+The choice is stored in the resulting sequences, so training, prediction and scores use the same one:
 
     data = lddn.data.begin(topology, records, WarmUp(20))
     fitted = lddn.fit(net, data, ...)
@@ -32,19 +32,19 @@ from lddn_jax.topology.topology import Topology, check_topology
 
 
 class AbstractStart(abc.ABC):
-    """A way to start records: pass one to `begin`."""
+    """Base class of initialization methods; pass one to `begin`."""
 
     @abc.abstractmethod
     def sequences(self, topology: Topology, records: list[Record]) -> Sequences:
-        """Returns the records as one batch, with the states they start from."""
+        """Returns the records as one batch, with their initial states."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Zeros(AbstractStart):
-    """All delay lines hold zeros; every sample of a record is a step."""
+    """Fills all delay lines with zeros; every sample of a record is a step."""
 
     def sequences(self, topology: Topology, records: list[Record]) -> Sequences:
-        """Returns the records as they are."""
+        """Returns the whole records with zero states."""
         used = []
         for record in records:
             inputs, targets = held_by(topology, record)
@@ -54,25 +54,25 @@ class Zeros(AbstractStart):
 
 @dataclasses.dataclass(frozen=True)
 class FromRecord(AbstractStart):
-    """The first samples of a record fill its delay lines, as many as the longest delay; the rest are steps."""
+    """Fills the delay lines from the first samples of a record, as many as the longest delay; the rest are steps."""
 
     def sequences(self, topology: Topology, records: list[Record]) -> Sequences:
-        """Returns the records without their first samples."""
+        """Returns the records without the samples that fill their delay lines."""
         return whole(topology, records)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Given(AbstractStart):
-    """States that are known.
+    """Starts from known states.
 
     Args:
-        state: `(records, longest delay, size)` by source, oldest value first; without the first axis, one for all.
+        state: `(records, longest delay, size)` by source, oldest value first; or `(longest delay, size)`, one for all.
     """
 
     state: StateLike
 
     def sequences(self, topology: Topology, records: list[Record]) -> Sequences:
-        """Returns the records as they are, with these states."""
+        """Returns the whole records with these states."""
         data = Zeros().sequences(topology, records)
         state = as_state(topology, self.state, data.batch, jnp.result_type(float))
         return dataclasses.replace(data, state=state)
@@ -80,23 +80,23 @@ class Given(AbstractStart):
 
 @dataclasses.dataclass(frozen=True)
 class WarmUp(AbstractStart):
-    """The first steps of each record run, but count in no loss and no score.
+    """Excludes the first steps of each record from losses and scores.
 
     Args:
-        steps: How many.
-        start: What the first of them starts from.
+        steps: Number of warm-up steps.
+        start: How the state before the first of them is initialized.
     """
 
     steps: int
     start: AbstractStart = Zeros()
 
     def sequences(self, topology: Topology, records: list[Record]) -> Sequences:
-        """Returns those of `start`, with error weight zero in the first steps."""
+        """Returns the sequences of `start`, with error weight 0 in the first steps."""
         data = self.start.sequences(topology, records)
         if isinstance(self.steps, bool) or not isinstance(self.steps, int) or not 0 <= self.steps < data.steps:
             raise DataError(
-                f"WarmUp(steps={self.steps!r}): needed is a whole number from 0 to less than the {data.steps} steps of "
-                "the longest record."
+                f"WarmUp(steps={self.steps!r}): needed is a whole number from 0 to {data.steps - 1}, less than the "
+                f"{data.steps} steps of the longest record."
             )
         weights = error_weights(data.weights, cast(Signals, data.targets))
         scored = (np.arange(data.steps) >= self.steps)[:, None]
@@ -106,34 +106,34 @@ class WarmUp(AbstractStart):
                 called = f"record {record.name!r}" if record.name else "a record"
                 raise DataError(
                     f"WarmUp(steps={self.steps}): {called} has {len(record)} samples, so none of it would be scored. "
-                    "Warm up for fewer steps, or leave that record out."
+                    "Pass fewer steps, or omit that record."
                 )
         return dataclasses.replace(data, weights=masked)
 
 
 @dataclasses.dataclass(frozen=True)
 class Trained(AbstractStart):
-    """`fit` trains the states of layers along with the network, one set for each record.
+    """Trains the initial states of layers together with the network, one set per record.
 
-    They come back as `fitted.initial_state`. For records that did not train, `lddn_jax.estimate_state` finds them.
+    `fit` returns them as `fitted.initial_state`. For records not used in training, use `lddn_jax.estimate_state`.
 
     Args:
-        start: The first guess.
+        start: How the initial guess is made.
     """
 
     start: AbstractStart = FromRecord()
 
     def sequences(self, topology: Topology, records: list[Record]) -> Sequences:
-        """Returns those of `start`, marked."""
+        """Returns the sequences of `start` with `train_state=True`."""
         return dataclasses.replace(self.start.sequences(topology, records), train_state=True)
 
 
 def begin(topology: Topology, records: Records, start: AbstractStart | None = None) -> Sequences:
-    """Makes one batch of records, each with the state that it starts from.
+    """Stacks records to one batch with initial states.
 
     Args:
-        topology: The network's declaration; signals of records that it does not have are left out.
-        records: A `Record`, or a list of them, of any length each.
+        topology: Topology of the network; signals that it does not have are ignored.
+        records: A `Record` or a list of records, of any length.
         start: `FromRecord()` if None; or `Zeros()`, `Given(state)`, `WarmUp(steps, start)`, `Trained(start)`.
 
     Returns:
@@ -156,5 +156,5 @@ def begin(topology: Topology, records: Records, start: AbstractStart | None = No
     check_topology(topology, "begin(topology, records, start)")
     start = FromRecord() if start is None else start
     if not isinstance(start, AbstractStart):
-        raise DataError(f"start={start!r} is no way to start a record; write lddn.data.WarmUp(20), for example.")
+        raise DataError(f"start={start!r} is not an initialization method; write lddn.data.WarmUp(20), for example.")
     return start.sequences(topology, as_records(records, "begin"))

@@ -1,13 +1,12 @@
-"""Tables: records of named columns, read from text files.
+"""`Table`: named columns, read from text files.
 
-A measured record reaches a network in three steps: a file becomes a `Table` of named columns, columns
-become a signal `(time, size)`, and `uniform_sampling` confirms that one row is one step of the network,
-since delays count rows and not seconds:
+A file becomes a `Table` of named columns, and columns become a signal `(time, size)`. Delays count rows, not seconds,
+so `uniform_sampling` checks that rows are evenly spaced in time:
 
-    time[k] = time[0] + k h,    h the sample time
+    time[k] = time[0] + k h,    h the sampling interval
 
-Nothing is mended in silence: a row that does not fit is an error that says on which line and what to do.
-Only an empty cell or the word NaN is read as a missing value, NaN.
+Malformed rows are never repaired silently: the error names the line and the fix. Only empty cells and NaN are read as
+missing values.
 """
 
 import csv
@@ -29,14 +28,14 @@ from lddn_jax.errors import DataError, ShapeError
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False, init=False)
 class Table:
-    """Columns of equal length by name, never changed once made.
+    """Columns of equal length by name, immutable.
 
     Attributes:
-        columns: each name with its array `(time,)`, in order; the arrays are read-only copies.
+        columns: Arrays `(time,)` by name, in order, as read-only copies.
 
     Raises:
-        DataError: there is no column, or the lengths differ.
-        ShapeError: a column does not have exactly one axis.
+        DataError: If there is no column, or lengths differ.
+        ShapeError: If a column does not have exactly one axis.
 
     Example:
         >>> import numpy as np
@@ -54,7 +53,7 @@ class Table:
     def __init__(self, columns: Mapping[str, Shaped[ArrayLike, " time"] | Sequence[Any]]):
         if not isinstance(columns, Mapping):
             raise DataError(
-                f"a Table is made of columns by name, not of {called(columns)}: "
+                f"a Table takes columns by name, not {called(columns)}: "
                 "Table({'current': x[:, 0], 'position': x[:, 1]})."
             )
         kept = {name: np.array(column) for name, column in columns.items()}
@@ -63,8 +62,8 @@ class Table:
         for name, column in kept.items():
             if column.ndim != 1:
                 raise ShapeError(
-                    f"Column {name!r} of a Table has shape {column.shape}; a column is (time,). Give each "
-                    f"channel a name of its own, such as '{name}_0': x[:, 0]."
+                    f"Column {name!r} of a Table has shape {column.shape}; a column is (time,). Split it into "
+                    f"one column per channel, such as '{name}_0': x[:, 0]."
                 )
             column.setflags(write=False)
         lengths = {name: len(column) for name, column in kept.items()}
@@ -74,11 +73,11 @@ class Table:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the columns, in order."""
+        """Names of the columns, in order."""
         return tuple(self.columns)
 
     def __len__(self) -> int:
-        """The number of rows."""
+        """Number of rows."""
         return len(next(iter(self.columns.values())))
 
     def __iter__(self) -> Iterator[str]:
@@ -88,7 +87,7 @@ class Table:
         return name in self.columns
 
     def __getitem__(self, name: str) -> Shaped[np.ndarray, " time"]:
-        """The column called `name`, `(time,)`."""
+        """Returns the column `name`, `(time,)`."""
         _require(name, self.names, "the table")
         return self.columns[name]
 
@@ -96,24 +95,24 @@ class Table:
         return f"Table({len(self)} rows of {', '.join(self.names)})"
 
     def signal(self, names: str | Sequence[str]) -> Shaped[np.ndarray, "time size"]:
-        """Columns side by side, as a network takes them.
+        """Stacks columns to a signal `(time, size)`.
 
         Args:
-            names: one name or several, in the order wanted.
+            names: One or several column names, in the order of the elements.
 
         Returns:
-            A new array `(time, size)`, size the number of names.
+            A new array `(time, size)`, where size is the number of names.
 
         Raises:
-            DataError: no name, or one that the table does not have.
+            DataError: If no name is given, or a column does not exist.
         """
         names = [names] if isinstance(names, str) else list(names)
         if not names:
-            raise DataError(f"signal() was given no names; the table has {', '.join(self.names)}.")
+            raise DataError(f"signal() needs column names; the table has {', '.join(self.names)}.")
         return np.stack([self[name] for name in names], axis=-1)
 
     def to_csv(self, path: str | PathLike[str]) -> None:
-        """Writes comma-separated text with a header; `read_csv` reads it back without loss."""
+        """Writes a CSV file with a header; `read_csv` restores it exactly."""
         with open(path, "w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(self.names)
@@ -121,11 +120,11 @@ class Table:
 
 
 def csv_of(rows: Sequence[Mapping[str, Any]], path: str | PathLike[str] | None = None) -> str:
-    """Returns rows as comma-separated text with a header, and writes it to a file if one is named.
+    """Returns rows as CSV text with a header, and writes it to a file if `path` is given.
 
     Args:
-        rows: All with the same columns.
-        path: Where to write it.
+        rows: Dicts with the same keys.
+        path: The file to write, or None.
 
     Example:
         >>> print(csv_of([{"neurons": 3, "rmse": 0.5}]).strip())
@@ -148,23 +147,22 @@ def read_csv(
     *,
     encoding: str = "utf-8",
 ) -> Table:
-    r"""Reads a text file whose first row names the columns and whose other rows hold numbers.
+    r"""Reads a delimited text file with a header and numeric columns.
 
-    The delimiter is a tab, a semicolon or a comma, whichever the header has most of. Lines that begin with
-    `#` are comments, and empty lines at the end are ignored. An empty cell is a missing value, NaN.
+    The delimiter is a tab, semicolon or comma, whichever is most frequent in the header. Lines that begin with `#` are
+    comments; empty lines at the end are ignored. An empty cell is a missing value, NaN.
 
     Args:
-        path: the file.
-        columns: the columns wanted, in the order wanted; None means all of them. Columns that are not
-            wanted may hold anything, such as dates.
-        dtype: the floating dtype of the columns.
-        encoding: how the file spells text; a byte-order mark is ignored.
+        path: The file.
+        columns: Columns to read, in order; None for all. Other columns may contain anything, such as dates.
+        dtype: Floating-point dtype of the columns.
+        encoding: Text encoding; a byte-order mark is ignored.
 
     Returns:
         The `Table`.
 
     Raises:
-        DataError: the file cannot be read, or a line does not fit; the message names line and column.
+        DataError: If the file cannot be read, or a line is malformed; the message names line and column.
 
     Example:
         >>> import pathlib, tempfile
@@ -180,7 +178,7 @@ def read_csv(
     except TypeError:
         raise DataError(f"read_csv: dtype={dtype!r} is unknown; write np.float64 or np.float32.") from None
     if not np.issubdtype(dtype, np.floating):
-        raise DataError(f"read_csv was asked for dtype {dtype}; a missing cell becomes NaN, so use a floating dtype.")
+        raise DataError(f"read_csv was given dtype {dtype}; an empty cell becomes NaN, so pass a floating-point dtype.")
     path = Path(path)
     names, rows = read_rows(path, encoding)
     wanted = names if columns is None else list(columns)
@@ -189,24 +187,24 @@ def read_csv(
     places = [(name, names.index(name)) for name in wanted]
     values = [[number(path, line, name, row[place]) for name, place in places] for line, row in rows]
     if not values or not wanted:
-        raise DataError(f"{path} has {len(values)} rows, and {len(wanted)} columns were asked for; both must be > 0.")
+        raise DataError(f"{path} has {len(values)} rows, and {len(wanted)} columns were requested; both must be > 0.")
     array = np.array(values, dtype=dtype)
     return Table({name: array[:, k] for k, name in enumerate(wanted)})
 
 
 def uniform_sampling(time: Shaped[ArrayLike, " time"] | Sequence[float | int], tolerance: float | int = 0.01) -> float:
-    """The sample time of a record, after checking that it is the same throughout.
+    """Returns the sampling interval, after checking that samples are evenly spaced.
 
     Args:
-        time: the instants of the samples, `(time,)`, in seconds or any other unit.
-        tolerance: how far a step may be from the usual (median) one, as a part of it.
+        time: Sampling instants, `(time,)`, in seconds or any other unit.
+        tolerance: Maximum deviation of a step from the median step, as a fraction of it.
 
     Returns:
         The mean step h, in the unit of `time`.
 
     Raises:
-        DataError: fewer than two samples, or an instant that is missing, not later than the one before,
-            or too early or late; the message names the first such index.
+        DataError: If there are fewer than two samples, or an instant is not finite, does not increase, or deviates too
+            much; the message names the first such index.
 
     Example:
         >>> import numpy as np
@@ -215,13 +213,13 @@ def uniform_sampling(time: Shaped[ArrayLike, " time"] | Sequence[float | int], t
     """
     time = np.asarray(time, dtype=np.float64)
     if time.ndim != 1 or len(time) < 2:
-        raise DataError(f"A sample time needs two or more instants, (time,); the shape given is {time.shape}.")
+        raise DataError(f"time needs two or more instants, (time,); the shape given is {time.shape}.")
     steps = np.diff(time)
     usual = np.nanmedian(steps) if np.isfinite(steps).any() else np.nan
     for problem, bad in (
         ("it is not finite", ~np.isfinite(time)),
         ("it is not later than the one before", np.r_[False, steps <= 0]),
-        ("that is not the usual step", np.r_[False, np.abs(steps - usual) > tolerance * usual]),
+        ("the step is not the usual one", np.r_[False, np.abs(steps - usual) > tolerance * usual]),
     ):
         if bad.any():
             k = int(np.argmax(bad))

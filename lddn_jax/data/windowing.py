@@ -1,11 +1,11 @@
-"""Sequences from records, cut into windows or whole, that start from what was measured before them.
+"""Sequences from records, as windows or whole, with delay states filled from the samples before them.
 
-    | D samples | window 1 | window 2 | window 3 | left over |        D the longest delay
+    | D samples | window 1 | window 2 | window 3 | dropped |        D the longest delay
       fill the    its last D samples
       state of    fill the state of
       window 1    window 2, …
 
-Delayed inputs are taken from the inputs, delayed outputs, as a closed loop needs them, from the targets.
+Delay states of inputs are taken from the inputs, and those of outputs, which a closed loop has, from the targets.
 """
 
 import logging
@@ -40,29 +40,29 @@ def windows(
     *,
     weights: WeightsLike = None,
 ) -> Sequences:
-    """Cuts long records into windows and fills each one's delay state from the samples before it.
+    """Cuts long records into windows and fills the delay state of each window from the samples before it.
 
-    Delayed inputs are taken from `inputs`; delayed outputs, as a closed loop needs them, from `targets`. Other
-    delayed layers have no record to take values from and start from zero. The first samples (as many as the longest
-    delay) serve as the first window's delay state; what is left at the end and fills no window is dropped. The
-    result's `dropped` counts both.
+    Delay states of inputs are taken from `inputs`, and those of outputs, which a closed loop has, from `targets`. Other
+    layers that are read through a delay are not measured and start from zero. The first samples, as many as the longest
+    delay, fill the delay state of the first window; a remainder at the end that is shorter than a window is dropped.
+    `dropped` of the result counts both.
 
     Args:
-        topology: The network's declaration.
-        inputs: `(*batch, time, size)` by input name, or a bare array. Or records: a `Record`, or a list of them, which
-            hold the targets too; signals that the topology does not have are left out, and windows begin where no
-            target is missing that a delay state needs.
-        targets: `(*batch, time, size)` by output layer, or a bare array.
-        length: Time steps of a window.
-        weights: Error weights that broadcast over batch, time and element, by output layer or one for all; they are cut
-            along. A window whose delay state holds a target of weight 0 gets weight 0.
+        topology: Topology of the network.
+        inputs: `(*batch, time, size)` by input name, or one array. Or a `Record` or a list of records, which contain
+            the targets; signals that the topology does not have are ignored, and windows start where no target that a
+            delay state needs is missing.
+        targets: `(*batch, time, size)` by output layer, or one array.
+        length: Time steps per window.
+        weights: Error weights that broadcast over batch, time and element, by output layer or one array for all. They
+            are cut in the same way. A window gets weight 0 if a target in its delay state has weight 0.
 
     Returns:
-        `Sequences` of shape `(*batch · windows, length, size)`, the windows of one record side by side.
+        `Sequences` of shape `(*batch · windows, length, size)`; windows of one record are consecutive.
 
     Raises:
-        DataError: If a record is too short for one window, or a target needed in a delay state is NaN.
-        ShapeError: If names or shapes do not fit.
+        DataError: If a record is too short for one window, or a target that a delay state needs is NaN.
+        ShapeError: If names or shapes do not match the topology.
 
     Example:
         >>> from lddn_jax import Connection, Input, Layer, Topology
@@ -81,7 +81,7 @@ def windows(
     if holds_records(inputs):
         if targets is not None or weights is not None:
             raise DataError(
-                "windows: records hold their targets, and weights follow from what is missing. Write "
+                "windows: records contain their targets, and weights follow from missing values. Write "
                 "lddn.windows(topology, records, length=...)."
             )
         records = as_records(inputs, "windows")
@@ -102,23 +102,22 @@ def windows(
 
 
 def whole(topology: Topology, records: Records, *, pad_to: int | None = None) -> Sequences:
-    """Gives each record whole: its first samples fill its delay state, the rest is its sequence.
+    """Makes one sequence of each record, with its delay state filled from the first samples.
 
-    As many samples as the longest delay go into the delay state; where targets are missing there, the sequence begins
-    later, at the first step that has all it needs. Sequences are padded at the end and masked, as by `stack`.
+    The first samples, as many as the longest delay, fill the delay state. If a target is missing there, the sequence
+    starts later, at the first step with a complete delay state. Sequences are padded and masked as in `stack`.
 
     Args:
-        topology: The network's declaration; signals of records that it does not have are left out.
-        records: A `Record`, or a list of them.
-        pad_to: Time steps to pad to; None: those of the longest sequence.
+        topology: Topology of the network; signals that it does not have are ignored.
+        records: A `Record` or a list of records.
+        pad_to: Number of time steps to pad to; None for that of the longest sequence.
 
     Returns:
-        `Sequences` of shape `(records, steps, size)`; `dropped` counts the samples that serve as delay states or come
-        before.
+        `Sequences` of shape `(records, steps, size)`; `dropped` counts the samples before the first steps.
 
     Raises:
         DataError: If a record is too short.
-        ShapeError: If names or sizes do not fit.
+        ShapeError: If names or sizes do not match the topology.
 
     Example:
         >>> from lddn_jax import Connection, Input, Layer, Topology
@@ -135,7 +134,7 @@ def whole(topology: Topology, records: Records, *, pad_to: int | None = None) ->
 def _side_by_side(
     topology: Topology, records: list[Record], starts: list[list[int]], length: int | None, pad_to: int | None = None
 ) -> Sequences:
-    """The sequences of all records that begin at `starts` and are `length` long, or as long as the record is."""
+    """The sequences of all records from `starts` on, `length` steps long, or to the end of the record if None."""
     parts, total, used = [], 0, 0
     for record, begins in zip(records, starts, strict=True):
         steps = len(record) - begins[0] if length is None else length
@@ -147,7 +146,7 @@ def _side_by_side(
 
 
 def held_by(topology: Topology, record: Record) -> tuple[Channels, Channels]:
-    """The signals of a record that a topology takes."""
+    """The inputs and targets of a record that a topology has."""
     inputs = {name: x for name, x in record.inputs.items() if name in topology.input_names}
     return inputs, {name: x for name, x in record.targets.items() if name in topology.outputs}
 
@@ -167,7 +166,7 @@ def _longest(topology: Topology) -> int:
 
 
 def starts_of(topology: Topology, record: Record, length: int) -> list[int]:
-    """Where windows of a record begin: one after the other, later where a delay state would lack a target."""
+    """First steps of the windows of a record: consecutive, but later where a target for the delay state is missing."""
     longest, steps = _longest(topology), len(record)
     filled = np.arange(steps + 1) >= longest
     for name, (held, _) in state_sizes(topology).items():
@@ -184,14 +183,14 @@ def starts_of(topology: Topology, record: Record, length: int) -> list[int]:
         if steps < longest + length:
             raise DataError(_too_short(called, steps, longest, length))
         raise DataError(
-            f"{called} of {steps} steps gives no window of {length}: wherever one could begin, a target is missing "
-            "that a delay state needs. Fill the gaps, or leave this record out."
+            f"{called} of {steps} steps gives no window of {length}: before every possible start, a target that the "
+            "delay state needs is missing. Fill the gaps, or omit this record."
         )
     return starts
 
 
 def _check_known(topology: Topology, known: Signals, starts: Sequence[int]) -> None:
-    """Raises a DataError where a delay state would be NaN, before anything is cut."""
+    """Raises a DataError if a delay state would contain NaN."""
     for name, (held, _) in state_sizes(topology).items():
         if name not in known or is_traced(known[name]):
             continue
@@ -204,7 +203,7 @@ def _check_known(topology: Topology, known: Signals, starts: Sequence[int]) -> N
 
 
 def _cut(topology: Topology, inputs: Signals, targets: Signals, starts: Sequence[int], length: int) -> Part:
-    """The windows from each start on, `(windows, length, size)`, and the delay states before them."""
+    """The windows `(windows, length, size)` from each start on, with their delay states."""
     known = inputs | targets
     lanes = len(starts) * math.prod(next(iter(targets.values())).shape[:-2])
     state = {}
@@ -213,7 +212,7 @@ def _cut(topology: Topology, inputs: Signals, targets: Signals, starts: Sequence
             state[name] = _gathered(known[name], starts, held, 0)
         else:
             state[name] = jnp.zeros((lanes, held, size), jnp.result_type(float))
-            _logger.info("windows: no record tells the delay state of layer %r; it starts from zero.", name)
+            _logger.info("windows: layer %r is not measured; its delay state starts from zero.", name)
 
     def ahead(signals):
         return {name: _gathered(signal, starts, 0, length) for name, signal in signals.items()}
@@ -234,7 +233,7 @@ def _cut_weights(
 
 
 def _gathered(signal: AnyArray, starts: Sequence[int], before: int, after: int) -> AnyArray:
-    """(*batch, time, size) -> (*batch · windows, before + after, size) around each start."""
+    """Cuts (*batch, time, size) to (*batch · windows, before + after, size) around each start."""
     pieces = cut(signal, starts, before, after)
     return pieces.reshape(-1, before + after, signal.shape[-1])
 

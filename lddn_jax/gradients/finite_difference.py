@@ -57,13 +57,7 @@ class FiniteDifference(AbstractForward):
         return Approximate(1e-6, float32=3e-2)
 
     def sensitivities(
-        self,
-        net: Network,
-        inputs: Signals,
-        state: DelayState,
-        steps: int,
-        layers: Sequence[str],
-        with_state: bool,
+        self, net: Network, inputs: Signals, state: DelayState, steps: int, layers: Sequence[str], with_state: bool
     ) -> tuple[Signals, Derivatives]:
         """Simulates two (or four) times for each parameter."""
         batch = batch_axes(inputs, state)

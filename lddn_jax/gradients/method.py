@@ -281,13 +281,7 @@ class AbstractForward(AbstractGradient):
 
     @abc.abstractmethod
     def sensitivities(
-        self,
-        net: Network,
-        inputs: Signals,
-        state: DelayState,
-        steps: int,
-        layers: Sequence[str],
-        with_state: bool,
+        self, net: Network, inputs: Signals, state: DelayState, steps: int, layers: Sequence[str], with_state: bool
     ) -> tuple[Signals, Derivatives]:
         """Simulates, and carries derivatives along.
 

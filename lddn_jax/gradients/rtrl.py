@@ -50,13 +50,7 @@ class RTRL(AbstractForward):
     """Hand-written forward recursion of ∂a/∂x; see the equations in the module's docstring."""
 
     def sensitivities(
-        self,
-        net: Network,
-        inputs: Signals,
-        state: DelayState,
-        steps: int,
-        layers: Sequence[str],
-        with_state: bool,
+        self, net: Network, inputs: Signals, state: DelayState, steps: int, layers: Sequence[str], with_state: bool
     ) -> tuple[Signals, Derivatives]:
         """Simulates, then runs the recursion once for all parameters."""
         batch = batch_axes(inputs, state)

@@ -43,10 +43,10 @@ def cascade_forward(
         a^m(t) = f^m( IW^m u(t) + Σ_{l<m} LW^{m,l} a^l(t) + b^m )
 
     Args:
-        inputs: Sizes of the inputs by name.
-        outputs: Sizes of the outputs by name.
-        hidden: Neurons of the hidden layer, or a sequence for several layers in series.
-        transfer: Transfer function of the hidden layers.
+        inputs: Input sizes by name.
+        outputs: Output sizes by name.
+        hidden: Neurons of each hidden layer.
+        transfer: That of the hidden layers.
 
     Raises:
         TopologyError: If names or sizes are invalid.

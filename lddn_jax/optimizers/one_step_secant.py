@@ -20,11 +20,11 @@ def one_step_secant(linesearch: optax.GradientTransformation | None = None) -> o
             natural step length, so, like conjugate gradients, it requires a nearly exact search: with
             `optax.scale_by_zoom_linesearch`, even at `curv_rtol=0.1`, 1.5 to 2 times the evaluations are needed.
 
-    Returns:
-        A transformation; `update` takes `value`, `grad` and `value_fn`, as in `optax.lbfgs`.
-
     Raises:
         LDDNError: If the line search is not an optax transformation.
+
+    Returns:
+        A transformation; its `update` takes `value`, `grad` and `value_fn` in addition, as in `optax.lbfgs`.
 
     Example:
         >>> import lddn_jax as lddn

@@ -1,4 +1,4 @@
-"""Figures. Each function draws on the axes it is given, or on new ones, and returns them; none shows a window."""
+"""Plots with matplotlib. Functions draw on the given axes or on new ones, return them, and never open a window."""
 
 from lddn_jax.plots.curves import evidence, training_curve, training_state, training_states
 from lddn_jax.plots.horizon_curve import horizon_profile

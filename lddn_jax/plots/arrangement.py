@@ -1,11 +1,11 @@
-"""Where the boxes of a network's diagram stand. Geometry only, no matplotlib; `routing.py` joins them by wires.
+"""Layout of the boxes in a network diagram, without matplotlib; `routing.py` connects them with wires.
 
-Inputs stand in the first column, every layer behind the layers it reads, so signals run from left to right, except in
-loops. A signal that passes a column has a place in it like a box, and every connection enters a box at a height of its
-own, so wires cross but never lie on each other.
+Inputs are in the first column and each layer is to the right of the layers it reads, so that signals run from left to
+right except in loops. A signal that passes through a column occupies a slot in it, and each connection enters its box
+at a separate height, so that wires may cross but never overlap.
 
-After Sugiyama, Tagawa & Toda (1981), IEEE Transactions on Systems, Man, and Cybernetics 11(2): columns, places for what
-passes, order by barycenters.
+Layered graph layout after Sugiyama, Tagawa & Toda (1981), IEEE Transactions on Systems, Man, and Cybernetics 11(2):
+columns, slots for passing signals, ordering by barycenters.
 """
 
 import itertools
@@ -16,17 +16,17 @@ from dataclasses import dataclass, field
 from lddn_jax.topology.plan import plan
 from lddn_jax.topology.topology import Topology
 
-CONNECTION_PITCH = 0.62  # between connections that enter a layer, one below the other
-LAYER_GAP = 0.5  # between layers
-NODE_GAP = 0.2  # between anything else
-TEXT_LINE_HEIGHT = 0.3  # height of a line of text
+CONNECTION_PITCH = 0.62  # vertical distance of connections that enter a layer
+LAYER_GAP = 0.5  # vertical distance of layers
+NODE_GAP = 0.2  # vertical distance of other nodes
+TEXT_LINE_HEIGHT = 0.3
 HEIGHT_NUDGES = (0.0, 0.09, -0.09, 0.18, -0.18, 0.045, -0.045, 0.135, -0.135)
-LEAST_HEIGHT_DIFFERENCE = 0.04  # heights closer than this would look like one
+LEAST_HEIGHT_DIFFERENCE = 0.04  # wires closer than this would look like one
 
 
 @dataclass
 class Port:
-    """Where a signal enters: its source, its delays (None for the end of an output), whether it comes from behind."""
+    """Entry point of a signal: its source, its delays (None at the end of an output), and if it is part of a loop."""
 
     source: str
     delays: tuple[int, ...] | None
@@ -35,18 +35,18 @@ class Port:
 
 @dataclass
 class Node:
-    """A box, or the place of a signal that passes a column.
+    """A box, or the slot of a signal that passes through a column.
 
     Attributes:
         kind: "input", "layer", "pass" or "output".
-        name: Of the input or layer; of the signal, where it only passes or ends.
-        column: Counted from the left, inputs in 0.
-        ports: What enters, from the top down.
-        width: Of the box.
-        height: Of the box, or of the room for a signal.
-        x: Of the center.
-        y: Of the center.
-        exit: The height at which its signal leaves.
+        name: Name of the input or layer, or of the source of a signal that passes or ends here.
+        column: Index of the column from the left; inputs are in column 0.
+        ports: Entry points, from top to bottom.
+        width: Width of the box.
+        height: Height of the box or slot.
+        x: Horizontal center.
+        y: Vertical center.
+        exit: Height at which the signal leaves.
     """
 
     kind: str
@@ -61,33 +61,33 @@ class Node:
 
     @property
     def boxed(self) -> bool:
-        """Whether a box is drawn."""
+        """True if a box is drawn."""
         return self.kind in ("input", "layer")
 
     def port_y(self, k: int) -> float:
-        """Height of a port."""
+        """Returns the height of a port."""
         return round(self.y + CONNECTION_PITCH * ((len(self.ports) - 1) / 2 - k), 6)
 
     def enters_at(self, source: str) -> list[float]:
-        """Heights at which a signal that runs forward enters."""
+        """Returns the heights at which a forward signal enters."""
         return [self.port_y(k) for k, port in enumerate(self.ports) if port.source == source and not port.back]
 
 
 @dataclass
 class Columns:
-    """Boxes by column, and the heights at which self-loops run over their layers."""
+    """Nodes by column, and heights of the self-loops above their layers."""
 
     columns: list[list[Node]]
     self_loops: dict[str, float]
 
 
 def arrange(topology: Topology, lines_of: Callable[[str], Sequence[str]], width_of: Callable[[str], float]) -> Columns:
-    """Finds a place for every box, apart from x.
+    """Arranges all nodes in columns and sets their sizes and heights; x is set by `route`.
 
     Args:
         topology: The topology.
-        lines_of: The lines written into the box of an input or layer.
-        width_of: The width of a text.
+        lines_of: Function that returns the text lines in the box of an input or layer.
+        width_of: Function that returns the width of a text.
     """
     columns = _in_order(_columns(topology))
     _sort_ports(columns)
@@ -105,7 +105,7 @@ def arrange(topology: Topology, lines_of: Callable[[str], Sequence[str]], width_
 
 
 def _columns(topology: Topology) -> list[list[Node]]:
-    """Inputs first, each layer behind what it reads, signals that pass a column and the ends of outputs."""
+    """Assigns inputs, layers, passing signals and outputs to columns."""
     order = {name: k for k, name in enumerate(plan(topology).simulation_order)}
     level = dict.fromkeys(topology.input_names, 0)
     for name in order:
@@ -133,7 +133,7 @@ def _columns(topology: Topology) -> list[list[Node]]:
 
 
 def _in_order(columns: list[list[Node]]) -> list[list[Node]]:
-    """Sorts each column by where its neighbors stand, some times to and fro."""
+    """Sorts each column by the barycenters of its neighbors, in sweeps forward and backward."""
 
     def place(column):
         return {node.name: (k + 0.5) / len(column) for k, node in enumerate(column)}
@@ -153,7 +153,7 @@ def _in_order(columns: list[list[Node]]) -> list[list[Node]]:
 
 
 def _sort_ports(columns: list[list[Node]]) -> None:
-    """Sorts ports: loops on top, the shortest first, then signals by the height that they come from."""
+    """Sorts ports: first loops, then forward signals by the height of their source."""
     level = {node.name: node.column for column in columns for node in column if node.boxed}
     for before, column in itertools.pairwise(columns):
         rank = {node.name: k for k, node in enumerate(before)}
@@ -162,12 +162,12 @@ def _sort_ports(columns: list[list[Node]]) -> None:
 
 
 def _set_heights(columns: list[list[Node]]) -> dict[str, float]:
-    """Sets every y, from the right to the left so that wires run straight; returns the heights of short loops."""
+    """Sets all heights from right to left, so that most wires are straight; returns the heights of self-loops."""
     lanes: dict[str, float] = {}
     for c in range(len(columns) - 1, -1, -1):
         after = columns[c + 1] if c + 1 < len(columns) else []
         wanted = []
-        for node in columns[c]:  # as high as where it goes: one of its wires runs straight
+        for node in columns[c]:  # at the height of one of its targets, so that one wire is straight
             aims = [y for following in after for y in following.enters_at(node.name)]
             wanted.append(statistics.median_low(aims) if aims else 0.0)
         for node, y in zip(columns[c], _apart(wanted, columns[c]), strict=True):
@@ -187,7 +187,7 @@ def _set_heights(columns: list[list[Node]]) -> dict[str, float]:
 
 
 def _place_outputs(outputs: list[Node], before: list[Node], lanes: dict[str, float]) -> None:
-    """Moves the ends of outputs to where their signals leave, so that most of them are straight."""
+    """Places outputs at the heights at which their signals leave, so that most of their wires are straight."""
     leaves = {node.name: node.exit for node in before}
     taken = [(node.exit, node.name) for node in before] + [(lanes[n.name], n.name) for n in before if n.name in lanes]
     outputs.sort(key=lambda node: -leaves[node.name])
@@ -196,12 +196,12 @@ def _place_outputs(outputs: list[Node], before: list[Node], lanes: dict[str, flo
 
 
 def _apart(wanted: list[float], nodes: list[Node]) -> list[float]:
-    """Centers from the top down, as near to the wanted ones as boxes that do not overlap can be (least squares)."""
+    """Centers closest to the wanted ones without overlap, by least squares, from top to bottom."""
     below = [0.0]
     for one, following in itertools.pairwise(nodes):
         gap = LAYER_GAP if one.kind == following.kind == "layer" else NODE_GAP
         below.append(below[-1] + one.height / 2 + following.height / 2 + gap)
-    groups: list[list[float]] = []  # of boxes that touch: their common shift, and how many they are
+    groups: list[list[float]] = []  # groups of touching boxes: common shift and number of boxes
     for y, offset in zip(wanted, below, strict=False):
         groups.append([y + offset, 1])
         while len(groups) > 1 and groups[-1][0] > groups[-2][0]:
@@ -213,6 +213,6 @@ def _apart(wanted: list[float], nodes: list[Node]) -> list[float]:
 
 
 def _free(y: float, source: str, taken: list[tuple[float, str]]) -> float:
-    """The height next to `y` at which no other signal runs."""
+    """The free height closest to `y`, where no other signal runs."""
     others = [at for at, name in taken if name != source]
     return next((y + d for d in HEIGHT_NUDGES if all(abs(y + d - at) > LEAST_HEIGHT_DIFFERENCE for at in others)), y)

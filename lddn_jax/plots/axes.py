@@ -1,4 +1,4 @@
-"""What all figures share: colors, and axes to draw on."""
+"""Colors and matplotlib axes, shared by all plots."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
@@ -8,29 +8,29 @@ from jaxtyping import Shaped
 
 from lddn_jax.errors import LDDNError
 
-# What is drawn: one line `(time,)`, an array of any shape, or what training recorded, `(epochs,)` or a column each.
+# A signal `(time,)`, and a quantity recorded in training, `(epochs,)` or `(epochs, restarts)`.
 Line: TypeAlias = Shaped[ArrayLike, " time"] | Sequence[Any]
 Recorded: TypeAlias = Shaped[ArrayLike, "epochs ..."] | Sequence[Any]
 
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # Okabe & Ito: told apart by color-blind readers
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # Okabe & Ito: distinguishable with color vision deficiency
 MATPLOTLIB_NEEDED = "figures need matplotlib: pip install 'lddn_jax[plot]'."
 
-SHADES = ("#56b4e9", "#f0e442", "#999999")  # of the same palette, behind lines
+SHADES = ("#56b4e9", "#f0e442", "#999999")  # background colors of the same palette
 
 
 def colors() -> Iterator[str]:
-    """Yields the colors in turn, for ever."""
+    """Yields the colors cyclically."""
     while True:
         yield from COLORS
 
 
 def axes_or_new(ax: Any) -> Any:
-    """The axes given, or new ones."""
+    """Returns the given axes, or new ones for None."""
     return new_axes(1) if ax is None else ax
 
 
 def new_axes(count: int, inches: tuple[float, float] | None = None, *, stacked: bool = False) -> Any:
-    """New axes side by side, or one below the other; an array of them if there are several."""
+    """Creates axes side by side, or stacked vertically; returns an array if there are several."""
     try:
         import matplotlib.pyplot as plt
     except ImportError:

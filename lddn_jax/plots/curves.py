@@ -1,4 +1,4 @@
-"""How training went, epoch by epoch."""
+"""Training curves: loss, trainer state and evidence against epochs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,10 +10,10 @@ from lddn_jax.plots.axes import COLORS, Recorded, axes_or_new, colors, new_axes
 
 
 def training_curve(history: Mapping[str, Recorded], *, best_epoch: int | None = None, ax: Any = None) -> Any:
-    """Draws training and validation loss against epochs, on a logarithmic axis.
+    """Plots training and validation loss against epochs on a logarithmic axis.
 
     Args:
-        history: `Fitted.history`, or `ClosedLoop.history`, whose horizons are marked: each has losses of its own.
+        history: `Fitted.history`, or `ClosedLoop.history`, whose horizons are marked, as their losses differ.
         best_epoch: `Fitted.best_epoch`, marked by a line; None for no mark.
         ax: Matplotlib axes; None for new ones.
 
@@ -21,7 +21,7 @@ def training_curve(history: Mapping[str, Recorded], *, best_epoch: int | None = 
         The axes.
     """
     ax = axes_or_new(ax)
-    # A loss is that of the network before its step, a validation loss that of the network after it.
+    # The loss is computed before the step of an epoch, the validation loss after it.
     drawn = (("loss", "training", 0, COLORS[0]), ("validation_loss", "validation", 1, COLORS[1]))
     for name, label, first, color in drawn:
         if name in history:
@@ -41,22 +41,22 @@ LINEAR_STATES = ("gamma",)
 
 
 def training_state(history: Mapping[str, Recorded], *, axes: Any = None) -> Any:
-    """Draws the norm of the gradient, the damping μ and the effective number of parameters γ against epochs.
+    """Plots gradient norm, damping μ and effective number of parameters γ against epochs, if they were recorded.
 
     Args:
-        history: `Fitted.history` or `ClosedLoop.history`, of one network; of several,
-            `fitted.history.of(fitted.best_restart)`. What the trainer did not record is not drawn.
-        axes: As many matplotlib axes as `training_states(history)` names; None for new ones, one below the other.
+        history: `Fitted.history` or `ClosedLoop.history` of one network; with restarts,
+            `fitted.history.of(fitted.best_restart)`.
+        axes: Matplotlib axes, one per name in `training_states(history)`; None for new ones, stacked vertically.
 
     Returns:
-        The axes, an array.
+        Array of the axes.
 
     Raises:
-        LDDNError: If the history holds none of them.
+        LDDNError: If none of these quantities was recorded.
     """
     names = training_states(history)
     if not names:
-        raise LDDNError(f"training_state: the history holds none of {list(STATE_LABELS)}; it has {list(history)}.")
+        raise LDDNError(f"training_state: the history has none of {list(STATE_LABELS)}; it has {list(history)}.")
     axes = np.atleast_1d(new_axes(len(names), stacked=True) if axes is None else axes)
     for ax, name, color in zip(axes, names, colors(), strict=False):
         ax.plot(np.asarray(history[name]), color=color, linewidth=1.1)
@@ -68,15 +68,15 @@ def training_state(history: Mapping[str, Recorded], *, axes: Any = None) -> Any:
 
 
 def training_states(history: Mapping[str, Recorded]) -> list[str]:
-    """Returns which quantities of `training_state` a history holds."""
+    """Returns the names of the recorded quantities that `training_state` plots."""
     return [name for name in STATE_LABELS if name in history]
 
 
 def evidence(history: Mapping[str, Recorded], *, axes: Any = None) -> Any:
-    """Draws γ, α, β, E_D, E_W and the log evidence of Bayesian regularization against epochs.
+    """Plots γ, α, β, E_D, E_W and the log evidence of Bayesian regularization against epochs.
 
     Args:
-        history: `Fitted.history`, of one network; of several, `fitted.history.of(fitted.best_restart)`.
+        history: `Fitted.history` of one network; with restarts, `fitted.history.of(fitted.best_restart)`.
         axes: Three matplotlib axes; None for new ones, side by side.
 
     Returns:
@@ -85,7 +85,7 @@ def evidence(history: Mapping[str, Recorded], *, axes: Any = None) -> Any:
     axes = new_axes(3) if axes is None else axes
     for name, color in zip(("E_D", "E_W", "beta"), colors(), strict=False):
         axes[1].plot(np.asarray(history[name]), color=color, linewidth=1.1, label=name)
-    # One α, or one of each group.
+    # One α, or one per group.
     for name in (name for name in history if name.partition(":")[0] == "alpha"):
         label = "alpha" if name == "alpha" else None
         axes[1].plot(np.asarray(history[name]), color=COLORS[3], linewidth=0.8, label=label)
@@ -101,7 +101,7 @@ def evidence(history: Mapping[str, Recorded], *, axes: Any = None) -> Any:
 
 
 def _mark_horizons(ax: Any, history: Mapping[str, Recorded], named: bool = True) -> None:
-    """Draws a line where a new horizon begins, and names each below the top of the axes if asked to."""
+    """Draws a line where each horizon starts, with a label if `named`."""
     if "horizon" not in history:
         return
     horizon = np.nan_to_num(np.asarray(history["horizon"], float), nan=0)  # 0 is the whole record

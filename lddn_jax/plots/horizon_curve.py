@@ -1,4 +1,4 @@
-"""How an error grows with the number of steps that a network runs free."""
+"""Plot of the prediction error against the horizon."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,11 +19,11 @@ def horizon_profile(
     ylabel: str = "RMSE",
     ax: Any = None,
 ) -> Any:
-    """Draws the error at each horizon, one line for each output.
+    """Plots the prediction error against the horizon, one line per output.
 
     Args:
-        horizons: Steps ahead, `(horizons,)`.
-        rmse: Errors `(horizons,)` by output, or of one; NaN or ∞ where the run diverged, and no line is drawn.
+        horizons: Numbers of steps ahead, `(horizons,)`.
+        rmse: Errors `(horizons,)` by output, or one array; NaN and ∞ are not drawn.
         ylabel: Name and unit of the error.
         ax: Matplotlib axes; None for new ones.
 
@@ -41,7 +41,7 @@ def horizon_profile(
     wide = horizons.size > 1 and horizons.min() > 0 and horizons.max() >= 20 * horizons.min()
     ax.set(xlabel="horizon in steps", ylabel=ylabel, xscale="log" if wide else "linear")
     if wide:
-        ax.xaxis.set_major_formatter("{x:g}")  # 100 in place of 10²
+        ax.xaxis.set_major_formatter("{x:g}")  # 100 instead of 10²
     ax.set_ylim(bottom=0)
     if any(lines):
         ax.legend(frameon=False)

@@ -1,4 +1,4 @@
-"""The diagram of a network: boxes for inputs and layers, tapped delay lines where connections enter a layer."""
+"""Network diagram: boxes for inputs and layers, and tapped delay lines where connections enter a layer."""
 
 import functools
 from collections.abc import Callable
@@ -10,23 +10,23 @@ from lddn_jax.plots.axes import COLORS, MATPLOTLIB_NEEDED, new_axes
 from lddn_jax.plots.routing import Routes, route
 from lddn_jax.topology.topology import Topology
 
-LETTER_SIZE = 0.22  # of letters, in the units of the diagram
+LETTER_SIZE = 0.22  # font size in units of the diagram
 TAPS_BOX_HEIGHT = 0.4  # height of the box of a tapped delay line
 DIAGRAM_MARGIN = 0.15
-FULL_THICKNESS_POINTS = 9.0  # size of letters, in points, below which lines get thinner as well
-INCHES_PER_UNIT = 0.62  # of a new figure, for each unit
+FULL_THICKNESS_POINTS = 9.0  # below this font size, lines get thinner in proportion
+INCHES_PER_UNIT = 0.62  # scale of a new figure
 
 
 def diagram(topology: Topology, *, ax: Any = None) -> Any:
-    """Draws a network: signals run from left to right, loops run back over the top, in another color.
+    """Draws a network diagram, with signals from left to right and loops back over the top in another color.
 
-    A box tells the name of a layer, its transfer function and number of neurons, and whether it lacks a bias; a round
-    box tells the name of an input and its number of elements. A small box in front of a layer is a tapped delay line
-    with its delays; where there is none, the connection has no delay. An arrow to the right end is an output.
+    The box of a layer shows its name, transfer function and number of neurons, and "no bias" if it has none. A round
+    box shows the name and number of elements of an input. A small box in front of a layer is a tapped delay line with
+    its delays; a connection without one has no delay. Arrows at the right end are outputs.
 
     Args:
-        topology: The topology; of a network `net.topology`.
-        ax: Matplotlib axes; None for new ones, as large as the diagram. Letters are scaled to the axes.
+        topology: The topology, such as `net.topology`.
+        ax: Matplotlib axes; None for new ones with the size of the diagram. Text is scaled to the axes.
 
     Returns:
         The axes.
@@ -73,7 +73,7 @@ def diagram(topology: Topology, *, ax: Any = None) -> Any:
 
 
 def taps_label(delays: tuple[int, ...]) -> str:
-    """Delays as powers of z; three or more in a row are written as first … last, so that long lines stay short."""
+    """Returns delays as powers of z; three or more consecutive delays are abbreviated to first … last."""
     runs: list[list[int]] = []
     for d in delays:
         if runs and d == runs[-1][-1] + 1:
@@ -86,7 +86,7 @@ def taps_label(delays: tuple[int, ...]) -> str:
 
 
 def _text_width() -> Callable[[str], float]:
-    """A function that measures texts in the units of the diagram."""
+    """Returns a function that measures the width of a text in units of the diagram."""
     try:
         from matplotlib.textpath import TextPath
     except ImportError:

@@ -1,4 +1,4 @@
-"""A measured signal and what was predicted of it."""
+"""Plots of measured and predicted signals, prediction errors and error bands."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,15 +17,15 @@ def response(
     splits: Mapping[str, tuple[float | int, float | int]] | None = None,
     ax: Any = None,
 ) -> Any:
-    """Draws a measured signal and predictions of it.
+    """Plots a measured signal and its predictions.
 
     Args:
         time: `(time,)`.
-        measured: `(time,)`; None where nothing was measured.
-        predictions: `(time,)` each, by the name that the legend shows.
+        measured: `(time,)`; None if nothing was measured.
+        predictions: Predictions `(time,)` by name, which is shown in the legend.
         ylabel: Name and unit of the signal.
-        splits: Parts of the record that are shaded and named, such as `{"train": (0, 24), "test": (24, 40)}`: begin and
-            end in the units of `time`.
+        splits: Parts of the record to shade and label, as start and end in the units of `time`, such as
+            `{"train": (0, 24), "test": (24, 40)}`.
         ax: Matplotlib axes; None for new ones.
 
     Returns:
@@ -49,7 +49,7 @@ def response(
 
 
 def errors(time: Line, measured: Line, predictions: Mapping[str, Line], *, ax: Any = None) -> Any:
-    """Draws measured − predicted for each prediction; arguments are those of `response`."""
+    """Plots the error measured − predicted of each prediction. Arguments as in `response`."""
     ax = axes_or_new(ax)
     ax.axhline(0, color="black", linewidth=0.8)
     for (name, prediction), color in zip(predictions.items(), colors(), strict=False):
@@ -69,7 +69,7 @@ def bands(
     k: float = 2.0,
     ax: Any = None,
 ) -> Any:
-    """Draws a measured signal, and a prediction of it with the band mean ± k σ.
+    """Plots a measured signal and a prediction with the error band mean ± k σ.
 
     Args:
         time: `(time,)`.

@@ -1,4 +1,4 @@
-"""What residuals look like: their correlations, their distribution, and the predictions that they belong to."""
+"""Residual plots: correlations, error histogram, and regression of predicted on measured values."""
 
 from typing import Any
 
@@ -12,15 +12,15 @@ from lddn_jax.plots.axes import COLORS, axes_or_new
 
 
 def residual_correlations(correlation: Correlation, *, title: str = "", ax: Any = None) -> Any:
-    """Draws correlations by lag, with the bounds that 95 and 99 % of values without a meaning keep.
+    """Plots correlations against lags, with 95 % and 99 % confidence bounds.
 
     Args:
         correlation: From `lddn_jax.diagnostics.autocorrelation` or `cross_correlation`.
-        title: Of what with what.
+        title: Title of the axes.
         ax: Matplotlib axes; None for new ones.
 
     Returns:
-        The axes. Lags outside of the 99 % bound are drawn in a second color.
+        The axes. Lags outside the 99 % bound are drawn in a second color.
     """
     ax = axes_or_new(ax)
     lags, values = correlation.lags, correlation.values
@@ -46,10 +46,10 @@ def residual_correlations(correlation: Correlation, *, title: str = "", ax: Any 
 
 
 def error_histogram(errors: ArrayOrList, *, xlabel: str = "error", bins: int = 40, ax: Any = None) -> Any:
-    """Draws how errors are distributed, beside the Gaussian of the same mean and standard deviation.
+    """Plots a histogram of errors, with the Gaussian of the same mean and standard deviation.
 
     Args:
-        errors: Any shape; what is not finite is left out.
+        errors: Any shape; values that are not finite are ignored.
         xlabel: Name and unit.
         bins: Number of bars.
         ax: Matplotlib axes; None for new ones.
@@ -85,19 +85,19 @@ def error_histogram(errors: ArrayOrList, *, xlabel: str = "error", bins: int = 4
 
 
 def regression(measured: ArrayOrList, predicted: ArrayOrList, *, name: str = "", ax: Any = None) -> Any:
-    """Draws predictions against measurements, the line through them, and the line on which they should lie.
+    """Plots predicted against measured values, with the regression line and the line predicted = measured.
 
     Args:
         measured: Any shape; NaN where missing.
-        predicted: The same shape; what is not finite is left out.
-        name: Of the output, with its unit.
+        predicted: The same shape; values that are not finite are ignored.
+        name: Name of the output, with its unit.
         ax: Matplotlib axes; None for new ones.
 
     Returns:
         The axes, with the correlation coefficient R in the legend.
 
     Raises:
-        ShapeError: If shapes differ, nothing was measured or no prediction is finite.
+        ShapeError: If shapes differ, no value was measured, or no prediction is finite.
     """
     ax = axes_or_new(ax)
     y, y_hat = known(measured, predicted)
@@ -105,7 +105,7 @@ def regression(measured: ArrayOrList, predicted: ArrayOrList, *, name: str = "",
     if not finite.any():
         raise ShapeError("regression: there is no finite prediction to draw.")
     y, y_hat = y[finite].astype(float), y_hat[finite].astype(float)
-    # Dots of thousands of samples are an image even in a drawing of lines.
+    # Thousands of dots are rasterized, to keep vector graphics small.
     ax.plot(y, y_hat, ".", markersize=3, alpha=0.4, color=COLORS[0], rasterized=y.size > 2000, label="data")
     ends = np.array([min(y.min(), y_hat.min()), max(y.max(), y_hat.max())])
     ax.plot(ends, ends, color="black", linewidth=0.8, label="predicted = measured")

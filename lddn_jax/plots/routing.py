@@ -1,8 +1,8 @@
-"""How the wires of a network's diagram run: at right angles, each signal on tracks of its own.
+"""Routing of the wires in a network diagram: orthogonal, with separate tracks for each signal.
 
-In front of every column there is a channel of vertical tracks, one for each signal that turns there. A loop leaves its
-layer to the right, runs over the top (a self-loop just over its layer), and comes down in front of the layer that
-reads it. A tapped delay line stands where its connection enters a layer.
+In front of each column is a channel of vertical tracks, one per signal that turns there. A loop leaves its layer to the
+right, runs back over the top (a self-loop just above its layer), and comes down in front of the layer that reads it. A
+tapped delay line is drawn where its connection enters a layer.
 """
 
 from collections.abc import Callable
@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from lddn_jax.plots.arrangement import Columns, Node
 
 TRACK_SPACING = 0.2  # between vertical tracks
-ARROW_STEM_LENGTH = 0.3  # of an arrow, in front of a box
-LOOP_SPACING = 0.26  # between loops that run over the top
+ARROW_STEM_LENGTH = 0.3  # in front of a box
+LOOP_SPACING = 0.26  # between loops over the top
 
 
 @dataclass
 class Wire:
-    """A straight piece of a signal's way: whether it is part of a loop, and whether it ends in an arrow."""
+    """A straight segment of a signal; `back` if it is part of a loop, `arrow` if it ends in an arrowhead."""
 
     source: str
     start: tuple[float, float]
@@ -28,7 +28,7 @@ class Wire:
 
 @dataclass
 class Taps:
-    """The box of a tapped delay line: its left end, the height of its center, its width and its text."""
+    """The box of a tapped delay line: left edge, height of its center, width and label."""
 
     left: float
     y: float
@@ -38,7 +38,7 @@ class Taps:
 
 @dataclass
 class Routes:
-    """All wires, where signals branch, and all tapped delay lines; `right` and `top` are how far they reach."""
+    """All wires, branching points and tapped delay lines; `right` and `top` are their extents."""
 
     wires: list[Wire] = field(default_factory=list)
     dots: list[tuple[float, float]] = field(default_factory=list)
@@ -48,15 +48,15 @@ class Routes:
 
 
 def route(arranged: Columns, label_of: Callable[[tuple[int, ...]], str], width_of: Callable[[str], float]) -> Routes:
-    """Sets the x of every box and finds all wires.
+    """Sets the x of all boxes and routes all wires.
 
     Args:
         arranged: From `arrange`.
-        label_of: The text of a tapped delay line.
-        width_of: The width of a text.
+        label_of: Function that returns the label of a tapped delay line.
+        width_of: Function that returns the width of a text.
     """
     lanes, routes = _lanes(arranged), Routes()
-    reached: dict[str, list[float]] = {source: [] for source in lanes}  # x where a loop turns into its lane
+    reached: dict[str, list[float]] = {source: [] for source in lanes}  # x at which a loop enters or leaves its lane
     for c, column in enumerate(arranged.columns):
         before = arranged.columns[c - 1] if c else []
         tracks = _tracks(before, column, lanes)
@@ -103,7 +103,7 @@ def route(arranged: Columns, label_of: Callable[[tuple[int, ...]], str], width_o
 
 
 def _lanes(arranged: Columns) -> dict[str, float]:
-    """The height at which each looping signal runs back: the shorter its way, the lower."""
+    """Height of each loop's lane; the shorter a loop, the lower its lane."""
     nodes = [node for column in arranged.columns for node in column]
     column_of = {node.name: node.column for node in nodes if node.boxed}
     back: dict[str, list[str]] = {}
@@ -123,7 +123,7 @@ def _ends(node: Node, column: list[Node]) -> list[float]:
 
 
 def _arrivals(column: list[Node]) -> dict[str, list[float]]:
-    """The heights at which each looping signal enters layers of a column."""
+    """Heights at which each loop enters layers of a column."""
     found: dict[str, list[float]] = {}
     for node in column:
         for k, port in enumerate(node.ports):
@@ -133,10 +133,10 @@ def _arrivals(column: list[Node]) -> dict[str, list[float]]:
 
 
 def _tracks(before: list[Node], column: list[Node], lanes: dict[str, float]) -> list[str]:
-    """Signals that turn in the channel in front of a column, from the left to the right.
+    """Signals that turn in the channel in front of a column, from left to right.
 
-    Those that climb come first, the highest of them leftmost, then those that descend, the lowest of them leftmost,
-    then loops that come down, the one that goes furthest down leftmost: so ordered, those of one kind seldom cross.
+    First come rising signals, the highest leftmost; then falling signals, the lowest leftmost; then loops that come
+    down, the deepest leftmost. In this order, signals of one kind seldom cross.
     """
     up, down = [], []
     for node in before:
@@ -154,7 +154,7 @@ def _tracks(before: list[Node], column: list[Node], lanes: dict[str, float]) -> 
 
 
 def _leave(routes: Routes, node: Node, column: list[Node], track: float, lane: float | None) -> None:
-    """Draws a signal from its box onto its track, and up or down the track."""
+    """Adds the wires of a signal from its box to its track, and along the track."""
     ends = _ends(node, column)
     routes.wires.append(Wire(node.name, (node.x + node.width / 2, node.exit), (track, node.exit), back=not ends))
     low, high = min([node.exit, *ends]), max([node.exit, *ends])

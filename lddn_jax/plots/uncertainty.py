@@ -1,4 +1,4 @@
-"""What Bayesian regularization says of delays, and whether its error bars are right."""
+"""Plots for Bayesian regularization: relevance of delays, calibration of error bars, comparison by evidence."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from lddn_jax.plots.axes import COLORS, axes_or_new, new_axes
 
 
 def relevance(table: Any, *, ax: Any = None) -> Any:
-    """Draws for each delay of each connection how large its weights may be, and how many of them the data determine.
+    """Plots the prior scale and the fraction of well-determined weights for each delay of each connection.
 
     Args:
         table: From `lddn_jax.relevance`.
@@ -36,11 +36,11 @@ def calibration(
     *,
     ax: Any = None,
 ) -> Any:
-    """Draws which share of measurements intervals hold against the share that they should hold.
+    """Plots observed against nominal coverage of prediction intervals (calibration curve).
 
     Args:
-        nominal: From `lddn_jax.diagnostics.calibration`, as `observed`.
-        observed: Likewise.
+        nominal: Nominal coverage, `(shares,)`, from `lddn_jax.diagnostics.calibration`.
+        observed: Observed coverage, `(shares,)`, from the same call.
         ax: Matplotlib axes; None for new ones.
 
     Returns:
@@ -54,7 +54,7 @@ def calibration(
 
 
 def comparison(found: Any, *, axes: Any = None) -> Any:
-    """Draws the log evidence of candidates, and their errors on data that trained and data that did not.
+    """Plots the log evidence of candidates, and their errors on training and held-out data.
 
     Args:
         found: From `lddn_jax.compare`.
@@ -67,7 +67,7 @@ def comparison(found: Any, *, axes: Any = None) -> Any:
     rows, best = found.to_dict(), found.best.name
     places = np.arange(len(rows))
     evidence = np.array([row["log_evidence"] for row in rows])
-    # Only differences of evidence mean anything.
+    # Only differences of the log evidence are meaningful.
     axes[0].hlines(places, evidence.min() - evidence.max(), evidence - evidence.max(), color=COLORS[0], linewidth=1.0)
     axes[0].plot(evidence - evidence.max(), places, "o", color=COLORS[0])
     axes[0].plot(0, rows.index(next(row for row in rows if row["name"] == best)), "o", color=COLORS[2], markersize=10)

@@ -1,4 +1,4 @@
-"""All weights and biases of a network as one map: who hears whom, through which delays, and how loud."""
+"""Map of all weights and biases of a network, as in a Hinton diagram but with colors."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ from lddn_jax.plots.axes import axes_or_new
 
 
 def weights_map(net: Network, *, ax: Any = None) -> Any:
-    """Draws every block of IW, LW and b by its color: red is positive, blue negative, white zero.
+    """Plots all weights and biases as a color map: red is positive, blue negative, white zero.
 
-    A row is a neuron of the layer that listens, a column an element of a source at one delay; a column of its own is
-    the bias. Where there is no connection the map is hatched.
+    Rows are neurons of the receiving layers. Columns are elements of each source at each delay, and the bias. Blocks
+    without a connection are hatched.
 
     Args:
         net: The network.
@@ -55,7 +55,7 @@ def weights_map(net: Network, *, ax: Any = None) -> Any:
 
 
 def _blocks(net: Network) -> tuple[dict, dict, dict]:
-    """Blocks `(to, from)` by layer and column, and the places `(start, stop)` of rows and columns."""
+    """Returns blocks `(to, from)` by layer and column, and the ranges `(start, stop)` of rows and columns."""
     topology = net.topology
     order = [*(i.name for i in topology.inputs), *(layer.name for layer in topology.layers)]
     blocks = {}

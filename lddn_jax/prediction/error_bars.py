@@ -1,10 +1,10 @@
-"""Error bars on outputs: how an uncertainty of the parameters spreads through all loops and delays.
+"""Error bars of outputs, by propagation of the parameter uncertainty through all loops and delays.
 
-With the row g(t) = ∂a(t)/∂x of the Jacobian, and parameters that are Gaussian with covariance H⁻¹ around x*,
+With the row g(t) = ∂a(t)/∂x of the Jacobian, and Gaussian parameters with mean x* and covariance H⁻¹,
 
     var a(t) = g(t) H⁻¹ g(t)ᵀ = ‖g(t) W‖²,    W Wᵀ = H⁻¹
 
-For a closed loop g(t) is that of the free run, so that an uncertain parameter acts through all earlier outputs.
+For a closed loop g(t) is the Jacobian of the free run, which includes the effect on all earlier outputs.
 
 MacKay (1992), Neural Computation 4(3) 448-472, section 4; Bishop (2006), *Pattern Recognition and Machine Learning*,
 eq. 5.167-5.173.
@@ -28,12 +28,12 @@ from lddn_jax.simulation.simulate import batch_axes
 
 
 class Prediction(eqx.Module):
-    """Outputs with error bars; each is a dict of `(*batch, time, size)` by output layer, in the units of the outputs.
+    """Outputs with error bars, each as `(*batch, time, size)` by output layer, in the units of the outputs.
 
     Attributes:
-        mean: The most probable outputs; for draws, their mean.
-        parameters: Standard deviation because parameters are uncertain.
-        noise: Standard deviation of the noise of a measurement.
+        mean: Outputs of the most probable network; for posterior samples, their mean.
+        parameters: Standard deviation due to the uncertainty of the parameters.
+        noise: Standard deviation of the measurement noise.
     """
 
     mean: Signals
@@ -42,7 +42,7 @@ class Prediction(eqx.Module):
 
     @property
     def std(self) -> Signals:
-        """Standard deviation of a measurement: both together."""
+        """Standard deviation of a measurement, from parameters and noise."""
         return {name: jnp.sqrt(self.parameters[name] ** 2 + self.noise[name] ** 2) for name in self.mean}
 
 
@@ -56,15 +56,15 @@ def spread(
     steps: int,
     method: AbstractGradient,
 ) -> tuple[Signals, Signals]:
-    """Returns the outputs, and √(g H⁻¹ gᵀ) of each, `(*batch, time, size)` by output layer.
+    """Returns the outputs and their standard deviations √(g H⁻¹ gᵀ), `(*batch, time, size)` by output layer.
 
     Args:
         net: The network.
         root: W with W Wᵀ = H⁻¹, `(parameters, parameters)`.
-        inputs: As `lddn_jax.simulation.simulate.prepare` returns them, as `state` and `steps`.
-        state: Likewise.
-        steps: Likewise.
-        method: `RTRL()`, which never stores the Jacobian; any other one stores it whole.
+        inputs: From `lddn_jax.simulation.simulate.prepare`.
+        state: From `prepare`.
+        steps: From `prepare`.
+        method: Gradient method. `RTRL()` never stores the Jacobian; all others store it.
     """
     outputs = net.topology.outputs
 

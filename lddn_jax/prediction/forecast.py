@@ -1,12 +1,12 @@
-"""The evaluation of a network on records: its predictions in the units of the records, their scores, and divergence.
+"""Evaluation of a network on records: predictions in the units of the records, scores and divergence.
 
-    one step ahead    ŷ(t) knows measurements up to t − 1: the network with its loop open
-    k steps ahead     ŷ(t) knows measurements up to t − k
-    free run          ŷ(t) knows the measurements before the first step alone: the network with its loop closed
-    persistence       ŷ(t) = y(t−1), which any model has to beat
+    one step ahead    ŷ(t) uses measured outputs up to t − 1: the network with its loop open
+    k steps ahead     ŷ(t) uses measured outputs up to t − k
+    free run          ŷ(t) uses only measured outputs before the first step: the network with its loop closed
+    persistence       ŷ(t) = y(t−1), the baseline
 
-Where the outputs were not measured there is a free run only, from a delay state of zeros in scaled units, the middle of
-what the network was trained on.
+For a record without measured outputs only a free run is possible. It starts from a delay state of zeros in scaled
+units, the middle of the training range with `MinMax` scalers.
 """
 
 import dataclasses
@@ -45,20 +45,20 @@ Lines: TypeAlias = dict[str, Float[np.ndarray, " time=_"]]
 
 @dataclasses.dataclass(frozen=True)
 class Forecast:
-    """Predictions of records beside what was measured, in the units of the records. Print it to read the scores.
+    """Predictions and measured outputs of records, in the units of the records; `print` shows the scores.
 
-    All lines are `(time,)`, one for each element of a signal, and hold the records one after the other. Samples that
-    fill the first delay state of a record are left out.
+    Arrays are `(time,)`, one per element of a signal, with all records concatenated. The samples that fill the first
+    delay state of a record are not included.
 
     Attributes:
-        time: Of the predicted steps; numbers of rows where there are several records, or none tells the time.
-        measured: By output; NaN where nothing was measured, empty where no output was.
-        predictions: By kind and by output: {"free run": {"y": …}, "one step ahead": {"y": …}}.
-        warmup: First steps of each record that are not scored.
-        steps: Of each record.
-        inputs: By input that carries no measured output.
-        std: The standard deviation of a measurement in the free run, by output; empty unless there are error bars.
-        run: What the network ran freely on, `(records, time, size)` in scaled units; None where nothing was measured.
+        time: Time of the predicted steps; row numbers if there are several records, or if the record has no times.
+        measured: Measured outputs by name; NaN where missing, empty if no output was measured.
+        predictions: Predictions by kind and output: {"free run": {"y": …}, "one step ahead": {"y": …}}.
+        warmup: Number of first steps of each record that are not scored.
+        steps: Number of predicted steps of each record.
+        inputs: Inputs by name, without the feedback inputs.
+        std: Standard deviation of a measurement in the free run, by output; empty without error bars.
+        run: Sequences of the free run, `(records, time, size)` in scaled units; None if no output was measured.
     """
 
     time: Float[np.ndarray, " time"]
@@ -72,17 +72,17 @@ class Forecast:
 
     @property
     def scored(self) -> Lines:
-        """Measured outputs, NaN in the warm-up too."""
+        """Measured outputs, with NaN in the warm-up steps."""
         counts = np.concatenate([np.arange(count) >= self.warmup for count in self.steps])
         return {name: np.where(counts, y, np.nan) for name, y in self.measured.items()}
 
     @property
     def scores(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """Scores by prediction and output, after the warm-up; empty where nothing was measured.
+        """Scores by kind of prediction and output, without the warm-up; empty if no output was measured.
 
-        `rmse` in the units of the record, and `r2`. Both are None where the prediction diverged, with the first such
-        step of a record as `diverged_at`. With error bars, `coverage` is the share of measurements within two
-        standard deviations of the free run.
+        `rmse` is in the units of the record, `r2` the coefficient of determination. If a prediction diverged, both are
+        None and `diverged_at` is the first such step in any record. With error bars, `coverage` is the fraction of
+        measurements within two standard deviations of the free run.
         """
         scored = self.scored
         found = {
@@ -97,25 +97,25 @@ class Forecast:
         return found
 
     def diverged(self, kind: str) -> int | None:
-        """Returns the first step at which a prediction of this kind diverged, in any record; see `diverged_at`."""
+        """Returns the first step at which a kind of prediction diverged in any record, or None; see `diverged_at`."""
         if not self.measured:
             return None
         return diverged_at(self.apart(self.predictions[kind], "last"), self.apart(self.scored))
 
     def joined(self, outputs: Mapping[str, Any]) -> Lines:
-        """Turns outputs of the network, `(records, time, size)`, into lines; what fills short records up is left out.
+        """Concatenates outputs `(records, time, size)` to `(time,)` by element, without the padding of short records.
 
         Args:
-            outputs: By output layer.
+            outputs: Outputs by output layer.
         """
         return joined(outputs, self.steps)
 
     def apart(self, lines: Mapping[str, Float[np.ndarray, " time=_"]], fill: str = "nan") -> Channels:
-        """Returns records side by side, `(records, time, 1)`.
+        """Splits concatenated signals into records, `(records, time, 1)`; the inverse of `joined`.
 
         Args:
-            lines: By name.
-            fill: What fills short records up at the end: "nan", or their "last" value.
+            lines: Signals `(time,)` by name.
+            fill: Padding of short records: "nan", or "last" for their last value.
         """
         longest, ends = max(self.steps), np.cumsum(self.steps)[:-1]
 
@@ -128,7 +128,7 @@ class Forecast:
         }
 
     def to_table(self) -> Table:
-        """Returns all columns, ready for `to_csv`."""
+        """Returns times, measured outputs and predictions as a `Table`."""
         columns = {"time": self.time, **self.measured}
         for kind, found in self.predictions.items():
             columns |= {f"{name} {kind}": value for name, value in found.items()}
@@ -150,7 +150,7 @@ class Forecast:
                 )
                 lines.append(f"{f'{name}, {kind}':<34}{numbers}")
         if any(np.isnan(y).any() for y in self.measured.values()):
-            lines.append("measured outputs have gaps, which nothing can be predicted from: there is a free run only")
+            lines.append("measured outputs have gaps, so only a free run is possible")
         return "\n".join(lines)
 
     def _score(self, measured: np.ndarray, predicted: np.ndarray, name: str) -> dict[str, Any]:
@@ -161,17 +161,20 @@ class Forecast:
 
 
 def forecast(model: Scaled, source: Any, ahead: Sequence[int] = (1,), *, warmup: int = 0) -> Forecast:
-    """Predicts a record.
+    """Predicts a record, one or several steps ahead and in free run, and scores the predictions.
 
     Args:
-        model: A network with its loop open, such as `lddn_jax.identify` finds, with its scalers.
-        source: A `lddn_jax.data.Record`, or what `Record.of` takes; columns are named as the inputs and outputs of the
-            network. Without columns of the outputs there is a free run only.
-        ahead: Steps ahead, beside the free run; left out where measured outputs have gaps.
-        warmup: First steps that are not scored.
+        model: A network with its loop open and its scalers, for example from `lddn_jax.identify`.
+        source: A `lddn_jax.data.Record`, or any source that `Record.of` takes, with columns named like the inputs and
+            outputs of the network. Without output columns, only a free run is made.
+        ahead: Numbers of steps ahead, in addition to the free run; ignored if measured outputs have gaps.
+        warmup: Number of first steps that are not scored.
+
+    Returns:
+        A `Forecast`.
 
     Raises:
-        DataError: If a column is missing or holds NaN, or the record is too short.
+        DataError: If a column is missing, an input is NaN, or the record is too short.
 
     Example:
         >>> import jax, numpy as np, lddn_jax as lddn
@@ -185,7 +188,7 @@ def forecast(model: Scaled, source: Any, ahead: Sequence[int] = (1,), *, warmup:
     fix = "a network with its scalers: Scaled(net, scalers), or Scaled.fit(net, data)"
     expect(Scaled, "model", model, "forecast(model, source, ahead)", fix)
     if not isinstance(ahead, Iterable):
-        raise LDDNError(f"forecast: ahead={ahead!r}, but steps are listed: ahead=({ahead!r},).")
+        raise LDDNError(f"forecast: ahead={ahead!r} must be a sequence: ahead=({ahead!r},).")
     for k in ahead:
         check_positive("ahead", k)
     loops_of(model.net, None)
@@ -198,17 +201,17 @@ def forecast(model: Scaled, source: Any, ahead: Sequence[int] = (1,), *, warmup:
 def evaluate(
     model: Scaled, records: Sequence[Record], ahead: Sequence[int] = (1,), *, warmup: int = 0, persistence: bool = False
 ) -> Forecast:
-    """Predicts records with measured outputs.
+    """Predicts records with measured outputs and scores the predictions.
 
     Args:
         model: A network with its loop open, and its scalers.
-        records: In their own units.
-        ahead: Steps ahead, beside the free run; left out where measured outputs have gaps.
-        warmup: First steps of each record that are not scored.
-        persistence: Whether to predict by persistence too.
+        records: Records in their own units.
+        ahead: Numbers of steps ahead, in addition to the free run; ignored if measured outputs have gaps.
+        warmup: Number of first steps of each record that are not scored.
+        persistence: Whether to add the persistence baseline.
 
     Raises:
-        DataError: If a record is too short, or all of its steps are warm-up.
+        DataError: If a record is too short, or `warmup` covers the longest record.
     """
     net, loops = model.net, loops_of(model.net, None)
     closed = closed_over(net, loops)
@@ -216,7 +219,7 @@ def evaluate(
     steps = tuple(len(record) - first for record, first in zip(records, firsts, strict=True))
     if not 0 <= warmup < max(steps):
         raise DataError(
-            f"warmup={warmup}: the longest record has {max(steps)} steps after those that fill its delay state."
+            f"warmup={warmup}: the longest record has only {max(steps)} steps after those that fill its delay state."
         )
     run = whole(closed.topology, [scaled(record, model.scalers) for record in records])
     found: dict[str, Any] = {}
@@ -245,14 +248,16 @@ def evaluate(
 
 
 def evaluate_sequences(net: Network, data: Sequences) -> Forecast:
-    """Predicts sequences in the units of a network without scalers; one with loops runs free.
+    """Predicts sequences with a network without scalers and scores the predictions.
+
+    A network with a loop is evaluated in free run, any other one step ahead.
 
     Args:
-        net: The network, its loop open or closed.
-        data: With targets.
+        net: The network, with its loop open or closed.
+        data: `Sequences` with targets, in the units of the network.
 
     Raises:
-        ShapeError: If data does not fit the network.
+        ShapeError: If data does not match the network.
     """
     sizes = net.topology.sizes
     inputs = as_signals("input", data.inputs, {name: sizes[name] for name in net.topology.input_names}, net.dtype)
@@ -278,12 +283,12 @@ def evaluate_sequences(net: Network, data: Sequences) -> Forecast:
 
 
 def opened(net: Network, run: Sequences, loops: Mapping[str, str]) -> Sequences:
-    """Returns the data of a closed loop for the network with its loop open: targets are its measured inputs.
+    """Converts data for a closed loop to data for the open loop, with the targets as feedback inputs.
 
     Args:
         net: The network with its loop open.
         run: Data of the closed loop, without gaps.
-        loops: The output of each input that carries its measured values.
+        loops: Output layer by name of its feedback input.
     """
     inputs, targets, before = (cast(Signals, part) for part in (run.inputs, run.targets, run.state or {}))
     lines = {name: (before[loops.get(name, name)], held) for name, (held, _) in state_sizes(net.topology).items()}
@@ -293,7 +298,7 @@ def opened(net: Network, run: Sequences, loops: Mapping[str, str]) -> Sequences:
 
 
 def joined(outputs: Mapping[str, Any], steps: Sequence[int]) -> Lines:
-    """Turns signals `(records, time, size)` into lines `(time,)`, the records one after the other."""
+    """Concatenates signals `(records, time, size)` over records to `(time,)` by element."""
     pieces = {
         name: np.concatenate([np.asarray(piece)[:count] for piece, count in zip(signal, steps, strict=True)])
         for name, signal in outputs.items()
@@ -302,31 +307,29 @@ def joined(outputs: Mapping[str, Any], steps: Sequence[int]) -> Lines:
 
 
 def steps_ahead(k: int) -> str:
-    """What predictions k steps ahead are called."""
+    """Returns the name of predictions k steps ahead."""
     return ONE_STEP if k == 1 else f"{k} steps ahead"
 
 
 def exogenous(model: Scaled) -> list[str]:
-    """The inputs of a network that carry no measured output."""
+    """Returns the names of the inputs that are not feedback inputs."""
     loops = measured_loops(model.net.topology)
     return [i.name for i in model.net.topology.inputs if i.name not in loops]
 
 
 def record_for(model: Scaled, source: Any, missing: str = "error") -> Record:
-    """Returns the record of a network's inputs and outputs that a source holds; a `Record` as it is.
+    """Builds the record of a network's inputs and outputs from a source; a `Record` is returned unchanged.
 
     Args:
         model: A network with its loop open.
-        source: As for `Record.of`; a column `time` that is no signal tells instants.
-        missing: As for `Record`.
+        source: As in `Record.of`; a column `time` that is not a signal gives the sampling instants.
+        missing: As in `Record`.
     """
     if isinstance(source, Record):
         needed, held = (*exogenous(model), *model.net.topology.outputs), {**source.inputs, **source.targets}
         for name in needed:
             if name not in held:
-                raise DataError(
-                    f"{source} has no {name!r}, which the network needs; of {list(needed)} none may be missing."
-                )
+                raise DataError(f"{source} has no {name!r}; the network needs all of {list(needed)}.")
         return source
     return timed_record(source, exogenous(model), list(model.net.topology.outputs), missing)
 
@@ -336,11 +339,11 @@ def _unmeasured(model: Scaled, source: Any) -> Forecast:
     if not inputs:
         raise DataError(
             f"the record has none of the outputs {list(model.net.topology.outputs)}, and the network has no other "
-            "input to run on. Give a file with measured outputs to start from."
+            "input. Pass a record with measured outputs to start from."
         )
     signals, _, instants = signals_of(source, inputs, [], "time" if "time" in {*columns} - {*inputs} else None)
     units = {name: model.scalers[name].apply(signal)[None] for name, signal in signals.items()}
-    data = Sequences(units, None)  # which says where an input is missing
+    data = Sequences(units, None)  # raises if an input is NaN
     free = predict(closed_over(model.net, loops_of(model.net, None)), data.inputs)
     return Forecast(
         time=np.arange(data.steps, dtype=float) if instants is None else instants,
@@ -353,7 +356,7 @@ def _unmeasured(model: Scaled, source: Any) -> Forecast:
 
 
 def _rows(records: Sequence[Mapping[str, np.ndarray]], firsts: Sequence[int], before_end: int) -> Lines:
-    """Rows of every record, each from its first on and without the last ones, one after the other."""
+    """Rows of every record from its first step to `before_end` rows before its end, concatenated."""
     names = records[0]
     each = list(zip(records, firsts, strict=True))
     cut = {
@@ -364,7 +367,7 @@ def _rows(records: Sequence[Mapping[str, np.ndarray]], firsts: Sequence[int], be
 
 
 def _moments(records: Sequence[Record], firsts: Sequence[int], steps: Sequence[int]) -> Float[np.ndarray, " time"]:
-    """The instants of one record; of several, or where they are not known, numbers of rows."""
+    """Sampling instants of a single record; row numbers for several records or unknown instants."""
     if len(records) > 1:
         return np.arange(sum(steps), dtype=float)
     (record,), (first,) = records, firsts

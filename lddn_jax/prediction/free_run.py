@@ -1,4 +1,4 @@
-"""How a network with its loop closed does by itself: the error of its free run, and where that diverges."""
+"""Free-run simulation of a network with its loop closed: error and divergence."""
 
 from collections.abc import Mapping, Sequence
 from typing import cast
@@ -11,18 +11,18 @@ from lddn_jax.network.network import Network
 from lddn_jax.network.signals import RealSignal, Signals, WeightsLike, as_signals
 from lddn_jax.simulation.simulate import predict
 
-DIVERGED_RANGES = 100.0  # times the range of the targets: a free run that far off has left what it models
+DIVERGED_RANGES = 100.0  # distance from the middle of the targets, in units of their range, that counts as divergence
 
 
 def diverged_at(
     predicted: Mapping[str, RealSignal], targets: Mapping[str, RealSignal], weights: WeightsLike = None
 ) -> int | None:
-    """Returns the first step at which an output is not finite or far outside of the targets, in any sequence.
+    """Returns the first step, over all sequences, at which an output is not finite or far outside the targets, or None.
 
     Args:
         predicted: `(*batch, time, size)` by output layer.
-        targets: Likewise; NaN where missing.
-        weights: Error weights, as those of a loss; what has weight 0 is not looked at.
+        targets: `(*batch, time, size)` by output layer; NaN where missing.
+        weights: Error weights as in a loss; steps with weight 0 are ignored.
 
     Example:
         >>> import jax.numpy as jnp
@@ -44,19 +44,19 @@ def diverged_at(
 
 
 def error_of(net: Network, data: Sequences) -> tuple[float, Signals]:
-    """Returns the mean over outputs of the root mean squared error, in the units of the network, and the outputs.
+    """Returns the mean over outputs of the RMSE, in the units of the network, and the outputs.
 
-    Networks that are compared by one number are compared by this one. Outputs are scaled, so each counts the same;
-    errors in the units of the record are never summed up, since outputs may differ in units.
+    This number is used wherever networks are compared by one number. Outputs are scaled, so all contribute equally;
+    errors in the units of the record are never pooled, because outputs may have different units.
 
     Args:
         net: The network.
-        data: Targets that are NaN, or of weight zero, are don't-cares; other weights play no part.
+        data: Targets that are NaN or have weight 0 are ignored; other weights have no effect.
     """
     outputs = predict(net, data.inputs, data.state, steps=data.steps)
     sizes = {name: net.topology.sizes[name] for name in net.topology.outputs}
     targets = counted(as_signals("target", data.targets, sizes, net.dtype), data.weights)
-    with np.errstate(over="ignore"):  # of a free run that explodes
+    with np.errstate(over="ignore"):  # by a diverging free run
         errors = [
             np.sqrt(np.nanmean(np.square(np.asarray(target - outputs[name])))) for name, target in targets.items()
         ]
@@ -64,11 +64,11 @@ def error_of(net: Network, data: Sequences) -> tuple[float, Signals]:
 
 
 def free_run(net: Network, whole: Sequences) -> tuple[float, int | None]:
-    """Returns the error of a free run as `error_of` has it, NaN if it diverged, and the step where it did.
+    """Returns the error of a free run by `error_of` (NaN if it diverged), and the first diverged step or None.
 
     Args:
         net: The network with its loop closed.
-        whole: Records in one piece each.
+        whole: Whole records, one per sequence.
     """
     error, outputs = error_of(net, whole)
     diverged = diverged_at(outputs, cast(Signals, whole.targets), whole.weights)
@@ -76,5 +76,5 @@ def free_run(net: Network, whole: Sequences) -> tuple[float, int | None]:
 
 
 def smallest(errors: Sequence[float]) -> int:
-    """Where the smallest error is; NaN is that of a run that diverged."""
+    """Returns the index of the smallest error; NaN (a diverged run) counts as infinite."""
     return int(np.argmin(np.nan_to_num(errors, nan=np.inf)))

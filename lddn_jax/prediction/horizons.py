@@ -1,8 +1,8 @@
-"""Predictions further than one step ahead, and how their error grows with the horizon.
+"""Multi-step (k-step-ahead) prediction, and the prediction error as a function of the horizon.
 
-A prediction k steps ahead of y(t) knows measurements up to t − k: the loop is closed at t − k + 1, from measured
-values, and runs free until t. One step is the network with its loop open; as many steps as the record has are a free
-run.
+A prediction of y(t) k steps ahead uses measured outputs up to t − k: the closed loop starts from measured values at
+t − k + 1 and runs free until t. For k = 1 this is the network with its loop open, and for k equal to the length of the
+record it is a free run.
 
     ŷ(t | t−k) = y of the closed loop after min(k, t + 1) steps
 """
@@ -39,26 +39,26 @@ from lddn_jax.simulation.delays import DelayState, cut, state_sizes, states_alon
 from lddn_jax.simulation.simulate import predict, prepare, simulate
 
 DEFAULT_HORIZONS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-OUTPUTS_AT_ONCE = 2**22  # of outputs that are computed at once
+OUTPUTS_AT_ONCE = 2**22  # number of output values computed at once, to bound memory
 
 
 def k_step(net: Network, data: Sequences, k: int, *, loops: Mapping[str, str] | None = None) -> Signals:
-    """Predicts k steps ahead, at every step of a record.
+    """Predicts k steps ahead at every step of a record.
 
     Args:
-        net: The network with its loop open; or closed, and then its targets are what was measured.
-        data: `Sequences`, measured outputs among the inputs if the loop is open.
-        k: Steps ahead. The first k − 1 predictions start where the record does.
-        loops: The output layer of each input that carries its measured values; by default inputs named `measured_y`
-            belong to output `y`.
+        net: The network with its loop open; or closed, if the targets are the measured outputs.
+        data: `Sequences`, with the measured outputs among the inputs if the loop is open.
+        k: Number of steps ahead. The first k − 1 predictions start at the beginning of the record.
+        loops: Output layer by name of its feedback input; by default an input named `measured_y` belongs to output
+            `y`.
 
     Returns:
-        `(*batch, time, size)` by output layer: at time t the prediction that knew measurements up to t − k.
+        `(*batch, time, size)` by output layer: at time t the prediction from measured outputs up to t − k.
 
     Raises:
-        LDDNError: If k is not a positive whole number.
+        LDDNError: If k is not a positive integer.
         DataError: If a target that is fed back is missing.
-        ShapeError: If data does not fit the network.
+        ShapeError: If data does not match the network.
 
     Example:
         >>> import jax, jax.numpy as jnp, lddn_jax as lddn
@@ -75,7 +75,7 @@ def k_step(net: Network, data: Sequences, k: int, *, loops: Mapping[str, str] | 
     parts: dict[str, list[np.ndarray]] = {name: [] for name in net.topology.outputs}
     for group, _, outputs in record.runs(starts, k):
         for name, a in outputs.items():
-            # The first run gives the first k predictions, each other run its last.
+            # The first run gives the first k predictions, every other run only its last step.
             first = [np.asarray(a[..., 0, :, :])] if group[0] == 0 else []
             rest = a[..., 1 if group[0] == 0 else 0 :, -1, :]
             parts[name] += [*first, np.asarray(rest)]
@@ -84,13 +84,14 @@ def k_step(net: Network, data: Sequences, k: int, *, loops: Mapping[str, str] | 
 
 @dataclass(frozen=True)
 class HorizonProfile:
-    """What `horizon_profile` returned; print it to read the table.
+    """Result of `horizon_profile`; `print` shows a table.
 
     Attributes:
-        horizons: Steps ahead.
-        rmse: `(horizons,)` by output layer.
-        persistence: Likewise, of the last measured value taken for all that follow.
-        starts: Number of runs that each error is of.
+        horizons: Numbers of steps ahead.
+        rmse: RMSE of the network, `(horizons,)` by output layer.
+        persistence: RMSE of the persistence baseline, which repeats the last measured value, `(horizons,)` by output
+            layer.
+        starts: Number of starting points that each RMSE is computed over.
     """
 
     horizons: tuple[int, ...]
@@ -99,7 +100,7 @@ class HorizonProfile:
     starts: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns plain values, ready for `json.dump`; None where a run left the finite numbers."""
+        """Returns a dict of plain Python values for `json.dump`; None where a run became NaN or infinite."""
         values = {"rmse": self.rmse, "persistence": self.persistence}
         lists = {
             what: {name: [float(x) if np.isfinite(x) else None for x in column] for name, column in columns.items()}
@@ -123,23 +124,24 @@ def horizon_profile(
     *,
     loops: Mapping[str, str] | None = None,
 ) -> HorizonProfile:
-    """Returns the RMSE of predictions by how far they look ahead.
+    """Computes the RMSE of predictions as a function of the number of steps ahead.
 
-    Every horizon is judged on the same runs: from each step of the record that leaves room for the longest one.
+    All horizons are evaluated on the same runs, which start at every step with room for the longest horizon.
 
     Args:
-        net: The network with its loop open; or closed, and then its targets are what was measured.
-        data: `Sequences`, measured outputs among the inputs if the loop is open; targets that are NaN or have error
-            weight 0 are don't-cares, but where they are fed back.
-        horizons: Steps ahead, ascending; None: 1, 2, 5, 10 … up to half of the record.
-        loops: As for `k_step`.
+        net: The network with its loop open; or closed, if the targets are the measured outputs.
+        data: `Sequences`, with the measured outputs among the inputs if the loop is open. Targets that are NaN or have
+            error weight 0 are ignored, unless they are fed back.
+        horizons: Numbers of steps ahead, ascending; None for 1, 2, 5, 10 … up to half the length of the record.
+        loops: As in `k_step`.
 
     Returns:
         A `HorizonProfile`, in the units of the data.
 
     Raises:
-        LDDNError: If horizons do not ascend from at least 1, or reach further than the record.
-        ShapeError: If data does not fit the network.
+        LDDNError: If horizons are not ascending positive integers, or exceed the length of the record.
+        DataError: If a target that is fed back is missing.
+        ShapeError: If data does not match the network.
 
     Example:
         >>> import jax, lddn_jax as lddn
@@ -177,12 +179,12 @@ def horizon_profile(
 
 @dataclass(frozen=True)
 class _Record:
-    """A record, and what the delay lines of the closed loop hold before each of its steps.
+    """A record with the delay state of the closed loop before each of its steps.
 
     Attributes:
         closed: The network with its loop closed.
         inputs: `(*batch, time, size)` by input of the closed loop.
-        states: The delay state before every step, `(*batch, time, longest delay, size)` by source.
+        states: Delay state before every step, `(*batch, time, longest delay, size)` by source.
         steps: Number of time steps.
     """
 
@@ -202,12 +204,12 @@ class _Record:
         closed = closed_over(net, loops)
         inputs, state, steps = prepare(net, inputs, state, None if net.topology.inputs else data.steps)
         measured = {output: input for input, output in loops.items()}
-        a = simulate(net, inputs, state).a  # of layers that no measurement tells
+        a = simulate(net, inputs, state).a  # for layers that are not measured
         before, signals = {}, {}
         for name, (longest, _) in state_sizes(closed.topology).items():
             source = measured.get(name, name)
             signals[name] = signal = inputs[source] if source in inputs else a[source]
-            # A line that the open loop reads less far back is unknown there, as at the start of any record.
+            # If the open loop has a shorter delay line, older values are unknown and set to zero.
             held = state.get(source, jnp.zeros((*signal.shape[:-2], 0, signal.shape[-1]), signal.dtype))
             short = jnp.zeros((*held.shape[:-2], max(longest - held.shape[-2], 0), held.shape[-1]), held.dtype)
             before[name] = jnp.concatenate([short, held], axis=-2)
@@ -217,14 +219,14 @@ class _Record:
     def runs(
         self, starts: Int[np.ndarray, " starts"], length: int
     ) -> Iterator[tuple[Int[np.ndarray, " group"], DelayState, Signals]]:
-        """Runs the closed loop from each start on; yields starts, delay states and outputs of a group of them."""
+        """Runs the closed loop from each start, and yields starts, delay states and outputs group by group."""
         outputs = self.closed.topology.outputs
         batch = math.prod(next(iter(self.states.values())).shape[:-3])
         width = batch * sum(self.closed.topology.sizes[name] for name in outputs)
         size = int(np.clip(OUTPUTS_AT_ONCE // (length * width), 1, len(starts)))
         for first in range(0, len(starts), size):
             group = starts[first : first + size]
-            filled = np.resize(group, size)  # all groups of one size, so that one program serves all
+            filled = np.resize(group, size)  # groups of equal size share one compiled program
             inputs = {name: cut(signal, filled, 0, length) for name, signal in self.inputs.items()}
             state = {name: states[..., filled, :, :] for name, states in self.states.items()}
             found = predict(self.closed, inputs, state, steps=length)
@@ -233,7 +235,7 @@ class _Record:
 
 
 def _opened(net: Network, data: Sequences) -> tuple[Network, SignalsLike, StateLike, dict[str, str]]:
-    """Opens the loops of a network through its outputs, and lets targets take their place."""
+    """Opens the loops of a network through its outputs, and feeds the targets as inputs in their place."""
     topology, loops = net.topology, {}
     inputs = dict(by_name("input", data.inputs, topology.input_names))
     targets = by_name("target", data.targets, topology.outputs)
@@ -245,8 +247,8 @@ def _opened(net: Network, data: Sequences) -> tuple[Network, SignalsLike, StateL
             continue
         if (where := first_nan(known[name])) is not None:
             raise DataError(
-                f"target {name!r} is NaN at {where} of (*batch, time, element), and was to start a run. Fill the gap, "
-                "or take the pieces between gaps: record.unbroken()."
+                f"target {name!r} is NaN at {where} of (*batch, time, element), but is needed to start a run. Fill the "
+                "gap, or use the pieces between gaps: record.unbroken()."
             )
         input = measured_name(name)
         net = open_loop(net, output=name, input=input, to=late)
@@ -259,9 +261,9 @@ def _opened(net: Network, data: Sequences) -> tuple[Network, SignalsLike, StateL
 
 
 def with_gaps(targets: Mapping[str, RealSignal], weights: WeightsLike) -> Mapping[str, RealSignal]:
-    """Targets with NaN in gaps, which a batch of records marks by weight 0 between others.
+    """Returns the targets with NaN in gaps, which are steps with weight 0 between steps with nonzero weight.
 
-    Weight 0 before all others is a warm-up, whose values are known; after them a record has ended.
+    Steps with weight 0 at the beginning are a warm-up, whose values are known; those at the end are padding.
     """
     if weights is None:
         return targets
@@ -281,7 +283,7 @@ def _horizons(given: Sequence[int] | None, steps: int) -> tuple[int, ...]:
     whole = all(isinstance(h, int) and not isinstance(h, bool) and h > 0 for h in chosen)
     if not chosen or not whole or list(chosen) != sorted(set(chosen)) or chosen[-1] > steps:
         raise LDDNError(
-            f"horizon_profile: horizons={given!r} on a record of {steps} steps; needed are whole numbers that ascend "
-            f"from at least 1 to at most {steps}: horizons=(1, 5, 20)."
+            f"horizon_profile: horizons={given!r} on a record of {steps} steps; needed are ascending integers "
+            f"from 1 to {steps}: horizons=(1, 5, 20)."
         )
     return chosen

@@ -1,12 +1,12 @@
-"""A network together with its scalers, so that nobody who predicts in the units of the record can forget them.
+"""`Scaled`: a network together with its scalers, for predictions in the units of the record.
 
-A network learns in scaled units, z = start + width (x − anchor) / span (`data/scaling.py`). What a user has and wants
-is in the units of the record:
+A network is trained in scaled units, z = start + width (x − anchor) / span (`data/scaling.py`). `Scaled` takes and
+returns signals in the units of the record:
 
     inputs, delay states  →  scale  →  network  →  scale back  →  outputs
 
 A feedback input `measured_y` carries the same signal as output `y`, so both share one scaler; otherwise closing the
-loop would change what the network computes. What hidden layers hold has no units and is left alone.
+loop would change what the network computes. Delay states of hidden layers have no units and are not scaled.
 """
 
 from collections.abc import Mapping
@@ -44,15 +44,15 @@ from lddn_jax.simulation.streaming import as_record
 
 
 class Scaled(eqx.Module):
-    """A network with a scaler for each of its inputs and outputs; a pytree, so `jit`, `vmap` and `grad` take it.
+    """A network with a scaler for each of its inputs and outputs; a pytree for `jit`, `vmap` and `grad`.
 
     Args:
-        net: The network, which works in scaled units.
-        scalers: By input and output layer.
+        net: The network, in scaled units.
+        scalers: Scalers by name of input and output layer.
 
     Raises:
-        DataError: If a scaler is missing, or there is one too many.
-        ShapeError: If a scaler has another number of channels than its signal.
+        DataError: If a scaler is missing, or a name is unknown.
+        ShapeError: If the number of channels of a scaler differs from its signal.
 
     Example:
         >>> import jax, jax.numpy as jnp, lddn_jax as lddn
@@ -76,16 +76,16 @@ class Scaled(eqx.Module):
         sizes = {name: self.net.topology.sizes[name] for name in _with_units(self.net)}
         if not isinstance(self.scalers, Mapping):
             raise DataError(
-                f"scalers is {called(self.scalers)}, but {call} takes one by name for each of {sorted(sizes)}. "
-                "Scaled.fit(net, data) finds them from a record."
+                f"scalers is {called(self.scalers)}, but {call} takes a dict with one for each of {sorted(sizes)}. "
+                "Scaled.fit(net, data) computes them from a record."
             )
         if self.scalers.keys() != sizes.keys():
             raise DataError(
                 f"scalers were given for {sorted(self.scalers)}; needed is one for each input and output: "
-                f"{sorted(sizes)}. Scaled.fit(net, data) finds them from a record."
+                f"{sorted(sizes)}. Scaled.fit(net, data) computes them from a record."
             )
         for name, scaler in self.scalers.items():
-            needed = "one that has seen a record, such as lddn.data.MinMax.fit(signal)"
+            needed = "one that is fitted to a record, such as lddn.data.MinMax.fit(signal)"
             expect(AbstractScaler, f"the scaler of {name!r}", scaler, call, needed, error=DataError)
             if scaler.size != sizes[name]:
                 raise ShapeError(
@@ -95,19 +95,19 @@ class Scaled(eqx.Module):
 
     @classmethod
     def fit(cls, net: Network, data: Sequences, kind: type[MinMax] | type[Standard] = MinMax) -> "Scaled":
-        """Finds scalers from a record.
+        """Fits scalers to the inputs and targets of a record.
 
-        An input `measured_y` of an output `y`, as `lddn_jax.models.narx` names them, shares the scaler of `y`, which is
-        that of its targets. Delay states are left out.
+        A feedback input `measured_y` of output `y`, as named by `lddn_jax.models.narx`, shares the scaler of `y`, which
+        is fitted to the targets. Delay states are not used.
 
         Args:
             net: The network, trained or not.
-            data: The training part of a record, in its own units; NaN targets are ignored.
+            data: The training part of a record, in its own units; targets that are NaN are ignored.
             kind: `MinMax` or `Standard`, MATLAB's mapminmax or mapstd.
 
         Raises:
-            DataError: If a channel has no values.
-            ShapeError: If names do not fit the topology.
+            DataError: If all values of a channel are NaN.
+            ShapeError: If names do not match the topology.
         """
         call = "Scaled.fit(net, data, kind)"
         check_network(net, call)
@@ -123,14 +123,14 @@ class Scaled(eqx.Module):
         return cls(net, scalers)
 
     def with_net(self, net: Network) -> "Scaled":
-        """Returns another network, such as `fitted.net`, with the same scalers."""
+        """Returns the same scalers with another network, such as `fitted.net`."""
         return Scaled(net, self.scalers)
 
     def scale(self, data: Sequences) -> Sequences:
-        """Returns a record in scaled units: inputs, targets and delay states; what the network is trained on.
+        """Converts inputs, targets and delay states to scaled units, for training.
 
         Raises:
-            ShapeError: If names or sizes do not fit the topology.
+            ShapeError: If names or sizes do not match the topology.
         """
         targets = by_name("target", data.targets, self.net.topology.outputs)
         return replace(
@@ -144,38 +144,37 @@ class Scaled(eqx.Module):
         """Returns the outputs in the units of the record, `(*batch, time, size)` by output layer.
 
         Args:
-            inputs: As for `lddn_jax.predict`, in the units of the record.
+            inputs: As in `lddn_jax.predict`, in the units of the record.
             state: Delay state; that of inputs and outputs in the units of the record. None is zero in scaled units,
                 which is the middle of a range (`MinMax`) or the mean (`Standard`).
-            steps: As for `lddn_jax.predict`.
+            steps: As in `lddn_jax.predict`.
 
         Raises:
-            ShapeError: If a name or shape does not fit the topology.
+            ShapeError: If a name or shape does not match the topology.
         """
         return self.in_units(predict(self.net, self._inputs(inputs), self._state(state), steps=steps))
 
     def simulate(self, inputs: SignalsLike, state: StateLike = None, *, steps: int | None = None) -> Trajectory:
-        """Simulates the network; the arguments are those of `predict`.
+        """Simulates the network. Arguments as in `predict`.
 
         Returns:
-            A `Trajectory` whose `outputs` and `final_state` are in the units of the record, and whose `n` and `a` are
-            what the network computed, in scaled units.
+            A `Trajectory` with `outputs` and `final_state` in the units of the record, and `n` and `a` in scaled units.
         """
         found = simulate(self.net, self._inputs(inputs), self._state(state), steps=steps)
         return Trajectory(found.n, found.a, self.in_units(found.outputs), self._inverted(found.final_state))
 
     def step(self, sample: MomentLike, state: StateLike = None) -> tuple[Moment, DelayState]:
-        """Advances the network by one sample, as `lddn_jax.step` does, in the units of the record.
+        """Advances the network by one sample like `lddn_jax.step`, in the units of the record.
 
         Args:
-            sample: `(*batch, size)` by input name, now.
-            state: The delay state that the step before returned; None as for `predict`.
+            sample: Current inputs, `(*batch, size)` by input name.
+            state: Delay state returned by the previous step; None as in `predict`.
 
         Returns:
             Outputs `(*batch, size)` by output layer, and the delay state for the next step.
 
         Raises:
-            ShapeError: If a name or shape does not fit the topology.
+            ShapeError: If a name or shape does not match the topology.
         """
         found = self.simulate(as_record(self.net, sample), state, steps=None if self.net.topology.inputs else 1)
         return {name: output[..., 0, :] for name, output in found.outputs.items()}, found.final_state
@@ -185,11 +184,11 @@ class Scaled(eqx.Module):
     @overload
     def in_units(self, outputs: Mapping[str, SignalLike]) -> Signals: ...
     def in_units(self, outputs: Prediction | Mapping[str, SignalLike]) -> Prediction | Signals:
-        """Returns outputs of the network in the units of the record.
+        """Converts outputs of the network to the units of the record.
 
         Args:
-            outputs: By output layer, `(*batch, time, size)`; or a `Prediction` of a posterior, whose error bars are
-                scaled with it.
+            outputs: `(*batch, time, size)` by output layer; or a `Prediction` of a posterior, which is converted with
+                its error bars.
         """
         if isinstance(outputs, Prediction):
             errors = map(self.errors_in_units, (outputs.parameters, outputs.noise))
@@ -197,7 +196,7 @@ class Scaled(eqx.Module):
         return {name: self._scaler(name).invert(output) for name, output in outputs.items()}
 
     def errors_in_units(self, errors: Mapping[str, SignalLike]) -> Signals:
-        """Returns errors or standard deviations of outputs, `(*batch, time, size)`, in the units of the record."""
+        """Converts errors or standard deviations of outputs, `(*batch, time, size)`, to the units of the record."""
         found = {}
         for name, error in errors.items():
             error = jnp.asarray(error)
@@ -210,24 +209,24 @@ class Scaled(eqx.Module):
 
         Raises:
             DataError: If output and input have different scalers.
-            TopologyError: As `lddn_jax.close_loop`.
+            TopologyError: As in `lddn_jax.close_loop`.
         """
         closed = rewiring.close_loop(self.net, output=output, input=input)
         if not _same(self.scalers[input], self._scaler(output)):
             raise DataError(
-                f"close_loop: {input!r} is scaled otherwise than {output!r}, so the network would read something else "
-                "in its place. Give both one scaler and train again; Scaled.fit does so for an input called "
-                f"{measured_name(output)!r}."
+                f"close_loop: {input!r} and {output!r} have different scalers, so the network would read different "
+                "values with its loop closed. Use one scaler for both and train again; Scaled.fit does so for an input "
+                f"named {measured_name(output)!r}."
             )
         return Scaled(closed, {name: scaler for name, scaler in self.scalers.items() if name != input})
 
     def open_loop(self, output: str, input: str) -> "Scaled":
-        """Returns the network with its loop opened, the new input scaled as the output; see `lddn_jax.open_loop`."""
+        """Returns the network with its loop open; the new input gets the output's scaler. See `lddn_jax.open_loop`."""
         opened = rewiring.open_loop(self.net, output=output, input=input)
         return Scaled(opened, self.scalers | {input: self._scaler(output)})
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns topology and scalers as plain values, ready for `json.dump`; weights are left out."""
+        """Returns topology and scalers, without weights, as a dict of plain Python values for `json.dump`."""
         scaling = {name: scaler.to_dict() for name, scaler in self.scalers.items()}
         return {"topology": self.net.topology.to_dict(), "scaling": scaling}
 
@@ -249,7 +248,7 @@ class Scaled(eqx.Module):
 
     def _scaler(self, name: str) -> AbstractScaler:
         if name not in self.net.topology.outputs:
-            raise ShapeError(f"{name!r} is no output; the outputs are {list(self.net.topology.outputs)}.")
+            raise ShapeError(f"{name!r} is not an output; the outputs are {list(self.net.topology.outputs)}.")
         return self.scalers[name]
 
 

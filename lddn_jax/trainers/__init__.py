@@ -1,1 +1,1 @@
-"""Trainers: Levenberg-Marquardt, any optax transformation, closed loops by growing horizons, adaptation."""
+"""Trainers: Levenberg-Marquardt, optax transformations, closed-loop training over growing horizons, adaptation."""

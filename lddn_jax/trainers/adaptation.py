@@ -1,13 +1,13 @@
-"""Adaptation: a network that goes on learning while it runs, one update for each sample.
+"""Online adaptation: real-time recurrent learning with one update per sample.
 
-What RTRL carries forward, ∂a/∂x, is all that a gradient needs at the moment a target arrives; nothing of the past has
-to be kept:
+RTRL carries ∂a/∂x forward in time, so the gradient of a sample's loss is available when its target arrives, without
+storing past samples:
 
     ∂F(t)/∂x = Σ_i ∂ᵉF/∂a_i(t) · ∂a_i(t)/∂x        x(t+1) = x(t) + update(∂F(t)/∂x)
 
-The carried derivatives were made with the parameters of their own time, which is exact as long as parameters change
-slowly (Williams & Zipser's assumption). A linear layer has nothing to carry: with gradient descent this is the LMS rule
-of Widrow and Hoff, w(t+1) = w(t) + 2η e(t) p(t), and the network an ADALINE.
+The carried derivatives were computed with earlier parameters, so the gradient is accurate only if parameters change
+slowly (Williams & Zipser's assumption). For a linear layer without feedback and with gradient descent, this is the LMS
+rule of Widrow and Hoff, w(t+1) = w(t) + 2η e(t) p(t), and the network is an ADALINE.
 
 Widrow & Hoff (1960); Williams & Zipser (1989), Neural Computation 1(2) 270-280; Hagan et al., *Neural Network Design*,
 2nd ed., ch. 10.
@@ -40,12 +40,12 @@ from lddn_jax.trainers.first_order import first_state, updated
 
 
 class Adapting(eqx.Module):
-    """What an adaptation needs for its next sample.
+    """State of an `Adapter` between samples.
 
     Attributes:
-        state: The delay state, `(*batch, longest delay, size)` by source.
-        lines: ∂a/∂x in the delay lines.
-        optimizer: The state of the transformation.
+        state: Delay state, `(*batch, longest delay, size)` by source.
+        lines: Derivatives ∂a/∂x in the delay lines.
+        optimizer: State of the optax transformation.
     """
 
     state: DelayState
@@ -54,11 +54,11 @@ class Adapting(eqx.Module):
 
 
 class Adapter(eqx.Module):
-    """Adapts a network sample by sample: `init`, then `step` for each.
+    """Adapts a network online: call `init` once, then `step` for each sample.
 
     Args:
-        transformation: For example `optax.sgd(0.01)`.
-        loss: Of one sample; `SumSquaredError(missing="mask")` by default, for which a missing target is no update.
+        transformation: An optax transformation, for example `optax.sgd(0.01)`.
+        loss: Loss of one sample. The default `SumSquaredError(missing="mask")` ignores missing targets.
 
     Example:
         >>> import jax.numpy as jnp, lddn_jax as lddn
@@ -83,12 +83,12 @@ class Adapter(eqx.Module):
             )
 
     def init(self, net: Network, state: StateLike = None, batch: tuple[int, ...] = ()) -> Adapting:
-        """Returns what the first `step` needs.
+        """Returns the initial state.
 
         Args:
             net: The network.
-            state: The delay state to start from, as for `lddn_jax.simulation.simulate`; None for zeros.
-            batch: Batch axes of the samples, if several plants run side by side and share the network.
+            state: Initial delay state, as in `lddn_jax.simulate`; None for zeros.
+            batch: Batch axes of the samples, for several plants that run in parallel and share the network.
         """
         held = as_state(net.topology, state, batch, net.dtype)
         lanes = math.prod(batch)
@@ -98,16 +98,16 @@ class Adapter(eqx.Module):
     def step(
         self, net: Network, adapting: Adapting, sample: MomentLike, target: MomentLike
     ) -> tuple[Network, Adapting, Moment]:
-        """Takes in one sample and its target.
+        """Updates the network with one sample and its target.
 
         Args:
-            net: The network so far.
-            adapting: From `init` or the step before.
-            sample: `(*batch, size)` by input name, or a bare array.
-            target: `(*batch, size)` by output layer, or a bare array; NaN where missing.
+            net: The current network.
+            adapting: From `init` or the previous step.
+            sample: `(*batch, size)` by input name, or one array.
+            target: `(*batch, size)` by output layer, or one array; NaN where missing.
 
         Returns:
-            The new network, what the next step needs, and the outputs of the network as it was before.
+            The new network, the new state, and the outputs `(*batch, size)` of the network before the update.
         """
         sizes = {name: net.topology.sizes[name] for name in net.topology.outputs}
         target = one_moment("target", target, sizes, net.dtype)
@@ -117,13 +117,13 @@ class Adapter(eqx.Module):
 
 @dataclass(frozen=True)
 class Adapted:
-    """What `adapt` returned.
+    """Result of `adapt`.
 
     Attributes:
         net: The network after the last sample.
-        adapting: What the next sample needs; go on with `Adapter.step`.
-        outputs: `(*batch, time, size)` by output layer, each computed before its target was known.
-        losses: `(time,)`, of each sample before the update.
+        adapting: Final state; pass it to `Adapter.step` to continue.
+        outputs: `(*batch, time, size)` by output layer, each computed before the update with its target.
+        losses: `(time,)`, the loss of each sample before the update.
     """
 
     net: Network
@@ -135,19 +135,19 @@ class Adapted:
 def adapt(
     net: Network, data: SequencesLike, transformation: optax.GradientTransformation, loss: AbstractLoss | None = None
 ) -> Adapted:
-    """Adapts a network to a stream, one update for each sample.
+    """Adapts a network to a data stream, with one update per sample.
 
     Args:
         net: The network.
-        data: `Sequences`; batch axes are plants that run side by side and share the network.
-        transformation: For example `optax.sgd(0.01)`.
-        loss: Of one sample; `SumSquaredError(missing="mask")` if None.
+        data: `Sequences`; batch axes are plants that run in parallel and share the network.
+        transformation: An optax transformation, for example `optax.sgd(0.01)`.
+        loss: Loss of one sample; `SumSquaredError(missing="mask")` if None.
 
     Returns:
-        `Adapted`: the network, the outputs it gave on the way, and their losses.
+        `Adapted`: the final network and state, and the outputs and losses of all samples.
 
     Raises:
-        ShapeError: If data does not fit the network.
+        ShapeError: If data does not match the network.
         DataError: If a target is NaN and the loss has `missing="error"`.
 
     Example:

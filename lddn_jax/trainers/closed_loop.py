@@ -1,14 +1,14 @@
-"""From a network that is good one step ahead to one that runs free: training over longer and longer horizons.
+"""Closed-loop training over growing horizons, for networks that must run free (multi-step prediction).
 
-A NARX network trained with its loop open sees measured values only, and often explodes when it is fed its own: small
-errors, which training never showed it, add up. The cure is to train it closed, but a long free run of a bad network is
-a wild function of its weights. So the horizon grows: with horizon h the record is cut into windows of h steps, each
-starts from measured values and then runs free. h = 1 is training with the loop open; in the end one window is the
-whole record.
+A NARX network trained in open loop reads measured outputs, and often diverges when it is fed back its own outputs,
+because small errors accumulate. Training it in closed loop avoids this, but the error of a long free run of a poor
+network is a badly conditioned function of its weights. So the horizon is increased step by step: with horizon h the
+record is cut into windows of h steps, each of which starts from measured values and then runs free. h = 1 is open-loop
+training; at the last horizon a window is usually the whole record.
 
-Several networks can be trained side by side (`LevenbergMarquardt(restarts=R)`). All of them go through all horizons,
-and the one with the smallest free-run error is returned: on records that were held out, if there are any, since the
-error on those it was trained on says little about where a free run leads in new territory.
+Several networks can be trained in parallel (`LevenbergMarquardt(restarts=R)`). All go through all horizons, and the one
+with the smallest free-run error is returned. Pass validation records for this choice, because the free-run error on the
+training records is a poor estimate of that on new data.
 
 Su, McAvoy & Werbos (1992), Ind. Eng. Chem. Res. 31(5); Hagan et al., *Neural Network Design*, 2nd ed., ch. 27.
 """
@@ -53,18 +53,17 @@ Given: TypeAlias = list[Record] | tuple[Signals, Signals, WeightsLike]
 
 @dataclass(frozen=True)
 class Stage:
-    """What one horizon led to.
+    """Result of training at one horizon.
 
     Attributes:
-        horizon: Steps that a window runs free; None for the whole record.
-        fitted: What training returned.
-        net: The network with the smallest free-run error, its loop closed.
-        best_restart: Which of several networks that is.
+        horizon: Number of steps that a window runs free; None for the whole record.
+        fitted: Result of `fit`.
+        net: The network with the smallest free-run error, with its loop closed.
+        best_restart: Index of that network among the restarts.
         open_loop: Its RMSE one step ahead.
         closed_loop: RMSE of its free run; NaN if that diverged.
-        diverged_at: The first step of the free run that is not finite or far outside of the targets; None if there is
-            none.
-        seconds: Time that this horizon took.
+        diverged_at: First step at which the free run is not finite or far outside the targets; None if it is stable.
+        seconds: Training time of this horizon.
     """
 
     horizon: int | None
@@ -77,7 +76,7 @@ class Stage:
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns its numbers as plain values, ready for `json.dump`."""
+        """Returns the numbers as a dict of plain Python values for `json.dump`."""
         return {
             "horizon": self.horizon,
             "stop_reason": str(self.fitted.stop_reason),
@@ -91,12 +90,12 @@ class Stage:
 
 @dataclass(frozen=True)
 class ClosedLoop:
-    """What `fit_closed_loop` returned; print it to read the table.
+    """Result of `fit_closed_loop`; `print` shows a table.
 
     Attributes:
-        stages: One for each horizon.
-        best_stage: Which of them that is.
-        loops: Output by the input that carried its measured values.
+        stages: Results by horizon.
+        best_stage: Index of the stage with the smallest free-run error.
+        loops: Output layer by name of its feedback input.
     """
 
     stages: tuple[Stage, ...]
@@ -105,12 +104,12 @@ class ClosedLoop:
 
     @property
     def net(self) -> Network:
-        """The network with its loop closed: that of the stage with the smallest free-run error."""
+        """The network with the smallest free-run error, with its loop closed."""
         return self.stages[self.best_stage].net
 
     @property
     def opened(self) -> Network:
-        """The same weights with the loop open, to predict one step ahead."""
+        """The same network with its loop open, for one-step-ahead prediction."""
         return opened_at(self.net, self.loops)
 
     @property
@@ -120,7 +119,7 @@ class ClosedLoop:
 
     @property
     def history(self) -> History:
-        """The history of the returned network, its horizons joined: that of `Fitted.history`, and `horizon`.
+        """Training history of `net` over all horizons: the columns of `Fitted.history`, and `horizon`.
 
         `horizon` is NaN for the whole record.
         """
@@ -134,7 +133,7 @@ class ClosedLoop:
         return History(columns | {"seconds": np.concatenate(seconds)})
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns its stages as plain values, ready for `json.dump`."""
+        """Returns the stages as a dict of plain Python values for `json.dump`."""
         stages = [stage.to_dict() for stage in self.stages]
         return {
             "stages": stages,
@@ -171,35 +170,35 @@ def fit_closed_loop(
     resume: bool = False,
     progress: bool | None = None,
 ) -> ClosedLoop:
-    """Trains a network open loop first, then closed over longer and longer horizons.
+    """Trains a network in closed loop over growing horizons, starting in open loop.
 
     Args:
         net: The network with its loop open.
-        data: `Sequences` of whole records, measured outputs among the inputs; or a list of `lddn_jax.data.Record`s, of
-            unequal length if need be, whose targets are the measured outputs. Their first samples, as many as the
-            longest delay, fill the first delay state.
+        data: `Sequences` of whole records, with the measured outputs among the inputs; or a list of
+            `lddn_jax.data.Record`s, possibly of unequal length, whose targets are the measured outputs. The first
+            samples of each record, as many as the longest delay, fill its first delay state.
         trainer: For example `LevenbergMarquardt(restarts=8)`.
-        horizons: Steps that windows run free, growing; None for the whole record.
+        horizons: Numbers of steps that windows run free, increasing; None for the whole record.
         loss: `MeanSquaredError()` if None.
-        loops: The output layer of each input that carries its measured values. By default inputs named
-            `measured_y` belong to output `y`, as `lddn_jax.models.narx` names them.
-        validation: Records that choose among restarts; the training records if None.
-        epochs: The largest number of steps of the trainer, for each horizon or one for all.
+        loops: Output layer by name of its feedback input. By default an input named `measured_y` belongs to output `y`,
+            as in `lddn_jax.models.narx`.
+        validation: Records for choosing among restarts and horizons; the training records if None.
+        epochs: Maximum number of steps of the trainer, one number for all horizons or one per horizon.
         gradient: As in `fit`.
         key: As in `fit`.
-        callbacks: As in `fit`; each is told of every horizon.
-        checkpoint: Saves every horizon in a folder of its own inside of the one it names.
-        resume: Whether to go on from what `checkpoint` saved: horizons that were finished are read, the one that was
-            not goes on. Where nothing was saved training begins.
+        callbacks: As in `fit`; they are called at every horizon.
+        checkpoint: Saves each horizon in a subfolder of its folder.
+        resume: Whether to resume from the checkpoints: finished horizons are loaded, and an unfinished one continues.
+            If there is no checkpoint, training starts from the beginning.
         progress: As in `fit`.
 
     Returns:
-        `ClosedLoop`: for each horizon a network with the error one step ahead and in a free run over the whole of the
-        records, and the best of these networks. A free run that diverges is flagged with its first such step. If
-        training is interrupted or its time is up, later horizons are left out.
+        `ClosedLoop`: for each horizon the best network with its one-step-ahead and free-run errors over whole records,
+        and the best network over all horizons. The first step of a diverging free run is reported. If training is
+        interrupted or reaches its time limit, the remaining horizons are skipped.
 
     Raises:
-        LDDNError: If no input is the measurement of an output, or horizons make no sense.
+        LDDNError: If no input is a measured output, or the horizons are invalid.
         DataError: If a record is too short, or a measured value is missing.
 
     Example:
@@ -220,14 +219,14 @@ def fit_closed_loop(
     horizons, counts = _horizons(horizons, epochs)
     closed = closed_over(net, loops)
     records = _records(net, loops, data, "data")
-    judged = records if validation is None else _records(net, loops, validation, "validation")
+    scored = records if validation is None else _records(net, loops, validation, "validation")
     longest = _longest(closed, records)
     if any(h is not None and h > longest for h in horizons):
         raise DataError(
-            f"fit_closed_loop: horizons={tuple(horizons)}, but no record is longer than {longest} steps besides those "
-            "that fill the first delay state; write None for the whole record, horizons=(1, 5, None)."
+            f"fit_closed_loop: horizons={tuple(horizons)}, but the longest record has {longest} steps after those that "
+            "fill the first delay state; write None for the whole record, horizons=(1, 5, None)."
         )
-    single, uncut = _cut(closed, judged, 1), _cut(closed, judged, None)
+    single, uncut = _cut(closed, scored, 1), _cut(closed, scored, None)
     loss = loss or MeanSquaredError()
 
     if checkpoint is not None and resume:
@@ -257,7 +256,7 @@ def fit_closed_loop(
         stages.append(Stage(horizon, fitted, candidates[chosen], chosen, ahead, *runs[chosen], seconds))
         if fitted.stop_reason.cut_short:
             break
-    # The last one where errors are equal: with the longest horizon.
+    # If errors are equal, the longest horizon wins.
     return ClosedLoop(tuple(stages), len(stages) - 1 - smallest([s.closed_loop for s in reversed(stages)]), loops)
 
 
@@ -266,7 +265,7 @@ def _part(checkpoint: Checkpoint, k: int) -> Checkpoint:
 
 
 def _check_epochs(checkpoint: Checkpoint, horizons: Sequence[int | None], counts: Sequence[int]) -> None:
-    """Raises a CheckpointError if a horizon that others went on from would be trained further."""
+    """Raises a CheckpointError if `epochs` has changed for a horizon that later horizons depend on."""
     for k, (horizon, count) in enumerate(zip(horizons, counts, strict=True)):
         saved = _part(checkpoint, k).saved
         if saved is None or _part(checkpoint, k + 1).saved is None:
@@ -274,8 +273,8 @@ def _check_epochs(checkpoint: Checkpoint, horizons: Sequence[int | None], counts
         before = epochs_asked(saved)
         if before != count:
             raise CheckpointError(
-                f"cannot go on from {checkpoint.folder}: horizon {horizon} had epochs={before} and is to have {count} "
-                f"now, but later horizons went on from it. Write epochs={before} again, or leave resume out."
+                f"cannot resume from {checkpoint.folder}: horizon {horizon} was trained with epochs={before}, not "
+                f"{count}, and later horizons depend on it. Pass epochs={before}, or omit resume."
             )
 
 
@@ -288,7 +287,7 @@ def _cut(closed: Network, records: Given, length: int | None) -> Sequences:
 
 
 def _longest(closed: Network, records: Given) -> int:
-    """Steps of the longest record, without those that fill the first delay state."""
+    """Number of steps of the longest record, without those that fill the first delay state."""
     held = max(plan(closed.topology).longest_delays.values(), default=0)
     steps = max(map(len, records)) if isinstance(records, list) else next(iter(records[1].values())).shape[-2]
     return max(steps - held, 0)
@@ -297,7 +296,7 @@ def _longest(closed: Network, records: Given) -> int:
 def _records(
     net: Network, loops: Mapping[str, str], data: SequencesLike | Record | list[Record] | tuple[Record, ...], what: str
 ) -> Given:
-    """Records as they are; of a batch the inputs without the measured ones, the targets and the weights, checked."""
+    """Returns records unchanged; of a batch the checked inputs (without feedback inputs), targets and weights."""
     if holds_records(data):
         return as_records(data, "fit_closed_loop")
     check_data(data, CALL, what)
@@ -317,9 +316,9 @@ def _horizons(horizons: Sequence[int | None], epochs: int | Sequence[int]) -> tu
     lengths = [np.inf if h is None else h for h in steps]
     if not steps or 0 in steps or not whole or len(counts) != len(steps) or lengths != sorted(lengths):
         raise LDDNError(
-            f"fit_closed_loop: horizons={horizons!r} with epochs={epochs!r}; needed are positive numbers of steps that "
-            "grow, None for the whole record at last, and one number of epochs for all or one for each: "
-            "horizons=(1, 5, 20, None), epochs=50."
+            f"fit_closed_loop: horizons={horizons!r} with epochs={epochs!r}; needed are positive numbers of steps in "
+            "increasing order, None (the whole record) at the end, and one number of epochs for all horizons or one "
+            "for each: horizons=(1, 5, 20, None), epochs=50."
         )
     return steps, counts
 

@@ -1,6 +1,6 @@
-"""What trainers share that take damped Gauss-Newton steps: settings, checks, restarts, and the sums of a step.
+"""Base class of trainers with damped Gauss-Newton steps: settings, checks and the sums JᵀJ and Jᵀe of a step.
 
-`damping.py` is one step, on any JᵀJ; `LevenbergMarquardt` and `BayesianRegularization` are what is made of it.
+`damping.py` has the step itself, for any JᵀJ; `LevenbergMarquardt` and `BayesianRegularization` are built on both.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ from lddn_jax.training.trainer import AbstractTrainer, Problem
 
 
 class AbstractDamped(AbstractTrainer):
-    """A trainer on JᵀJ; its arguments are described by `LevenbergMarquardt`."""
+    """Base class of trainers on JᵀJ; see `LevenbergMarquardt` for the arguments."""
 
     mu: float = eqx.field(default=1e-3, static=True)
     mu_dec: float = eqx.field(default=0.1, static=True)
@@ -52,28 +52,28 @@ class AbstractDamped(AbstractTrainer):
 
     @property
     def settings(self) -> Damping:
-        """How steps are damped."""
+        """Settings of the damped step."""
         return Damping(self.mu, self.mu_dec, self.mu_inc, self.mu_max, self.solver, self.damping)
 
     def check_squares(self, net: Trained, problem: Problem) -> None:
-        """Raises an LDDNError unless a sum of squares is minimized, and a PrecisionError for a float32 network."""
+        """Raises an LDDNError unless the loss is a sum of squares, and a PrecisionError for a float32 network."""
         name = type(self).__name__
         if not isinstance(problem.loss, AbstractLeastSquares):
             raise LDDNError(
-                f"{name} needs a loss that is a sum of squares; {type(problem.loss).__name__} is none. "
-                "Write lddn.losses.MeanSquaredError(), or train with lddn.Optax(...)."
+                f"{name} needs a loss that is a sum of squares; {type(problem.loss).__name__} is not one. "
+                "Use lddn.losses.MeanSquaredError(), or train with lddn.Optax(...)."
             )
         if net.dtype != jnp.float64 and not self.allow_float32:
             raise PrecisionError(
-                f"{name} on a {jnp.dtype(net.dtype).name} network: JᵀJ squares the condition number, and "
-                'few digits are left. Put jax.config.update("jax_enable_x64", True) before the first array is made, or '
+                f"{name} on a {jnp.dtype(net.dtype).name} network: JᵀJ squares the condition number, which "
+                'leaves few digits. Call jax.config.update("jax_enable_x64", True) before the first array is made, or '
                 f"write lddn.{name}(allow_float32=True)."
             )
         if not isinstance(problem.gradient, RTRL):
             check_memory(network_of(net), problem.sequences * problem.steps, self.memory, problem.gradient)
 
     def sums(self, trained: Trained, problem: Problem) -> GaussNewton:
-        """Returns JᵀJ, Jᵀe and eᵀe, and the triangular factor where the solver needs it."""
+        """Returns JᵀJ, Jᵀe and eᵀe, and the triangular factor of J if the solver needs it."""
         p, loss, (net, state) = problem, cast(AbstractLeastSquares, problem.loss), problem.parts(trained)
         layers = tuple(sorted(trained.state)) if isinstance(trained, Started) else ()
         factor = self.settings.needs_factor
@@ -91,20 +91,20 @@ class AbstractDamped(AbstractTrainer):
         )
 
     def exhausted(self, info: Mapping[str, float]) -> str | None:
-        """Returns "min_grad" or "mu_max" where there is nothing left to gain."""
+        """Returns "min_grad" or "mu_max" if training has converged, else None."""
         if info["gradient_norm"] <= self.min_grad:
             return "min_grad"
         return "mu_max" if info["mu"] > self.mu_max else None
 
 
 def loss_of_network(problem: Problem, net: Trained) -> Callable[[Trained], Float[Array, ""]]:
-    """Returns the loss as a function of networks like `net`, in the form that suits many of them side by side."""
+    """Returns the loss as a function of networks like `net`, in a form that is efficient under `vmap`."""
 
     def value_at(trained, p):
         net, state = p.parts(trained)
         outputs = predict(net, p.inputs, state, steps=p.steps)
         return p.loss.value(net, outputs, p.targets, p.weights)
 
-    # A loop over time is as long for many networks as for one; without a loop, one network fits the cache.
+    # A recurrent network is a loop over time, which takes all networks at once; others fit the cache one at a time.
     value_of = value_at if plan(net.topology).loops else one_at_a_time(value_at)
     return lambda net: value_of(net, problem)

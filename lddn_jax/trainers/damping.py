@@ -1,12 +1,12 @@
-"""A damped Gauss-Newton step, and how the damping follows from what the step achieved.
+"""Damped Gauss-Newton step, with the damping adapted to the success of the step.
 
 With residuals e(x), J = ∂e/∂x and F = eᵀe, the step solves
 
     (JᵀJ + μ D²) δ = −Jᵀe
 
-which is a Gauss-Newton step for μ → 0 and a short one down the gradient for μ → ∞. D is the identity, or the lengths of
-J's columns. If F(x + δ) is smaller the step is taken and μ falls; if not, or if it is no finite number, μ rises and the
-same JᵀJ is solved again.
+which is a Gauss-Newton step for μ → 0 and a short gradient descent step for μ → ∞. D is the identity, or the norms of
+the columns of J. If F(x + δ) < F(x), the step is accepted and μ is decreased. Otherwise, or if F(x + δ) is not finite,
+μ is increased and the system is solved again with the same JᵀJ.
 
     textbook   μ ← μ · mu_dec after a success,    μ · mu_inc after a failure
     nielsen    μ ← μ · max(1/3, 1 − (2ρ − 1)³), ν ← 2;    μ ← μ ν, ν ← 2ν       ρ = (F − F(x+δ)) / δᵀ(μ D² δ − Jᵀe)
@@ -28,8 +28,8 @@ from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.gauss_newton import GaussNewton
 from lddn_jax.numerics.contraction import einsum
 
-TRIALS_OF_A_STEP = 100  # of one step; reached only where mu_max is out of reach
-SMALLEST_MU = 1e-20  # of μ, so that it can rise again within a few trials
+TRIALS_OF_A_STEP = 100  # bounds the search if mu_max is very large
+SMALLEST_MU = 1e-20  # lower bound of μ, so that it can increase again within a few trials
 
 
 Solver: TypeAlias = Callable[[GaussNewton, Float[Array, ""], Float[Array, " parameters"]], Float[Array, " parameters"]]
@@ -39,14 +39,14 @@ Schedule: TypeAlias = Callable[..., tuple[Float[Array, ""], Float[Array, ""]]]
 def by_cholesky(
     normal: GaussNewton, mu: Float[Array, ""], D: Float[Array, " parameters"]
 ) -> Float[Array, " parameters"]:
-    """Solves by the Cholesky factor of JᵀJ + μ D²; not finite where that is not positive definite."""
+    """Solves by Cholesky factorization of JᵀJ + μ D²; not finite if that is not positive definite."""
     factor = jax.scipy.linalg.cho_factor(normal.JTJ + jnp.diag(mu * D * D), lower=True)
     return -jax.scipy.linalg.cho_solve(factor, normal.JTe)
 
 
 def by_qr(normal: GaussNewton, mu: Float[Array, ""], D: Float[Array, " parameters"]) -> Float[Array, " parameters"]:
     """Solves the stacked system [J; √μ D] δ ≈ [−e; 0] by QR, without squaring its condition number."""
-    assert normal.R is not None and normal.QTe is not None  # noqa: PT018 - asked for by `needs_factor`
+    assert normal.R is not None and normal.QTe is not None  # noqa: PT018 - computed because of `needs_factor`
     Q, R = jnp.linalg.qr(jnp.concatenate([normal.R, jnp.diag(jnp.sqrt(mu) * D)]))
     right = einsum("mp,m->p", Q[: D.size], normal.QTe)
     return -jax.scipy.linalg.solve_triangular(R, right)
@@ -55,14 +55,14 @@ def by_qr(normal: GaussNewton, mu: Float[Array, ""], D: Float[Array, " parameter
 def textbook(
     settings: "Damping", mu: Float[Array, ""], nu: Float[Array, ""], accepted: Bool[Array, ""], gain: Float[Array, ""]
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """A constant factor down after a success, another one up after a failure."""
+    """Multiplies μ by a constant after a success, and by another one after a failure."""
     return jnp.where(accepted, mu * settings.mu_dec, mu * settings.mu_inc), nu
 
 
 def nielsen(
     settings: "Damping", mu: Float[Array, ""], nu: Float[Array, ""], accepted: Bool[Array, ""], gain: Float[Array, ""]
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Down by what the gain tells, up faster and faster."""
+    """Decreases μ depending on the gain ratio, and increases it by a factor that doubles with each failure."""
     down = jnp.maximum(1 / 3, 1 - (2 * gain - 1) ** 3)
     return jnp.where(accepted, mu * down, mu * nu), jnp.where(accepted, jnp.full_like(nu, 2), 2 * nu)
 
@@ -77,18 +77,18 @@ SCHEDULES: dict[str, Schedule] = {
 
 
 class Damping(eqx.Module):
-    """How steps are damped.
+    """Settings of the damped step.
 
     Attributes:
-        mu: μ at the start.
-        mu_dec: Factor after a success, below 1.
-        mu_inc: Factor after a failure, above 1.
-        mu_max: μ beyond which there is nothing to be gained.
+        mu: Initial μ.
+        mu_dec: Factor of μ after a success, below 1.
+        mu_inc: Factor of μ after a failure, above 1.
+        mu_max: Largest μ that is tried.
         solver: A key of `SOLVERS`.
         schedule: A key of `SCHEDULES`.
 
     Raises:
-        LDDNError: If a number or a name makes no sense.
+        LDDNError: If a number is out of range, or a name is unknown.
     """
 
     mu: float = eqx.field(default=1e-3, static=True)
@@ -113,21 +113,21 @@ class Damping(eqx.Module):
 
     @property
     def needs_factor(self) -> bool:
-        """Whether steps are computed from R and Qᵀe."""
+        """True if steps are computed from R and Qᵀe."""
         return SOLVERS[self.solver] is by_qr
 
 
 class Trial(eqx.Module):
-    """Where the search for a step stands.
+    """State of the search for a step.
 
     Attributes:
-        x: The parameters: the new ones if a step was accepted, else the old ones.
-        value: F there.
+        x: Parameters after the step; the old ones if no step was accepted.
+        value: F(x).
         mu: μ for the next step.
         nu: Nielsen's ν.
         rejected: Number of rejected trials.
-        non_finite: How many of them were not finite: the step, or F there.
-        accepted: Whether a step was taken.
+        non_finite: Number of trials whose step or F was not finite.
+        accepted: True if a step was accepted.
         length: ‖D δ‖ of the last trial.
     """
 
@@ -152,17 +152,17 @@ def damped_step(
     nu: Float[Array, ""],
     D: Float[Array, " parameters"] | None = None,
 ) -> Trial:
-    """Tries steps with more and more damping until one makes F smaller, or μ exceeds mu_max.
+    """Tries steps with increasing damping until one decreases F, or μ exceeds mu_max.
 
     Args:
-        settings: How to damp.
+        settings: Settings of the damping.
         normal: JᵀJ and Jᵀe at x.
         x: Parameters, `(parameters,)`.
         value: F(x) = eᵀe.
         value_of: F as a function of x.
-        mu: μ to begin with.
+        mu: Initial μ.
         nu: Nielsen's ν.
-        D: Lengths of columns; ones if None.
+        D: Scale of each parameter, `(parameters,)`; ones if None.
     """
     D = jnp.ones_like(x) if D is None else D
     solve, follow = SOLVERS[settings.solver], SCHEDULES[settings.schedule]

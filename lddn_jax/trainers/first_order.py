@@ -1,4 +1,4 @@
-"""First-order training: any optax transformation as a guest."""
+"""First-order training with any optax transformation."""
 
 from typing import Any, ClassVar, cast
 
@@ -15,20 +15,19 @@ from lddn_jax.training.trainer import AbstractTrainer, Problem
 
 
 class Optax(AbstractTrainer):
-    """Trains with an optax transformation, on all data at once or in mini-batches.
+    """Trains with an optax transformation, full-batch or in mini-batches.
 
-    A step is one pass over the data. With a batch size, sequences are shuffled anew in every pass; if the last
-    mini-batch is not full it is filled up with sequences that do not count, so one compiled program serves all. Line
-    searches (such as in `optax.lbfgs`) get `value`, `grad` and `value_fn`, and differentiate by the
-    gradient method given to `fit`.
+    A step is one pass over the data. With a batch size, sequences are shuffled in every pass. An incomplete last
+    mini-batch is padded with masked sequences, so all mini-batches share one compiled program. Line searches (such as
+    in `optax.lbfgs`) get `value`, `grad` and `value_fn`, which use the gradient method given to `fit`.
 
     Args:
-        transformation: For example `optax.adam(1e-3)`. Build it once: an equal one built anew compiles anew.
-        batch_size: Sequences in a mini-batch; None for all. To make many sequences of a long record, cut it with
+        transformation: For example `optax.adam(1e-3)`. Build it once and reuse it: a new one triggers compilation.
+        batch_size: Number of sequences per mini-batch; None for all. Cut a long record into many sequences with
             `lddn_jax.windows`.
 
     Raises:
-        LDDNError: If the transformation is not one, or the batch size is not a positive whole number.
+        LDDNError: If `transformation` is not an optax transformation, or the batch size is not a positive integer.
 
     Info: `loss` and `gradient_norm`; with mini-batches both are means over the pass.
 
@@ -50,15 +49,15 @@ class Optax(AbstractTrainer):
             check_positive("batch_size", self.batch_size)
 
     def init(self, net: Trained, problem: Problem) -> PyTree:
-        """Returns the transformation's state."""
+        """Returns the initial state of the transformation."""
         return first_state(self.transformation, net)
 
     def check(self, net: Trained, problem: Problem) -> None:
-        """Raises a DataError if a mini-batch would be larger than the data."""
+        """Raises a DataError if the batch size exceeds the number of sequences."""
         if self.batch_size is not None and self.batch_size > problem.sequences:
             raise DataError(
-                f"batch_size={self.batch_size}, but the data has {problem.sequences} sequence(s). Take a smaller "
-                "batch size, leave it out, or cut the record into more sequences with "
+                f"batch_size={self.batch_size}, but the data has {problem.sequences} sequence(s). Pass a smaller "
+                "batch size, omit it, or cut the record into more sequences with "
                 "lddn.windows(topology, inputs, targets, length=...)."
             )
 
@@ -92,9 +91,9 @@ class Optax(AbstractTrainer):
 
 
 def first_state(transformation: optax.GradientTransformation, net: Any) -> Any:
-    """Returns the first state of a transformation."""
+    """Returns the initial state of a transformation."""
     state = transformation.init(net)
-    # Weakly typed leaves would be strong ones after the first step, and the step would be compiled twice.
+    # Weakly typed leaves become strongly typed in the first step, so the step would be compiled twice.
     return jax.tree.map(lambda leaf: jax.lax.convert_element_type(leaf, jnp.asarray(leaf).dtype), state)
 
 
@@ -103,7 +102,7 @@ def updated(
 ) -> tuple[Any, Any]:
     """Returns the network after an update by a transformation, and the transformation's state."""
     transformation = cast(Any, optax.with_extra_args_support(transformation))
-    # Optax relies on dtype promotion, so it gets the standard one even where the user has asked JAX for strictness.
+    # Optax relies on standard dtype promotion, which the user may have set to "strict".
     with jax.numpy_dtype_promotion("standard"):
         updates, state = transformation.update(gradient, state, net, **more)
         return eqx.apply_updates(net, updates), state

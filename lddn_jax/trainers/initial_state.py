@@ -1,9 +1,9 @@
-"""The states that records start from, found by the network itself.
+"""Estimation of initial delay states for a trained network.
 
-    minimize over a(τ), τ < 0:    Σ_t e(t)²        with the weights as they are
+    minimize over a(τ), τ < 0:    Σ_t e(t)²        with fixed weights
 
-A record that did not train has a beginning of its own. Its first steps say what layers must have held before: a
-least-squares problem in a few unknowns for each record.
+For records not used in training, the initial state is estimated from their first steps: a least-squares problem with a
+few unknowns per record.
 """
 
 import jax
@@ -22,21 +22,21 @@ from lddn_jax.training.state_parameters import Started
 
 
 def estimate_state(net: Network, data: Sequences, steps: int | None = None, *, max_steps: int = 50) -> DelayState:
-    """Finds the delay state that explains the beginning of records best.
+    """Estimates the initial delay states that minimize the error over the first steps of each record.
 
     Args:
         net: A trained network.
-        data: `Sequences`; their state is the first guess. Delay lines of inputs stay as they are.
-        steps: How many steps of each record to explain; None: four times the longest delay line, at least 20.
-        max_steps: Largest number of Levenberg-Marquardt steps.
+        data: `Sequences`; their state is the initial guess. Delay lines of inputs are not changed.
+        steps: Number of steps of each record to fit; None for four times the longest delay line, at least 20.
+        max_steps: Maximum number of Levenberg-Marquardt steps.
 
     Returns:
         A delay state for `predict(net, data.inputs, state)`.
 
     Raises:
-        LDDNError: If no layer is read through a delay, or a number makes no sense.
-        DataError: If nothing was measured in these steps.
-        ShapeError: If data does not fit the network.
+        LDDNError: If no layer is read through a delay, or a number is invalid.
+        DataError: If no target was measured in these steps.
+        ShapeError: If data does not match the network.
 
     Example:
         >>> import jax.numpy as jnp, lddn_jax as lddn
@@ -56,8 +56,8 @@ def estimate_state(net: Network, data: Sequences, steps: int | None = None, *, m
     if not state_sizes(net.topology).keys() - net.topology.input_names:
         layers = [layer.name for layer in net.topology.layers]
         raise LDDNError(
-            f"estimate_state: no layer of the network is read through a delay, of {layers}, so there is no state to "
-            "find; predict(net, inputs) needs none."
+            f"estimate_state: no layer of {layers} is read through a delay, so there is no state to estimate; "
+            "predict(net, inputs) needs none."
         )
     inputs, targets, state, weights, length = prepare_data(loss, net, data, call)
     guess = Started.of(net, state).state
@@ -65,8 +65,8 @@ def estimate_state(net: Network, data: Sequences, steps: int | None = None, *, m
     targets = counted(targets, weights)
     if all(bool(jnp.all(jnp.isnan(target[..., :count, :]))) for target in targets.values()):
         raise DataError(
-            f"estimate_state: no target counts in the first {count} steps, so nothing tells the state. Pass more "
-            "steps, or data without a warm-up."
+            f"estimate_state: all targets in the first {count} steps are missing or have weight 0. Pass more steps, "
+            "or data without a warm-up."
         )
     inputs, targets = jax.tree.map(lambda signal: signal[..., :count, :], (inputs, targets))
 

@@ -1,10 +1,10 @@
-"""Levenberg-Marquardt for any residuals: the generic core, so that standard test problems apply to it.
+"""Levenberg-Marquardt for general nonlinear least squares.
 
     minimize F(x) = Σ r(x)²
 
-The same damped steps as those that train networks, on a Jacobian that JAX takes of a plain function. Parameters of very
-different sizes are the rule outside of networks, so D holds the largest lengths of J's columns so far (Moré 1978), and
-steps come from a QR factorization.
+It takes the same damped steps as the trainer of networks, with the Jacobian of a function by `jax.jacfwd`. Parameters
+may differ widely in scale, so by default D holds the largest norms of the columns of J so far (Moré 1978), and steps
+are computed by QR factorization.
 """
 
 from collections.abc import Callable
@@ -29,15 +29,15 @@ REASONS = ("max_steps", "goal", "min_grad", "mu_max", "small_step", "small_gain"
 
 
 class LeastSquares(eqx.Module):
-    """What `levenberg_marquardt` found.
+    """Result of `levenberg_marquardt`.
 
     Attributes:
-        parameters: The minimum, in the structure that was given.
-        value: Σ r² there.
-        gradient_norm: Largest |cosine| between the residuals and a column of J, which does not depend on units.
-        mu: The damping after the last step.
-        steps: Number of steps that were taken.
-        rejected: Number of trials that failed.
+        parameters: The minimizer, in the structure of the initial parameters.
+        value: Σ r² at the minimizer.
+        gradient_norm: Largest |cosine| between the residuals and a column of J, which is independent of units.
+        mu: Damping after the last step.
+        steps: Number of steps taken.
+        rejected: Number of rejected trials.
         reason: Index into `REASONS`.
     """
 
@@ -51,12 +51,12 @@ class LeastSquares(eqx.Module):
 
     @property
     def stop_reason(self) -> StopReason:
-        """Why it stopped; it equals its name."""
+        """Why the iteration stopped; compares equal to its name."""
         return StopReason(REASONS[int(self.reason)])
 
     @property
     def success(self) -> bool:
-        """Whether it came to an end within the finite numbers."""
+        """True if residuals and Jacobian stayed finite."""
         return self.stop_reason.success
 
 
@@ -91,26 +91,26 @@ def levenberg_marquardt(
     """Minimizes a sum of squared residuals.
 
     Args:
-        residual_fn: From parameters to residuals, a pytree of arrays; differentiable by `jax.jacfwd`.
-        parameters: Where to start, a pytree of floating-point arrays.
-        mu: Damping at the start.
-        mu_dec: Its factor after a success.
-        mu_inc: Its factor after a failure.
-        mu_max: Damping beyond which no step is tried.
-        min_grad: Largest |cosine| between residuals and a column of J at which to stop.
-        goal: Σ r² at which to stop.
-        tolerance: Relative length of a step ("small_step") and relative decrease of Σ r² ("small_gain") at which to
-            stop.
-        max_steps: Largest number of steps.
+        residual_fn: Function from parameters to residuals, a pytree of arrays; differentiable by `jax.jacfwd`.
+        parameters: Initial parameters, a pytree of floating-point arrays.
+        mu: Initial damping.
+        mu_dec: Factor of the damping after a success.
+        mu_inc: Factor of the damping after a failure.
+        mu_max: Largest damping that is tried.
+        min_grad: Stop if the largest |cosine| between residuals and a column of J is this small.
+        goal: Stop if Σ r² is this small.
+        tolerance: Stop if the relative length of a step ("small_step") or the relative decrease of Σ r² ("small_gain")
+            is this small.
+        max_steps: Maximum number of steps.
         solver: "qr" or "cholesky".
         damping: "textbook" or "nielsen".
-        scaled: Whether steps are measured in units of the columns of J; False is the identity of the textbook.
+        scaled: If True, D holds the norms of the columns of J; if False, D is the identity.
 
     Returns:
         `LeastSquares`.
 
     Raises:
-        LDDNError: If a number or a name makes no sense.
+        LDDNError: If a number is out of range, or a name is unknown.
 
     Example:
         >>> import jax.numpy as jnp
@@ -123,7 +123,7 @@ def levenberg_marquardt(
     """
     if not callable(residual_fn):
         raise LDDNError(
-            f"residual_fn={residual_fn!r} cannot be called; write levenberg_marquardt(residual_fn, parameters) with a "
+            f"residual_fn={residual_fn!r} is not callable; write levenberg_marquardt(residual_fn, parameters) with a "
             "function from parameters to residuals."
         )
     check_positive("max_steps", max_steps)
@@ -159,7 +159,7 @@ def _minimize(residual_fn, parameters, settings, *, min_grad, goal, tolerance, m
     def linear(x):
         r, J = residuals(x), jax.jacfwd(residuals)(x)
         if settings.needs_factor:
-            Q, R = jnp.linalg.qr(jnp.concatenate([J, jnp.zeros((x.size, x.size), x.dtype)]))  # more rows than columns
+            Q, R = jnp.linalg.qr(jnp.concatenate([J, jnp.zeros((x.size, x.size), x.dtype)]))  # rows >= columns
             QTr = einsum("mp,m->p", Q[: r.size], r)
         else:
             R = QTr = None

@@ -1,11 +1,11 @@
-"""Levenberg-Marquardt: full-batch training of any network by damped Gauss-Newton steps.
+"""Levenberg-Marquardt training: full-batch, by damped Gauss-Newton steps.
 
     (JᵀJ + μ I) δ = −Jᵀe,    x ← x + δ
 
-J is that of the residuals with respect to all weights and biases, through every loop and delay. One step of the trainer
-is one accepted step: JᵀJ is summed over the record once, and serves all trials of μ.
+J is the Jacobian of the residuals with respect to all weights and biases, through all loops and delays. One trainer
+step is one accepted step: JᵀJ is summed over the data once and reused for all trials of μ.
 
-Weight decay is part of F: with F = c Σ w e² + c' Σ x² the residuals √(c'/c) x are added, so that the step is that of F.
+Weight decay is part of F: for F = c Σ w e² + c' Σ x² the residuals √(c'/c) x are added, so that the step minimizes F.
 
 Hagan & Menhaj (1994), IEEE Transactions on Neural Networks 5(6); Hagan et al., *Neural Network Design*, 2nd ed.,
 ch. 12.
@@ -27,7 +27,7 @@ from lddn_jax.training.trainer import Problem
 
 
 class State(eqx.Module):
-    """What the next step needs: μ, and ν of Nielsen's schedule."""
+    """Trainer state: μ, and ν of Nielsen's schedule."""
 
     mu: Float[Array, "..."]
     nu: Float[Array, "..."]
@@ -37,29 +37,28 @@ register_trainer_state("levenberg-marquardt", State)
 
 
 class LevenbergMarquardt(AbstractDamped):
-    """Trains by Levenberg-Marquardt steps (MATLAB's `trainlm`, whose defaults these are).
+    """Trains by Levenberg-Marquardt, with the defaults of MATLAB's `trainlm`.
 
     Args:
-        mu: Damping at the start.
-        mu_dec: Its factor after a step that made F smaller.
-        mu_inc: Its factor after a trial that did not.
-        mu_max: Damping at which training stops ("mu_max").
-        min_grad: Norm of the gradient of F at which training stops ("min_grad").
-        solver: "cholesky" of JᵀJ + μI; or "qr" of the stacked system, slower, which does not square its condition.
-        damping: "textbook", by constant factors; or "nielsen", by the ratio of actual and expected gain.
-        restarts: Number of networks that are trained side by side in one compiled program: the given one, and others
-            drawn anew with the key given to `fit`. The best by validation loss, or by loss, is returned.
-        init_of_restarts: How the others are drawn; see `Network`.
-        allow_float32: Whether a float32 network may be trained; JᵀJ squares the condition number, so about three digits
-            are left.
-        memory: Bytes that a Jacobian may take, if it has to be stored; that of `RTRL`, the default, has not.
+        mu: Initial damping.
+        mu_dec: Factor of the damping after an accepted step.
+        mu_inc: Factor of the damping after a rejected trial.
+        mu_max: Training stops ("mu_max") when the damping exceeds this.
+        min_grad: Training stops ("min_grad") when the norm of the gradient of F is this small.
+        solver: "cholesky" of JᵀJ + μI; or "qr" of the stacked system, slower, without squaring the condition number.
+        damping: "textbook", with constant factors; or "nielsen", by the ratio of actual to predicted decrease.
+        restarts: Number of networks trained in parallel in one compiled program: the given one, and others with random
+            initial weights. The best one by validation loss, or by training loss, is returned.
+        init_of_restarts: Initializer of the other networks; see `Network`.
+        allow_float32: Whether to train float32 networks. JᵀJ squares the condition number, which leaves about three
+            digits.
+        memory: Maximum size of a stored Jacobian in bytes. RTRL, the default gradient method, never stores one.
 
     Raises:
-        LDDNError: If a number or a name makes no sense.
+        LDDNError: If a number is out of range, or a name is unknown.
 
-    The gradient method given to `fit` provides J; without one it is `RTRL()`. Info: `loss`, `gradient_norm`, `mu`
-    (after the step), `rejected`, the number of trials that failed, and `non_finite`, how many of them left the finite
-    numbers.
+    The gradient method given to `fit` computes J; the default is `RTRL()`. Info: `loss`, `gradient_norm`, `mu` (after
+    the step), `rejected` (number of rejected trials) and `non_finite` (number of trials that gave NaN or infinity).
 
     Example:
         >>> import jax, jax.numpy as jnp, lddn_jax as lddn
@@ -74,17 +73,17 @@ class LevenbergMarquardt(AbstractDamped):
     """
 
     def check(self, net: Trained, problem: Problem) -> None:
-        """Raises an LDDNError if the loss is no sum of squares, and a PrecisionError for a float32 network."""
+        """Raises an LDDNError unless the loss is a sum of squares, and a PrecisionError for a float32 network."""
         self.check_squares(net, problem)
 
     def init(self, net: Trained, problem: Problem) -> State:
-        """Returns μ and ν."""
+        """Returns the initial μ and ν."""
         return State(jnp.asarray(self.mu, net.dtype), jnp.asarray(2.0, net.dtype))
 
     def step(
         self, net: Trained, state: State, problem: Problem, key: PRNGKeyArray
     ) -> tuple[Trained, State, dict[str, Shaped[Array, ""]]]:
-        """Takes one step: as many trials of μ as it needs."""
+        """Takes one step, with as many trials of μ as needed."""
         loss = cast(AbstractLeastSquares, problem.loss)
         x, unravel = net.ravel()
         factor, decay = loss.factors(problem.targets, net.parameter_count, problem.weights)
@@ -108,5 +107,5 @@ class LevenbergMarquardt(AbstractDamped):
         return unravel(trial.x), State(trial.mu, trial.nu), info
 
     def stop_reason(self, info: Mapping[str, float]) -> str | None:
-        """Returns "min_grad" or "mu_max" where there is nothing left to gain."""
+        """Returns "min_grad" or "mu_max" if training has converged, else None."""
         return self.exhausted(info)

@@ -30,7 +30,7 @@ def file(text, name="typed.csv"):
 
 
 RECORDS = {
-    "no target": (record(targets={}), DataError, r"no targets; name at least one"),
+    "no target": (record(targets={}), DataError, r"no targets; pass at least one"),
     "both": (record(inputs={"y": np.ones((30, 1))}), DataError, r"'y' is both.*measured_y"),
     "lengths": (record(inputs={"u": np.ones((29, 1))}), ShapeError, r"'u': 29, 'y': 30.*Cut all"),
     "gap in an input": (record(inputs={"u": GAP}), DataError, r"'u' is nan at sample 7.*fill the gap"),
@@ -43,7 +43,7 @@ RECORDS = {
     "uneven time": (
         record(time=np.r_[np.arange(29.0), 40.0]),
         DataError,
-        r"time\[29\] = 40.*not the usual step.*np\.interp",
+        r"time\[29\] = 40.*step is not the usual one.*np\.interp",
     ),
     "time of another length": (record(time=np.arange(29.0)), ShapeError, r"time has shape \(29,\).*\(30,\)"),
     "misspelt missing": (record(missing="mark"), DataError, r"'mark'.*missing=\"mask\""),
@@ -52,16 +52,16 @@ RECORDS = {
     "unknown time": (of(time="tiem"), DataError, r"'tiem'.*Did you mean 'time'"),
     "column of words": (of(source={"u": ["a"] * 30, "y": np.ones(30)}), DataError, r"'u' holds <U1.*real numbers"),
     "column twice": (of(inputs=["u", "u"]), DataError, r"\['u', 'u'\] names 'u' twice"),
-    "of a number": (of(source=3), DataError, r"int.*Give a Table"),
-    "of an array": (of(source=np.ones((30, 2))), DataError, r"ndarray.*Give a Table, a dict"),
+    "of a number": (of(source=3), DataError, r"int.*Pass a Table"),
+    "of an array": (of(source=np.ones((30, 2))), DataError, r"ndarray.*Pass a Table, a dict"),
     "of a misspelt file": (of(source="recrd.csv"), DataError, r"no file recrd\.csv"),
-    "of a spreadsheet": (of(source="record.xlsx"), DataError, r"record\.xlsx: files that are read end in \.csv"),
+    "of a spreadsheet": (of(source="record.xlsx"), DataError, r"record\.xlsx: the extension must be \.csv"),
     "empty table": (lambda k: Table({}), DataError, r"at least one column: Table\(\{'current'"),
     "table of an array": (lambda k: Table(np.ones((3, 2))), DataError, r"ndarray.*Table\(\{'current'"),
     "columns that differ": (lambda k: Table({"a": [1, 2], "b": [1]}), DataError, r"equal length.*'a': 2, 'b': 1"),
     "matrix as a column": (lambda k: Table({"a": np.ones((3, 2))}), ShapeError, r"'a'.*\(3, 2\).*'a_0': x\[:, 0\]"),
     "unknown column of a table": (lambda k: k.table["time_s"], DataError, r"'time_s'.*Did you mean 'time'"),
-    "signal of no columns": (lambda k: k.table.signal([]), DataError, r"no names; the table has time, u, y"),
+    "signal of no columns": (lambda k: k.table.signal([]), DataError, r"needs column names; the table has time, u, y"),
     "two instants of one time": (
         lambda k: lddn.data.uniform_sampling(np.array([0.0, 1.0, 1.0])),
         DataError,
@@ -72,7 +72,7 @@ FILES = {
     "no file": (lambda k: lddn.data.read_csv(k.folder / "recrd.csv"), DataError, r"no file .*recrd\.csv"),
     "empty": (file("\n"), DataError, r"typed\.csv is empty.*header such as"),
     "header alone": (file("u,y\n"), DataError, r"typed\.csv has 0 rows"),
-    "no header": (file("1,2\n3,4\n"), DataError, r"line 1: the first row holds numbers \(1, 2\).*header such as"),
+    "no header": (file("1,2\n3,4\n"), DataError, r"line 1: the first row contains numbers \(1, 2\).*header such as"),
     "word in a column": (file("u,y\n1,2\n1,low\n"), DataError, r"line 3, column 'y': 'low' is not a number"),
     "decimal comma": (file("u;y\n1,5;2\n"), DataError, r"'1,5' is not a number.*decimal point"),
     "row too short": (file("u,y\n1,2\n3\n"), DataError, r"line 3 has 1 cells.*2 columns"),
@@ -107,7 +107,7 @@ SCALING = {
     "deviations not fitted": (lambda k: Standard(), DataError, r"Standard\(\).*Standard\.fit\(x\)"),
     "one axis": (lambda k: MinMax.fit(k.u[:, 0]), ShapeError, r"\(30,\).*x\[:, None\]"),
     "no value": (lambda k: Standard.fit(np.full((5, 1), np.nan)), DataError, r"channel 0 of 1 is all NaN"),
-    "infinity": (lambda k: MinMax.fit(GAP * np.inf), DataError, r"channel 0 of 1 holds an infinity.*np\.isfinite"),
+    "infinity": (lambda k: MinMax.fit(GAP * np.inf), DataError, r"channel 0 of 1 contains an infinity.*np\.isfinite"),
     "words": (lambda k: MinMax.fit(np.full((5, 1), "a")), DataError, r"MinMax\.fit.*holds <U1.*real numbers"),
     "empty range": (lambda k: MinMax.fit(k.u, 1, -1), DataError, r"low=1, high=-1.*low=-1\.0, high=1\.0"),
     "range in words": (lambda k: MinMax.fit(k.u, low="0"), DataError, r"low='0'.*low=-1\.0"),
@@ -139,13 +139,13 @@ SCALING = {
     "data and net swapped": (lambda k: lddn.Scaled.fit(k.data, k.net), LDDNError, r"Sequences.*Scaled\.fit\(net, data"),
     "what fit returned": (lambda k: k.scaled.with_net(k.fitted), LDDNError, r"Fitted.*fitted\.net"),
     "misspelt input": (lambda k: k.scaled.predict(k.inputs | {"v": k.u}), ShapeError, r"input 'v'"),
-    "units of no output": (lambda k: k.scaled.in_units({"z": k.y}), ShapeError, r"'z' is no output.*\['y'\]"),
+    "units of no output": (lambda k: k.scaled.in_units({"z": k.y}), ShapeError, r"'z' is not an output.*\['y'\]"),
     "loop of two scalers": (
         lambda k: lddn.Scaled(k.net, {"u": k.minmax, "y": k.minmax, "measured_y": k.narrow}).close_loop(
             "y", "measured_y"
         ),
         DataError,
-        r"'measured_y' is scaled otherwise than 'y'",
+        r"'measured_y' and 'y' have different scalers",
     ),
     "shared with no signal": (
         lambda k: lddn.data.scalers_of(k.record, shared={"measured": "y"}),
@@ -208,7 +208,7 @@ DIVISION = {
     "windows of records and targets": (
         lambda k: lddn.windows(k.topology, k.records, k.y, 5),
         DataError,
-        r"records hold their targets.*windows\(topology, records, length=",
+        r"records contain their targets.*windows\(topology, records, length=",
     ),
     "windows of another record": (
         lambda k: lddn.windows(k.topology, k.record, length=5),

@@ -287,7 +287,7 @@ PREDICTIONS = {
     "horizons that fall": (
         lambda k: lddn.horizon_profile(k.net, k.data, (5, 1)),
         LDDNError,
-        r"\(5, 1\).*ascend.*horizons=\(1, 5, 20\)",
+        r"\(5, 1\).*ascending.*horizons=\(1, 5, 20\)",
     ),
     "horizon beyond the record": (lambda k: lddn.horizon_profile(k.net, k.data, (1, 99)), LDDNError, r"\(1, 99\).*30"),
     "one horizon": (lambda k: lddn.horizon_profile(k.net, k.data, 5), LDDNError, r"horizons=5 .*horizons=\(1, 5, 20\)"),

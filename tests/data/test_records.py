@@ -130,13 +130,13 @@ def spoilt(name, place, value):
 
 REFUSED = {
     "input NaN": (of(spoilt("a", 3, np.nan)), DataError, r"'monday': input 'a' is nan at sample 3 \(time 1.5\).*fill"),
-    "input infinite": (of(spoilt("a", 3, np.inf)), DataError, "input 'a' is inf at sample 3.*Mark it as missing"),
+    "input infinite": (of(spoilt("a", 3, np.inf)), DataError, "input 'a' is inf at sample 3.*mark it as missing"),
     "target NaN": (of(spoilt("y", 0, np.nan)), DataError, "target 'y' is nan at sample 0.*missing=\"mask\""),
     "target infinite": (of(spoilt("y", 0, np.inf), missing="mask"), DataError, "target 'y' is inf at sample 0"),
     "uneven time": (of(spoilt("t", 3, 1.7)), DataError, r"'monday': time\[3\] = 1.7.*evenly spaced"),
     "no such column": (of(inputs=["aa"]), DataError, "'monday': No channel 'aa'.*Did you mean 'a'"),
     "words": (of({"a": np.array(list("abcdef"))}), DataError, "channel 'a' holds <U1"),
-    "words as objects": (of({"a": np.array([*"abcde", 1.0], object)}), DataError, "channel 'a' is not made of numbers"),
+    "words as objects": (of({"a": np.array([*"abcde", 1.0], object)}), DataError, "channel 'a' is not numeric"),
     "turned": (of({"u": np.zeros((2, 6))}, ["u"]), ShapeError, r"\(2, 6\).*write u.T, of shape \(6, 2\)"),
     "three axes": (of({"u": np.zeros((6, 2, 1))}, ["u"]), ShapeError, "channel 'u' has shape"),
     "another length": (of({"u": np.zeros(7)}, ["u"]), ShapeError, "differ in length"),
@@ -144,7 +144,7 @@ REFUSED = {
     "dates": (
         of({"a": np.array([Date(1.0)] * 6, object)}),
         DataError,
-        "channel 'a' is not made of numbers: it holds Date",
+        "channel 'a' is not numeric: it contains Date",
     ),
     "measured gaps": (
         lambda: Record({}, {"y": np.full((4, 1), np.nan)}, missing="mask").measured({"m": "y"}),
@@ -156,9 +156,9 @@ REFUSED = {
     "no target": (of(targets=[]), DataError, "has no targets"),
     "numbers as names": (of(inputs=[1]), DataError, r"write names of columns"),
     "missing misspelt": (of(missing="maks"), DataError, 'missing="mask"'),
-    "no source": (lambda: Record.of(3.0, ["a"], ["y"]), DataError, "cannot be made of float"),
+    "no source": (lambda: Record.of(3.0, ["a"], ["y"]), DataError, "cannot be made from float"),
     "no file": (lambda: Record.of("nowhere.csv", ["a"], ["y"]), DataError, "There is no file nowhere.csv"),
-    "a strange file": (lambda: Record.of("a.xls", ["a"], ["y"]), DataError, "end in .csv"),
+    "a strange file": (lambda: Record.of("a.xls", ["a"], ["y"]), DataError, "extension must be .csv"),
     "columns of u": (
         lambda: Record.of(types.SimpleNamespace(u=np.ones((6, 2)), y=np.ones(6)), ["u"], ["y"]),
         DataError,
@@ -166,7 +166,7 @@ REFUSED = {
     ),
     "a vector": (lambda: Record({"u": np.ones(6)}, {"y": np.ones((6, 1))}), ShapeError, r"x\[:, None\]"),
     "a batch": (lambda: Record({}, {"y": np.ones((2, 6, 1))}), ShapeError, "list of records"),
-    "instants": (lambda: Record({}, {"y": np.ones((6, 1))}, np.arange(5)), ShapeError, "one instant a sample"),
+    "instants": (lambda: Record({}, {"y": np.ones((6, 1))}, np.arange(5)), ShapeError, "one instant per sample"),
     "no piece": (lambda: Record({}, {"y": np.ones((6, 1))}).piece(4, 9), DataError, r"no piece \[4, 9\)"),
 }
 

@@ -127,11 +127,11 @@ def test_it_survives_json(scaler, dtype):
     ("call", "error", "message"),
     [
         (lambda: MinMax.fit(np.ones(5)), ShapeError, r"shape \(5,\).*x\[:, None\]"),
-        (lambda: MinMax.fit(np.array([[1.0, np.inf]])), DataError, "channel 1 of 2 holds an infinity"),
+        (lambda: MinMax.fit(np.array([[1.0, np.inf]])), DataError, "channel 1 of 2 contains an infinity"),
         (lambda: Standard.fit(np.array([[np.nan, 1.0]])), DataError, "channel 0 of 2 is all NaN"),
         (lambda: Standard.fit(np.ones((0, 2))), DataError, "channel 0 of 2 is all NaN or empty"),
         (lambda: MinMax.fit(RECORD, low=1.0, high=1.0), DataError, "low must be smaller"),
-        (lambda: MinMax.fit(RECORD).apply(np.ones((4, 2))), ShapeError, r"had 3 channel\(s\)"),
+        (lambda: MinMax.fit(RECORD).apply(np.ones((4, 2))), ShapeError, r"fitted to 3 channel\(s\)"),
         (lambda: Standard.fit(RECORD).invert(np.array(1.0)), ShapeError, r"shape \(\)"),
         (lambda: jax.jit(MinMax.fit)(RECORD), DataError, "inside jit"),
         (lambda: scaling.from_dict({"kind": "Robust"}), DataError, "MinMax, Standard"),

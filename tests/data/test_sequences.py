@@ -130,7 +130,7 @@ def test_windows_of_a_closed_loop_start_from_targets_and_hidden_layers_from_zero
     assert set(data.state) == {"current", "position", "hidden"}
     np.testing.assert_array_equal(data.state["position"], pieces(Y, 2, 0))
     np.testing.assert_array_equal(data.state["hidden"], np.zeros((2, 1, 3)))
-    assert "delay state of layer 'hidden'; it starts from zero" in caplog.text
+    assert "layer 'hidden' is not measured; its delay state starts from zero" in caplog.text
     assert "18 of 25 steps; 7 dropped (3 fill the first delay state)" in caplog.text
 
 

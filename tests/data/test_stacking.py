@@ -253,7 +253,7 @@ def test_fit_closed_loop_takes_records():
         assert_close([other.open_loop, other.closed_loop], [one.open_loop, one.closed_loop])
 
 
-def test_a_free_run_is_not_judged_after_the_end_of_its_record():
+def test_a_free_run_is_not_scored_after_the_end_of_its_record():
     predicted, targets = {"y": jnp.array([[0.1], [0.9], [jnp.inf]])}, {"y": jnp.array([[0.0], [1.0], [0.0]])}
     assert lddn.diverged_at(predicted, targets) == 2
     assert lddn.diverged_at(predicted, targets, {"y": jnp.array([[1.0], [1.0], [0.0]])}) is None
@@ -274,7 +274,7 @@ REFUSED = {
             OPEN, Record(RAGGED[0].inputs, {"y": np.full((17, 2), np.nan), "z": np.ones((17, 1))}, None, "x", "mask")
         ),
         DataError,
-        "record 'x' of 17 steps gives no window of 1: wherever one could begin",
+        "record 'x' of 17 steps gives no window of 1: before every possible start",
     ),
     "targets twice": (lambda: windows(OPEN, RAGGED, 10), DataError, r"topology, records, length"),
     "a signal that no record has": (

@@ -78,7 +78,7 @@ def test_a_warm_up_must_leave_something_of_each_record(records):
         begin(TOPOLOGY, records, WarmUp(10))
     with pytest.raises(lddn.DataError, match="whole number from 0"):
         begin(TOPOLOGY, records, WarmUp(12))
-    with pytest.raises(lddn.DataError, match="no way to start"):
+    with pytest.raises(lddn.DataError, match="not an initialization method"):
         begin(TOPOLOGY, records, "zeros")
 
 
@@ -114,7 +114,7 @@ def test_states_of_new_records_are_estimated():
 def test_something_must_tell_the_state():
     net = lddn.Network(TOPOLOGY, init="zeros")
     data = lddn.Sequences(jnp.ones((30, 1)), jnp.ones((30, 1)).at[:5].set(jnp.nan))
-    with pytest.raises(lddn.DataError, match="no target counts in the first 5 steps"):
+    with pytest.raises(lddn.DataError, match="all targets in the first 5 steps are missing"):
         lddn.estimate_state(net, data, steps=5)
     fir = lddn.Network(lddn.models.fir({"u": 1}, {"y": 1}, delays=(0, 1)), init="zeros")
     with pytest.raises(lddn.LDDNError, match="no layer of the network is read through a delay"):

@@ -74,15 +74,15 @@ def test_what_is_written_is_read_back_without_loss(tmp_path_factory, array):
         pytest.param("", "is empty. It needs a header", id="empty"),
         pytest.param("# only this\n\n", "is empty", id="only comments"),
         pytest.param("time,current\n", "has 0 rows", id="no rows"),
-        pytest.param("0.0,1.5\n0.1,2\n", "line 1: the first row holds numbers .0.0, 1.5.*above it", id="no header"),
+        pytest.param("0.0,1.5\n0.1,2\n", "line 1: the first row contains numbers .0.0, 1.5.*above it", id="no header"),
         pytest.param("a,b,a\n1,2,3\n", "line 1: the header has a more than once", id="repeated name"),
         pytest.param("a,,b\n1,2,3\n", "column 2 of the header has no name", id="nameless column"),
-        pytest.param("a,b\n1,2\n#\n3\n", r"line 4 has 1 cells .* names 2 columns \(a, b\)", id="short row"),
+        pytest.param("a,b\n1,2\n#\n3\n", r"line 4 has 1 cells, .* names 2 columns \(a, b\)", id="short row"),
         pytest.param("a,b\n1,2,3\n", "line 2 has 3 cells", id="long row"),
-        pytest.param("a,b\n1,2\n\n3,4\n", "line 3 is empty in the midst", id="gap"),
+        pytest.param("a,b\n1,2\n\n3,4\n", "line 3 is empty within the data", id="gap"),
         pytest.param("a,b\n1,2\n3,off\n", "line 3, column 'b': 'off' is not a number", id="a word"),
         pytest.param("a,b\n1,2\n3,1_000\n", "line 3, column 'b': '1_000'", id="an underscore"),
-        pytest.param("a;b\n1;2,5\n", "'2,5' is not a number. Write a decimal point", id="decimal comma"),
+        pytest.param("a;b\n1;2,5\n", "'2,5' is not a number. Use a decimal point", id="decimal comma"),
         pytest.param("Größe\n1\n".encode("latin-1"), r"not utf-8 text.*encoding='latin-1'", id="Latin"),
         pytest.param("a\n1\n".encode("utf-16"), r"not utf-8 text.*encoding='utf-16'", id="UTF-16"),
         pytest.param(b"a\n1\0\n", "zero bytes.*Export it as CSV", id="binary"),
@@ -97,8 +97,8 @@ def test_a_bad_file_is_refused_with_the_place_and_the_fix(write, content, messag
     ("arguments", "message"),
     [
         ({"columns": ["curent"]}, "No column 'curent' in .*it has time, current. Did you mean 'current'?"),
-        ({"columns": []}, "0 columns were asked for"),
-        ({"dtype": int}, "use a floating dtype"),
+        ({"columns": []}, "0 columns were requested"),
+        ({"dtype": int}, "pass a floating-point dtype"),
         ({"encoding": "utf-9"}, "Unknown encoding 'utf-9'"),
     ],
 )
@@ -124,7 +124,7 @@ def test_a_table_is_a_mapping_with_rows():
     assert table.signal("a").shape == (3, 1)
     with pytest.raises(DataError, match=r"No column 'A'.*it has a, b"):
         table["A"]
-    with pytest.raises(DataError, match="given no names"):
+    with pytest.raises(DataError, match="needs column names"):
         table.signal([])
 
 
@@ -163,7 +163,7 @@ def test_the_sample_time_of_an_even_record(time):
         ([0.0, 1.0, 1.0, 2.0], r"time\[2\] = 1 after time\[1\] = 1: it is not later"),
         (
             [0.0, 1.0, 2.0, 4.0, 5.0],
-            r"time\[3\] = 4 after time\[2\] = 2: that is not the usual step .usual step 1.",
+            r"time\[3\] = 4 after time\[2\] = 2: the step is not the usual one .usual step 1.",
         ),
         ([0.0, 1.0, 2.0, 3.02], r"time\[3\]"),
     ],

@@ -97,9 +97,9 @@ KEY = jax.random.key(0)
 REFUSED = {
     "no steps": (lambda: tanks(0, KEY), DataError, "tanks: steps=0 must be a positive whole number: steps=4000"),
     "noise": (lambda: tanks(10, KEY, noise=-1.0), DataError, "noise=-1.0"),
-    "gaps": (lambda: tanks(10, KEY, gaps=1.0), DataError, "gaps=1.0; it is the share"),
+    "gaps": (lambda: tanks(10, KEY, gaps=1.0), DataError, "gaps=1.0; needed is a fraction"),
     "levels": (lambda: tanks(10, KEY, levels=(5.0, 1.0)), DataError, r"levels=\(5.0, 1.0\).*levels=\(1.0, 5.0\)"),
-    "negative levels": (lambda: tanks(10, KEY, levels=(-1.0, 1.0)), DataError, "pumps only pump in"),
+    "negative levels": (lambda: tanks(10, KEY, levels=(-1.0, 1.0)), DataError, "voltages must be finite"),
     "transposed": (lambda: simulate_tanks(np.ones((2, 9))), ShapeError, r"\(2, 9\).*pumps.T"),
     "NaN": (lambda: simulate_tanks(np.array([[1.0, 1.0], [1.0, np.nan]])), DataError, r"pumps\[1, 1\] is nan"),
     "h0": (lambda: simulate_tanks(np.ones((3, 2)), h0=(1.0, -1.0)), DataError, "h0="),

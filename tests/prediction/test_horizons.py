@@ -141,7 +141,7 @@ def test_what_fills_up_a_shorter_record_is_left_out():
 @pytest.mark.parametrize("horizons", [(), (2, 1), (0, 1), (1, 26), (True,)])
 def test_horizons_must_ascend_within_the_record(horizons):
     net, data = record(NARX)
-    with pytest.raises(lddn.LDDNError, match="numbers that ascend"):
+    with pytest.raises(lddn.LDDNError, match="ascending integers"):
         lddn.horizon_profile(net, data, horizons)
 
 

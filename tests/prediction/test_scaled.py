@@ -275,12 +275,12 @@ REFUSED = {
     "a loop of two scalers": (
         lambda: Scaled(narx(), with_scaler("measured_y", MinMax.fit(np.eye(2)))).close_loop("y", "measured_y"),
         lddn.DataError,
-        "'measured_y' is scaled otherwise than 'y'",
+        "'measured_y' and 'y' have different scalers",
     ),
     "a loop of two kinds": (
         lambda: Scaled(narx(), with_scaler("measured_y", Standard.fit(np.eye(2)))).close_loop("y", "measured_y"),
         lddn.DataError,
-        "scaled otherwise",
+        "have different scalers",
     ),
     "an input missing": (lambda: fitted().predict({"u": np.ones((5, 1))}), lddn.ShapeError, "'measured_y' is missing"),
     "an input of another size": (
@@ -293,7 +293,11 @@ REFUSED = {
         lddn.ShapeError,
         "'x'",
     ),
-    "no output": (lambda: fitted().in_units({"hidden": np.ones((5, 3))}), lddn.ShapeError, r"'hidden' is no output"),
+    "no output": (
+        lambda: fitted().in_units({"hidden": np.ones((5, 3))}),
+        lddn.ShapeError,
+        r"'hidden' is not an output",
+    ),
 }
 
 

@@ -318,7 +318,7 @@ def test_float32_is_refused_with_the_fix():
 
 def test_a_loss_without_squares_is_refused():
     net, data = problem()
-    with pytest.raises(lddn.LDDNError, match="MeanAbsoluteError is none"):
+    with pytest.raises(lddn.LDDNError, match="MeanAbsoluteError is not one"):
         lddn.fit(net, data, losses.MeanAbsoluteError(), lddn.LevenbergMarquardt())
 
 

@@ -1,7 +1,7 @@
-"""What simulated plants share: inputs of random steps, double precision for a while, and one program for many lengths.
+"""Helpers of the simulated plants: random step inputs, temporary double precision, and padding to few lengths.
 
-A plant's input is held over each sample. It takes random levels, each for a random time, so that a record holds both
-the transients and the places where the plant comes to rest.
+Inputs are held constant over each sample (zero-order hold). Random levels of random duration excite both transients
+and steady states.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from jaxtyping import Float, PRNGKeyArray
 from lddn_jax.checks import check_positive
 from lddn_jax.errors import DataError, LDDNError
 
-LENGTH_UNIT_SAMPLES = 512  # lengths between two of its powers of two share one compilation
+LENGTH_UNIT_SAMPLES = 512  # records are padded to this times a power of two, so that few programs are compiled
 
 
 def random_steps(
@@ -28,16 +28,16 @@ def random_steps(
     holds: tuple[float | int, float | int],
     usual: tuple[tuple[float, float], tuple[float, float]],
 ) -> Float[np.ndarray, " time"]:
-    """Draws an input that takes levels uniform in `levels`, each held for a time uniform in `holds`.
+    """Draws a random step input: levels uniform in `levels`, each held for a time uniform in `holds`.
 
     Args:
-        where: The function that errors speak of.
+        where: Name of the function in error messages.
         steps: Number of samples.
-        key: A JAX random key; the same key gives the same input, whatever JAX's default precision.
-        sample_time: The time between two samples.
-        levels: The smallest and the largest level.
-        holds: The shortest and the longest time that a level is held.
-        usual: Levels and holds that an error suggests.
+        key: JAX random key; the input does not depend on JAX's default precision.
+        sample_time: Sampling interval.
+        levels: Smallest and largest level.
+        holds: Shortest and longest time that a level is held.
+        usual: Levels and holds suggested in error messages.
 
     Returns:
         `(time,)`, float64.
@@ -65,7 +65,7 @@ def random_steps(
 
 
 def filled_up(signal: Float[np.ndarray, "time *rest"]) -> Float[np.ndarray, "_ *rest"]:
-    """A signal with zeros behind it, `(time, ...)`, to one of a few lengths."""
+    """Pads a signal `(time, ...)` with zeros to one of a few lengths."""
     steps = len(signal)
     room = LENGTH_UNIT_SAMPLES * 2 ** max(0, int(np.ceil(np.log2(steps / LENGTH_UNIT_SAMPLES))))
     return np.concatenate([signal, np.zeros((room - steps, *signal.shape[1:]))])
@@ -73,21 +73,21 @@ def filled_up(signal: Float[np.ndarray, "time *rest"]) -> Float[np.ndarray, "_ *
 
 @contextlib.contextmanager
 def double_precision():
-    """Float64 on the CPU for a while; thousands of tiny steps in turn are no work for an accelerator."""
+    """Context manager for float64 on the CPU; thousands of tiny sequential steps do not suit an accelerator."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(jax.enable_x64(True))
-        with contextlib.suppress(RuntimeError):  # JAX was told to offer no CPU: the default device will do
+        with contextlib.suppress(RuntimeError):  # JAX has no CPU backend: use the default device
             stack.enter_context(jax.default_device(jax.local_devices(backend="cpu")[0]))
         yield
 
 
 def check_sample_time(where: str, sample_time: float | int) -> None:
-    """Raises a DataError unless this is a time."""
+    """Raises a DataError unless the sampling interval is a positive, finite number."""
     check_positive("sample_time", sample_time, numbers.Real, infinite=False, call=where, example=0.01, error=DataError)
 
 
 def require_diffrax(plant: str) -> None:
-    """Raises an LDDNError that says how to install diffrax, if it is not."""
+    """Raises an LDDNError with the install command if diffrax is missing."""
     try:
         import diffrax  # noqa: F401
     except ImportError as error:

@@ -1,19 +1,19 @@
-"""The plant of the demonstrations: a magnet that floats above an electromagnet, simulated.
+"""Simulated magnetic levitation (maglev) plant: a magnet above an electromagnet.
 
     m ÿ = −g m + α i² sgn(i) / y − β ẏ          y the distance of the magnet from the coil, i the current
 
-with m = 3, g = 9.8, α = 15, β = 12. At a constant current i > 0 the magnet settles at y = α i² / (m g).
-The current is held over each sample, from one instant to the next: `current[k]` acts from sample k to
-sample k + 1, so `position[k + 1]` is the first to feel it and `current[-1]` is never felt.
+with m = 3, g = 9.8, α = 15, β = 12. At a constant current i > 0 the magnet settles at y = α i² / (m g). The current is
+held constant over each sample: `current[k]` acts from sample k to sample k + 1, so it first affects `position[k + 1]`,
+and `current[-1]` has no effect.
 
-Contact. The law is singular at y = 0, and gravity or an attracting current carries the magnet there. So
-it lies on the coil at a small height `stop`: arriving there its velocity becomes 0 (an inelastic impact,
-located within the sample by root finding), and it stays until the force at that height points upward.
-A current that is held cannot bring it down a second time, since a magnet released from rest never falls
-below where it started; so one impact in each sample is all there is, and the treatment is exact.
+Contact. The equation is singular at y = 0, and gravity or an attracting current pulls the magnet there. The position is
+therefore limited to a small height `stop`: on impact the velocity becomes 0 (inelastic, located within the sample by
+root finding), and the magnet stays there until the force at that height points upward. With a constant current a magnet
+released from rest never falls below its starting point, so there is at most one impact per sample, and this treatment
+is exact.
 
-Reference: Hagan, Demuth, Beale & De Jesús, *Neural Network Design*, 2nd ed., chapters 14 and 27. The
-record distributed with the book follows the law without sgn(i): see `signed` in `simulate_maglev`.
+Reference: Hagan, Demuth, Beale & De Jesús, *Neural Network Design*, 2nd ed., chapters 14 and 27. The record distributed
+with the book follows the equation without sgn(i): see `signed` in `simulate_maglev`.
 """
 
 import numbers
@@ -58,28 +58,28 @@ def maglev(
     stop: float | int = 0.01,
     signed: bool = True,
 ) -> Table:
-    """Simulates a record: the magnet under a coil current of random steps.
+    """Simulates a record of the maglev plant with a random step current.
 
-    The current takes levels drawn uniformly from `levels`, each held for a time drawn uniformly from
-    `holds`; the defaults are those of the record distributed with the book.
+    The current takes levels drawn uniformly from `levels`, each held for a time drawn uniformly from `holds`; the
+    defaults are those of the record distributed with the book.
 
     Args:
-        steps: the number of samples.
-        key: a JAX random key; the same key gives the same record, whatever JAX's default precision.
-        sample_time: the time between two samples, in seconds.
-        levels: the smallest and largest current, in amperes.
-        holds: the shortest and longest time that a level is held, in seconds.
-        y0: the position at the first sample.
-        v0: the velocity at the first sample, per second.
-        stop: the height at which the magnet lies on the coil.
-        signed: whether a negative current attracts; see `simulate_maglev`.
+        steps: Number of samples.
+        key: JAX random key; the record does not depend on JAX's default precision.
+        sample_time: Sampling interval, in seconds.
+        levels: Smallest and largest current, in amperes.
+        holds: Shortest and longest time that a level is held, in seconds.
+        y0: Position at the first sample.
+        v0: Velocity at the first sample, per second.
+        stop: Height at which the magnet touches the coil.
+        signed: Whether a negative current attracts the magnet; see `simulate_maglev`.
 
     Returns:
         A `Table` of `steps` rows with the columns time, current and position, in float64.
 
     Raises:
-        DataError: an argument is out of its range.
-        LDDNError: diffrax is not installed.
+        DataError: If an argument is out of range.
+        LDDNError: If diffrax is not installed.
 
     Example:
         >>> import jax
@@ -103,30 +103,29 @@ def simulate_maglev(
     stop: float | int = 0.01,
     signed: bool = True,
 ) -> Float[np.ndarray, " time"]:
-    """The position of the magnet under a given coil current.
+    """Simulates the position of the magnet for a given coil current.
 
-    Integrated by diffrax (Tsit5, relative tolerance 1e-9) in float64 on the CPU, whatever JAX's default
-    precision and device; the configuration of JAX is left as it is.
+    Integrated by diffrax (Tsit5, relative tolerance 1e-9) in float64 on the CPU, regardless of JAX's default precision
+    and device. JAX's configuration is not changed.
 
     Args:
-        current: the coil current of each sample, `(time,)`, in amperes, held until the next sample.
-        sample_time: the time between two samples, in seconds.
-        y0: the position at the first sample.
-        v0: the velocity at the first sample, per second.
-        stop: the height at which the magnet lies on the coil.
-        signed: True keeps sgn(i), so a negative current attracts. False leaves it out, so either direction
-            of the current repels: that is how the record distributed with the book was made (it agrees
-            throughout, given a `stop` below its lowest point such as 1e-6; with sgn it agrees until the
-            current first turns negative).
+        current: Coil current of each sample, `(time,)`, in amperes, held until the next sample.
+        sample_time: Sampling interval, in seconds.
+        y0: Position at the first sample.
+        v0: Velocity at the first sample, per second.
+        stop: Height at which the magnet touches the coil.
+        signed: True to keep sgn(i), so that a negative current attracts. False to drop it, so that currents of either
+            sign repel. The record distributed with the book was made with False: it is reproduced throughout if `stop`
+            is below its lowest point, such as 1e-6; with True it agrees until the current first becomes negative.
 
     Returns:
-        The position at each sample, `(time,)`, float64; the first is `y0`.
+        Position at each sample, `(time,)`, float64; the first is `y0`.
 
     Raises:
-        DataError: the current holds a NaN or infinity, or another argument is out of its range.
-        ShapeError: the current does not have exactly one axis.
-        NumericalError: the integration failed, as for an absurdly large current.
-        LDDNError: diffrax is not installed.
+        DataError: If the current contains NaN or infinity, or another argument is out of range.
+        ShapeError: If the current does not have exactly one axis.
+        NumericalError: If the integration failed, for example for a very large current.
+        LDDNError: If diffrax is not installed.
 
     Example:
         >>> import numpy as np
@@ -149,14 +148,14 @@ def simulate_maglev(
     check_positive("stop", stop, numbers.Real, infinite=False, call="simulate_maglev", example=0.01, error=DataError)
     if not (np.isfinite([y0, v0]).all() and y0 >= stop):
         raise DataError(
-            f"simulate_maglev was given y0={y0}, v0={v0}, stop={stop}; the magnet starts at the stop or "
-            "above, at a finite velocity: y0=0.5, v0=0.0, stop=0.01."
+            f"simulate_maglev was given y0={y0}, v0={v0}, stop={stop}; needed are y0 >= stop and a finite velocity: "
+            "y0=0.5, v0=0.0, stop=0.01."
         )
     require_diffrax("The magnet is")
     if y0 == stop:
-        v0 = max(v0, 0.0)  # it lies on the coil already: an impact before the first sample
+        v0 = max(v0, 0.0)  # the magnet touches the coil: treat it as an impact before the first sample
 
-    with np.errstate(over="ignore"):  # reported below, with its sample
+    with np.errstate(over="ignore"):  # reported below, with the index of the sample
         repulsion = FIELD_STRENGTH / MASS * current**2 * (np.sign(current) if signed else 1.0)
     with double_precision():
         arguments = (jnp.asarray(x, jnp.float64) for x in (filled_up(repulsion), y0, v0, sample_time, stop))
@@ -166,7 +165,7 @@ def simulate_maglev(
         where = int(np.argmin(good))
         raise NumericalError(
             f"The magnet's equation could not be integrated from sample {where} to {where + 1} "
-            f"(current {current[where]:g} A). Currents of a few amperes, up to 4 in the book, are meant."
+            f"(current {current[where]:g} A). Use currents of a few amperes, as in the book (up to 4 A)."
         )
     return np.concatenate([[float(y0)], position])
 
@@ -179,13 +178,13 @@ def _integrate(
     sample_time: Float[Array, ""],
     stop: Float[Array, ""],
 ) -> tuple[Float[Array, " time"], Bool[Array, " time"]]:
-    """The position at the end of each sample, given α i² sgn(i) / m, and whether the solver succeeded."""
+    """Returns the position at the end of each sample, given α i² sgn(i) / m, and whether the solver succeeded."""
     import diffrax
     import optimistix
 
     def acceleration(t, state, repulsion):
         y, v = state
-        # A trial step may look below the stop; without the floor it would meet the singularity.
+        # A trial step may go below `stop`; without this floor it would reach the singularity.
         return v, -GRAVITY_M_S2 + repulsion / jnp.maximum(y, stop) - FRICTION / MASS * v
 
     solve = partial(

@@ -1,14 +1,14 @@
-"""A plant of two inputs and two outputs: two tanks side by side, joined by a pipe, each with a pump and an outlet.
+"""Simulated plant with two inputs and two outputs: two coupled tanks, each with a pump and an outlet.
 
     A₁ dh₁/dt = k₁ u₁ − a₁ q(h₁) − a₁₂ q(h₁ − h₂)            h the levels in cm, u the voltages of the pumps
     A₂ dh₂/dt = k₂ u₂ − a₂ q(h₂) + a₁₂ q(h₁ − h₂)            q(h) = √(2g) h / (h² + ε²)^¼, Torricelli's law
 
-q(h) is ±√(2g|h|), but for heads of less than about ε = 0.1 mm, where flow is laminar. So it is smooth, a level never
-falls below 0, and the tanks come to rest. Each pump moves both levels, faster its own: what a model of one input and
-one output at a time cannot tell.
+q(h) is ±√(2g|h|) except for heads below about ε = 0.1 mm, where the flow is laminar. So it is smooth, a level never
+falls below 0, and the tanks reach a steady state. Each pump affects both levels, its own one faster, which separate
+single-input, single-output models cannot describe.
 
 Areas, outlets and pumps are those of the lower tanks of Johansson (2000), IEEE Transactions on Control Systems
-Technology 8(3), "The quadruple-tank process"; the pipe between them is ours.
+Technology 8(3), "The quadruple-tank process"; the connecting pipe is an addition.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ PIPE_CM2 = 0.05  # a₁₂, cm²
 PUMP_GAINS_CM3_VS = (3.33, 3.35)  # k, cm³/Vs
 GRAVITY_CM_S2 = 981.0  # cm/s²
 LAMINAR_CM = 0.01  # ε, cm
-GAP_SAMPLES = 5  # samples that a gap lasts
+GAP_SAMPLES = 5  # length of a gap
 
 LEVELS, HOLDS = (1.0, 5.0), (50.0, 400.0)
 
@@ -52,23 +52,23 @@ def tanks(
     levels: tuple[float | int, float | int] = LEVELS,
     holds: tuple[float | int, float | int] = HOLDS,
 ) -> Table:
-    """Simulates a record: two coupled tanks under pumps of random steps, their levels measured with noise and gaps.
+    """Simulates a record of the coupled tanks with random step inputs, measurement noise and missing values.
 
     Args:
-        steps: The number of samples.
-        key: A JAX random key; the same key gives the same record, whatever JAX's default precision.
-        noise: The standard deviation of what is added to the levels, in cm.
-        gaps: The share of each level's samples that are missing, NaN, in gaps of five samples.
-        sample_time: The time between two samples, in seconds.
-        levels: The smallest and largest voltage of a pump, in volts.
-        holds: The shortest and longest time that a voltage is held, in seconds.
+        steps: Number of samples.
+        key: JAX random key; the record does not depend on JAX's default precision.
+        noise: Standard deviation of the measurement noise of the levels, in cm.
+        gaps: Fraction of samples of each level that are missing (NaN), in gaps of five samples.
+        sample_time: Sampling interval, in seconds.
+        levels: Smallest and largest pump voltage, in volts.
+        holds: Shortest and longest time that a voltage is held, in seconds.
 
     Returns:
         A `Table` of `steps` rows with the columns time, pump_1, pump_2, level_1 and level_2, in float64.
 
     Raises:
-        DataError: An argument is out of its range.
-        LDDNError: diffrax is not installed.
+        DataError: If an argument is out of range.
+        LDDNError: If diffrax is not installed.
 
     Example:
         >>> import jax, numpy as np
@@ -79,7 +79,7 @@ def tanks(
     if not (np.isfinite(noise) and noise >= 0):
         raise DataError(f"tanks was given noise={noise}; a standard deviation is finite and not negative: noise=0.1.")
     if not 0 <= gaps < 1:
-        raise DataError(f"tanks was given gaps={gaps}; it is the share of samples that are missing: gaps=0.05.")
+        raise DataError(f"tanks was given gaps={gaps}; needed is a fraction of samples in [0, 1): gaps=0.05.")
     first, second, third, fourth = jax.random.split(key, 4)
     pumps = [
         random_steps(
@@ -106,16 +106,16 @@ def tanks(
 def tank_records(
     key: PRNGKeyArray, lengths: Sequence[int] = (600, 400, 250), noise: float | int = 0.1, gaps: float | int = 0.05
 ) -> list[Record]:
-    """Simulates several records of unequal length, with gaps in the targets.
+    """Simulates several records of the coupled tanks, of unequal length and with gaps in the targets.
 
     Args:
-        key: A JAX random key.
-        lengths: The number of samples of each.
+        key: JAX random key.
+        lengths: Number of samples of each record.
         noise: As in `tanks`.
         gaps: As in `tanks`.
 
     Returns:
-        Records of the inputs pump_1 and pump_2 and the targets level_1 and level_2, called "run 1", "run 2", …
+        Records with inputs pump_1 and pump_2 and targets level_1 and level_2, named "run 1", "run 2", …
 
     Example:
         >>> import jax
@@ -133,24 +133,24 @@ def simulate_tanks(
     sample_time: float | int = 5.0,
     h0: tuple[float | int, float | int] = (10.0, 10.0),
 ) -> Float[np.ndarray, "time 2"]:
-    """The levels of the tanks under given voltages of the pumps.
+    """Simulates the levels of the tanks for given pump voltages.
 
-    Integrated by diffrax (Tsit5, relative tolerance 1e-9) in float64 on the CPU, whatever JAX's default precision and
-    device; the configuration of JAX is left as it is.
+    Integrated by diffrax (Tsit5, relative tolerance 1e-9) in float64 on the CPU, regardless of JAX's default precision
+    and device. JAX's configuration is not changed.
 
     Args:
-        pumps: The voltages of each sample, `(time, 2)`, in volts, not negative, held until the next sample.
-        sample_time: The time between two samples, in seconds.
-        h0: The levels at the first sample, in cm.
+        pumps: Pump voltages of each sample, `(time, 2)`, in volts, not negative, held until the next sample.
+        sample_time: Sampling interval, in seconds.
+        h0: Levels at the first sample, in cm.
 
     Returns:
-        The levels at each sample, `(time, 2)`, in cm, float64; the first are `h0`.
+        Levels at each sample, `(time, 2)`, in cm, float64; the first are `h0`.
 
     Raises:
-        DataError: A voltage is negative, NaN or infinite, or another argument is out of its range.
-        ShapeError: The voltages are not `(time, 2)`.
-        NumericalError: The integration failed.
-        LDDNError: diffrax is not installed.
+        DataError: If a voltage is negative, NaN or infinite, or another argument is out of range.
+        ShapeError: If the voltages are not `(time, 2)`.
+        NumericalError: If the integration failed.
+        LDDNError: If diffrax is not installed.
 
     Example:
         >>> import numpy as np
@@ -161,11 +161,11 @@ def simulate_tanks(
     """
     pumps = np.asarray(pumps, dtype=np.float64)
     if pumps.ndim != 2 or pumps.shape[1] != 2 or not len(pumps):
-        turned = " It looks transposed: write pumps.T." if pumps.ndim == 2 and len(pumps) == 2 else ""
+        turned = " It seems transposed: pass pumps.T." if pumps.ndim == 2 and len(pumps) == 2 else ""
         raise ShapeError(f"simulate_tanks was given pumps of shape {pumps.shape}; it needs (time, 2).{turned}")
     if not (np.isfinite(pumps) & (pumps >= 0)).all():
         step, pump = np.argwhere(~(np.isfinite(pumps) & (pumps >= 0)))[0]
-        raise DataError(f"pumps[{step}, {pump}] is {pumps[step, pump]}; pumps only pump in: finite and not negative.")
+        raise DataError(f"pumps[{step}, {pump}] is {pumps[step, pump]}; voltages must be finite and not negative.")
     check_sample_time("simulate_tanks", sample_time)
     if not (np.isfinite(h0).all() and min(h0) >= 0):
         raise DataError(f"simulate_tanks was given h0={h0}; levels are finite and not negative: h0=(10.0, 10.0).")
@@ -177,7 +177,7 @@ def simulate_tanks(
         where = int(np.argmin(good))
         raise NumericalError(
             f"The equation of the tanks could not be integrated from sample {where} to {where + 1} (pumps "
-            f"{pumps[where]} V). A few volts, and sample times of seconds, are meant."
+            f"{pumps[where]} V). Use voltages of a few volts and a sample_time of seconds."
         )
     return np.concatenate([np.asarray(h0, np.float64)[None], height])
 
@@ -186,7 +186,7 @@ def simulate_tanks(
 def _integrate(
     pumps: Float[Array, "time 2"], h0: Float[Array, "2"], sample_time: Float[Array, ""]
 ) -> tuple[Float[Array, "time 2"], Bool[Array, " time"]]:
-    """The levels at the end of each sample, and whether the solver succeeded."""
+    """Returns the levels at the end of each sample, and whether the solver succeeded."""
     import diffrax
 
     area, outlet, pump = (jnp.asarray(x, pumps.dtype) for x in (AREAS_CM2, OUTLETS_CM2, PUMP_GAINS_CM3_VS))

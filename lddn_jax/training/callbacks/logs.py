@@ -94,13 +94,7 @@ class CSVLog(AbstractLog):
 class JSONLinesLog(AbstractLog):
     """Writes a JSON Lines file with one object per epoch; NaN and infinity become null.
 
-    With restarts, values are lists.
-
-    Args:
-        path: The file; an existing one is overwritten.
-
-    Raises:
-        DataError: When training starts, if the file cannot be written.
+    With restarts, values are lists. Arguments and errors are those of `CSVLog`.
 
     Example:
         >>> log = JSONLinesLog("run.jsonl")
