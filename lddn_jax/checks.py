@@ -1,8 +1,8 @@
-"""Checks of arguments: of the wrong type, swapped, misspelt, out of range.
+"""Checks of arguments: wrong type, swapped order, unknown name, out of range.
 
-Every error says what was given, where, what was needed, and the fix in code. Arguments come in one order, `loss, net,
-data, method`, and are easily swapped, so a check of a type shows the signature of the call. Here is what can be checked
-without knowing a class of the package; `check_network`, `check_loss` and the like call `expect`, each beside its class.
+Every error names what was given, what was needed, and the fix in code. Arguments come in one order, `loss, net, data,
+method`, and are easily swapped, so a type error shows the signature of the call. This file needs no class of the
+package; `check_network`, `check_loss` and other type checks call `expect` and are defined next to their class.
 """
 
 import difflib
@@ -31,16 +31,16 @@ def expect(
     error: type[LDDNError] = LDDNError,
     fix: str = "",
 ) -> None:
-    """Raises an error unless `given` is of a kind.
+    """Raises an error unless `given` is an instance of `kind`.
 
     Args:
-        kind: The class needed, or several of them.
+        kind: The required class, or a tuple of classes.
         name: The argument's name.
         given: The argument.
-        call: The signature shown in the error, all its arguments in order.
-        needed: What it takes, with the fix in code.
+        call: The signature shown in the error, with all arguments in order.
+        needed: The expected argument, with the fix in code.
         error: The class of the error.
-        fix: What to write for this very argument, if more can be said.
+        fix: A further sentence with the fix for this particular argument.
 
     Example:
         >>> expect(int, "k", "two", "k_step(net, data, k)", "a number of steps, such as 2")
@@ -56,27 +56,27 @@ def expect(
 
 
 def called(given: object) -> str:
-    """A string or number as it is written, the name of a class, the kind of anything else."""
+    """Returns how an error shows an argument: a string or number by its value, anything else by its class."""
     if isinstance(given, type):
         return f"the class {given.__name__}"
     return repr(given) if given is None or isinstance(given, (str, int, float)) else type(given).__name__
 
 
 def did_you_mean(name: object, known: Iterable[str], otherwise: str = "") -> str:
-    """A sentence that suggests the closest name, to be put behind another one.
+    """Returns a sentence that suggests the closest known name, to be appended to an error message.
 
     Args:
-        name: What was given.
-        known: The names that there are.
-        otherwise: What to say if none is close.
+        name: The unknown name.
+        known: All known names.
+        otherwise: The sentence to return if no name is close.
 
     Example:
         >>> did_you_mean("tahn", ["linear", "tanh"])
         " Did you mean 'tanh'?"
     """
     close = difflib.get_close_matches(str(name), list(known), n=1)
-    said = f"Did you mean {close[0]!r}?" if close else otherwise
-    return said and f" {said}"
+    suggestion = f"Did you mean {close[0]!r}?" if close else otherwise
+    return suggestion and f" {suggestion}"
 
 
 def check_choice(name: str, given: object, known: Iterable[str], *, error: type[LDDNError] = LDDNError) -> None:
@@ -102,14 +102,14 @@ def is_number(
     below: float | int = math.inf,
     infinite: bool = False,
 ) -> bool:
-    """Whether this is a number within bounds; truth values are none.
+    """Whether `given` is a number within bounds; bools are not numbers here.
 
     Args:
-        given: What may be a number.
-        kind: Of which kind; `numbers.Real` takes those of NumPy as well.
-        above: A bound that it may not reach.
-        at_least: A bound that it may reach.
-        below: A bound that it may not reach.
+        given: The value to check.
+        kind: The type of number; `numbers.Real` includes NumPy's scalars.
+        above: Lower bound, excluded.
+        at_least: Lower bound, included.
+        below: Upper bound, excluded.
         infinite: Whether it may be infinite.
     """
     if isinstance(given, bool) or not isinstance(given, kind):
@@ -133,10 +133,10 @@ def check_positive(
     Args:
         name: The argument's name.
         given: The argument.
-        kind: Of which kind of numbers.
+        kind: The type of number.
         infinite: Whether it may be infinite.
-        call: The function that it is an argument of.
-        example: A value that would do.
+        call: The function that takes the argument, shown in the error.
+        example: A valid value, shown in the error.
         error: The class of the error.
 
     Example:
@@ -153,22 +153,22 @@ def check_positive(
 
 
 def check_not_negative(name: str, given: object, kind: Kind = int | float) -> None:
-    """Raises an LDDNError unless this is a number of at least 0."""
+    """Raises an LDDNError unless `given` is a number ≥ 0."""
     if not is_number(given, kind, at_least=0, infinite=True):
         raise LDDNError(f"{name}={given!r} must be a {'whole ' if kind in WHOLE else ''}number, and not negative.")
 
 
 def whole_number(given: Any, name: str, least: int, *, error: type[LDDNError] = TopologyError) -> int:
-    """Returns a whole number, one of NumPy's for example, as an int.
+    """Returns a whole number, such as a NumPy integer, as an int.
 
     Args:
         given: The number.
-        name: What an error calls it.
-        least: The smallest that is allowed.
+        name: How an error message refers to the number.
+        least: The smallest allowed value.
         error: The class of the error.
 
     Raises:
-        TopologyError: If it is not a whole number, or too small.
+        TopologyError: If `given` is not a whole number or is below `least`.
 
     Example:
         >>> whole_number(2.5, "the size of layer 'y'", least=1)
@@ -197,19 +197,19 @@ def checked(
     at_least: float | int = -math.inf,
     below: float | int = math.inf,
 ) -> Any:
-    """Returns a number that a method was given as one of Python's, which takes on the dtype of the parameters.
+    """Returns a method's numeric option as a Python number, so that it adopts the dtype of the parameters.
 
     Args:
         method: The method's name.
         name: The argument's name.
         given: The number.
-        default: What the method takes without it; if it is an int, a whole number is needed.
-        above: A bound that the number may not reach.
-        at_least: A bound that it may reach.
-        below: A bound that it may not reach.
+        default: The option's default; if it is an int, a whole number is required.
+        above: Lower bound, excluded.
+        at_least: Lower bound, included.
+        below: Upper bound, excluded.
 
     Raises:
-        LDDNError: If it is not a finite number within these bounds.
+        LDDNError: If `given` is not a finite number within the bounds.
 
     Example:
         >>> checked("bfgs", "delta", -1, 0.01, above=0)
@@ -230,13 +230,13 @@ def checked(
 
 
 def is_key(given: object) -> bool:
-    """Whether this is a key of `jax.random.key`, or one of the older `jax.random.PRNGKey`."""
+    """Whether `given` is a random key of `jax.random.key` or of the older `jax.random.PRNGKey`."""
     dtype = getattr(given, "dtype", None)
     return dtype is not None and (jax.numpy.issubdtype(dtype, jax.dtypes.prng_key) or dtype == jax.numpy.uint32)
 
 
 def check_key(given: object, *, call: str = "", error: type[LDDNError] = LDDNError) -> None:
-    """Raises an error unless this is a key of random numbers.
+    """Raises an error unless `given` is a JAX random key.
 
     Args:
         given: The argument.

@@ -1,40 +1,40 @@
-"""What can go wrong, by kind.
+"""The exceptions of the package.
 
-Every message says what was given, where (layer, connection, record, time), what was needed, and the
-fix in code. Each error is also a `ValueError`, so code that expects the builtin keeps working.
+Every message names what was given, where (layer, connection, record, time), what was needed, and the fix in code. Each
+error is also a `ValueError`, so code that catches the built-in exception keeps working.
 """
 
 
 class LDDNError(ValueError):
-    """Any error that `lddn_jax` raises on purpose."""
+    """Base class of all errors that `lddn_jax` raises."""
 
 
 class TopologyError(LDDNError):
-    """A declaration that describes no network that could run."""
+    """A declaration that does not describe a network that can run."""
 
 
 class ShapeError(LDDNError):
-    """An array whose name, shape or dtype does not fit the network it is given to."""
+    """An array whose name, shape or dtype does not match the network."""
 
 
 class DataError(LDDNError):
-    """A record or table that cannot be used as it is."""
+    """A record or table with missing, invalid or inconsistent data."""
 
 
 class PrecisionError(LDDNError):
-    """A dtype that JAX is not configured to compute in, or too coarse for what was asked."""
+    """A dtype that JAX is not configured for, or that is not precise enough for the computation."""
 
 
 class NumericalError(LDDNError):
-    """A computation that left the finite numbers."""
+    """A computation that became NaN or infinite."""
 
 
 class CheckpointError(LDDNError):
-    """A saved file that is damaged, foreign, or of another run."""
+    """A saved file that is damaged, was not written by this package, or belongs to another run."""
 
 
 class NotRecordedError(DataError, KeyError):
-    """A name that a history does not hold; a `KeyError` as well, which `in` and `get` of a mapping rely on."""
+    """A name that is not in a history; also a `KeyError`, as a mapping's `in` and `get` require."""
 
     def __str__(self) -> str:
         return str(self.args[0])  # KeyError shows its message in quotes

@@ -1,4 +1,4 @@
-"""Performance indices: how far outputs are from targets, as one number F.
+"""Performance indices (losses): one number F that measures the errors between targets and outputs.
 
     e = t − a (target − output);  w the error weights;  F = (1 − r) E + r W, r = `regularization`, as in MATLAB
 
@@ -8,9 +8,9 @@
     Huber              E = Σ w h_δ(e) / N                 W = Σ x² / P
     CrossEntropy       E = −Σ w t log a / N_vectors       W = Σ x² / P
 
-N counts the target elements that are neither missing nor of weight zero, x runs over all P weights and biases. A loss
-is a plain function of the outputs; its explicit derivative ∂ᵉF/∂a is `jax.grad` of it, and everything dynamic is the
-gradient method's.
+N is the number of target elements that are not missing and have a nonzero weight; x are the P weights and biases. A
+loss is a function of the outputs only; its explicit derivative ∂ᵉF/∂a comes from `jax.grad`, and the gradient method
+computes the dynamic derivative.
 """
 
 import abc
@@ -58,12 +58,12 @@ def _factors(
 class AbstractLoss(eqx.Module):
     """A loss: call it as `loss(outputs, targets, weights)`.
 
-    A new one is a subclass of `AbstractElementwise` if it is a function of the error of each element, of
-    `AbstractLeastSquares` if it is a weighted sum of squared errors, else of this class.
+    To define a new loss, subclass `AbstractElementwise` if it is a function of the error of each element,
+    `AbstractLeastSquares` if it is a weighted sum of squared errors, and this class otherwise.
 
     Attributes:
-        missing: "error": a NaN in the targets raises; "mask": it is a don't-care and adds nothing.
-        output_weights: Factors by output layer, as `(("y", 2.0), ...)` or a dict; 1 where not named.
+        missing: "error": a NaN in the targets raises an error; "mask": a NaN is a missing target and is ignored.
+        output_weights: Factors by output layer, as `(("y", 2.0), ...)` or a dict; 1 for layers not named.
         regularization: r in [0, 1), the share of the mean (or sum) of squared weights and biases.
     """
 
@@ -72,17 +72,17 @@ class AbstractLoss(eqx.Module):
     regularization: float = eqx.field(default=0.0, static=True, kw_only=True)
 
     def __call__(self, outputs: Signals, targets: SignalsLike, weights: WeightsLike = None) -> Float[Array, ""]:
-        """Returns E.
+        """Returns E, the loss without weight decay.
 
         Args:
             outputs: `(*batch, time, size)` by output layer.
-            targets: Likewise; NaN where missing.
-            weights: Error weights that broadcast against each target, by output layer or one for all; or None.
+            targets: `(*batch, time, size)` by output layer; NaN where missing.
+            weights: Error weights that broadcast to each target, by output layer or one array for all; or None.
 
         Raises:
             DataError: If a target is NaN while `missing="error"` (under `jit`, where values are not known, the result
                 is NaN), or an error weight is negative.
-            ShapeError: If names or shapes do not fit.
+            ShapeError: If names or shapes do not match.
         """
         compared = list(self._compared(outputs, targets, weights))
         total, count = jnp.zeros((), jnp.result_type(*jax.tree.leaves(outputs))), 0
@@ -92,10 +92,10 @@ class AbstractLoss(eqx.Module):
         return self.scale(total, count)
 
     def _compared(self, outputs: Signals, targets: SignalsLike, weights: WeightsLike) -> Iterator[tuple]:
-        """Yields name, output, target (zero where missing), weight (likewise) and what is known, of each output."""
+        """Yields name, output, target and weight (both zero where missing) and the mask of known targets, by output."""
         if not isinstance(outputs, Mapping):
             raise ShapeError(
-                f"outputs is {called(outputs)}; needed is a dict by output layer, as predict(net, inputs) returns it."
+                f"outputs is {called(outputs)}; it must be a dict by output layer, as predict(net, inputs) returns it."
             )
         targets = by_name("target", targets, outputs)
         targets = {name: as_array(f"target {name!r}", targets[name], outputs[name].dtype) for name in outputs}
@@ -116,10 +116,10 @@ class AbstractLoss(eqx.Module):
             yield name, output, filled, weight, known
 
     def check(self, targets: Mapping[str, Shaped[ArrayLike, "..."]]) -> None:
-        """Raises an error if outputs do not have the names of `output_weights`, or a target is NaN that may not be."""
+        """Raises an error if `output_weights` names an unknown output, or a target is NaN with `missing="error"`."""
         unknown = [name for name, _ in self.output_weights if name not in targets]
         if unknown:
-            raise ShapeError(f"output_weights names {unknown[0]!r}; the outputs are {sorted(targets)}.")
+            raise ShapeError(f"output_weights names {unknown[0]!r}, but the outputs are {sorted(targets)}.")
         if self.missing == "error":
             for name, target in targets.items():
                 check_no_nan(f"target {name!r}", target)
@@ -127,7 +127,7 @@ class AbstractLoss(eqx.Module):
     def value(
         self, net: PyTree[Float[Array, "..."]], outputs: Signals, targets: SignalsLike, weights: WeightsLike = None
     ) -> Float[Array, ""]:
-        """Returns F = (1 − r) E + r W, the number that training decreases."""
+        """Returns F = (1 − r) E + r W, the number that training minimizes."""
         error = self(outputs, targets, weights)
         if self.regularization == 0:
             return error
@@ -146,20 +146,20 @@ class AbstractLoss(eqx.Module):
         weight: Float[Array, "*batch time size"],
         known: Bool[Array, "*batch time size"],
     ) -> tuple[Float[Array, ""], Int[Array, ""]]:
-        """Returns the weighted sum over the elements of one output layer, and how many of them count.
+        """Returns the weighted sum over the elements of one output layer, and the number of elements counted.
 
-        Masks, error weights and weights of outputs are in the arguments already.
+        Masks, error weights and output weights are already included in the arguments.
 
         Args:
-            output: `(*batch, time, size)`. Where the weight is zero it may be anything, NaN included: put a safe
-                value in its place before the arithmetic (a `where` afterwards lets a NaN into the gradient).
-            target: Likewise; zero where it is missing, never NaN.
-            weight: Likewise, not negative; zero where a target is missing.
-            known: Likewise, whether a target is not missing.
+            output: `(*batch, time, size)`. Where the weight is zero the value is arbitrary and may be NaN: replace it
+                before computing with it (a `where` afterwards still gives a NaN gradient).
+            target: `(*batch, time, size)`; zero where missing, never NaN.
+            weight: `(*batch, time, size)`, not negative; zero where a target is missing.
+            known: `(*batch, time, size)`, False where a target is missing.
         """
 
     def scale(self, total: Float[Array, ""], count: int | Int[Array, ""]) -> Float[Array, ""]:
-        """Returns E from the sums of `terms` over all output layers: by default the mean over what counts."""
+        """Returns E from the sums of `terms` over all output layers; by default the mean over the counted elements."""
         return mean_of(total, count)
 
     def __check_init__(self):
@@ -170,11 +170,11 @@ class AbstractLoss(eqx.Module):
 
 
 class AbstractElementwise(AbstractLoss):
-    """A loss Σ w f(e) / N of the error e of each element: a subclass defines `error`, which is f."""
+    """A loss Σ w f(e) / N of the error e of each element; subclasses define f as `error`."""
 
     @abc.abstractmethod
     def error(self, e: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        """Returns f(e) for each element, in the dtype of e; masks and weights are taken care of."""
+        """Returns f(e) for each element, in the dtype of e; masks and weights are applied elsewhere."""
 
     def terms(
         self,
@@ -183,14 +183,14 @@ class AbstractElementwise(AbstractLoss):
         weight: Float[Array, "*batch time size"],
         known: Bool[Array, "*batch time size"],
     ) -> tuple[Float[Array, ""], Int[Array, ""]]:
-        """Returns Σ w f(e) over the elements of one output layer, and how many count."""
+        """Returns Σ w f(e) over the elements of one output layer, and the number of elements counted."""
         return jnp.sum(weight * self.error(difference(target, output, weight))), jnp.sum(weight > 0)
 
 
 class AbstractLeastSquares(AbstractElementwise):
-    """A weighted sum of squared errors, which has residuals: what Gauss-Newton methods minimize.
+    """A weighted sum of squared errors; its residuals are what Gauss-Newton methods linearize.
 
-    A subclass defines `scale`: the sum itself, its mean, or whatever else is proportional to it.
+    A subclass defines `scale`: the sum itself, its mean, or anything else proportional to it.
     """
 
     @abc.abstractmethod
@@ -200,7 +200,7 @@ class AbstractLeastSquares(AbstractElementwise):
     def residuals(self, outputs: Signals, targets: SignalsLike, weights: WeightsLike = None) -> Signals:
         """Returns √w e by output layer, zero where a target is missing; the sum of their squares is Σ w e².
 
-        Arguments and errors are those of the loss itself.
+        Arguments and errors are the same as for calling the loss.
 
         Example:
             >>> loss = SumSquaredError(missing="mask", output_weights={"y": 4.0})
@@ -219,7 +219,7 @@ class AbstractLeastSquares(AbstractElementwise):
         Args:
             targets: By output layer; NaN where missing.
             parameters: Number of weights and biases x.
-            weights: Error weights, as those of the loss.
+            weights: Error weights, as for calling the loss.
 
         Example:
             >>> factor, decay = MeanSquaredError(regularization=0.5).factors({"y": jnp.ones((4, 1))}, parameters=2)
@@ -248,12 +248,12 @@ class SumSquaredError(AbstractLeastSquares):
     """
 
     def scale(self, total: Float[Array, ""], count: int | Int[Array, ""]) -> Float[Array, ""]:
-        """Returns the sum."""
+        """Returns the sum unchanged."""
         return total
 
 
 class MeanSquaredError(AbstractLeastSquares):
-    """F = Σ w e² / N, N the number of target elements that are neither missing nor of weight zero (MATLAB's `mse`).
+    """F = Σ w e² / N with N target elements that are not missing and have a nonzero weight (MATLAB's `mse`).
 
     Example:
         >>> loss = MeanSquaredError(missing="mask")
@@ -267,18 +267,18 @@ class MeanSquaredError(AbstractLeastSquares):
 
 
 class MeanAbsoluteError(AbstractElementwise):
-    """F = Σ w |e| / N (MATLAB's `mae`); the slope at e = 0 is 0."""
+    """F = Σ w |e| / N (MATLAB's `mae`); the derivative at e = 0 is 0."""
 
     def error(self, e: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """Returns |e|."""
-        return e * jnp.sign(e)  # JAX gives |e| a slope of 1 at 0
+        return e * jnp.sign(e)  # JAX's derivative of |e| at 0 is 1
 
 
 class Huber(AbstractElementwise):
     """F = Σ w h(e) / N with h = ½ e² for |e| ≤ delta and delta (|e| − ½ delta) beyond (`optax.losses.huber_loss`).
 
     Args:
-        delta: Where the square turns into a straight line, in the units of the target.
+        delta: Where h changes from quadratic to linear, in the units of the target.
 
     Example:
         >>> float(Huber(delta=1.0)({"y": jnp.zeros((1, 1))}, {"y": jnp.full((1, 1), 3.0)}))
@@ -292,7 +292,7 @@ class Huber(AbstractElementwise):
     def __check_init__(self):
         if isinstance(self.delta, str) or not self.delta > 0:
             raise LDDNError(
-                f"delta={self.delta!r}, where a Huber loss turns from square to straight, must be positive."
+                f"delta={self.delta!r} must be positive; it is where the Huber loss changes from quadratic to linear."
             )
 
     def error(self, e: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -304,11 +304,11 @@ class CrossEntropy(AbstractLoss):
     """F = −Σ w t log a, averaged over the target vectors that are not missing (MATLAB's `crossentropy`).
 
     Targets are probabilities (or one-hot) over the last axis. A vector counts only if none of its elements is NaN and
-    some have a weight.
+    at least one has a nonzero weight.
 
     Args:
-        logits: False: outputs are probabilities, as of a softmax layer. True: outputs are logits of a linear
-            layer, and a = softmax(output) is part of the loss.
+        logits: False: outputs are probabilities, for example of a softmax layer. True: outputs are the logits of a
+            linear layer, and the loss applies a = softmax(output).
 
     Example:
         >>> certain, unsure = jnp.array([[1.0, 0.0]]), jnp.array([[0.5, 0.5]])
@@ -325,7 +325,7 @@ class CrossEntropy(AbstractLoss):
         weight: Float[Array, "*batch time size"],
         known: Bool[Array, "*batch time size"],
     ) -> tuple[Float[Array, ""], Int[Array, ""]]:
-        """Returns −Σ w t log a over the target vectors of one output layer, and how many of them count."""
+        """Returns −Σ w t log a over the target vectors of one output layer, and the number of vectors counted."""
         whole = jnp.all(known, axis=-1, keepdims=True) & jnp.any(weight > 0, axis=-1, keepdims=True)
         output = jnp.where(whole, output, target)
         if self.logits:
@@ -344,12 +344,12 @@ def error_weights(weights: WeightsLike, outputs: Mapping[str, RealSignal]) -> Si
     """Returns error weights by output layer, each broadcast to the shape of that output.
 
     Args:
-        weights: A dict by output layer, or one array for all that broadcasts over batch, time and element; or None.
+        weights: A dict by output layer, one array for all outputs that broadcasts over batch, time and size, or None.
         outputs: `(*batch, time, size)` by output layer.
 
     Raises:
         ShapeError: If a name is missing or unknown, or a shape does not broadcast.
-        DataError: If a weight is negative or NaN (checked where values are known).
+        DataError: If a weight is negative or NaN (not checked under `jit`).
     """
     if weights is None:
         return {name: jnp.ones_like(output) for name, output in outputs.items()}
@@ -363,7 +363,7 @@ def error_weights(weights: WeightsLike, outputs: Mapping[str, RealSignal]) -> Si
 
 
 def checked_weights(weights: WeightsLike, outputs: Mapping[str, RealSignal]) -> dict[str, RealArray]:
-    """Returns error weights by output layer, as they were given; arguments and errors are those of `error_weights`."""
+    """Returns error weights by output layer without broadcasting them; see `error_weights` for arguments and errors."""
     given = weights if isinstance(weights, Mapping) else dict.fromkeys(outputs, weights)
     found = {}
     for name, weight in by_name("error weight", given, outputs).items():
@@ -375,29 +375,29 @@ def checked_weights(weights: WeightsLike, outputs: Mapping[str, RealSignal]) -> 
         if not fits:
             raise ShapeError(f"error weights of {name!r} have shape {weight.shape}; they must broadcast to {shape}.")
         if not is_traced(weight) and not (np.asarray(weight) >= 0).all():
-            raise DataError(f"error weights of {name!r} are negative or NaN; write 0 for a don't-care.")
+            raise DataError(f"error weights of {name!r} are negative or NaN; write 0 to ignore an element.")
         found[name] = weight
     return found
 
 
 def check_loss(given: object, call: str) -> None:
-    """Raises an LDDNError unless this is a loss; see `expect`."""
+    """Raises an LDDNError unless `given` is a loss; see `expect`."""
     expect(AbstractLoss, "loss", given, call, "a loss, such as lddn.losses.MeanSquaredError()")
 
 
 def difference(
     target: Float[Array, "*shape"], output: Float[Array, "*shape"], weight: Float[Array, "*shape"]
 ) -> Float[Array, "*shape"]:
-    """Returns target − output, zero where the weight is: even an output that left the finite numbers adds nothing."""
+    """Returns target − output, zero where the weight is zero, even if the output is NaN or infinite there."""
     return jnp.where(weight > 0, target - output, 0)
 
 
 def counted(targets: Mapping[str, RealSignal], weights: WeightsLike) -> Mapping[str, RealSignal]:
-    """Returns targets with NaN wherever one does not count: where it is missing, or its error weight is zero.
+    """Returns targets with NaN where an element does not count: its target is missing or its error weight is zero.
 
     Args:
         targets: `(*batch, time, size)` by output layer.
-        weights: Error weights, as those of a loss; None leaves the targets as they are.
+        weights: Error weights, as for calling a loss; None returns the targets unchanged.
 
     Example:
         >>> counted({"y": jnp.array([[1.0], [2.0]])}, jnp.array([[1.0], [0.0]]))["y"].tolist()
@@ -410,12 +410,12 @@ def counted(targets: Mapping[str, RealSignal], weights: WeightsLike) -> Mapping[
 
 
 def check_no_nan(what: str, target: Shaped[ArrayLike, "..."]) -> None:
-    """Raises a DataError that says where the first NaN of a concrete array is."""
+    """Raises a DataError with the position of the first NaN of a concrete array."""
     where = first_nan(target)
     if where is not None:
         *batch, time, element = where
         record = f"sequence {tuple(batch)}, " if batch else ""
         raise DataError(
-            f'{what} is NaN at {record}time {time}, element {element}. Pass missing="mask" to the loss if missing '
-            "targets are don't-cares, or fill the gap."
+            f'{what} is NaN at {record}time {time}, element {element}. Pass missing="mask" to the loss to ignore '
+            "missing targets, or fill the gap."
         )

@@ -81,12 +81,12 @@ CALLS = {
     "folder that is a file": (
         lambda folder: train(callbacks=[lddn.callbacks.Checkpoint(__file__)]),
         lddn.LDDNError,
-        "test_errors.py cannot be made.*Choose another",
+        "test_errors.py cannot be created.*Choose another",
     ),
     "tolerance of another dtype": (
         lambda folder: tolerant({"float32": 1e-3}),
         lddn.LDDNError,
-        r"holds none for float64; write tolerance=\{'float64'",
+        r"has no entry for float64; write tolerance=\{'float64'",
     ),
     "tolerance in words": (lambda folder: tolerant("small"), lddn.LDDNError, "tolerance='small' must be a positive"),
     "negative tolerance": (lambda folder: tolerant(-1.0), lddn.LDDNError, r"tolerance=-1\.0 must be a positive number"),
@@ -104,7 +104,7 @@ def test_the_kind_fits(tmp_path, call, kind, words):
 def test_a_history_is_a_mapping_all_the_same():
     """What it does not hold is a `DataError` that `in` and `get` take for a `KeyError`."""
     history = train().history
-    with pytest.raises(lddn.DataError, match=r"^'los' was not recorded; known are .*Did you mean 'loss'\?$"):
+    with pytest.raises(lddn.DataError, match=r"^'los' was not recorded; recorded are .*Did you mean 'loss'\?$"):
         history["los"]
     assert "los" not in history
     assert history.get("los") is None
@@ -114,7 +114,7 @@ def test_a_history_is_a_mapping_all_the_same():
     ("text", "words"),
     [
         ("{", "is not JSON"),
-        ("[]", "a topology is written as a dict"),
+        ("[]", "a topology must be a dict"),
         ("{}", "lacks the key 'inputs'"),
         ('{"inputs": 3, "layers": [], "connections": [], "outputs": []}', "inputs is 3"),
         ('{"inputs": [], "layers": [{"name": "y", "size": "1"}], "connections": [], "outputs": ["y"]}', "'y' is '1'"),

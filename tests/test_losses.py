@@ -279,7 +279,7 @@ REFUSED = {
     "output weight of nothing": (
         lambda: losses.SumSquaredError(output_weights={"x": 1.0})(on_device(OUTPUTS), on_device(TARGETS)),
         ShapeError,
-        r"output_weights names 'x'; the outputs are \['y', 'z'\]",
+        r"output_weights names 'x', but the outputs are \['y', 'z'\]",
     ),
     "missing target": (
         lambda: losses.SumSquaredError()(on_device(OUTPUTS), {"y": jnp.asarray(TARGETS["y"])}),

@@ -1,4 +1,7 @@
-"""How good a model is, as numbers: pure functions. Measured values that are NaN are don't-cares."""
+"""Model diagnostics as pure functions: scores, residual analysis, calibration, stability and delay selection.
+
+Measured values that are NaN are ignored.
+"""
 
 from lddn_jax.diagnostics.delay_selection import SuggestedDelays, suggest_delays
 from lddn_jax.diagnostics.interval_coverage import calibration, coverage

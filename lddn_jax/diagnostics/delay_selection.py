@@ -1,22 +1,23 @@
-"""Which delays a record asks for, before any network is trained.
+"""Delay selection: input and feedback delays suggested by the data, before any network is trained.
 
-Every source s (an input u, or an output's own past y) at every delay d is a candidate in a linear model of y,
+Every source s (an input u, or an output's own past y) at every delay d is a candidate regressor in a linear model of y,
 
     y(t) = Σ_s Σ_d θ_s(d) s(t−d) + c + e(t)
 
-and the *partial correlation* of a candidate is how it is correlated with y once all other candidates of the model have
-had their say: ρ = τ / √(τ² + ν), with τ = θ / std(θ) and ν the degrees of freedom. So a slow input, whose past looks
-like its present, does not make delays appear that the system does not have, as it does in the plain correlation.
+and the *partial correlation* of a candidate is its correlation with y after the effect of all other candidates in the
+model is removed: ρ = τ / √(τ² + ν), with τ = θ / std(θ) and ν the degrees of freedom. A slowly varying input, which is
+correlated with its own past, therefore does not suggest delays that the system does not have, as it would by the plain
+correlation.
 
-The weakest candidate is struck out, again and again, until each that is left is significant at level / candidates
-(Bonferroni): of records that have nothing to say, no more than about `level` suggest anything at all.
+Backward elimination removes the weakest candidate until all that remain are significant at level / candidates
+(Bonferroni). If no source influences y, the probability that any delay is suggested is about `level` at most.
 
-Only what is linear is seen: y = u² of a symmetric u has no correlation with u. And noise e is taken to go through the
-system; noise that is added to the measurement of y makes more of its past worth knowing than the system has delays, and
-so more are suggested.
+Only linear dependence is detected: y = u² with a symmetric u has no correlation with u. The noise e is assumed to enter
+the system (equation error); if it is added to the measurement of y instead, further past values of y help the
+prediction and more delays are suggested than the system has.
 
-Draper & Smith, *Applied Regression
-Analysis*, 3rd ed., ch. 15; Billings, *Nonlinear System Identification*, 2013, ch. 3.
+Draper & Smith, *Applied Regression Analysis*, 3rd ed., ch. 15; Billings, *Nonlinear System Identification*, 2013,
+ch. 3.
 """
 
 from collections.abc import Mapping
@@ -37,16 +38,16 @@ from lddn_jax.network.signals import ArrayOrList, Signals
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """One source at one delay, and what speaks for it.
+    """A candidate regressor, one source at one delay, with its statistics.
 
     Attributes:
-        target: The output that is explained.
-        source: An input, or an output whose past explains.
+        target: The output that is predicted.
+        source: An input, or an output whose past values are the regressor.
         delay: In samples.
-        correlation: With the target, plainly.
+        correlation: Plain correlation with the target.
         partial: Partial correlation, given the candidates that were kept.
-        p_value: How probable so large a partial correlation is by chance.
-        suggested: Whether it was kept.
+        p_value: Probability of a partial correlation at least this large by chance.
+        suggested: True if the candidate was kept.
     """
 
     target: str
@@ -60,14 +61,14 @@ class Candidate:
 
 @dataclass(frozen=True)
 class SuggestedDelays:
-    """Delays that a record asks for; print it to read the table.
+    """Suggested delays, returned by `suggest_delays`; `print` shows a table.
 
     Attributes:
-        candidates: All that were tried.
+        candidates: All candidates that were tested.
         inputs: Names of the inputs.
         outputs: Names of the outputs.
-        samples: Rows of the record that were used.
-        level: Of significance.
+        samples: Number of time steps used.
+        level: Significance level.
     """
 
     candidates: tuple[Candidate, ...]
@@ -77,23 +78,23 @@ class SuggestedDelays:
     level: float
 
     def of(self, source: str) -> tuple[int, ...]:
-        """Returns the suggested delays of an input, or of an output's past, for any target."""
+        """Returns the suggested delays of an input or of an output's past, over all targets."""
         if source not in (*self.inputs, *self.outputs):
             raise DataError(f"there is no source {source!r}; sources are {[*self.inputs, *self.outputs]}.")
         return tuple(sorted({c.delay for c in self.candidates if c.suggested and c.source == source}))
 
     @property
     def input_delays(self) -> tuple[int, ...]:
-        """Delays of any input, as `lddn_jax.models.narx` takes them."""
+        """Suggested delays over all inputs, for `lddn_jax.models.narx(input_delays=...)`."""
         return tuple(sorted({d for name in self.inputs for d in self.of(name)}))
 
     @property
     def feedback_delays(self) -> tuple[int, ...]:
-        """Delays of any output's past, as `lddn_jax.models.narx` takes them."""
+        """Suggested delays over all outputs, for `lddn_jax.models.narx(feedback_delays=...)`."""
         return tuple(sorted({d for name in self.outputs for d in self.of(name)}))
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns plain values, ready for `json.dump`."""
+        """Returns a dict of plain Python values for `json.dump`."""
         return {
             "input_delays": list(self.input_delays),
             "feedback_delays": list(self.feedback_delays),
@@ -124,21 +125,22 @@ def suggest_delays(
     shortest: int = 0,
     level: float = 0.01,
 ) -> SuggestedDelays:
-    """Suggests delays of inputs and of feedback from records.
+    """Suggests input and feedback delays from data, by partial correlation and backward elimination.
 
     Args:
-        inputs: `lddn_jax.data.Record`s, which bring their targets; or `(*batch, time, 1)` or `(time,)` by name, or a
-            bare array, called "u"; None or `{}` for none. NaN where missing: steps that would read it are left out.
-        outputs: Likewise, unless records are given; a bare array is called "y".
-        longest: The longest delay tried, in samples.
-        shortest: The shortest delay of an input tried: 1 if an input cannot act within the same sample.
-        level: How often a candidate may be suggested of a record in which no source matters.
+        inputs: `lddn_jax.data.Record`s, which contain inputs and targets; or signals `(*batch, time, 1)` or `(time,)`
+            by name; or one array, named "u"; None or `{}` for no input. NaN marks missing values: time steps whose
+            regressors contain one are dropped.
+        outputs: Signals `(*batch, time, 1)` or `(time,)` by name, or one array, named "y". Omit if records are given.
+        longest: Longest delay to test, in samples.
+        shortest: Shortest input delay to test: 1 if an input cannot act within the same sample.
+        level: Significance level: the probability that any delay is suggested although no source influences the output.
 
     Returns:
-        `SuggestedDelays`, with `input_delays` and `feedback_delays`, and the statistics of each candidate.
+        `SuggestedDelays` with `input_delays`, `feedback_delays` and the statistics of each candidate.
 
     Raises:
-        DataError: If there are too few steps without a gap, or no outputs.
+        DataError: If there are too few time steps without missing values, or no outputs.
         ShapeError: If shapes differ.
 
     Example:
@@ -182,8 +184,8 @@ def suggest_delays(
     X, Y = X[known], Y[known]
     if len(X) < 2 * X.shape[1] + 10:
         raise DataError(
-            f"suggest_delays: {len(X)} steps without a gap cannot judge {X.shape[1]} candidates; needed are "
-            f"{2 * X.shape[1] + 10}. Pass a smaller longest than {longest}, or a longer record."
+            f"suggest_delays: {len(X)} steps without missing values are too few to test {X.shape[1]} candidates; "
+            f"needed are {2 * X.shape[1] + 10}. Pass longest < {longest}, or a longer record."
         )
     X, Y = X - X.mean(axis=0), Y - Y.mean(axis=0)
     candidates = []
@@ -209,7 +211,7 @@ def suggest_delays(
 def _eliminate(
     X: Float[np.ndarray, "steps candidates"], y: Float[np.ndarray, " steps"], level: float
 ) -> tuple[Bool[np.ndarray, " candidates"], Float[np.ndarray, " candidates"], Float[np.ndarray, " candidates"]]:
-    """Which columns are kept; the partial correlation of each and its p-value, when it was last in the model."""
+    """Backward elimination: the columns kept, and partial correlations and p-values when last in the model."""
     steps, count = X.shape
     kept = np.full(count, True)
     partial, p_value = np.zeros(count), np.ones(count)
@@ -217,7 +219,7 @@ def _eliminate(
         degrees = steps - 1 - int(kept.sum())
         Q, R = np.linalg.qr(X[:, kept])
         scale = np.abs(np.diag(R))
-        if (scale <= 1e-10 * np.sqrt(steps)).any():  # a column that the ones before it tell exactly
+        if (scale <= 1e-10 * np.sqrt(steps)).any():  # linearly dependent on earlier columns
             kept[np.flatnonzero(kept)[np.argmin(scale)]] = False
             continue
         inverse = np.linalg.inv(R)

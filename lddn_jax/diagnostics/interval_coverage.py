@@ -1,4 +1,4 @@
-"""Whether error bars are right: the share of measurements that intervals really hold.
+"""Coverage and calibration of error bars: the fraction of measurements inside prediction intervals.
 
 coverage = share of |y − ŷ| ≤ k σ
 """
@@ -11,20 +11,22 @@ from jaxtyping import Float
 from lddn_jax.diagnostics.metrics import known
 from lddn_jax.network.signals import ArrayOrList
 
-NOMINAL_SHARES = tuple(k / 20 for k in range(1, 20))  # shares that intervals should hold
+NOMINAL_SHARES = tuple(k / 20 for k in range(1, 20))  # nominal coverage of the intervals
 
 
 def coverage(measured: ArrayOrList, predicted: ArrayOrList, std: ArrayOrList, k: float = 2.0) -> float:
-    """Returns the share of measurements inside of the band ŷ ± k σ: 0.954 for k = 2 if σ is right and noise Gaussian.
+    """Returns the fraction of measurements inside the band ŷ ± k σ.
+
+    For k = 2 it is 0.954 if σ is correct and the noise is Gaussian.
 
     Args:
         measured: Any shape; NaN where missing.
         predicted: The same shape.
-        std: The standard deviation σ of each, the same shape.
+        std: Standard deviation σ of each prediction, the same shape.
         k: Half the width of the band, in σ.
 
     Raises:
-        ShapeError: If shapes differ, or nothing was measured.
+        ShapeError: If shapes differ, or no value was measured.
 
     Example:
         >>> coverage([0.0, 0.0, 0.0, 5.0], [1.0, -1.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0])
@@ -38,19 +40,19 @@ def coverage(measured: ArrayOrList, predicted: ArrayOrList, std: ArrayOrList, k:
 def calibration(
     measured: ArrayOrList, predicted: ArrayOrList, std: ArrayOrList, nominal: ArrayOrList = NOMINAL_SHARES
 ) -> tuple[Float[np.ndarray, " shares"], Float[np.ndarray, " shares"]]:
-    """Returns which share of measurements central intervals of some nominal shares really hold.
+    """Returns nominal and observed coverage of central prediction intervals: a calibration curve.
 
     Args:
         measured: Any shape; NaN where missing.
         predicted: The same shape.
-        std: The standard deviation σ of each, the same shape.
-        nominal: Shares between 0 and 1; the interval of share p is ŷ ± Φ⁻¹((1 + p)/2) σ.
+        std: Standard deviation σ of each prediction, the same shape.
+        nominal: Nominal coverage, `(shares,)`, between 0 and 1; the interval for p is ŷ ± Φ⁻¹((1 + p)/2) σ.
 
     Returns:
-        The nominal and the observed shares.
+        Nominal and observed coverage, each `(shares,)`.
 
     Raises:
-        ShapeError: If shapes differ, or nothing was measured.
+        ShapeError: If shapes differ, or no value was measured.
 
     Example:
         >>> calibration([0.0, 1.0], [0.0, 0.0], [1.0, 1.0], nominal=[0.5, 0.9])[1].tolist()

@@ -1,4 +1,4 @@
-"""One element of a signal, beside its own past: what correlations are sums over."""
+"""Lagged copies of a scalar signal, for correlation estimates."""
 
 from collections.abc import Mapping
 
@@ -11,15 +11,15 @@ from lddn_jax.simulation.delays import cut
 
 
 def channel(what: str, signal: ArrayOrList) -> Float[np.ndarray, "records time"]:
-    """Returns one element of a signal as `(records, time)` in float64; NaN where missing.
+    """Returns a scalar signal as `(records, time)` in float64; NaN where missing.
 
     Args:
-        what: How an error calls it.
+        what: Name of the signal in error messages.
         signal: `(time,)`, or `(*batch, time, 1)`.
 
     Raises:
-        ShapeError: If it has several elements.
-        DataError: If fewer than two values are known, or one is infinite.
+        ShapeError: If the signal has several elements.
+        DataError: If fewer than two values are not NaN, or one is infinite.
     """
     values = np.asarray(signal, float)
     if values.ndim < 1 or (values.ndim > 1 and values.shape[-1] != 1):
@@ -33,12 +33,12 @@ def channel(what: str, signal: ArrayOrList) -> Float[np.ndarray, "records time"]
             f"{what} is infinite at step {int(np.argwhere(np.isinf(values))[0, 1])}; cut the record before."
         )
     if np.sum(~np.isnan(values)) < 2:
-        raise DataError(f"{what} has fewer than two values that are not NaN; nothing can be said of them.")
+        raise DataError(f"{what} has fewer than two values that are not NaN; at least two are needed.")
     return values
 
 
 def channels(signals: Mapping[str, ArrayOrList]) -> dict[str, Float[np.ndarray, "*batch time 1"]]:
-    """Returns signals by element, `(*batch, time, 1)`, called "y", or "y[0]", "y[1]" … where there are several."""
+    """Splits signals into elements `(*batch, time, 1)`, named "y", or "y[0]", "y[1]" … if there are several."""
     arrays = {name: np.asarray(signal, float) for name, signal in signals.items()}
     return {
         name if signal.shape[-1] == 1 else f"{name}[{k}]": signal[..., k : k + 1]
@@ -48,15 +48,15 @@ def channels(signals: Mapping[str, ArrayOrList]) -> dict[str, Float[np.ndarray, 
 
 
 def past(values: Float[np.ndarray, "records time"], longest: int) -> Float[np.ndarray, "records time {longest}+1"]:
-    """Returns `(records, time, longest + 1)`: at place d the value d steps back, NaN before the record."""
+    """Returns `(records, time, longest + 1)`: the value d steps back at index d; NaN before the start of a record."""
     records, steps = values.shape
     line = np.concatenate([np.full((records, longest), np.nan), values], axis=1)
     return cut(line[..., None], range(longest, longest + steps), longest, 1)[..., ::-1, 0]
 
 
 def standardized(values: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
-    """Returns values less their mean and divided by their standard deviation; zeros if they are constant."""
-    if np.nanmin(values) == np.nanmax(values):  # whose mean may differ from them in the last digit
+    """Returns z-scores: the mean subtracted, then divided by the standard deviation; zeros if values are constant."""
+    if np.nanmin(values) == np.nanmax(values):  # the mean of equal values may differ from them by rounding
         return np.where(np.isnan(values), values, 0.0)
     deviation = values - np.nanmean(values)
     return deviation / np.sqrt(np.nanmean(deviation**2))

@@ -1,12 +1,12 @@
-"""Is a loop stable along the way it goes: eigenvalues of its linearization, and the Lyapunov exponent.
+"""Stability of a closed loop along a trajectory: eigenvalues of its linearization and Lyapunov exponents.
 
     x(t+1) = F(x(t), p(t)),  x the delay state of the layers        J(t) = ∂F/∂x  at x(t), p(t)
 
-    spectral radius   r(t) = max |eig J(t)|          a loop that stood still here would be stable if r < 1
-    exponent          λ = lim 1/T log ‖J(T−1) ⋯ J(0) v‖        two runs that start close come closer if λ < 0
+    spectral radius   r(t) = max |eig J(t)|          an equilibrium at this point is stable if r < 1
+    exponent          λ = lim 1/T log ‖J(T−1) ⋯ J(0) v‖        neighboring trajectories converge if λ < 0
 
-The exponents are found by orthogonalization, J(t) Q(t) = Q(t+1) R(t), λ_i = mean of log |R_ii(t)|: the product itself
-would overflow, and all of its columns turn into the first.
+The exponents are computed by repeated QR factorization, J(t) Q(t) = Q(t+1) R(t), λ_i = mean of log |R_ii(t)|. The
+product of the Jacobians itself would overflow, and its columns would all align with the first exponent's direction.
 
 Benettin, Galgani, Giorgilli & Strelcyn (1980), Meccanica 15; Eckmann & Ruelle (1985), Reviews of Modern Physics 57(3).
 """
@@ -31,13 +31,13 @@ from lddn_jax.simulation.simulate import prepare, simulate
 
 @dataclass(frozen=True)
 class Stability:
-    """How stable a loop is along a trajectory; print it to read a summary.
+    """Stability of a loop along a trajectory, returned by `stability`; `print` shows a summary.
 
     Attributes:
-        radius: r(t), the largest modulus of an eigenvalue, `(*batch, time)`; NaN from where the run is not finite.
-        exponents: λ, one for each number in the delay state of the layers, largest first, `(*batch, state)`, per step;
-            −∞ for a direction that is forgotten within finite time, as every delay line has some.
-        steps: How many steps the exponents are the mean of, `(*batch,)`.
+        radius: Spectral radius r(t), `(*batch, time)`; NaN from the first step with NaN or infinite values on.
+        exponents: Lyapunov exponents λ per step, largest first, `(*batch, state)`, one for each number in the delay
+            state of the layers; −∞ for a direction that vanishes in finite time, as in every delay line.
+        steps: Number of steps that the exponents are averaged over, `(*batch,)`.
     """
 
     radius: Float[np.ndarray, "*batch time"]
@@ -46,16 +46,16 @@ class Stability:
 
     @property
     def exponent(self) -> float:
-        """The largest Lyapunov exponent of any sequence, per step; negative if a disturbance dies out."""
+        """Largest Lyapunov exponent over all sequences, per step; negative if disturbances die out."""
         return float(np.max(self.exponents[..., 0]))
 
     @property
     def contracting(self) -> bool:
-        """Whether disturbances die out along every sequence, which therefore stayed finite."""
+        """True if disturbances die out along every sequence and all values stayed finite."""
         return self.exponent < 0 and bool(np.isfinite(self.radius).all())
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns plain values, ready for `json.dump`."""
+        """Returns a dict of plain Python values for `json.dump`."""
         return {
             "largest_exponent": self.exponent if np.isfinite(self.exponent) else None,
             "largest_radius": float(np.nanmax(self.radius)),
@@ -78,20 +78,20 @@ class Stability:
 
 
 def stability(net: Network, inputs: SignalsLike, state: StateLike = None, *, steps: int | None = None) -> Stability:
-    """Linearizes a loop at every step of its trajectory.
+    """Linearizes a loop at every step of its trajectory and computes spectral radii and Lyapunov exponents.
 
     Args:
-        net: A network with a loop; of a NARX network the one with its loop closed.
-        inputs: As in `lddn_jax.simulation.simulate`.
-        state: As in `lddn_jax.simulation.simulate`.
-        steps: As in `lddn_jax.simulation.simulate`.
+        net: A network with a loop. Pass a NARX network with its loop closed.
+        inputs: As in `lddn_jax.simulate`.
+        state: As in `lddn_jax.simulate`.
+        steps: As in `lddn_jax.simulate`.
 
     Returns:
-        `Stability`: eigenvalues step by step and Lyapunov exponents. Memory grows with time × state².
+        `Stability`: spectral radius at every step, and Lyapunov exponents. Memory grows with time × state².
 
     Raises:
-        LDDNError: If no layer is read through a delay, so that there is nothing to be stable.
-        ShapeError: If something does not fit the topology.
+        LDDNError: If no layer is read through a delay, so the network has no loop.
+        ShapeError: If names or shapes do not match the topology.
 
     Example:
         >>> import lddn_jax as lddn
@@ -111,10 +111,10 @@ def stability(net: Network, inputs: SignalsLike, state: StateLike = None, *, ste
         )
     jacobians, logarithms = (np.asarray(value, float) for value in _linearize(net, inputs, state, steps))
     finite = np.isfinite(jacobians).all(axis=(-2, -1))
-    # LAPACK's eigenvalues of matrices that are not symmetric; JAX has them on few devices.
+    # By LAPACK: JAX has eigenvalues of nonsymmetric matrices on few devices.
     eigenvalues = np.linalg.eigvals(np.where(finite[..., None, None], jacobians, 0.0))
     radius = np.where(finite, np.abs(eigenvalues).max(axis=-1), np.nan)
-    count = np.asarray(np.cumprod(finite, axis=-1).sum(axis=-1))  # of steps before the first that is not finite
+    count = np.asarray(np.cumprod(finite, axis=-1).sum(axis=-1))  # steps before the first NaN or infinity
     exponents = logarithms / np.maximum(count, 1)[..., None]
     return Stability(radius, np.sort(exponents, axis=-1)[..., ::-1], count)
 
@@ -138,7 +138,7 @@ def _linearize(
 
         return jax.jacfwd(one_step)(x)
 
-    single = {name: signal[..., None, :] for name, signal in inputs.items()}  # every step a sequence of its own
+    single = {name: signal[..., None, :] for name, signal in inputs.items()}  # each step as a sequence of length 1
     batch = next(iter(states.values())).shape[:-2]
     for _ in batch:
         jacobian = jax.vmap(jacobian)
@@ -150,7 +150,7 @@ def _linearize(
 
 
 def _growth(jacobians: Float[Array, "time elements elements"]) -> Float[Array, " elements"]:
-    """The sum of log |R_ii| over the steps before the first that is not finite."""
+    """The sum of log |R_ii| over the steps before the first Jacobian with NaN or infinity."""
 
     def step(carry, J):
         Q, total, alive = carry

@@ -1,13 +1,13 @@
-"""How good a prediction is, as a number.
+"""Scores of a prediction: RMSE, MAE, NRMSE, R² and fit in percent.
 
-    e = y − ŷ        mean over the N values that were measured, each with its weight w; ȳ is the mean of y
+    e = y − ŷ        weighted mean over the N measured values with weights w; ȳ is the mean of y
 
     RMSE = √mean(e²)                 MAE = mean(|e|)
     NRMSE = RMSE / √mean((y − ȳ)²)   R² = 1 − NRMSE²        fit = 100 (1 − NRMSE)
 
-These are the definitions of the `nonlinear_benchmarks` package, and of MATLAB's `compare` (its fit is in percent).
-A measurement that is NaN, or has weight 0, is a don't-care. A prediction that is not finite, or too large
-to be squared, is infinitely wrong where something was measured.
+These are the definitions of the `nonlinear_benchmarks` package and of MATLAB's `compare` (its fit is in percent).
+Measurements that are NaN or have weight 0 are ignored. A prediction that is NaN, infinite or too large to be squared
+has an infinite error.
 
 Schoukens & Ljung (2019), "Nonlinear System Identification: A User-Oriented Road Map", IEEE Control Systems 39(6).
 """
@@ -18,7 +18,7 @@ from jaxtyping import Float, Shaped
 from lddn_jax.errors import DataError, ShapeError
 from lddn_jax.network.signals import ArrayOrList
 
-LARGEST_SQUARED = 1e150  # what is larger has no square
+LARGEST_SQUARED = 1e150  # squares of larger values may overflow
 
 
 def rmse(measured: ArrayOrList, predicted: ArrayOrList, weights: ArrayOrList | None = None) -> float:
@@ -27,10 +27,10 @@ def rmse(measured: ArrayOrList, predicted: ArrayOrList, weights: ArrayOrList | N
     Args:
         measured: Any shape; NaN where missing.
         predicted: The same shape.
-        weights: How much each value counts, broadcast to that shape; 0 for a don't-care. None: all count the same.
+        weights: Weight of each value, broadcast to that shape; 0 to ignore a value. None for equal weights.
 
     Raises:
-        ShapeError: If shapes differ, or nothing was measured.
+        ShapeError: If shapes differ, or no value was measured.
         DataError: If a weight is negative or NaN.
 
     Example:
@@ -42,7 +42,7 @@ def rmse(measured: ArrayOrList, predicted: ArrayOrList, weights: ArrayOrList | N
 
 
 def mae(measured: ArrayOrList, predicted: ArrayOrList, weights: ArrayOrList | None = None) -> float:
-    """Returns the mean absolute error mean(|e|), in the units of the measurement; arguments are those of `rmse`.
+    """Returns the mean absolute error mean(|e|), in the units of the measurement. Arguments as in `rmse`.
 
     Example:
         >>> mae([0.0, 0.0], [1.0, -3.0])
@@ -53,9 +53,9 @@ def mae(measured: ArrayOrList, predicted: ArrayOrList, weights: ArrayOrList | No
 
 
 def nrmse(measured: ArrayOrList, predicted: ArrayOrList, weights: ArrayOrList | None = None) -> float:
-    """Returns the RMSE as a part of the standard deviation of the measurement; arguments are those of `rmse`.
+    """Returns the RMSE divided by the standard deviation of the measurement. Arguments as in `rmse`.
 
-    A constant measurement has no deviation: NRMSE is 0 if it is predicted exactly, and ∞ otherwise.
+    For a constant measurement, whose deviation is 0, NRMSE is 0 if the prediction is exact and ∞ otherwise.
 
     Example:
         >>> nrmse([0.0, 2.0], [0.5, 1.5])
@@ -63,16 +63,16 @@ def nrmse(measured: ArrayOrList, predicted: ArrayOrList, weights: ArrayOrList | 
     """
     error, y, w = _errors(measured, predicted, weights)
     squared, spread = np.sum(w * error**2), np.sum(w * (y - np.average(y, weights=w)) ** 2)
-    if np.ptp(y) == 0:  # not spread == 0: a mean of equal numbers may differ from them in the last digit
+    if np.ptp(y) == 0:  # not spread == 0: the mean of equal values may differ from them by rounding
         return 0.0 if squared == 0 else float("inf")
     return float(np.sqrt(squared / spread))
 
 
 def r2(measured: ArrayOrList, predicted: ArrayOrList, weights: ArrayOrList | None = None) -> float:
-    """Returns the coefficient of determination 1 − NRMSE²; arguments are those of `rmse`.
+    """Returns the coefficient of determination R² = 1 − NRMSE². Arguments as in `rmse`.
 
-    It is 1 for a perfect prediction and 0 for one no better than the mean. A constant measurement has nothing to
-    explain: R² is 1 if it is predicted exactly, and −∞ otherwise.
+    R² is 1 for a perfect prediction and 0 for one no better than the mean. For a constant measurement, it is 1 if the
+    prediction is exact and −∞ otherwise.
 
     Example:
         >>> r2([1.0, 2.0, 3.0], [1.0, 2.0, 3.0])
@@ -82,7 +82,7 @@ def r2(measured: ArrayOrList, predicted: ArrayOrList, weights: ArrayOrList | Non
 
 
 def fit_index(measured: ArrayOrList, predicted: ArrayOrList, weights: ArrayOrList | None = None) -> float:
-    """Returns the fit 100 (1 − NRMSE) in percent; arguments are those of `rmse`.
+    """Returns the fit 100 (1 − NRMSE) in percent. Arguments as in `rmse`.
 
     Example:
         >>> fit_index([0.0, 2.0], [0.5, 1.5])
@@ -94,7 +94,7 @@ def fit_index(measured: ArrayOrList, predicted: ArrayOrList, weights: ArrayOrLis
 def known(
     measured: ArrayOrList, predicted: ArrayOrList
 ) -> tuple[Shaped[np.ndarray, " values"], Shaped[np.ndarray, " values"]]:
-    """Measured and predicted values where something was measured, in one line."""
+    """Measured and predicted values as flat arrays, without those whose measurement is NaN."""
     y, y_hat = np.asarray(measured), np.asarray(predicted)
     if y.shape != y_hat.shape:
         raise ShapeError(f"measured has shape {y.shape} and predicted {y_hat.shape}; both must be the same.")
@@ -107,7 +107,7 @@ def known(
 def _errors(
     measured: ArrayOrList, predicted: ArrayOrList, weights: ArrayOrList | None
 ) -> tuple[Float[np.ndarray, " values"], Float[np.ndarray, " values"], Float[np.ndarray, " values"]]:
-    """e, y and w in one line and in float64, where something was measured and counts."""
+    """Errors e, measurements y and weights w as flat float64 arrays, without values that are NaN or have weight 0."""
     y, y_hat = known(measured, predicted)
     w = np.ones(y.shape)
     if weights is not None:
@@ -119,10 +119,10 @@ def _errors(
                 f"weights have shape {np.shape(weights)}; they must broadcast to {there.shape}, that of measured."
             ) from None
         if not (w >= 0).all():
-            raise DataError("weights are negative or NaN; write 0 for a don't-care.")
+            raise DataError("weights are negative or NaN; pass 0 to ignore a value.")
         if not w.any():
             raise ShapeError("there is no measured value to compare with; every weight is 0.")
     counts = w > 0  # 0 · ∞ is not 0
     y, y_hat, w = (values[counts].astype(float) for values in (y, y_hat, w))
-    finite = np.abs(y_hat) < LARGEST_SQUARED  # which NaN is not
+    finite = np.abs(y_hat) < LARGEST_SQUARED  # False for NaN
     return np.where(finite, y - np.where(finite, y_hat, 0.0), np.inf), y, w

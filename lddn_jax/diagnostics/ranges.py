@@ -1,4 +1,4 @@
-"""Where a model is asked of what it has never seen: signals outside of the range that trained it.
+"""Extrapolation check: signals outside the range of the training data.
 
 outside at t:   x(t) < min x − margin (max x − min x)   or   x(t) > max x + margin (max x − min x)
 """
@@ -25,7 +25,7 @@ def training_range(signals: Mapping[str, ArrayOrList]) -> dict[str, Range]:
         `(min, max)` by name, each `(size,)`.
 
     Raises:
-        DataError: If an element has no value that is known.
+        DataError: If all values of an element are NaN.
 
     Example:
         >>> import numpy as np
@@ -38,7 +38,7 @@ def training_range(signals: Mapping[str, ArrayOrList]) -> dict[str, Range]:
         lines = np.asarray(signal, float)
         lines = lines.reshape(-1, lines.shape[-1])
         if np.isnan(lines).all(axis=0).any():
-            raise DataError(f"signal {name!r} has an element that is never known, so it has no range. Leave it out.")
+            raise DataError(f"signal {name!r} has an element whose values are all NaN, so it has no range. Omit it.")
         ranges[name] = (np.nanmin(lines, axis=0), np.nanmax(lines, axis=0))
     return ranges
 
@@ -46,14 +46,17 @@ def training_range(signals: Mapping[str, ArrayOrList]) -> dict[str, Range]:
 def first_outside(
     signals: Mapping[str, ArrayOrList], ranges: Mapping[str, Range], margin: float | int = 0.0
 ) -> dict[str, int | None]:
-    """Returns the first step, in any sequence, at which a signal is outside of its range; None if it never is.
+    """Returns the first step, over all sequences, at which each signal leaves its range; None if it never does.
 
-    A value that is infinite is outside, one that is NaN is not known to be: a run that diverged is infinite first.
+    Infinite values are outside the range; NaN is ignored, since a diverging run becomes infinite before it becomes NaN.
 
     Args:
         signals: `(*batch, time, size)` by name.
         ranges: From `training_range`, for the same names.
-        margin: How far outside is still inside, as a part of the width of the range.
+        margin: Tolerance on each side, as a fraction of the width of the range.
+
+    Returns:
+        The step by signal name, or None.
 
     Raises:
         ShapeError: If names or sizes differ.
@@ -68,7 +71,7 @@ def first_outside(
         signal = np.asarray(signals[name], float)
         if signal.ndim < 2 or signal.shape[-1] != len(low):
             raise ShapeError(
-                f"signal {name!r} has shape {signal.shape}, but its range is of {len(low)} elements; needed is "
+                f"signal {name!r} has shape {signal.shape}, but its range has {len(low)} elements; needed is "
                 f"(*batch, time, {len(low)})."
             )
         reach = margin * (high - low)

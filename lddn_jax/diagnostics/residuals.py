@@ -1,11 +1,13 @@
-"""What residuals still know: of themselves, and of the inputs. A good model leaves white residuals e = y − ŷ.
+"""Residual analysis: autocorrelation, cross-correlation with inputs, Ljung-Box and normality tests.
 
-    ρ_ee(k) = mean of e(t) e(t−k)        ρ_ue(k) = mean of e(t) u(t−k),   k < 0 reads u after e
+The residuals e = y − ŷ of a good model are white and uncorrelated with the inputs:
 
-e and u less their means and divided by their standard deviations. The mean is over the n_k pairs of which both values
-are known: none reaches over the end of a record or a gap. If there is no correlation, ρ_ee(k) has the standard
-deviation 1/√n_k, and ρ_ue(k) has √(c/n_k) with Bartlett's c = Σ_j ρ_uu(j) ρ_ee(j), which is 1 if either is white: two
-independent but slow signals look alike by chance.
+    ρ_ee(k) = mean of e(t) e(t−k)        ρ_ue(k) = mean of e(t) u(t−k),   u is later than e for k < 0
+
+with e and u standardized to zero mean and unit variance. The mean is over the n_k pairs without a missing value; pairs
+never span two records. Under the null hypothesis of no correlation, ρ_ee(k) has the standard deviation 1/√n_k and
+ρ_ue(k) has √(c/n_k), with Bartlett's c = Σ_j ρ_uu(j) ρ_ee(j). c is 1 if either signal is white, and larger for slowly
+varying signals, which correlate by chance even if they are independent.
 
 Ljung & Box (1978), Biometrika 65(2); with gaps Stoffer & Toloi (1992), Statistics & Probability Letters 13(5).
 Bartlett (1935), Journal of the Royal Statistical Society 98(3). Box, Jenkins & Reinsel, *Time Series Analysis*, ch. 12.
@@ -26,12 +28,12 @@ from lddn_jax.network.signals import ArrayOrList
 
 @dataclass(frozen=True)
 class Correlation:
-    """Correlations by lag, and how large they are by chance.
+    """Correlation by lag, with its standard deviation under the null hypothesis of no correlation.
 
     Attributes:
         lags: `(lags,)` in samples.
-        values: ρ, `(lags,)`; NaN where no pair of values is known.
-        std: The standard deviation of each if there is no correlation, `(lags,)`.
+        values: ρ, `(lags,)`; NaN where every pair has a missing value.
+        std: Standard deviation of ρ under the null hypothesis, `(lags,)`.
     """
 
     lags: Int[np.ndarray, " lags"]
@@ -39,19 +41,19 @@ class Correlation:
     std: Float[np.ndarray, " lags"]
 
     def bound(self, level: float = 0.95) -> Float[np.ndarray, " lags"]:
-        """Returns the bound of each lag that a value of no meaning keeps with probability `level`."""
+        """Returns the confidence bounds `(lags,)` on |ρ| at `level`, under the null hypothesis of no correlation."""
         return NormalDist().inv_cdf((1 + level) / 2) * self.std
 
     def outside(self, level: float = 0.99) -> tuple[int, ...]:
-        """Returns the lags whose values are beyond the bound; of many lags a few are, by chance."""
+        """Returns the lags with |ρ| above the confidence bound; expect a fraction 1 − `level` of them by chance."""
         return tuple(int(k) for k in self.lags[np.abs(self.values) > self.bound(level)])
 
     def strongest(self) -> int:
-        """Returns the lag at which the value is the largest part of its bound."""
+        """Returns the lag with the largest |ρ| relative to its standard deviation."""
         return int(self.lags[np.nanargmax(np.abs(self.values) / self.std)])
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns plain values, ready for `json.dump`; None for a value that is not known."""
+        """Returns a dict of plain Python values for `json.dump`; None for values that are not finite."""
         return {
             "lags": self.lags.tolist(),
             "values": [float(v) if np.isfinite(v) else None for v in self.values],
@@ -69,13 +71,13 @@ class Correlation:
 
 @dataclass(frozen=True)
 class HypothesisTest:
-    """What a statistical test found.
+    """Result of a statistical test.
 
     Attributes:
-        null: What is true unless the test finds against it.
-        statistic: The number that the test is on.
-        p_value: How probable so large a statistic is if `null` is true; small speaks against it.
-        degrees: Degrees of freedom of the χ² distribution it comes from.
+        null: The null hypothesis.
+        statistic: The test statistic.
+        p_value: Probability of a statistic at least this large under the null hypothesis; reject it if p is small.
+        degrees: Degrees of freedom of the χ² distribution of the statistic.
     """
 
     null: str
@@ -84,7 +86,7 @@ class HypothesisTest:
     degrees: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns plain values, ready for `json.dump`."""
+        """Returns a dict of plain Python values for `json.dump`."""
         return asdict(self)
 
     def __str__(self):
@@ -94,7 +96,7 @@ class HypothesisTest:
 
 
 def autocorrelation(residuals: ArrayOrList, lags: int = 20) -> Correlation:
-    """Returns how residuals are correlated with those before, ρ_ee(k) for k = 1 … `lags`.
+    """Returns the autocorrelation of residuals, ρ_ee(k) for k = 1 … `lags`.
 
     Args:
         residuals: `(time,)` or `(*batch, time, 1)`; NaN where missing.
@@ -102,7 +104,7 @@ def autocorrelation(residuals: ArrayOrList, lags: int = 20) -> Correlation:
 
     Raises:
         ShapeError: If there are several elements, or the record is not longer than `lags`.
-        DataError: If hardly a value is known.
+        DataError: If fewer than two values are not NaN.
 
     Example:
         >>> import numpy as np
@@ -116,19 +118,20 @@ def autocorrelation(residuals: ArrayOrList, lags: int = 20) -> Correlation:
 
 
 def cross_correlation(inputs: ArrayOrList, residuals: ArrayOrList, lags: int = 20) -> Correlation:
-    """Returns how residuals are correlated with an input, ρ_ue(k) for k = −`lags` … `lags`.
+    """Returns the cross-correlation of residuals with an input, ρ_ue(k) for k = −`lags` … `lags`.
 
-    At k ≥ 0 the input was k samples ahead of the residual: the model misses what it did. At k < 0 the residual was
-    ahead: the input was made from the output, by a controller.
+    Correlation at k ≥ 0, where the input precedes the residual by k samples, is an effect of the input that the model
+    misses. Correlation at k < 0, where the residual precedes the input, indicates feedback from output to input, as by
+    a controller.
 
     Args:
-        inputs: One input, of the shape of the residuals.
+        inputs: One input, the same shape as the residuals.
         residuals: `(time,)` or `(*batch, time, 1)`; NaN where missing.
         lags: The largest lag, in samples.
 
     Raises:
         ShapeError: If shapes differ, there are several elements, or the record is not longer than `lags`.
-        DataError: If hardly a value is known.
+        DataError: If fewer than two values are not NaN.
 
     Example:
         >>> import numpy as np
@@ -143,7 +146,7 @@ def cross_correlation(inputs: ArrayOrList, residuals: ArrayOrList, lags: int = 2
         )
     ahead, counts_ahead = _mean_products(e, u, _checked_lags(lags, e))
     behind, counts_behind = _mean_products(u, e, lags)
-    # Bartlett's sum goes on until slow signals have forgotten themselves.
+    # Bartlett's sum must cover the lags at which slow signals are still autocorrelated.
     far = min(max(lags, min(int(2 * np.sqrt(e.shape[1])), 200)), e.shape[1] - 1)
     own = [np.nan_to_num(_mean_products(signal, signal, far)[0][1:]) for signal in (u, e)]
     c = max(1.0, float(1 + 2 * np.sum(own[0] * own[1])))
@@ -152,20 +155,21 @@ def cross_correlation(inputs: ArrayOrList, residuals: ArrayOrList, lags: int = 2
 
 
 def ljung_box(residuals: ArrayOrList, lags: int = 20, fitted: int = 0) -> HypothesisTest:
-    """Tests whether residuals are white, by all lags at once.
+    """Ljung-Box test for white residuals, over lags 1 … `lags`.
 
         Q = (N + 2) / N Σ_k n_k ρ_ee(k)²  ~  χ² with lags − fitted degrees of freedom
 
-    which is N (N + 2) Σ_k r_k² / (N − k) where nothing is missing.
+    Without missing values this is the usual N (N + 2) Σ_k r_k² / (N − k).
 
     Args:
         residuals: `(time,)` or `(*batch, time, 1)`; NaN where missing.
         lags: The largest lag, in samples.
-        fitted: Degrees of freedom lost since the model was fitted to these residuals: the p + q of an ARMA(p, q). For
-            networks there is no such number; 0 is right on data that did not train.
+        fitted: Degrees of freedom lost because the model was fitted to the same data: p + q for an ARMA(p, q) model.
+            No such number is known for networks; use 0 on data not used in training.
 
     Raises:
-        LDDNError: As for `autocorrelation`; and if `fitted` leaves no degree of freedom.
+        ShapeError: As in `autocorrelation`.
+        DataError: As in `autocorrelation`, and if `fitted` leaves no degree of freedom.
 
     Example:
         >>> import numpy as np
@@ -175,27 +179,27 @@ def ljung_box(residuals: ArrayOrList, lags: int = 20, fitted: int = 0) -> Hypoth
     Ljung & Box (1978), eq. 1.2; Stoffer & Toloi (1992).
     """
     if not 0 <= fitted < lags:
-        raise DataError(f"ljung_box: fitted={fitted} of lags={lags} leave no degree of freedom; ask for more lags.")
+        raise DataError(f"ljung_box: fitted={fitted} of lags={lags} leave no degree of freedom; pass more lags.")
     e = standardized(channel("residuals", residuals))
     values, count = _mean_products(e, e, _checked_lags(lags, e))
     known = count[1:] > 0
     N, degrees = count[0], int(np.sum(known)) - fitted
     if degrees < 1:
-        raise DataError("ljung_box: gaps leave no pair of residuals at any lag.")
+        raise DataError("ljung_box: missing values leave no pair of residuals at any lag; pass a longer record.")
     Q = float((N + 2) / N * np.sum(count[1:][known] * values[1:][known] ** 2))
     return HypothesisTest("residuals are white", Q, float(stats.chi2.sf(Q, degrees)), degrees)
 
 
 def normality(residuals: ArrayOrList) -> HypothesisTest:
-    """Tests whether residuals are Gaussian, by their skewness and kurtosis.
+    """D'Agostino-Pearson test for Gaussian residuals, by skewness and kurtosis.
 
-    Correlated residuals count as fewer than they are, so the test finds against them too often.
+    The test assumes independent residuals; for autocorrelated ones it over-rejects.
 
     Args:
         residuals: `(time,)` or `(*batch, time, 1)`; NaN where missing.
 
     Raises:
-        DataError: If fewer than 20 residuals are known, or all are equal.
+        DataError: If fewer than 20 residuals are not NaN, or all are equal.
 
     Example:
         >>> import numpy as np
@@ -215,7 +219,7 @@ def normality(residuals: ArrayOrList) -> HypothesisTest:
 def _mean_products(
     now: Float[np.ndarray, "records time"], before: Float[np.ndarray, "records time"], lags: int
 ) -> tuple[Float[np.ndarray, " {lags}+1"], Float[np.ndarray, " {lags}+1"]]:
-    """The mean of now(t) before(t−k) for k = 0 … lags over all pairs that are known, and how many pairs these are."""
+    """Mean of now(t) before(t−k) for k = 0 … lags over all pairs without a missing value, and the number of pairs."""
     earlier = past(before, lags)
     count = np.einsum("bt,btk->k", (~np.isnan(now)).astype(float), (~np.isnan(earlier)).astype(float))
     total = np.einsum("bt,btk->k", np.nan_to_num(now), np.nan_to_num(earlier))

@@ -1,7 +1,7 @@
-"""All scores of a prediction: over everything, by output and by record.
+"""Table of scores of a prediction: overall, by output and by record.
 
-A *channel* is one element of one output. RMSE and MAE of several channels pool all errors, in whatever units they
-have; NRMSE, R² and fit are relative to each channel's own deviation, and of several channels the mean is taken.
+A *channel* is one element of one output. Over several channels, RMSE and MAE pool all errors regardless of their
+units; NRMSE, R² and fit are computed for each channel, relative to its standard deviation, and averaged.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from lddn_jax.network.signals import ArrayOrList, WeightsLike, by_name
 
 @dataclass(frozen=True)
 class Score:
-    """The scores of some measured values; NaN where nothing was measured.
+    """Scores over a set of measured values; NaN if nothing was measured.
 
     Attributes:
         rmse: √mean(e²).
@@ -27,7 +27,7 @@ class Score:
         mae: mean(|e|).
         r2: 1 − NRMSE².
         fit: 100 (1 − NRMSE), in percent.
-        count: How many values were measured and count.
+        count: Number of measured values with nonzero weight.
     """
 
     rmse: float
@@ -38,18 +38,18 @@ class Score:
     count: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns plain values, ready for `json.dump`; None for what is not finite."""
+        """Returns a dict of plain Python values for `json.dump`; None for values that are not finite."""
         return {name: value if np.isfinite(value) else None for name, value in asdict(self).items()}
 
 
 @dataclass(frozen=True)
 class Scores:
-    """All scores of a prediction; print it to read the table.
+    """Table of scores, returned by `scores`; `print` shows it.
 
     Attributes:
-        all: Of everything.
-        by_output: By output, `"y"`; or by its elements `"y[0]"`, `"y[1]"` … where it has several.
-        by_record: By place of a record on the batch axes, `(0,)`; empty where there is one record.
+        all: Overall scores.
+        by_output: Scores by output `"y"`, or by element `"y[0]"`, `"y[1]"` … if it has several.
+        by_record: Scores by index of the record on the batch axes, such as `(0,)`; empty without batch axes.
     """
 
     all: Score
@@ -57,7 +57,7 @@ class Scores:
     by_record: dict[tuple[int, ...], Score]
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns plain values, ready for `json.dump`; a record is named "0", or "0,1" on two batch axes."""
+        """Returns a dict of plain Python values for `json.dump`; record names are "0", or "0,1" on two batch axes."""
         return {
             "all": self.all.to_dict(),
             "by_output": {name: score.to_dict() for name, score in self.by_output.items()},
@@ -65,7 +65,7 @@ class Scores:
         }
 
     def rows(self) -> list[tuple[str, Score]]:
-        """Returns what the table shows: a label and the scores of each row."""
+        """Returns the rows of the table: label and scores."""
         rows = list(self.by_output.items())
         rows += [("all", self.all)] if len(rows) > 1 or self.by_record else []
         return rows + [(f"record {', '.join(map(str, at))}", score) for at, score in self.by_record.items()]
@@ -86,18 +86,19 @@ def scores(
     predicted: Mapping[str, ArrayOrList] | ArrayOrList,
     weights: WeightsLike = None,
 ) -> Scores:
-    """Returns all scores of a prediction, over everything, by output and by record.
+    """Computes all scores of a prediction: overall, by output and by record.
 
     Args:
-        measured: `(*batch, time, size)` by output layer, or a bare array of one output; NaN where missing.
-        predicted: Likewise.
-        weights: Likewise, or one array for all, each broadcast to its output; 0 for a don't-care. None: all count.
+        measured: `(*batch, time, size)` by output layer, or one array if there is one output; NaN where missing.
+        predicted: The same names and shapes.
+        weights: Weights by output layer, or one array for all outputs, each broadcast to `(*batch, time, size)`; 0 to
+            ignore a value. None for equal weights.
 
     Returns:
-        `Scores`; print it to read the table.
+        `Scores`; `print` shows the table.
 
     Raises:
-        ShapeError: If names or shapes differ, or nothing was measured.
+        ShapeError: If names or shapes differ, or no value was measured.
         DataError: If a weight is negative or NaN.
 
     Example:
@@ -119,8 +120,8 @@ def scores(
         if len(shape) < 2 or shape != np.shape(predicted[name]) or shape[:-2] != batch:
             raise ShapeError(
                 f"output {name!r}: measured has shape {shape} and predicted {np.shape(predicted[name])}; both must be "
-                "(*batch, time, size), with one batch for all outputs. For one sequence of one element write "
-                "signal[:, None]."
+                "(*batch, time, size), with the same batch axes for all outputs. For one sequence of one element "
+                "pass signal[:, None]."
             )
         try:
             factors[name] = np.broadcast_to(np.asarray(factors[name], float), shape) * ~np.isnan(measured[name])
@@ -142,7 +143,7 @@ def scores(
 
 
 def _score(of: list[tuple[Float[np.ndarray, "..."], ...]]) -> Score:
-    """The score of some channels, each with measured and predicted values and weights."""
+    """The score over several channels, each given as (measured, predicted, weights)."""
     of = [channel for channel in of if not (channel[2] == 0).all()]
     count = sum(int(np.sum(w != 0)) for _, _, w in of)
     if not count:

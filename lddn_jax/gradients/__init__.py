@@ -1,1 +1,1 @@
-"""Ways to differentiate a network, and the calls that use them."""
+"""Gradient methods (BPTT, RTRL, automatic differentiation, finite differences) and the functions that use them."""

@@ -1,4 +1,4 @@
-"""The calls: a value with its gradient, a Jacobian, and a simulation that JAX can differentiate by a chosen method."""
+"""Functions for differentiation: loss with gradient, Jacobian, and a simulation with a custom derivative rule."""
 
 import functools
 import logging
@@ -31,20 +31,20 @@ def value_and_grad(
 ) -> tuple[Float[Array, ""], Network]:
     """Returns the loss of a network on data, and its gradient as a Network.
 
-    The explicit derivative ∂ᵉF/∂a of the loss is `jax.grad` of a plain function of the outputs; the dynamic part
-    is the method's. Works under `jit`, and under `vmap` over networks or data.
+    The explicit derivative ∂ᵉF/∂a of the loss is `jax.grad` of a function of the outputs; the gradient method
+    computes the dynamic part. Works under `jit`, and under `vmap` over networks or data.
 
     Args:
-        loss: From `lddn_jax.losses`.
+        loss: A loss of `lddn_jax.losses`.
         net: The network.
         data: `Sequences`, or anything with `inputs`, `targets`, `state` and `weights`.
-        method: How to differentiate; `BPTT()` if None.
+        method: The gradient method; `BPTT()` if None.
 
     Returns:
-        The value, a scalar, and a Network of derivatives.
+        The value, a scalar, and the gradient as a Network.
 
     Raises:
-        ShapeError: If names or shapes do not fit the topology.
+        ShapeError: If names or shapes do not match the topology.
         DataError: If a target is NaN and the loss has `missing="error"`.
 
     Example:
@@ -76,17 +76,17 @@ def jacobian(
 
     Args:
         net: The network; the last axis has the order of `net.ravel()` and `net.parameter_names()`.
-        data: `Sequences`; targets only tell the number of steps of a network without inputs.
-        method: How to differentiate; `RTRL()` if None. "auto" takes `RTRL()` or `BPTT()`, whichever costs fewer
-            operations, and logs which (logger "lddn_jax", level INFO); `lddn.choose_jacobian` tells beforehand.
-        with_state: Whether the delay state is differentiated too: the last axis goes on with its elements, sources in
-            the order of their names, each `(longest delay, size)` flattened.
-        return_neglected: Whether to return also, by output layer, a bound on the Euclidean norm of what each row
-            neglects, `(*batch, time, size)`: for `BPTT(jacobian_window=...)`; zero for a method that neglects nothing.
+        data: `Sequences`; targets are only used for the number of steps of a network without inputs.
+        method: The gradient method; `RTRL()` if None. "auto" uses `RTRL()` or `BPTT()`, whichever costs fewer
+            operations, and logs the choice (logger "lddn_jax", level INFO); see `lddn.choose_jacobian`.
+        with_state: Whether to differentiate with respect to the delay state too: its elements are appended to the
+            last axis, sources in the order of their names, each `(longest delay, size)` flattened.
+        return_neglected: Whether to also return, by output layer, a bound on the Euclidean norm of what each row
+            neglects, `(*batch, time, size)`: for `BPTT(jacobian_window=...)`; zero for exact methods.
 
     Raises:
-        ShapeError: If names or shapes do not fit the topology.
-        LDDNError: If the method is unknown, or a bound is asked of a method that has none.
+        ShapeError: If names or shapes do not match the topology.
+        LDDNError: If the method is unknown, or `return_neglected` is used with a method that has no such bound.
 
     Example:
         >>> import jax, jax.numpy as jnp, lddn_jax as lddn
@@ -125,14 +125,14 @@ def prepare_data(
     call: str = "fit(net, data, loss, trainer)",
     name: str = "data",
 ) -> tuple[Signals, Signals, DelayState, dict[str, RealArray] | None, int]:
-    """Checks data against a network: inputs, targets, delay state, error weights and number of steps.
+    """Checks data against a network; returns inputs, targets, delay state, error weights and number of steps.
 
     Args:
         loss: The loss.
         net: The network.
         data: `Sequences`.
-        call: How errors write the call, all its arguments in order.
-        name: What errors call the data.
+        call: The signature shown in errors, with all arguments in order.
+        name: How errors refer to the data.
     """
     check_loss(loss, call)
     check_network(net, call)
@@ -140,13 +140,13 @@ def prepare_data(
     sizes = {name: net.topology.sizes[name] for name in net.topology.outputs}
     targets = as_signals("target", data.targets, sizes, net.dtype)
     some = next(iter(targets.values()))
-    # All checks come before the delay state, whose zeros may have to be compiled.
+    # All checks come before creating the delay state, whose zeros may have to be compiled.
     steps = None if net.topology.inputs else some.shape[-2]
     inputs, batch, steps = measured(net, data.inputs, data.state, steps, call)
     if some.shape[:-1] != (*batch, steps):
         raise ShapeError(
             f"targets have (*batch, time) = {some.shape[:-1]}, but inputs and state have {(*batch, steps)}; "
-            "each target belongs to one step of one sequence."
+            "give one target for each step of each sequence."
         )
     loss.check(targets)
     weights = None if data.weights is None else checked_weights(data.weights, targets)
@@ -170,16 +170,16 @@ def _value_and_grad(
 
 
 def differentiable(method: AbstractGradient) -> Callable[..., Signals]:
-    """Returns a simulation whose reverse-mode derivative is the given method's.
+    """Returns a simulation whose reverse-mode derivative is computed by the given method.
 
     Args:
-        method: For example `BPTT()`.
+        method: The gradient method, for example `BPTT()`.
 
     Returns:
-        `run(net, inputs, state=None, *, steps=None) -> outputs`, the arguments and outputs of `predict`. `jax.grad`,
-        `jax.vjp`, `jit` and `vmap` work through it, with respect to the network, the inputs and the delay state,
-        so a network may stand in the middle of any other computation. Forward mode (`jax.jvp`, `jax.jacfwd`)
-        raises a TypeError from JAX: ask `method.jacobian` instead.
+        `run(net, inputs, state=None, *, steps=None) -> outputs`, with the arguments and outputs of `predict`.
+        `jax.grad`, `jax.vjp`, `jit` and `vmap` work on it, with respect to the network, the inputs and the delay
+        state, so a network can be part of any other computation. Forward mode (`jax.jvp`, `jax.jacfwd`) raises a
+        TypeError from JAX: use `method.jacobian` instead.
 
     Example:
         >>> import jax, jax.numpy as jnp, lddn_jax as lddn
@@ -191,7 +191,7 @@ def differentiable(method: AbstractGradient) -> Callable[..., Signals]:
         4.0
     """
     check_method(method, "differentiable(method)")
-    key, structure = jax.tree.flatten(method)  # of a random method there is a key, else no array
+    key, structure = jax.tree.flatten(method)  # only a random method has an array, its key
 
     def run(net: Network, inputs: SignalsLike, state: StateLike = None, *, steps: int | None = None) -> Signals:
         inputs, state, steps = prepare(net, inputs, state, steps)

@@ -1,8 +1,8 @@
-"""JAX's own derivatives of a plain scan: the yardstick for everything written by hand.
+"""Automatic differentiation of a plain scan: the reference for the hand-written methods.
 
 The simulation here is a literal transcription of the equations: one `lax.scan` over time, with one product for each
-connection and delay. It shares neither blocks nor chunks nor slopes with the rest of the package, so that an error
-there shows.
+connection and delay. It shares no blocks, chunks or slopes with the rest of the package, so that the comparison reveals
+errors in these.
 """
 
 from typing import Any
@@ -29,17 +29,17 @@ from lddn_jax.topology.plan import plan
 
 
 class Autodiff(AbstractGradient):
-    """`jax.vjp` (pullback) and `jax.jacfwd` (Jacobian) of a plain scan."""
+    """Automatic differentiation of a plain scan: `jax.vjp` for pullbacks, `jax.jacfwd` for Jacobians."""
 
     def linearize(self, net: Network, inputs: Signals, state: DelayState, steps: int) -> AbstractLinearization:
-        """Runs `jax.vjp`."""
+        """Simulates by `jax.vjp`."""
         a, pull = jax.vjp(lambda net, state: plain_scan(net, inputs, state, steps), net, state)
         return _AutodiffLinearization(a, pull)
 
     def derivatives(
         self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
     ) -> Derivatives:
-        """Runs `jax.jacfwd`."""
+        """Returns ∂(outputs)/∂x by `jax.jacfwd`."""
         flat, unravel = net.ravel()
 
         def one_sequence(inputs, state):
@@ -57,7 +57,7 @@ class Autodiff(AbstractGradient):
     def bounded_derivatives(
         self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
     ) -> tuple[Derivatives, Signals]:
-        """Returns the same, and bounds of zero, since nothing is neglected."""
+        """Returns the derivatives, and bounds of zero, since nothing is neglected."""
         return nothing_neglected(self.derivatives(net, inputs, state, steps, with_state))
 
 
@@ -71,7 +71,7 @@ class _AutodiffLinearization(AbstractLinearization):
 
 
 def plain_scan(net: Network, inputs: Signals, state: DelayState, steps: int) -> Signals:
-    """Returns every layer's output, `(*batch, time, neurons)`, by the definition."""
+    """Returns every layer's output, `(*batch, time, neurons)`, by a literal transcription of the equations."""
     topology = net.topology
     shape = batch_axes(inputs, state)
 

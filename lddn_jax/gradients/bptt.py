@@ -1,7 +1,7 @@
-"""Backpropagation through time, written by hand for arbitrary connections and delays.
+"""Backpropagation through time (BPTT), written by hand for arbitrary connections and delays.
 
 With F the performance index, ∂ᵉ the explicit derivative (through the outputs of the same step only) and n̄^m(t)
-= ∂F/∂n^m(t), the chain rule over everything that reads a^m(t) now or later gives
+= ∂F/∂n^m(t), the chain rule over everything that reads a^m(t) at this step or later gives
 
     ā^m(t) = ∂ᵉF/∂a^m(t) + Σ_{k: m feeds k} Σ_{d ∈ DL_{k,m}} LW^{k,m}(d)ᵀ n̄^k(t+d)
     n̄^m(t) = ḟ^m(n^m(t)) ā^m(t)
@@ -10,8 +10,8 @@ With F the performance index, ∂ᵉ the explicit derivative (through the output
 
 and ∂F/∂a^l(τ) for τ < 0, a value of the delay state, is the sum in the first line at t = τ.
 
-The first two lines are a network too: every connection turned round, time running back, "multiply by the slope"
-as transfer function. So they run through the same recursion as the simulation, blocks and chunks included.
+The first two lines are a network too, with all connections reversed, time running backward, and multiplication by the
+slope as transfer function. So they use the same recursion as the simulation, with blocks and chunks.
 
 De Jesús & Hagan (2007), section III; the recursion in n̄ needs no sensitivities S^{u,m} of the static part.
 """
@@ -59,21 +59,21 @@ from lddn_jax.topology.plan import plan
 
 
 class BPTT(AbstractGradient):
-    """Hand-written backpropagation through time; see the module's equations.
+    """Hand-written backpropagation through time; see the equations in the module's docstring.
 
     Args:
-        checkpoint: How much of the forward pass is kept. None keeps all of it. A number k keeps the delay state at
-            every k-th step and simulates each segment of k steps once more on the way back; "sqrt" takes k = √T, with
-            which memory for layers grows with √T. The gradient is the same.
-        truncation: Truncated backpropagation: time is cut into segments of so many steps, and n̄ is not passed from a
-            segment to the one before. The gradient is another one, which `check_gradients` compares with the full one;
-            it is meant for first-order training on long records. None is the full gradient.
-        jacobian_window: For `jacobian` alone: how many lags each row goes back at least, all rows in parallel. What is
-            neglected has a known bound, `jacobian(..., return_neglected=True)`. None goes back to the first step.
-            Gradients are always full.
+        checkpoint: How much of the forward pass is stored. None stores all of it. A number k stores the delay state at
+            every k-th step and simulates each segment of k steps again in the backward pass; "sqrt" uses k = √T, so
+            that memory for layers grows with √T. The gradient is the same.
+        truncation: Truncated BPTT: time is cut into segments of this many steps, and n̄ is not passed from a segment to
+            the one before. The gradient differs from the full one, and `check_gradients` reports how much; meant for
+            first-order training on long records. None is the full gradient.
+        jacobian_window: For `jacobian` only: the smallest number of lags that each row goes back, all rows in parallel.
+            What is neglected has a known bound, `jacobian(..., return_neglected=True)`. None goes back to the first
+            step. Gradients are always full.
 
     Raises:
-        LDDNError: If a number is not positive, or two are given that contradict each other.
+        LDDNError: If a number is not positive, or two arguments contradict each other.
 
     Example:
         >>> import jax.numpy as jnp, lddn_jax as lddn
@@ -81,7 +81,7 @@ class BPTT(AbstractGradient):
         ...     [lddn.Connection("u", to="y"), lddn.Connection("y", to="y", delays=(1,))], ["y"])
         >>> net = lddn.Network(topology, init="zeros").with_weights(IW={("y", "u"): [[[1.0]]]})
         >>> gradient, _ = BPTT().pullback(net, jnp.ones((3, 1)), None, {"y": jnp.ones((3, 1))})
-        >>> float(gradient.LW["y", "y"][0, 0, 0])  # y(t−1) summed over the steps that have one
+        >>> float(gradient.LW["y", "y"][0, 0, 0])  # Σ y(t−1) over the steps t > 0
         2.0
     """
 
@@ -102,22 +102,22 @@ class BPTT(AbstractGradient):
                 raise LDDNError(f"BPTT({what}={given!r}): a positive number of steps{words} is needed, or None.")
         if self.truncation is not None and self.checkpoint not in (None, self.truncation):
             raise LDDNError(
-                f"BPTT(checkpoint={self.checkpoint!r}, truncation={self.truncation!r}): both cut time, and at "
-                f"different steps. Write BPTT(checkpoint={self.truncation}, truncation={self.truncation})."
+                f"BPTT(checkpoint={self.checkpoint!r}, truncation={self.truncation!r}): both cut time into segments, "
+                f"of different lengths. Write BPTT(checkpoint={self.truncation}, truncation={self.truncation})."
             )
         if self.truncation is not None and self.jacobian_window is not None:
             raise LDDNError(
-                f"BPTT(truncation={self.truncation!r}, jacobian_window={self.jacobian_window!r}): truncation "
-                "cuts gradients short, jacobian_window Jacobians alone. Give one of them."
+                f"BPTT(truncation={self.truncation!r}, jacobian_window={self.jacobian_window!r}): truncation is for "
+                "gradients, jacobian_window for Jacobians. Give one of them."
             )
 
     @property
     def accuracy(self) -> Accuracy:
-        """`Truncated()` with a truncation."""
+        """`Truncated()` if `truncation` is set, else `Exact()`."""
         return Exact() if self.truncation is None else Truncated()
 
     def linearize(self, net: Network, inputs: Signals, state: DelayState, steps: int) -> AbstractLinearization:
-        """Simulates and keeps slopes and signals, or only the delay states at checkpoints."""
+        """Simulates and stores net inputs and signals, or only the delay states at checkpoints."""
         batch = batch_axes(inputs, state)
         inputs, state = to_lanes(inputs), to_lanes(state)
         lanes, truncated = (math.prod(batch),), self.truncation is not None
@@ -143,7 +143,7 @@ class BPTT(AbstractGradient):
     def bounded_derivatives(
         self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
     ) -> tuple[Derivatives, Signals]:
-        """Returns the same, and a bound on the Euclidean norm of what each row neglects."""
+        """Returns the derivatives, and a bound on the Euclidean norm of what each row neglects."""
         window = self.jacobian_window
         if window is None:
             return nothing_neglected(self.derivatives(net, inputs, state, steps, with_state))
@@ -161,7 +161,7 @@ class _BPTTLinearization(AbstractLinearization):
     a: Signals
     net: Network
     forward: Kept | SimulatedAgain
-    cut: Cut | None = eqx.field(static=True)  # None: where the platform's cache asks for it
+    cut: Cut | None = eqx.field(static=True)  # None: the segments that fit the cache of the platform
     batch: tuple[int, ...] = eqx.field(static=True)
 
     def pullback(self, cotangents: Signals) -> tuple[Network, DelayState]:
@@ -183,7 +183,7 @@ class _BPTTLinearization(AbstractLinearization):
 
 
 def _adjoint(net: Network, lanes: int) -> Adjoint:
-    """Returns a segment's backward pass, with all that depends on the network only done before."""
+    """Returns the backward pass of a segment, with all work that depends on the network only done once."""
     recursion = _recursion(net, lanes)
 
     def adjoint(n, signals, before, cotangents, future):
@@ -194,7 +194,7 @@ def _adjoint(net: Network, lanes: int) -> Adjoint:
 
 
 def _recursion(net: Network, lanes: int) -> Callable[[Values, Values, Values, Values], Values]:
-    """Returns the recursion in n̄ over one segment."""
+    """Returns the recursion in n̄ over a segment."""
     topology = net.topology
     functions = {layer.name: transfer.get(layer.transfer) for layer in topology.layers}
     nothing = {layer.name: jnp.zeros((1, layer.size, 1), net.dtype) for layer in topology.layers}

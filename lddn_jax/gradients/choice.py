@@ -1,9 +1,10 @@
-"""Which way to a Jacobian is cheaper: forward with the derivatives of all parameters, or backward from each output.
+"""Choice of the cheaper method for a Jacobian: forward (RTRL) or backward from each output (BPTT).
 
-    RTRL      2 N² P T                  N recurrent outputs that cross a delay, P parameters, T steps
+    RTRL      2 N² P T                  N recurrent outputs read through a delay, P parameters, T steps
     adjoint   2 n_y T M (N² + P)        n_y outputs, M lags that a row goes back: T for the full Jacobian
 
-in floating-point operations for one sequence. Forward wins for long records; backward for short ones of large networks.
+in floating-point operations for one sequence. Forward is cheaper for long records, backward for short records of large
+networks.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from lddn_jax.topology.topology import Topology, check_topology
 
 @dataclass(frozen=True)
 class Choice:
-    """A method for a Jacobian, and why.
+    """A method for a Jacobian, with the costs that decided.
 
     Attributes:
         method: `RTRL()` or `BPTT()`, whichever costs less.
@@ -34,10 +35,10 @@ class Choice:
 
 
 def choose_jacobian(topology: Topology, steps: int) -> Choice:
-    """Returns the cheaper method for the Jacobian of a network, as `lddn.jacobian(..., method="auto")` takes it.
+    """Returns the cheaper method for the Jacobian of a network; `lddn.jacobian(..., method="auto")` uses it.
 
     Args:
-        topology: Of the network.
+        topology: The topology of the network.
         steps: Number of time steps.
 
     Example:

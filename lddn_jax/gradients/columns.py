@@ -1,9 +1,9 @@
-"""The elements x that forward derivatives are taken of, and which of them can reach which layer.
+"""Columns of forward derivatives: the elements x, and which of them each layer can depend on.
 
-x is the flat parameters, in the order of `net.ravel()`, followed by the elements of a sequence's delay state when those
-are asked for. A parameter of layer k reaches layer m only if there is a path from k to m, through whatever delays; for
-all others ∂a^m/∂x = 0 at all times. So each layer carries the columns that can reach it, and no others: in a chain of
-recurrent layers about half of them, and none of a read-out layer's in the layers before it.
+x is the flat parameters, in the order of `net.ravel()`, optionally followed by the elements of one delay state. Layer m
+depends on a parameter of layer k only if there is a path from k to m, of any delays; for all others ∂a^m/∂x = 0 at all
+times. So each layer carries only the columns that it can depend on: in a chain of recurrent layers about half of them,
+and none of a read-out layer's in the layers before it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,11 +24,11 @@ Key = tuple[str, Any]  # ("IW" or "LW", (to, source)), ("b", layer), ("state", s
 
 @dataclass(frozen=True)
 class Columns:
-    """Which elements of x each layer, and each input, can depend on.
+    """The elements of x that each layer and input can depend on.
 
     Attributes:
         widths: Number of elements of every block of parameters or delay state, in the order of x.
-        of: The blocks that can reach a layer or input, in that order.
+        of: The blocks that a layer or input can depend on, in the order of x.
     """
 
     widths: Mapping[Key, int]
@@ -36,10 +36,10 @@ class Columns:
 
     @classmethod
     def reaching(cls, topology: Topology, with_state: bool) -> "Columns":
-        """Finds them by the paths of the topology."""
+        """Finds the columns by the paths of the topology."""
         sizes, upstream = topology.sizes, plan(topology).upstream
         widths: dict[Key, int] = {}
-        enters: dict[Key, frozenset[str]] = {}  # the layers on which a block acts at once
+        enters: dict[Key, frozenset[str]] = {}  # the layers that a block affects directly
         for kind in ("IW", "LW"):
             for (to, source), delays in topology.delays.items():
                 if (source in topology.input_names) == (kind == "IW"):
@@ -54,7 +54,7 @@ class Columns:
             for name, (longest, size) in sorted(state_sizes(topology).items()):
                 widths["state", name] = longest * size
                 readers = (to for (to, source), delays in topology.delays.items() if source == name and delays[-1] > 0)
-                # A value of the state is itself part of the line of its source.
+                # A value of the state is also an element of its source's own delay line.
                 enters["state", name] = frozenset([*readers, *({name} - topology.input_names)])
         for name in topology.input_names:
             of[name] = (("state", name),) if ("state", name) in widths else ()
@@ -64,7 +64,7 @@ class Columns:
 
     @property
     def with_state(self) -> bool:
-        """Whether a delay state is among them."""
+        """Whether x includes a delay state."""
         return any(kind == "state" for kind, _ in self.widths)
 
     @property
@@ -73,13 +73,13 @@ class Columns:
         return sum(self.widths.values())
 
     def width(self, keys: Sequence[Key]) -> int:
-        """Number of elements of some blocks."""
+        """Returns the number of elements of some blocks."""
         return sum(self.widths[key] for key in keys)
 
     def moved(
         self, value: Float[Array, "*rows _"], have: Sequence[Key], want: Sequence[Key]
     ) -> Float[Array, "*rows _"]:
-        """Turns columns `have` on the last axis into columns `want`, zero where there was none."""
+        """Converts columns `have` on the last axis to columns `want`, with zeros for missing ones."""
         if tuple(have) == tuple(want):
             return value
         start, places = 0, {}
@@ -93,11 +93,11 @@ class Columns:
         return jnp.concatenate(pieces, axis=-1) if pieces else value[..., :0]
 
     def all(self, name: str, value: Float[Array, "*rows columns"]) -> Float[Array, "*rows x"]:
-        """Turns the columns of a layer into those of all of x."""
+        """Converts the columns of a layer to those of all of x."""
         return self.moved(value, self.of[name], tuple(self.widths))
 
     def own(self, topology: Topology, name: str) -> Float[np.ndarray, "neurons columns"]:
-        """Where ∂ᵉnᵢ^m/∂x is not zero: ones, `(neurons, columns)`, since each parameter acts on one neuron at once."""
+        """Returns ones where ∂ᵉnᵢ^m/∂x is not zero, `(neurons, columns)`; each parameter acts on one neuron."""
         size = topology.sizes[name]
         pieces = []
         for key in self.of[name]:
@@ -118,12 +118,12 @@ class Columns:
         sequence: Int[Array, " sequences"],
         count: int,
     ) -> Float[Array, "*rows sequences _"]:
-        """Spreads columns of each sequence's own delay state over those of all sequences.
+        """Expands columns of each sequence's own delay state to those of the delay states of all sequences.
 
         Args:
             rows: `(*rows, sequences here, x)`.
-            trained: The layers whose delay lines count; the columns of others are left out.
-            sequence: Which of all sequences they are, `(sequences here,)`.
+            trained: The layers whose delay lines are parameters; the columns of others are dropped.
+            sequence: Indices of these sequences among all, `(sequences here,)`.
             count: The number of all sequences.
 
         Returns:

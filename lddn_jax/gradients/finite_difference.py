@@ -1,9 +1,9 @@
-"""Derivatives by moving one parameter at a time and looking.
+"""Finite differences: derivatives from simulations with one parameter changed at a time.
 
     order 2:  ∂a/∂x ≈ [a(x+h) − a(x−h)] / 2h                                   error O(h²)
     order 4:  ∂a/∂x ≈ [−a(x+2h) + 8 a(x+h) − 8 a(x−h) + a(x−2h)] / 12h         error O(h⁴)
 
-Slow, approximate, and nobody's algebra: an error shared by every other method would still show here.
+Slow and approximate, but independent of all derivations: reveals an error shared by all other methods.
 """
 
 import math
@@ -37,7 +37,7 @@ class FiniteDifference(AbstractForward):
             balance, ε^(1/5), because the fifth derivatives of a recurrent network are large.
 
     Raises:
-        LDDNError: If the order is another one, or the step is not positive.
+        LDDNError: If the order is not 2 or 4, or the step is not positive.
 
     Press et al., *Numerical Recipes*, 3rd ed., section 5.7; Fornberg (1988) for the five-point weights.
     """
@@ -49,11 +49,11 @@ class FiniteDifference(AbstractForward):
         if self.order not in _STENCILS:
             raise LDDNError(f"FiniteDifference(order={self.order!r}): order is 2 or 4.")
         if self.step is not None and (isinstance(self.step, str) or not self.step > 0):
-            raise LDDNError(f"FiniteDifference(step={self.step!r}): a step is positive; leave it out for the default.")
+            raise LDDNError(f"FiniteDifference(step={self.step!r}): step must be positive; omit it for the default.")
 
     @property
     def accuracy(self) -> Accuracy:
-        """Rounding and the error of the stencil together."""
+        """Tolerance that covers rounding and the error of the stencil."""
         return Approximate(1e-6, float32=3e-2)
 
     def sensitivities(
@@ -65,7 +65,7 @@ class FiniteDifference(AbstractForward):
         layers: Sequence[str],
         with_state: bool,
     ) -> tuple[Signals, Derivatives]:
-        """Simulates twice (or four times) for each parameter."""
+        """Simulates two (or four) times for each parameter."""
         batch = batch_axes(inputs, state)
 
         def outputs(net, state):
@@ -81,7 +81,7 @@ class FiniteDifference(AbstractForward):
         epsilon = self.step or float(jnp.finfo(net.dtype).eps) ** _DEFAULT_STEP[self.order]
 
         def moved(k, distance):
-            """All chosen layers' outputs with element k of x moved (of the state: in every sequence)."""
+            """Outputs of the chosen layers with element k of x changed (of the state: in every sequence)."""
             shifted, place, leaves = (
                 unravel(weights + jnp.where(jnp.arange(count) == k, distance, 0)),
                 count,
@@ -101,8 +101,8 @@ class FiniteDifference(AbstractForward):
             h = epsilon * jnp.maximum(jnp.abs(x), 1)
             points, factors = (jnp.asarray(row, net.dtype) for row in zip(*_STENCILS[self.order], strict=True))
             found = jax.vmap(moved, (None, 0))(k, h * jnp.concatenate((points, -points)))
-            # Pairs are subtracted by a product with ±1: XLA could contract a plain subtraction with the products
-            # that made its operands, and then what x cannot reach would not cancel to an exact zero.
+            # Pairs are subtracted by a product with ±1: XLA could fuse a plain subtraction with the products that made
+            # its operands, and then columns that must be exactly zero would have rounding errors.
             pairs = jnp.concatenate((jnp.eye(points.size), -jnp.eye(points.size)), axis=1).astype(net.dtype)
             return jax.tree.map(lambda f: einsum("s,s...->...", factors / h, einsum("sk,k...->s...", pairs, f)), found)
 

@@ -1,4 +1,4 @@
-"""From n̄ to gradients: what every backward method does once it knows ∂F/∂n^m(t) at all times.
+"""Gradients of parameters and delay states from n̄ = ∂F/∂n^m(t) at all times; shared by the backward methods.
 
     ∂F/∂LW^{m,l}(d) = Σ_t n̄^m(t) a^l(t−d)ᵀ    ∂F/∂IW^{m,l}(d) = Σ_t n̄^m(t) p^l(t−d)ᵀ    ∂F/∂b^m = Σ_t n̄^m(t)
     ∂F/∂a^l(τ) = Σ_{k: l feeds k} Σ_d LW^{k,l}(d)ᵀ n̄^k(τ+d)   for τ < 0, the values of the delay state
@@ -16,7 +16,7 @@ from lddn_jax.simulation.delays import extend, reaching_back, state_sizes, taps
 from lddn_jax.topology.plan import Pair
 from lddn_jax.topology.topology import Topology
 
-COPIED_ROWS = 4  # rows that are copied together for one product
+COPIED_ROWS = 4  # taps of connections up to this many rows are copied together for one product
 
 
 def gather(net: Network, signals: Values, before: Values, n_bar: Values) -> tuple[Network, Values]:
@@ -26,13 +26,13 @@ def gather(net: Network, signals: Values, before: Values, n_bar: Values) -> tupl
         net: The network.
         signals: Inputs and layer outputs, `(time, size, lanes)`.
         before: The delay state, in the same layout.
-        n_bar: ∂F/∂n of every layer, likewise.
+        n_bar: ∂F/∂n of every layer, `(time, neurons, lanes)`.
     """
     return parameter_gradient(net, signals, before, n_bar), state_gradient(net, n_bar)
 
 
 def parameter_gradient(net: Network, signals: Values, before: Values, n_bar: Values) -> Network:
-    """Returns ∂F/∂parameters, summed over time and lanes; arguments are those of `gather`."""
+    """Returns ∂F/∂parameters, summed over time and lanes; see `gather` for the arguments."""
     topology = net.topology
     lines = {name: extend(before.get(name), signal) for name, signal in signals.items()}
     found: Weights = {}
@@ -54,9 +54,9 @@ def parameter_gradient(net: Network, signals: Values, before: Values, n_bar: Val
 def _of_layer(
     topology: Topology, pairs: list[Pair], lines: Values, n_bar: Float[Array, "time neurons lanes"]
 ) -> tuple[Weights, Float[Array, " neurons"]]:
-    """The blocks of all connections into a layer, and its bias.
+    """Returns the gradients of all connections into a layer, and of its bias.
 
-    What the layer reads through few taps is put together, with a row of ones for the bias: one product for all.
+    Connections with few taps are computed together, with a row of ones for the bias, in one product.
     """
     delays, steps = topology.delays, n_bar.shape[0]
 
@@ -64,7 +64,7 @@ def _of_layer(
         return len(delays[pair]) * topology.sizes[pair[1]]
 
     narrow = [pair for pair in pairs if row_count(pair) <= COPIED_ROWS]
-    blocks = {  # one delay at a time: put together, wide taps would fill memory
+    blocks = {  # one delay at a time, because stacking many taps takes much memory
         (to, source): jnp.stack([correlation(n_bar, taps(lines[source], (d,), steps)) for d in delays[to, source]])
         for to, source in pairs
         if (to, source) not in narrow
@@ -88,7 +88,7 @@ def state_gradient(net: Network, n_bar: Values) -> Values:
 
     Args:
         net: The network.
-        n_bar: ∂F/∂n of every layer from t = 0 on, as far as the longest delay reaches, or further.
+        n_bar: ∂F/∂n of every layer from t = 0 on, for at least as many steps as the longest delay.
     """
     weights = net.IW | net.LW
     found = {}

@@ -1,15 +1,15 @@
-"""What Gauss-Newton methods need of a network: JᵀJ, Jᵀe and eᵀe, summed over the record without storing J.
+"""Gauss-Newton matrices: JᵀJ, Jᵀe and eᵀe of a network, summed over the record without storing J.
 
 With residuals e = √w (target − output), one for each output element, step and sequence, and J = ∂e/∂x,
 
     F = Σ e² ≈ eᵀe + 2 (Jᵀe)ᵀ Δx + Δxᵀ JᵀJ Δx
 
-J has a row for every residual, so for long records it is large while JᵀJ is of the size of the parameters squared. The
-forward recursion of `rtrl.py` hands over a segment of J at a time; its products are added up and it is forgotten. A
-missing target, or one with error weight zero, is a row of zeros.
+J has a row for every residual, so for long records it is much larger than JᵀJ, which is (parameters, parameters). The
+forward recursion of `rtrl.py` computes one segment of J at a time; its products are summed and the segment is
+discarded. A missing target, or one with error weight zero, is a row of zeros.
 
-A product of J with itself squares its condition number. Where that matters, the triangular factor R of J = QR, and Qᵀe,
-are summed up instead: the factor of two blocks of rows is the factor of their stacked factors.
+JᵀJ has the squared condition number of J. Where that matters, the triangular factor R of J = QR, and Qᵀe, are
+accumulated instead: the factor of two blocks of rows is the factor of their stacked factors.
 
 Hagan & Menhaj (1994), IEEE Transactions on Neural Networks 5(6); Demmel et al. (2012), SIAM J. Sci. Comput. 34(1), for
 the factor by blocks.
@@ -39,20 +39,20 @@ from lddn_jax.numerics.platform import one_at_a_time
 from lddn_jax.simulation.delays import piece
 from lddn_jax.simulation.simulate import batch_axes
 
-JACOBIAN_BYTES = 2**30  # bytes that a stored Jacobian may take
-SEQUENCE_GROUP_BYTES = 2**24  # bytes that the derivatives of one step may take, before sequences are taken in groups
+JACOBIAN_BYTES = 2**30  # default limit of a stored Jacobian
+SEQUENCE_GROUP_BYTES = 2**24  # derivatives of one step; with more, sequences are processed in groups
 _logger = logging.getLogger("lddn_jax")
 
 
 class GaussNewton(eqx.Module):
-    """The pieces of a Gauss-Newton step.
+    """The matrices and vectors of a Gauss-Newton step.
 
     Attributes:
         JTJ: JᵀJ, `(parameters, parameters)`.
         JTe: Jᵀe, `(parameters,)`; the gradient of Σ e² is twice that.
         eTe: Σ e².
-        R: Upper triangular factor of J, `(parameters, parameters)`; None unless asked for.
-        QTe: Qᵀe, `(parameters,)`; None unless asked for.
+        R: Upper triangular factor of J, `(parameters, parameters)`; None unless requested.
+        QTe: Qᵀe, `(parameters,)`; None unless requested.
     """
 
     JTJ: Float[Array, "... parameters parameters"]
@@ -64,7 +64,7 @@ class GaussNewton(eqx.Module):
     def with_decay(
         self, x: Float[Array, " parameters"], decay: Float[Array, ""] | Float[Array, " parameters"]
     ) -> "GaussNewton":
-        """Returns the same with residuals √decay · x added.
+        """Returns the sums with residuals √decay · x added.
 
         Args:
             x: Parameters, `(parameters,)`.
@@ -92,15 +92,15 @@ def gauss_newton(
     Args:
         net: The network; the order of parameters is that of `net.ravel()`.
         data: `Sequences`.
-        loss: A loss of least squares, for its error weights, missing targets and weights of outputs. What it divides
-            by is left out, and so is its weight decay.
-        method: How to differentiate. `RTRL()`, also None, never stores J; any other method's Jacobian is stored whole.
-        factor: Whether to sum up R and Qᵀe too, for a solution that does not square the condition number.
-        memory: Bytes that a stored Jacobian may take.
+        loss: A least-squares loss; its error weights, missing targets and output weights are used, but not its
+            normalization or weight decay.
+        method: The gradient method. `RTRL()`, the default, never stores J; any other method stores all of it.
+        factor: Whether to accumulate R and Qᵀe too, for a solution that does not square the condition number.
+        memory: Largest size of a stored Jacobian, in bytes.
 
     Raises:
-        LDDNError: If the loss is no sum of squares, or a method would store more than `memory` bytes.
-        ShapeError: If names or shapes do not fit the topology.
+        LDDNError: If the loss is not a sum of squares, or a method would store more than `memory` bytes.
+        ShapeError: If names or shapes do not match the topology.
 
     Example:
         >>> import jax.numpy as jnp, lddn_jax as lddn
@@ -117,7 +117,7 @@ def gauss_newton(
     check_loss(loss, call)
     if not isinstance(loss, AbstractLeastSquares):
         raise LDDNError(
-            f"gauss_newton needs a loss that is a sum of squares; {type(loss).__name__} is none. Write "
+            f"gauss_newton needs a loss that is a sum of squares; {type(loss).__name__} is not one. Write "
             "lddn.losses.SumSquaredError() or lddn.losses.MeanSquaredError()."
         )
     method = RTRL() if method is None else method
@@ -129,14 +129,14 @@ def gauss_newton(
 
 
 def check_memory(net: Network, steps: int, memory: int, method: AbstractGradient) -> int:
-    """Returns the bytes of a stored Jacobian; raises an LDDNError if they are too many."""
+    """Returns the size of a stored Jacobian in bytes; raises an LDDNError if it exceeds `memory`."""
     rows = steps * sum(net.topology.sizes[name] for name in net.topology.outputs)
     size = rows * net.parameter_count * jnp.dtype(net.dtype).itemsize
     if size > memory:
         raise LDDNError(
             f"the Jacobian has {rows} rows of {net.parameter_count} parameters and would take {size / 2**20:.0f} MiB; "
-            f"{method.name} stores all of it, and memory={memory} allows {memory / 2**20:.0f} MiB. Use "
-            "method=lddn.RTRL(), which stores none of it, or pass a larger memory."
+            f"{method.name} stores all of it, but memory={memory} allows {memory / 2**20:.0f} MiB. Use "
+            "method=lddn.RTRL(), which stores none of it, or increase memory."
         )
     return size
 
@@ -150,10 +150,10 @@ def _gauss_newton(net, loss, inputs, targets, state, weights, steps, method, fac
 def sums(
     net, loss, inputs, targets, state, weights, *, steps, method, factor=False, trained: Sequence[str] = ()
 ) -> GaussNewton:
-    """`gauss_newton` on prepared data, inside of a compiled program; under `vmap` on a CPU one network at a time.
+    """Computes `gauss_newton` on prepared data, inside a compiled program; under `vmap` on a CPU one network at a time.
 
-    With `trained`, delay lines of these layers are parameters too: the vector of parameters goes on with them, layer by
-    layer, `(sequences, longest delay, size)`. Data has one batch axis then.
+    With `trained`, the delay lines of these layers are parameters too: they are appended to the vector of parameters,
+    layer by layer, each `(sequences, longest delay, size)`. Data must have one batch axis then.
     """
 
     def one(net, loss, inputs, targets, state, weights):
@@ -168,7 +168,7 @@ def _sums(net, loss, inputs, targets, state, weights, *, steps, method, factor, 
     outputs, lanes = net.topology.outputs, math.prod(batch_axes(inputs, state))
     count = net.parameter_count + sum(lanes * math.prod(state[name].shape[-2:]) for name in trained)
     filled = {name: jnp.nan_to_num(target, nan=0.0) for name, target in targets.items()}
-    # √w, zero where a target is missing: the residual where output and target are 1 apart.
+    # √w, zero where a target is missing: the residual for target − output = 1.
     gaps = {name: jnp.where(jnp.isnan(target), target, 0) for name, target in targets.items()}
     root = loss.residuals({name: jnp.full_like(target, -1) for name, target in targets.items()}, gaps, weights)
     start = GaussNewton(
@@ -209,7 +209,7 @@ def _sums(net, loss, inputs, targets, state, weights, *, steps, method, factor, 
         return forward(net, columns, inputs, state, steps, outputs, keep, total)
 
     size = max(1, SEQUENCE_GROUP_BYTES // bytes_of_a_step(net, columns, outputs))
-    numbers = {"of": jnp.arange(lanes)[None, None]}  # which sequence a lane is, cut into groups as signals are
+    numbers = {"of": jnp.arange(lanes)[None, None]}  # the sequence of each lane, cut into groups as signals are
     everything = (numbers, *(to_lanes(values) for values in (inputs, state, filled, root)))
     if size >= lanes:
         return of_sequences(start, everything)
@@ -218,14 +218,14 @@ def _sums(net, loss, inputs, targets, state, weights, *, steps, method, factor, 
 
 
 def _scaled(factor: Float[Array, "..."], x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """The product, zero where the factor is: even for what left the finite numbers after the end of a record."""
+    """Returns the product, zero where the factor is zero, even if x is NaN or infinite after the end of a record."""
     return jnp.where(factor == 0, 0, factor * x)
 
 
 def _groups(
     everything: tuple[dict[str, Shaped[Array, "time=_ size=_ lanes"]], ...], groups: int
 ) -> tuple[dict[str, Shaped[Array, "{groups} time=_ size=_ lanes_of_a_group"]], ...]:
-    """Cuts lanes into groups of one size, `(groups, time, size, lanes)`; what fills the last one up has weight zero."""
+    """Cuts lanes into groups of one size, `(groups, time, size, lanes)`; padding in the last group has weight zero."""
     *values, root = everything
 
     def cut(value):
@@ -244,7 +244,7 @@ def _groups(
 
 
 def added(total: GaussNewton, J: Float[Array, "rows parameters"], e: Float[Array, " rows"]) -> GaussNewton:
-    """Adds a block of rows of J, `(rows, parameters)`, and of residuals."""
+    """Returns the sums with a block of rows of J, `(rows, parameters)`, and of residuals added."""
     R, QTe = total.R, total.QTe
     if R is not None and QTe is not None:
         R, QTe = _more_rows(R, QTe, J, e)
@@ -259,6 +259,6 @@ def _more_rows(
     J: Float[Array, "rows parameters"],
     e: Float[Array, " rows"],
 ) -> tuple[Float[Array, "parameters parameters"], Float[Array, " parameters"]]:
-    """Returns the triangular factor and Qᵀe of all rows, those of R and those of J."""
+    """Returns the triangular factor and Qᵀe of the rows of R and J together."""
     Q, R = jnp.linalg.qr(jnp.concatenate([R, J]))
     return R, einsum("mp,m->p", Q, jnp.concatenate([QTe, e]))

@@ -1,19 +1,18 @@
-"""Do all methods agree? Every method against every other, block by block.
+"""Comparison of gradient methods: every method against every other, block by block.
 
 Two derivatives of a block (one connection's weights, a bias, a source's delay state) differ by
 
     max |g − g'| / max(largest |element| of the block, 4500 ε · largest |element| of the whole gradient)
 
-with ε the machine epsilon, so the floor is 1e-12 in float64. What a pair may differ by follows from the `accuracy` of
-both methods: approximate ones, such as finite differences, state a tolerance of their own.
+with ε the machine epsilon, so the floor is 1e-12 in float64. The tolerance of a pair follows from the `accuracy` of
+both methods: approximate ones, such as finite differences, have a tolerance of their own.
 
-A gradient that is truncated, or drawn at random, is not meant to agree. What is reported of it is how far it is off as
-a whole,
+Truncated and random gradients need not agree. For them the deviation of the whole gradient is reported,
 
     ‖g − g'‖ / ‖g‖        and        gᵀg' / (‖g‖ ‖g'‖)
 
-over all parameters, against the first exact method. Of a truncated one g' must be finite; of a random one g' is the
-mean of many draws, which may be off by `STANDARD_ERRORS` times its standard error.
+over all parameters, from the first exact method. The gradient g' of a truncated method must be finite; that of a random
+one is the mean of many draws, whose deviation may be `STANDARD_ERRORS` times its standard error.
 """
 
 import dataclasses
@@ -43,7 +42,7 @@ from lddn_jax.losses import AbstractLoss
 from lddn_jax.network.network import Network
 from lddn_jax.network.signals import SequencesLike
 
-# The only list of them: the tests and the notebook on gradients run over it too.
+# The only list of default methods; the tests and the notebook on gradients use it too.
 METHODS = (BPTT(), SensitivityBPTT(), RTRL(), Autodiff(), FiniteDifference(order=4))
 RELATIVE_TOLERANCE = {"float64": 1e-11, "float32": 1e-4}
 
@@ -53,11 +52,11 @@ class Difference:
     """The largest difference between two methods.
 
     Attributes:
-        methods: Their names.
+        methods: The names of both methods.
         relative: The difference, relative to the scale of its block.
-        block: Where it is, such as `LW['y', 'hidden']` or `state['y']`.
-        delay: The delay of the element, where the block has delays.
-        tolerance: What was allowed.
+        block: The block with the largest difference, such as `LW['y', 'hidden']` or `state['y']`.
+        delay: The delay of the element, if the block has delays.
+        tolerance: The allowed difference.
     """
 
     methods: tuple[str, str]
@@ -72,24 +71,24 @@ class Difference:
         return self.relative <= self.tolerance  # False for NaN
 
     def other(self, method: str) -> str:
-        """The method that this one is compared with."""
+        """Returns the method that `method` is compared with."""
         return next((m for m in self.methods if m != method), method)
 
     @property
     def place(self) -> str:
-        """The block and delay, in words."""
+        """The block and delay, as text."""
         return self.block + ("" if self.delay is None else f" delay {self.delay}")
 
 
 @dataclass(frozen=True)
 class Deviation:
-    """How far a gradient that is truncated, or drawn at random, is from the exact one.
+    """Deviation of a truncated or random gradient from the exact one.
 
     Attributes:
-        method: Its name.
-        against: The method that gave the exact gradient.
+        method: The name of the method.
+        against: The method that computed the exact gradient.
         relative: ‖g − g'‖ / ‖g‖ over all parameters, g' the mean of all draws of a random method.
-        cosine: Of the angle between both; 1 is the same direction.
+        cosine: Cosine of the angle between both gradients; 1 is the same direction.
         draws: Number of draws of a random method; None for a truncated one.
         allowed: The largest relative deviation that passes; infinite for a truncated method.
     """
@@ -103,12 +102,12 @@ class Deviation:
 
     @property
     def passed(self) -> bool:
-        """Whether the gradient is finite and deviates by no more than allowed."""
+        """Whether the gradient is finite and its deviation is allowed."""
         return math.isfinite(self.relative) and self.relative <= self.allowed
 
     @property
     def kind(self) -> str:
-        """Why it is not compared block by block, in words."""
+        """Why the method is not compared block by block, as text."""
         return "truncated" if self.draws is None else f"random, the mean of {self.draws} draws"
 
     def __str__(self):
@@ -121,15 +120,15 @@ class Deviation:
 
 @dataclass(frozen=True)
 class GradientReport:
-    """What `check_gradients` found; print it to read the table.
+    """The result of `check_gradients`; print it for a table.
 
     Attributes:
-        differences: The largest difference of each pair of methods, truncated and random ones left out.
+        differences: The largest difference of each pair of methods, without truncated and random ones.
         value: The loss.
         seconds: Time of a compiled run, by method: the median of five.
-        stored_bytes: Peak of temporary arrays of the compiled program, by method; None where unknown.
-        dtype: Of the network.
-        deviations: How far each method is off that is truncated or random.
+        stored_bytes: Peak size of temporary arrays of the compiled program, by method; None if unknown.
+        dtype: The dtype of the network.
+        deviations: The deviation of each truncated or random method.
         left_out: Why `identify` did not compare a method, by its name; empty otherwise.
     """
 
@@ -143,16 +142,16 @@ class GradientReport:
 
     @property
     def passed(self) -> bool:
-        """Whether all pairs agree within their tolerances, and truncated and random methods do what they promise."""
+        """Whether all pairs agree within their tolerances, and the deviations of other methods are allowed."""
         return all(d.passed for d in (*self.differences, *self.deviations))
 
     @property
     def worst(self) -> Difference:
-        """The pair that comes nearest to its tolerance, or goes furthest beyond it."""
+        """The pair with the largest ratio of difference to tolerance."""
         return max(self.differences, key=_severity, default=_with_itself(next(iter(self.seconds))))
 
     def of(self, method: str) -> Difference:
-        """The worst difference that a method is part of, approximate methods counted only against themselves."""
+        """Returns the worst difference of a method, among its pairs with the smallest tolerance."""
         others = [d for d in self.differences if method in d.methods] or [_with_itself(method)]
         exact = [d for d in others if d.tolerance == min(o.tolerance for o in others)]
         return max(exact, key=_severity)
@@ -244,24 +243,24 @@ def check_gradients(
     tolerance: float | Mapping[str, float] | None = None,
     approximate_tolerance: float | Mapping[str, float] | None = None,
 ) -> GradientReport:
-    """Compares methods on one network and data: parameters and delay state, block by block.
+    """Compares gradient methods on a network and data: parameters and delay state, block by block.
 
     Args:
-        loss: From `lddn_jax.losses`.
+        loss: A loss of `lddn_jax.losses`.
         net: The network.
-        data: `Sequences`; a few dozen steps are enough, and finite differences take time with long ones.
-        methods: At least two, one of which is neither truncated nor random; all five by default.
+        data: `Sequences`; a few dozen steps are enough, and finite differences are slow with many.
+        methods: At least two, one of which is neither truncated nor random; by default all five.
         tolerance: Allowed relative difference of two exact methods: a number, or numbers by dtype name. By
             default 1e-11 in float64 and 1e-4 in float32.
-        approximate_tolerance: The same where an approximate method takes part, in place of what such methods state
-            themselves: for finite differences 1e-6 and 3e-2.
+        approximate_tolerance: Allowed relative difference if one of the methods is approximate; None: the tolerance of
+            that method, for finite differences 1e-6 in float64 and 3e-2 in float32.
 
     Returns:
         A `GradientReport` with `.passed`, `.worst`, `.to_dict()`, printable as a table.
 
     Raises:
-        ShapeError: If names or shapes do not fit the topology.
-        LDDNError: If fewer than two methods are given, or all of them are truncated or random.
+        ShapeError: If names or shapes do not match the topology.
+        LDDNError: If there are fewer than two methods, or all of them are truncated or random.
 
     Example:
         >>> import jax, jax.numpy as jnp, lddn_jax as lddn
@@ -281,8 +280,8 @@ def check_gradients(
     comparable = [method for method in methods if not isinstance(method.accuracy, Truncated | Random)]
     if len(methods) < 2 or not comparable:
         raise LDDNError(
-            f"check_gradients compares methods; given were {[m.name for m in methods]}, needed are at least two, and "
-            "one of them the full gradient, such as lddn.BPTT()."
+            f"check_gradients compares methods, but got {[m.name for m in methods]}; it needs at least two, and one of "
+            "them must compute the full gradient, such as lddn.BPTT()."
         )
     reference = next((m for m in comparable if isinstance(m.accuracy, Exact)), comparable[0])
     prepared = prepare_data(loss, net, data, call)
@@ -316,13 +315,13 @@ def check_gradients(
 
 
 def _flat(blocks: Mapping[tuple[str, Any], np.ndarray]) -> np.ndarray:
-    """All derivatives with respect to parameters, as one vector."""
+    """Returns all derivatives with respect to parameters as one vector."""
     found = [block.ravel() for (field, _), block in blocks.items() if field != "state"]
     return np.concatenate([np.zeros(0), *found])
 
 
 def _deviation(g: np.ndarray, full: str, method: str, found: np.ndarray, floor: float) -> Deviation:
-    """How far the mean of gradients, `(draws, parameters)`, is from g."""
+    """Returns the deviation of the mean of gradients, `(draws, parameters)`, from g."""
     count, mean = found.shape[0], found.mean(axis=0)
     norm, other = np.linalg.norm(g), np.linalg.norm(mean)
     relative = float(np.linalg.norm(g - mean) / norm) if norm > 0 else 0.0 if other == 0 else math.inf
@@ -330,7 +329,7 @@ def _deviation(g: np.ndarray, full: str, method: str, found: np.ndarray, floor: 
     if count == 1:
         return Deviation(method, full, relative, cosine)
     error = math.sqrt(np.sum(np.square(found - mean)) / (count * (count - 1)))
-    # Where nothing is random about a network's gradient, draws differ from the exact one by rounding.
+    # Draws of a gradient that has no random part differ from the exact one by rounding.
     allowed = STANDARD_ERRORS * error / norm + floor if norm > 0 else math.inf
     return Deviation(method, full, relative, cosine, count, float(allowed))
 
@@ -375,7 +374,7 @@ def _compare(net, blocks, first: str, second: str, floor: float, tolerance: floa
 
 
 def _with_itself(method: str) -> Difference:
-    """What there is to say of a method that nothing is compared with."""
+    """Returns the entry of a method that was compared with no other."""
     return Difference((method, method), 0.0, "nowhere", None, math.inf)
 
 
@@ -389,7 +388,7 @@ def _tolerance(given, default: Mapping[str, float], dtype: str) -> float:
     if isinstance(given, Mapping):
         if dtype not in given:
             raise LDDNError(
-                f"tolerance={dict(given)} holds none for {dtype}; write tolerance={{{dtype!r}: 1e-6}}, or a number."
+                f"tolerance={dict(given)} has no entry for {dtype}; write tolerance={{{dtype!r}: 1e-6}}, or a number."
             )
         given = given[dtype]
     check_positive("tolerance", given, numbers.Real, example=1e-6)

@@ -1,14 +1,14 @@
-"""Rows of the Jacobian by short backward passes, all in parallel: ∂a(t)/∂x as far as the last steps before t tell.
+"""Windowed Jacobian: rows of ∂a(t)/∂x by short backward passes in parallel, with a bound on what is neglected.
 
-A row of the Jacobian is a backward pass from one output element. What lies many steps back often adds nothing that
-counts, so time is cut into blocks of M steps at s_1 < s_2 < …, and rows of a block go back to the beginning of the
-block before it: at least M lags, and no pass waits for another one. With S(s) = ∂(delay state at s)/∂x and λ(t) =
+A row of the Jacobian is a backward pass from one output element. Contributions from many steps back are often
+negligible, so time is cut into blocks of M steps at s_1 < s_2 < …, and rows of a block go back to the beginning of the
+block before it: at least M lags, and all passes are independent. With S(s) = ∂(delay state at s)/∂x and λ(t) =
 ∂a(t)/∂(delay state at s), the derivative with everything before s held fixed,
 
     ∂a(t)/∂x = [row cut off at s] + λ(t) S(s),        |what is missing| ≤ |λ(t)| ‖S(s)‖
 
-λ comes out of the pass itself. ‖S‖ is bounded from block to block, by rows of the delay state's own elements that go
-back one block: they give W, the part of S(s_k) that parameters contribute after s_{k−1}, and Φ = ∂(state at
+λ is a result of the pass itself. ‖S‖ is bounded from block to block, by rows for the elements of the delay state that
+go back one block: they give W, the part of S(s_k) that parameters contribute after s_{k−1}, and Φ = ∂(state at
 s_k)/∂(state at s_{k−1}), and
 
     S(s_k) = W_k + Φ_k S(s_{k−1}),        ‖S(s_k)‖ ≤ ‖W_k‖ + ‖Φ_k‖ ‖S(s_{k−1})‖
@@ -30,16 +30,16 @@ from lddn_jax.network.network import Network
 from lddn_jax.numerics.lanes import Values
 from lddn_jax.simulation.delays import held_at, state_sizes
 
-PARALLEL_BLOCK_BYTES = 2**26  # bytes of n̄ that blocks may take which run side by side
+PARALLEL_BLOCK_BYTES = 2**26  # n̄ of all blocks that are computed in parallel
 # (n, signals, cotangents, n̄ after the segment) -> n̄ at all its steps
 Adjoint: TypeAlias = Callable[[Values, Values, Values, Values], Values]
 
 
 class Rows(NamedTuple):
-    """Backward passes over one segment, a row for each.
+    """Results of backward passes over one segment, one row for each.
 
     Attributes:
-        parameters: What parameters contribute within the segment, `(rows, parameters)`.
+        parameters: Contributions of the parameters within the segment, `(rows, parameters)`.
         state: Derivatives with respect to the delay state at its beginning, by source, `(rows, elements)`.
     """
 
@@ -50,30 +50,30 @@ class Rows(NamedTuple):
 def windowed(
     net: Network, adjoint: Callable[[int], Adjoint], forward: Forward, steps: int, window: int, with_state: bool
 ) -> tuple[Values, Values]:
-    """Returns the Jacobian of one sequence, and a bound on what is missing in each row.
+    """Returns the Jacobian of one sequence, and a bound on what each row neglects.
 
     Args:
         net: The network.
-        adjoint: From a number of lanes to the recursion in n̄.
-        forward: What a segment needs of the forward pass, with one lane.
+        adjoint: Maps a number of lanes to the recursion in n̄.
+        forward: Returns the forward pass of a segment, with one lane.
         steps: Number of time steps.
-        window: Lags that every row has at least.
+        window: The smallest number of lags of a row.
         with_state: Whether x ends with the elements of the first delay state.
 
     Returns:
-        By output layer `(time, size, x)`, and the bound on the Euclidean norm of what is missing, `(time, size)`.
+        By output layer `(time, size, x)`, and the bound on the Euclidean norm of what is neglected, `(time, size)`.
     """
     held = longest_held(net)
     length = max(window, held, 1)
-    # Blocks are counted from the end, so that the first may be as long as any delay line and all others are alike.
+    # Blocks are counted from the end; the first may be as long as any delay line, all others have the same length.
     first = held + max(steps - held, 0) % length
     blocks = (steps - first) // length
-    whole = blocks <= 1  # then every row goes back to the first step
+    whole = blocks <= 1  # every row goes back to the first step
     held_layers = sorted(name for name in state_sizes(net.topology) if name not in net.topology.input_names)
     lines = () if whole else tuple(held_layers)
 
     def rows(start, ends: Values) -> Rows:
-        """Backward passes from `ends`, `(time, size, rows)` by layer."""
+        """Runs backward passes from `ends`, `(time, size, rows)` by layer."""
         steps, _, count = next(iter(ends.values())).shape
         n, signals, before = forward(start, steps)
 
@@ -137,10 +137,10 @@ def _joined(pieces: list[Values]) -> Values:
 
 
 def _ends(net: Network, steps: int, begin: int, at: int, lines: tuple[str, ...]) -> tuple[Values, int]:
-    """Ones where rows start: every output element from step `begin` on, then every element of the state at step `at`.
+    """Returns ones where rows start: at all output elements from step `begin` on, then at the state at step `at`.
 
     Returns:
-        `(time, size, rows)` by layer, and how many of the rows are those of outputs.
+        `(time, size, rows)` by layer, and the number of rows that start at outputs.
     """
     topology = net.topology
     elements = [
@@ -157,7 +157,7 @@ def _ends(net: Network, steps: int, begin: int, at: int, lines: tuple[str, ...])
 
 
 def _by_output(net: Network, rows: Float[Array, "rows *columns"], steps: int) -> Values:
-    """Cuts rows, in the order of `_ends`, into `(time, size, …)` by output."""
+    """Splits rows, in the order of `_ends`, into `(time, size, …)` by output."""
     found, start = {}, 0
     for name in net.topology.outputs:
         size = net.topology.sizes[name]
@@ -167,6 +167,6 @@ def _by_output(net: Network, rows: Float[Array, "rows *columns"], steps: int) ->
 
 
 def _norm(matrix: Float[Array, "rows columns"]) -> Float[Array, ""]:
-    """A bound on the spectral norm: the smaller of the Frobenius norm and √(‖·‖₁ ‖·‖_∞)."""
+    """Returns a bound on the spectral norm: the smaller of the Frobenius norm and √(‖·‖₁ ‖·‖_∞)."""
     columns, rows = (jnp.max(jnp.sum(jnp.abs(matrix), axis=axis), initial=0) for axis in (0, 1))
     return jnp.minimum(jnp.sqrt(jnp.sum(matrix**2)), jnp.sqrt(columns * rows))

@@ -1,9 +1,9 @@
-"""What a gradient method is.
+"""Abstract gradient methods: backward (`AbstractAdjoint`) and forward (`AbstractForward`).
 
 The loss enters only through its explicit derivative ∂ᵉF/∂a, the derivative through the outputs of the same time
-step. What a method adds is the dynamic part: how an output depends on parameters and delay states through all
+step. A gradient method adds the dynamic part: the dependence of an output on parameters and delay states through all
 earlier steps. Backward methods turn cotangents of layer outputs into those of parameters; forward methods carry
-derivatives along with the simulation. Either one gives the other:
+derivatives along with the simulation. Each can be derived from the other:
 
     jacobian row of an output element = pullback of a one at that element          (`AbstractAdjoint`)
     pullback of cotangents ā          = Σ_t ā(t)ᵀ ∂a(t)/∂x                          (`AbstractForward`)
@@ -30,15 +30,15 @@ from lddn_jax.numerics.contraction import einsum
 from lddn_jax.simulation.delays import DelayState, state_sizes
 from lddn_jax.simulation.simulate import batch_axes, prepare
 
-# ∂(outputs)/∂x by layer; x is the flat parameters, perhaps followed by the elements of the delay state.
+# ∂(outputs)/∂x by layer; x is the flat parameters, optionally followed by the elements of the delay state.
 Derivatives: TypeAlias = dict[str, Float[Array, "*batch time size=_ x"]]
 
 
 class AbstractLinearization(eqx.Module):
-    """A simulation together with what its method needs to differentiate it.
+    """A simulation with everything that its gradient method needs to differentiate it.
 
     Attributes:
-        a: Every layer's output, `(*batch, time, neurons)`.
+        a: Outputs of all layers, `(*batch, time, neurons)`.
     """
 
     a: eqx.AbstractVar[Signals]
@@ -48,88 +48,86 @@ class AbstractLinearization(eqx.Module):
         """Turns ∂ᵉF/∂a of any layers into ∂F/∂parameters, summed over batch and time, and ∂F/∂state.
 
         Args:
-            cotangents: ∂ᵉF/∂a, `(*batch, time, neurons)` by layer, the derivative of F through this value alone. Layers
-                that are left out have none.
+            cotangents: ∂ᵉF/∂a, `(*batch, time, neurons)` by layer, the derivative of F through this value alone; zero
+                for layers left out.
 
         Returns:
             ∂F/∂parameters as a Network: `IW[to, input]` and `LW[to, layer]` are `(delay, to, from)` in the order of
-            `topology.delays[to, source]`, `b[layer]` is `(neurons,)`, each summed over batch and time. And ∂F/∂state,
-            with the names and shapes that the state had in `linearize`.
+            `topology.delays[to, source]`, `b[layer]` is `(neurons,)`, each summed over batch and time; and ∂F/∂state,
+            with the names and shapes of the state given to `linearize`.
         """
 
 
 class AbstractGradient(eqx.Module):
-    """A way to differentiate a network: an object to pass as `method` or `gradient`.
+    """A gradient method: an object to pass as `method` or `gradient`.
 
-    A new one is a subclass of `AbstractAdjoint` if it is written as a backward pass, of `AbstractForward` if it carries
-    derivatives forward. Its settings are static fields, so that a method is a pytree without arrays, equal by value.
-    Only a method whose `accuracy` is `Random` has an array, a field `key`.
+    To define a new method, subclass `AbstractAdjoint` if it is a backward pass, or `AbstractForward` if it carries
+    derivatives forward. Settings are static fields, so that a method is a pytree without arrays, equal by value. Only a
+    method whose `accuracy` is `Random` has an array, the field `key`.
     """
 
     def __check_init__(self):
         if isinstance(self.accuracy, Random) and not hasattr(self, "key"):
-            raise LDDNError(
-                f"{type(self).__name__} is random, but has no key to draw from. Declare a field: key: jax.Array."
-            )
+            raise LDDNError(f"{type(self).__name__} is random, but has no key. Declare a field: key: jax.Array.")
 
     @property
     def name(self) -> str:
-        """The method's name, as tables print it."""
+        """The method's name, as shown in tables."""
         return repr(self).removesuffix("()")
 
     @property
     def accuracy(self) -> Accuracy:
-        """How near to the exact gradient the method is meant to be; see `lddn_jax.accuracy`."""
+        """The accuracy class of the method; see `lddn_jax.accuracy`."""
         return Exact()
 
     def drawn(self, number: int | Integer[Array | np.ndarray, ""]) -> "AbstractGradient":
-        """Returns the method with another key, that of draw number so-and-so; itself where nothing is drawn."""
+        """Returns the method with the key of draw `number`; a method that is not random is returned unchanged."""
         if not isinstance(self.accuracy, Random):
             return self
         return dataclasses.replace(self, key=jax.random.fold_in(vars(self)["key"], number))
 
     @abc.abstractmethod
     def linearize(self, net: Network, inputs: Signals, state: DelayState, steps: int) -> AbstractLinearization:
-        """Simulates, and keeps what `pullback` needs.
+        """Simulates, and stores what `pullback` needs.
 
-        Everything is checked and of the network's dtype when it comes here, and has the same axes `*batch`, of any
-        number; one sequence alone has none.
+        All arguments are checked, have the network's dtype, and the same axes `*batch`, of any number (none for a
+        single sequence).
 
         Args:
             net: The network.
-            inputs: `(*batch, time, size)` for every input by name; empty where the topology has none.
+            inputs: `(*batch, time, size)` for every input by name; empty if the topology has none.
             state: `(*batch, longest delay, size)` for every input and layer that a delayed connection reads, oldest
                 value first: `state[name][..., -d, :]` is the value d steps before the first one.
             steps: Number of time steps, the `time` of the inputs.
 
         Returns:
-            An object whose `a` holds every layer's output, `(*batch, time, neurons)`, and whose `pullback` is the
-            reverse of this simulation.
+            An object whose `a` holds the outputs of all layers, `(*batch, time, neurons)`, and whose `pullback` is the
+            backward pass of this simulation.
         """
 
     @abc.abstractmethod
     def derivatives(
         self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
     ) -> Derivatives:
-        """Returns ∂(outputs)/∂x by output layer; arguments as `prepare` returns them.
+        """Returns ∂(outputs)/∂x by output layer; arguments as returned by `prepare`.
 
-        Of each output layer `(*batch, time, size, x)`. x is the flat parameters in the order of `net.ravel()`, followed
-        by the elements of the sequence's own delay state if `with_state`: sources in the order of their names, each
-        `(longest delay, size)` flattened.
+        For each output layer `(*batch, time, size, x)`. x is the flat parameters in the order of `net.ravel()`,
+        followed by the elements of the sequence's own delay state if `with_state`: sources in the order of their names,
+        each `(longest delay, size)` flattened.
         """
 
     @abc.abstractmethod
     def bounded_derivatives(
         self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
     ) -> tuple[Derivatives, Signals]:
-        """Returns the same, and a bound on the Euclidean norm of what each row neglects, `(*batch, time, size)`."""
+        """Returns the derivatives, and a bound on the norm of what each row neglects, `(*batch, time, size)`."""
 
     def check_bounded(self) -> None:
-        """Raises an LDDNError if the method neglects something without knowing how much."""
+        """Raises an LDDNError if the method neglects terms without a bound on them."""
         if isinstance(self.accuracy, Truncated | Random):
             raise LDDNError(
-                f"{self.name} cannot say how much it neglects. Write lddn.BPTT(jacobian_window=...), which can, or a "
-                "method that neglects nothing, such as lddn.RTRL()."
+                f"{self.name} has no bound on what it neglects. Write lddn.BPTT(jacobian_window=...), which has one, "
+                "or an exact method, such as lddn.RTRL()."
             )
 
     def pullback(
@@ -145,16 +143,16 @@ class AbstractGradient(eqx.Module):
 
         Args:
             net: The network.
-            inputs: As for `simulate`.
-            state: As for `simulate`.
+            inputs: See `simulate`.
+            state: See `simulate`.
             cotangents: ∂ᵉF/∂a, `(*batch, time, neurons)` by layer, for any layers (zero for those left out).
-            steps: As for `simulate`; the cotangents tell it too.
+            steps: See `simulate`; by default the length of the cotangents.
 
         Returns:
             ∂F/∂parameters as a Network, and ∂F/∂state with the batch axes of the inputs.
 
         Raises:
-            ShapeError: If a name or shape does not fit.
+            ShapeError: If a name or shape is wrong.
         """
         sizes = {name: net.topology.layer(name).size for name in dict(cotangents)}
         cotangents = as_signals("cotangent", cotangents, sizes, net.dtype)
@@ -166,7 +164,7 @@ class AbstractGradient(eqx.Module):
             if cotangent.shape[:-1] != shape:
                 raise ShapeError(
                     f"cotangent {name!r} has (*batch, time) = {cotangent.shape[:-1]}, but inputs and state have "
-                    f"{shape}; give one for each step of each sequence."
+                    f"{shape}; give one cotangent for each step of each sequence."
                 )
         return _pullback(self, net, inputs, state, steps, cotangents)
 
@@ -184,17 +182,17 @@ class AbstractGradient(eqx.Module):
 
         Args:
             net: The network; the order of the last axis is that of `net.ravel()`.
-            inputs: As for `simulate`.
-            state: As for `simulate`.
-            steps: As for `simulate`.
-            with_state: Whether the delay state is differentiated too: the last axis goes on with its elements, sources
-                in the order of their names, each `(longest delay, size)` flattened.
-            return_neglected: Whether to return also, by output layer, a bound on the Euclidean norm of what each row
-                neglects, `(*batch, time, size)`: zero for a method that neglects nothing.
+            inputs: See `simulate`.
+            state: See `simulate`.
+            steps: See `simulate`.
+            with_state: Whether to differentiate with respect to the delay state too: its elements are appended to the
+                last axis, sources in the order of their names, each `(longest delay, size)` flattened.
+            return_neglected: Whether to also return, by output layer, a bound on the Euclidean norm of what each row
+                neglects, `(*batch, time, size)`: zero for exact methods.
 
         Raises:
-            ShapeError: If a name or shape does not fit.
-            LDDNError: If the bound is asked of a method that has none.
+            ShapeError: If a name or shape is wrong.
+            LDDNError: If `return_neglected` is used with a method that has no such bound.
         """
         if return_neglected:
             self.check_bounded()
@@ -203,7 +201,7 @@ class AbstractGradient(eqx.Module):
 
 
 def check_method(given: object, call: str, name: str = "method") -> None:
-    """Raises an LDDNError unless this is a gradient method; see `expect`."""
+    """Raises an LDDNError unless `given` is a gradient method; see `expect`."""
     expect(AbstractGradient, name, given, call, "a gradient method, such as lddn.BPTT() or lddn.RTRL()")
 
 
@@ -222,16 +220,16 @@ def _jacobian(method, net, inputs, state, steps, with_state, bounded):
 
 
 def over_sequences(function: Callable[..., Any], inputs: Signals, state: DelayState) -> Any:
-    """Calls a function of one sequence's inputs and state for all of them."""
+    """Maps a function of one sequence's inputs and state over all sequences."""
     for _ in batch_axes(inputs, state):
         function = jax.vmap(function)
     return function(inputs, state)
 
 
 class AbstractAdjoint(AbstractGradient):
-    """A method that is written as a backward pass: a subclass defines `linearize`, and everything else follows.
+    """A gradient method that is a backward pass: a subclass defines `linearize`.
 
-    Its Jacobian takes one pullback for each output element.
+    The Jacobian is computed by one pullback for each output element.
     """
 
     def derivatives(
@@ -243,7 +241,7 @@ class AbstractAdjoint(AbstractGradient):
     def bounded_derivatives(
         self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
     ) -> tuple[Derivatives, Signals]:
-        """Returns the same, and bounds of zero, since nothing is neglected."""
+        """Returns the derivatives, and bounds of zero, since nothing is neglected."""
         return nothing_neglected(self.derivatives(net, inputs, state, steps, with_state))
 
 
@@ -264,7 +262,7 @@ def derivatives_by_pullback(
                 pieces = [before[source].ravel() for source in sorted(before)] if with_state else []
                 return jnp.concatenate([gradient.ravel()[0], *pieces])
 
-            # A few at a time: all at once would hold a whole backward pass for every output element.
+            # In batches: all rows at once would store a backward pass for every output element.
             found = jax.lax.map(row, jnp.arange(steps * size), batch_size=64)
             return found.reshape(steps, size, found.shape[-1])
 
@@ -274,12 +272,12 @@ def derivatives_by_pullback(
 
 
 def nothing_neglected(derivatives: Derivatives) -> tuple[Derivatives, Signals]:
-    """Returns derivatives with the bounds of a method that neglects nothing."""
+    """Returns derivatives with the bounds of an exact method, zeros."""
     return derivatives, {name: jnp.zeros(found.shape[:-1], found.dtype) for name, found in derivatives.items()}
 
 
 class AbstractForward(AbstractGradient):
-    """A method that carries ∂a/∂x along: a subclass defines `sensitivities`, and everything else follows."""
+    """A gradient method that carries ∂a/∂x forward: a subclass defines `sensitivities`."""
 
     @abc.abstractmethod
     def sensitivities(
@@ -295,33 +293,33 @@ class AbstractForward(AbstractGradient):
 
         Args:
             net: The network.
-            inputs: As for `linearize`.
-            state: As for `linearize`.
-            steps: As for `linearize`.
-            layers: Names of the layers whose derivatives are asked for; there may be none.
+            inputs: See `linearize`.
+            state: See `linearize`.
+            steps: See `linearize`.
+            layers: Names of the layers to differentiate; may be empty.
             with_state: Whether x ends with the elements of the delay state.
 
         Returns:
-            Every layer's output, `(*batch, time, neurons)`, and ∂a/∂x of `layers`, `(*batch, time, neurons, x)`. x is
+            Outputs of all layers, `(*batch, time, neurons)`, and ∂a/∂x of `layers`, `(*batch, time, neurons, x)`. x is
             the flat parameters in the order of `net.ravel()`, followed by the elements of the sequence's own delay
             state if `with_state`: sources in the order of their names, each `(longest delay, size)` flattened.
         """
 
     def linearize(self, net: Network, inputs: Signals, state: DelayState, steps: int) -> AbstractLinearization:
-        """Keeps only what is needed to carry derivatives once it is known which layers are asked for."""
+        """Simulates; the derivatives are computed in `pullback`, where the layers are known."""
         a, _ = self.sensitivities(net, inputs, state, steps, (), with_state=False)
         return _ForwardLinearization(a, self, net, inputs, state, steps)
 
     def derivatives(
         self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
     ) -> Derivatives:
-        """Returns ∂(outputs)/∂x from one run of the method."""
+        """Returns ∂(outputs)/∂x by one call of `sensitivities`."""
         return self.sensitivities(net, inputs, state, steps, net.topology.outputs, with_state)[1]
 
     def bounded_derivatives(
         self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
     ) -> tuple[Derivatives, Signals]:
-        """Returns the same, and bounds of zero, since nothing is neglected."""
+        """Returns the derivatives, and bounds of zero, since nothing is neglected."""
         return nothing_neglected(self.derivatives(net, inputs, state, steps, with_state))
 
 
@@ -347,12 +345,12 @@ class _ForwardLinearization(AbstractLinearization):
 
 
 def state_count(net: Network) -> int:
-    """Number of elements in one sequence's delay state."""
+    """Returns the number of elements in one sequence's delay state."""
     return sum(longest * size for longest, size in state_sizes(net.topology).values())
 
 
 def split_state(net: Network, flat: Float[Array, "*batch elements"]) -> DelayState:
-    """Turns `(*batch, elements)` into a delay state, sources in the order of `jax.tree.leaves`."""
+    """Converts `(*batch, elements)` to a delay state, sources in the order of `jax.tree.leaves`."""
     state, start = {}, 0
     for name, (longest, size) in sorted(state_sizes(net.topology).items()):
         state[name] = flat[..., start : start + longest * size].reshape(*flat.shape[:-1], longest, size)

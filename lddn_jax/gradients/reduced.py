@@ -1,19 +1,19 @@
-"""Forward derivatives of few layers: all others are eliminated, time step by time step.
+"""Forward derivatives of few layers: all other layers are eliminated within each time step.
 
-What a recursion forward in time must carry are the derivatives of layers that are read through a delay, beside those of
-the outputs that are asked for. A layer that is read within its own time step only, such as the hidden layer of a NARX
-network, is a part of the static path from one of these to the next. With S^{u,m}(t) = ∂a^u(t)/∂n^m(t) along static
-paths through such layers, found backward from u as in the textbook's recursion,
+A forward recursion must carry the derivatives of layers that are read through a delay, and of the requested layers. A
+layer that is read within its own time step only, such as the hidden layer of a NARX network, is part of the static path
+from one of these to the next. With S^{u,m}(t) = ∂a^u(t)/∂n^m(t) along static paths through such layers, computed
+backward from u as in the textbook's recursion,
 
     S^{u,u} = Ḟ^u,        S^{u,m}(t) = Σ_{k: m feeds k, delay 0} S^{u,k}(t) LW^{k,m}(0) Ḟ^m(n^m(t))
 
-the derivatives of what is carried obey
+the derivatives of the carried layers satisfy
 
     ∂a^u(t)/∂x = Σ_m S^{u,m}(t) ∂ᵉn^m(t)/∂x + Σ_l Σ_d W^{u,l}(d, t) ∂a^l(t−d)/∂x
     W^{u,l}(d, t) = Σ_m S^{u,m}(t) LW^{m,l}(d)
 
-The first sum and W are computed for all times at once; a loop is left over the second sum only. For a closed NARX
-network with ten hidden neurons and one output, it carries one row of derivatives in place of eleven.
+The first sum and W are computed for all times at once; only the second sum needs a loop. For a closed-loop NARX network
+with ten hidden neurons and one output, it carries one row of derivatives instead of eleven.
 
 De Jesús & Hagan (2007), section II and III, for S and the set U of layers that are carried.
 """
@@ -34,13 +34,13 @@ from lddn_jax.simulation.delays import extend, last, tap, taps
 from lddn_jax.topology.plan import plan
 from lddn_jax.topology.topology import Topology
 
-LEAST_REDUCTION = 2  # as many neurons less are carried from which on this way is the shorter one
-LONGEST_REBUILT_DELAY = 16  # delay lines up to this length are built anew at every step
+LEAST_REDUCTION = 2  # least factor between all neurons and those carried for which the elimination is faster
+LONGEST_REBUILT_DELAY = 16  # delay lines up to this length are copied at every step
 
 
 @functools.lru_cache(maxsize=1024)
 def carried(topology: Topology, layers: tuple[str, ...]) -> tuple[str, ...] | None:
-    """Returns the layers that have to be carried if derivatives of `layers` are asked for; None if that is no gain."""
+    """Returns the layers to carry for derivatives of `layers`; None if carrying all layers is as fast."""
     longest = plan(topology).longest_delays
     found = tuple(name for name in plan(topology).simulation_order if name in longest or name in layers)
     few = LEAST_REDUCTION * sum(topology.sizes[name] for name in found) <= sum(layer.size for layer in topology.layers)
@@ -48,7 +48,7 @@ def carried(topology: Topology, layers: tuple[str, ...]) -> tuple[str, ...] | No
 
 
 class Reduced:
-    """The recursion in ∂a/∂x of the carried layers; it is called as the one of all layers is."""
+    """The recursion in ∂a/∂x of the carried layers, with the same interface as that of all layers."""
 
     chunk = 1
 
@@ -60,7 +60,7 @@ class Reduced:
         self.static = {name: self._static(name) for name in self.layers}
 
     def _static(self, name: str) -> tuple[str, ...]:
-        """The layer and those eliminated whose outputs reach it within a step, in the order of going back."""
+        """Returns the layer and the eliminated layers with a static path to it, in backward order."""
         found = {name}
         for m in reversed(plan(self.net.topology).simulation_order):
             reads = (to for (to, source) in self.net.topology.delays if source == m and to in found)
@@ -69,13 +69,13 @@ class Reduced:
         return tuple(m for m in reversed(plan(self.net.topology).simulation_order) if m in found)
 
     def bytes_of_a_step(self) -> int:
-        """Bytes of one step's derivatives of one sequence, and of what they are computed from."""
+        """Returns the bytes of one step's derivatives of one sequence, including intermediate results."""
         sizes = self.net.topology.sizes
         elements = sum(sizes[name] * self.columns.width(self.columns.of[name]) for name in self.layers)
         return max(1, 2 * elements * jnp.dtype(self.net.dtype).itemsize)
 
     def start(self) -> Values:
-        """∂a^l(τ)/∂x for τ < 0: zeros."""
+        """Returns ∂a^l(τ)/∂x for τ < 0: zeros."""
         topology, columns = self.net.topology, self.columns
         return {
             name: jnp.zeros(
@@ -113,7 +113,7 @@ class Reduced:
         return found, lines
 
     def _sensitivities(self, name: str, slopes: Values, steps: int) -> Values:
-        """S^{u,m} of the static paths into a layer, `(time, from, lanes, to)` by m."""
+        """Returns S^{u,m} of the static paths to a layer u, `(time, from, lanes, to)` by m."""
         topology, size = self.net.topology, self.net.topology.sizes[name]
         one = jnp.broadcast_to(jnp.eye(size, dtype=self.net.dtype)[:, None], (steps, size, self.lanes, size))
         S = {name: self.functions[name].times_slope(slopes[name], one, transpose=True)}
@@ -127,7 +127,7 @@ class Reduced:
         return S
 
     def _weights(self, name: str, S: Values) -> dict[tuple[str, int], Float[Array, "time to=_ from=_ lanes"]]:
-        """W^{u,l}(d, t), `(time, to, from, lanes)` by (l, d)."""
+        """Returns W^{u,l}(d, t), `(time, to, from, lanes)` by (l, d)."""
         found: dict[tuple[str, int], Float[Array, "time to=_ from=_ lanes"]] = {}
         for m in self.static[name]:
             for (to, source), delays in self.net.topology.delays.items():
@@ -140,7 +140,7 @@ class Reduced:
     def _explicit(
         self, name: str, S: Values, signals: Values, before: Values, steps: int
     ) -> Float[Array, "time neurons lanes columns"]:
-        """Σ_m S^{u,m} ∂ᵉn^m/∂x, `(time, neurons, lanes, columns)`: S times a delayed signal for every weight."""
+        """Returns Σ_m S^{u,m} ∂ᵉn^m/∂x, `(time, neurons, lanes, columns)`: S times delayed signals."""
         topology, size = self.net.topology, self.net.topology.sizes[name]
         pieces = []
         for kind, where in self.columns.of[name]:
@@ -159,7 +159,7 @@ class Reduced:
         return jnp.concatenate(pieces, axis=-1) if pieces else jnp.zeros((steps, size, self.lanes, 0), self.net.dtype)
 
     def _in_a_loop(self, layers: Sequence[str], drive: Values, inside: Mapping[str, Mapping], lines: Values) -> Values:
-        """Runs the layers of one block, each step after the other."""
+        """Runs the layers of one block step by step."""
         reads = {name: tuple(inside[name]) for name in layers}
         weights = {name: jnp.concatenate(list(inside[name].values()), axis=2) for name in layers if reads[name]}
 
@@ -180,5 +180,5 @@ class Reduced:
 def _times(
     W: Float[Array, "*time to from lanes"], column: Float[Array, "*time from lanes columns"]
 ) -> Float[Array, "*time to lanes columns"]:
-    """Σ_j W_kj x_j, with W `(…, to, from, lanes)` and x `(…, from, lanes, columns)`, of few neurons."""
+    """Returns Σ_j W_kj x_j, with W `(…, to, from, lanes)` and x `(…, from, lanes, columns)`, for few neurons."""
     return jnp.sum(W[..., None] * jnp.expand_dims(column, -4), axis=-3)

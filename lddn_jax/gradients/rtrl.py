@@ -1,22 +1,22 @@
-"""Real-time recurrent learning: derivatives carried forward with the simulation, by hand.
+"""Real-time recurrent learning (RTRL), written by hand: derivatives carried forward with the simulation.
 
-For every element x of the parameters (and of the delay state, when asked),
+For every element x of the parameters (and of the delay state, if requested),
 
     ∂n^m(t)/∂x = ∂ᵉn^m(t)/∂x + Σ_{m reads l} Σ_{d ∈ DL_{m,l}} LW^{m,l}(d) ∂a^l(t−d)/∂x
     ∂a^m(t)/∂x = ḟ^m(n^m(t)) ∂n^m(t)/∂x
 
-with the explicit derivative ∂ᵉnᵢ^m(t)/∂LWᵢⱼ^{m,l}(d) = aⱼ^l(t−d), likewise for inputs, and 1 for the bias. A
-value of the delay state is a^l(τ) at τ < 0, so its own derivative there is 1: these recursions start from the
-identity.
+with the explicit derivative ∂ᵉnᵢ^m(t)/∂LWᵢⱼ^{m,l}(d) = aⱼ^l(t−d), the same for inputs, and 1 for the bias. A
+value of the delay state is a^l(τ) at τ < 0 and its derivative with respect to itself is 1, so for the state the
+recursion starts from the identity.
 
-This is the simulation once more, with one more axis of lanes for x, so it runs through the same recursion (where few
-layers have to be carried, `reduced.py` eliminates the others and has a loop of its own). What it
-carries is of size neurons × parameters: cheap for Jacobians of small networks over long records, where BPTT would need
-one backward pass for each output element. An explicit derivative has one number for each parameter, whichever neuron
-it belongs to, so it is kept as a row, and spread over the neurons inside the loop.
+This is the simulation with one more axis of lanes for x, so it uses the same recursion (`reduced.py` has its own loop
+for networks in which few layers must be carried). The carry has size neurons × parameters: cheap for Jacobians of small
+networks over long records, where BPTT would need one backward pass for each output element. An explicit derivative has
+one number for each parameter, which belongs to a single neuron, so it is stored as a row and expanded to the neurons
+inside the loop.
 
-Time is cut into segments that hand on their delay lines, so no more than a segment of all layers' derivatives exists
-at once; what is made of each segment is up to the caller.
+Time is cut into segments that pass on their delay lines, so the derivatives of all layers exist for one segment at a
+time only; the caller decides what to keep of each segment.
 
 Williams & Zipser (1989); De Jesús & Hagan (2007), section III.
 """
@@ -41,13 +41,13 @@ from lddn_jax.simulation.recursion import prepare
 from lddn_jax.simulation.simulate import batch_axes, final_state, prepared, run
 from lddn_jax.topology.plan import Block, plan
 
-DERIVATIVE_SEGMENT_BYTES = 2**19  # bytes of derivatives in a segment
-# ([carry,] start, length, signals of the segment, derivatives of the segment by layer) -> what is kept of it
+DERIVATIVE_SEGMENT_BYTES = 2**19  # derivatives of a segment
+# ([carry,] start, length, signals of the segment, derivatives of the segment by layer) -> arrays to keep of it
 Keep: TypeAlias = Callable[..., Any]
 
 
 class RTRL(AbstractForward):
-    """Hand-written forward recursion of ∂a/∂x; see the module's equations."""
+    """Hand-written forward recursion of ∂a/∂x; see the equations in the module's docstring."""
 
     def sensitivities(
         self,
@@ -92,15 +92,15 @@ def forward(
         net: The network.
         columns: The elements x.
         inputs: `(time, size, lanes)`.
-        state: Delay state in the same layout.
+        state: Delay state, `(longest delay, size, lanes)`.
         steps: Number of time steps.
-        layers: Whose derivatives are asked for; there may be others too.
-        keep: What to keep of a segment: arrays with a leading time axis, which are joined. With `carry`, it is called
-            with the carry in front, and returns the new one alone.
-        carry: The first value of what is handed on from segment to segment.
+        layers: The layers to differentiate; `keep` may get others too.
+        keep: Returns what to keep of a segment: arrays with a leading time axis, which are joined. With `carry`, it is
+            called with the carry as the first argument, and returns only the new carry.
+        carry: The initial carry, passed from segment to segment.
 
     Returns:
-        What `keep` returned, joined over time; with `carry`, the last one.
+        The results of `keep`, joined over time; with `carry`, the last carry.
     """
     lanes = next(iter((inputs | state).values())).shape[-1] if inputs or state else 1
     simulation, recursion = prepared(net, (lanes,)), recursion_in(net, columns, lanes, layers)
@@ -136,18 +136,18 @@ def forward(
 
 
 def recursion_in(net: Network, columns: Columns, lanes: int, layers: Sequence[str]) -> "AllLayers | Reduced":
-    """The recursion in ∂a/∂x that carries all layers, or few of them where that is shorter (`reduced.py`)."""
+    """Returns the recursion in ∂a/∂x that carries all layers, or the one of `reduced.py` if few suffice."""
     few = None if columns.with_state else carried(net.topology, tuple(layers))
     return AllLayers(net, columns, lanes) if few is None else Reduced(net, columns, lanes, few)
 
 
 def bytes_of_a_step(net: Network, columns: Columns, layers: Sequence[str]) -> int:
-    """Bytes of one step's derivatives of one sequence."""
+    """Returns the bytes of one step's derivatives of one sequence."""
     return recursion_in(net, columns, 1, layers).bytes_of_a_step()
 
 
 class AllLayers:
-    """The recursion in ∂a/∂x, with all that depends on the network only done before."""
+    """The recursion in ∂a/∂x of all layers, with all work that depends on the network only done once."""
 
     def __init__(self, net: Network, columns: Columns, lanes: int):
         self.net, self.columns, self.lanes = net, columns, lanes
@@ -163,13 +163,13 @@ class AllLayers:
         self.chunk = max((block.chunk or 1 for block, _ in self.blocks), default=1)
 
     def bytes_of_a_step(self) -> int:
-        """Bytes of one step's derivatives of one sequence."""
+        """Returns the bytes of one step's derivatives of one sequence."""
         columns = self.columns
         elements = sum(layer.size * columns.width(columns.of[layer.name]) for layer in self.net.topology.layers)
         return max(1, elements * jnp.dtype(self.net.dtype).itemsize)
 
     def start(self) -> Values:
-        """∂a^l(τ)/∂x for τ < 0, `(longest delay, size, lanes, columns)`: ones where x is that very element."""
+        """Returns ∂a^l(τ)/∂x for τ < 0, `(longest delay, size, lanes, columns)`: one where x is that element."""
         found = {}
         for name, (longest, size) in state_sizes(self.net.topology).items():
             pieces = [
@@ -221,7 +221,7 @@ class AllLayers:
     def _explicit(
         self, block: Block, signals: Values, before: Values, steps: int
     ) -> Float[Array, "time 1 lanes columns"]:
-        """The values that ∂ᵉn/∂x of the block's layers consists of, `(time, 1, lanes, columns)`."""
+        """Returns the nonzero values of ∂ᵉn/∂x of the block's layers, `(time, 1, lanes, columns)`."""
         topology = self.net.topology
         pieces = []
         for kind, where in self.columns.of[block.layers[0]]:

@@ -1,17 +1,17 @@
-"""Time cut into segments, from the last to the first: what memory and cache ask of backpropagation through time.
+"""Backward passes in segments: time cut to limit memory or to fit the cache, processed from last to first.
 
-Nothing in the recursion of BPTT looks at more than the steps around t: n̄(t) needs n̄(t+1) … n̄(t+D), and the weight
-gradients are sums over t. So a backward pass over a whole record is a loop over segments of it, whose carry is
+The recursion of BPTT only uses steps near t: n̄(t) needs n̄(t+1) … n̄(t+D), and weight gradients are sums over t. So a
+backward pass over a whole record is a loop over segments, whose carry is
 
     future     n̄ of the D steps that follow the segment, by layer: the adjoint's delay line
     gradient   Σ over all later segments
 
-and a segment needs from the forward pass its own net inputs and signals, and the delay state that it begins with. Three
-ways to cut time are this one loop:
+and a segment needs its net inputs and signals from the forward pass, and the delay state at its beginning. The same
+loop implements three ways to cut time:
 
-- segments that fit the cache: weight gradients are summed while n̄ is still near, and n̄ of all times is never stored;
-- checkpoints: only the delay states at the beginnings were kept, and the segment is simulated once more;
-- truncation: n̄ does not pass from a segment to the one before, so the gradient is cut short.
+- segments that fit the cache: weight gradients are summed while n̄ is in the cache, and n̄ of all times is never stored;
+- checkpoints: only the delay states at the beginnings are stored, and each segment is simulated again;
+- truncation: n̄ is not passed from a segment to the one before, so the gradient is truncated.
 """
 
 import math
@@ -43,10 +43,10 @@ def backward(
     Args:
         net: The network.
         adjoint: The recursion over one segment.
-        forward: What a segment needs of the forward pass.
+        forward: Returns the forward pass of a segment.
         cotangents: ∂ᵉF/∂a, `(time, size, lanes)` by layer.
-        lines: n̄ after the last step, zeros, by layer, as long as it is read.
-        cut: Where time is cut.
+        lines: n̄ after the last step, zeros, by layer, of the length that is read.
+        cut: The segments.
 
     Returns:
         ∂F/∂parameters, and n̄ of the first steps.
@@ -77,15 +77,15 @@ def backward(
 
 @dataclass(frozen=True)
 class Cut:
-    """Where time is cut: like segments in the middle, which a loop runs over, and what remains at both ends.
+    """Segments in time: equal segments in the middle, over which a loop runs, and the rest at both ends.
 
     Attributes:
-        length: Steps of a segment of the loop.
-        first: Where the first segment of the loop starts.
+        length: Number of steps in a segment of the loop.
+        first: The first step of the loop's first segment.
         count: Number of segments in the loop.
-        after: (start, length) of what lies after them, last first.
-        before: (start, length) of what lies before them, last first.
-        truncated: Whether n̄ stays within its segment.
+        after: (start, length) of the segments after the loop, last first.
+        before: (start, length) of the segments before the loop, last first.
+        truncated: Whether n̄ is not passed between segments.
     """
 
     length: int
@@ -97,19 +97,19 @@ class Cut:
 
 
 def cut(steps: int, length: int, held: int = 0, *, truncated: bool = False, uneven: bool = False) -> Cut:
-    """Decides where to cut.
+    """Returns the segments of a backward pass.
 
     Args:
         steps: Number of time steps.
-        length: Of a segment.
-        held: The first steps, whose delay states reach back before t = 0 and so are no slices of a signal.
-        truncated: Whether n̄ stays within its segment.
-        uneven: Whether segments outside of the loop may be joined.
+        length: Number of steps in a segment.
+        held: Number of first steps whose delay states reach back before t = 0 and so are not slices of a signal.
+        truncated: Whether n̄ is not passed between segments.
+        uneven: Whether segments outside the loop may be joined.
     """
     length = min(length, steps)
     whole, rest = divmod(steps, length)
     head = min(whole, -(-held // length))
-    if whole - head <= 1:  # a loop of one turn is none
+    if whole - head <= 1:  # a single segment needs no loop
         head = whole
     after = ((whole * length, rest),) if rest else ()
     before = tuple((k * length, length) for k in reversed(range(head)))
@@ -121,14 +121,14 @@ def cut(steps: int, length: int, held: int = 0, *, truncated: bool = False, unev
 
 
 class Kept(eqx.Module):
-    """What a segment needs, cut out of a forward pass that was kept whole."""
+    """The forward pass of a segment, cut out of a whole one that was stored."""
 
     n: Values
     signals: Values
     state: Values
 
     def ready(self) -> Forward:
-        """Returns the function that a loop calls."""
+        """Returns the function to call for each segment."""
 
         def forward(start, length):
             n, signals = (
@@ -142,7 +142,7 @@ class Kept(eqx.Module):
 
 
 class SimulatedAgain(eqx.Module):
-    """What a segment needs, simulated from the delay state at its beginning, `(segments, delay, size, lanes)`."""
+    """The forward pass of a segment, simulated from stored delay states, `(segments, delay, size, lanes)`."""
 
     net: Network
     inputs: Values
@@ -151,7 +151,7 @@ class SimulatedAgain(eqx.Module):
     lanes: int = eqx.field(static=True)
 
     def ready(self) -> Forward:
-        """Returns the function that a loop calls."""
+        """Returns the function to call for each segment."""
         simulation = prepared(self.net, (self.lanes,))
 
         def forward(start, length):
@@ -164,7 +164,7 @@ class SimulatedAgain(eqx.Module):
 
 
 def adjoint_lines(net: Network, lanes: int) -> Values:
-    """n̄ after the last step: zeros, `(longest delay read, size, lanes)` of every layer that reads through a delay."""
+    """Returns n̄ after the last step: zeros, `(longest delay, size, lanes)`, of all layers with delayed inputs."""
     longest: dict[str, int] = {}
     for (to, _), delays in net.topology.delays.items():
         longest[to] = max(longest.get(to, 0), delays[-1])
@@ -172,17 +172,17 @@ def adjoint_lines(net: Network, lanes: int) -> Values:
 
 
 def ahead(lines: Values, n_bar: Values) -> Values:
-    """The adjoint's delay lines for the segment before the one that n̄ was computed on."""
+    """Returns the adjoint's delay lines for the segment before the one of `n_bar`."""
     return {
         name: last(extend(line, n_bar[name], reverse=True), line.shape[0], reverse=True) for name, line in lines.items()
     }
 
 
 def longest_held(net: Network) -> int:
-    """Steps that the longest delay line holds."""
+    """Returns the length of the longest delay line."""
     return max((d for d, _ in state_sizes(net.topology).values()), default=0)
 
 
 def square_root(steps: int) -> int:
-    """The length of segments with which memory grows with √T."""
+    """Returns the segment length √T, for which memory grows with √T."""
     return math.isqrt(max(steps - 1, 0)) + 1

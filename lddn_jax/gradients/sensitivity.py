@@ -1,22 +1,22 @@
-"""Backpropagation through time as the textbook has it, with sensitivities of the static part.
+"""Backpropagation through time as in the textbook, with sensitivities of the static part.
 
-Cut the network at its positive delays. What is left within one time step is static, and
+If the network is cut at its positive delays, the part within one time step is static, and
 
     S^{u,m}(t) = ∂ᵉa^u(t)/∂n^m(t)
     S^{u,u} = Ḟ^u(n^u(t)),    S^{u,m} = Σ_{k: m feeds k, delay 0} S^{u,k} LW^{k,m}(0) Ḟ^m(n^m(t))
 
-is found by walking each static path backward. With the sets
+is computed by following each static path backward. With the sets
 
     U         layers compared with a target, or read through a positive delay
     X         layers fed by an input, or through a positive delay
     E^X_LW(u) layers x of X that read u through a positive delay
     E^U_S(x)  layers u of U with S^{u,x} ≠ 0
 
-**The recursion, derived.** F depends on parameters through the outputs a^u(t), u ∈ U, only. Let φ^u(t) be the
-derivative of F with respect to a^u(t), the other outputs of U at the same time held fixed; their dependence on
-each other within the step is what S carries, so counting it here again would count it twice. Then a^u(t) acts
-on F directly, and through every net input n^x(t+d), d > 0, that reads it; and n^x(t+d) acts on F through all
-outputs a^{u'}(t+d) of its own step:
+**The recursion, derived.** F depends on parameters only through the outputs a^u(t), u ∈ U. Let φ^u(t) be the
+derivative of F with respect to a^u(t), with the other outputs of U at the same time held fixed; their dependence on
+each other within the step is contained in S and must not be counted twice. Then a^u(t) affects F directly, and
+through every net input n^x(t+d), d > 0, that reads it; and n^x(t+d) affects F through all outputs a^{u'}(t+d) of its
+own step:
 
     φ^u(t) = ∂ᵉF/∂a^u(t) + Σ_{x ∈ E^X_LW(u)} Σ_{d ∈ DL_{x,u}, d > 0} LW^{x,u}(d)ᵀ n̄^x(t+d)
     n̄^x(t+d) = Σ_{u' ∈ E^U_S(x)} S^{u',x}(t+d)ᵀ φ^{u'}(t+d)
@@ -25,11 +25,10 @@ and, once φ is known at all times, for every layer
 
     n̄^m(t) = Σ_{u ∈ E^U_S(m)} S^{u,m}(t)ᵀ φ^u(t)
 
-This is the form that eq. (14.39) of the book must take: a slip in that equation as printed was reported and
-confirmed by the authors, and the equations that follow it there agree with this one. The points that matter:
-sensitivity and φ are taken at t + d, the same time, never one at t; the sum is over the u' that x reaches, not
-over the u that it reads; both factors stand transposed; only positive delays enter, since zero delays are
-inside S.
+This is the correct form of eq. (14.39) of the book: an error in that equation as printed was reported and confirmed
+by the authors, and the equations that follow it in the book agree with this one. The points that matter: sensitivity
+and φ are both taken at t + d, never one of them at t; the sum is over the u' that x affects, not over the u that it
+reads; both factors are transposed; only positive delays appear, since zero delays are contained in S.
 
 Hagan, Demuth, Beale & De Jesús, *Neural Network Design*, 2nd ed., ch. 14; De Jesús & Hagan (2007), section III.
 """
@@ -57,14 +56,14 @@ StaticSensitivities: TypeAlias = dict[Pair, Float[Array, "... neurons_of_u=_ neu
 
 
 class SensitivityBPTT(AbstractAdjoint):
-    """The textbook's backpropagation through time, by S^{u,m} and φ^u; see the module's derivation.
+    """The textbook's backpropagation through time, by S^{u,m} and φ^u; see the derivation in the module's docstring.
 
-    It costs a product of matrices per pair (u, m), so `BPTT` is the one to train with; this one is to read and to
-    compare with.
+    It costs a product of matrices for each pair (u, m), so use `BPTT` for training; this method is for study and for
+    comparison.
     """
 
     def linearize(self, net: Network, inputs: Signals, state: DelayState, steps: int) -> AbstractLinearization:
-        """Simulates and keeps net inputs and outputs."""
+        """Simulates and stores net inputs and outputs."""
         batch = batch_axes(inputs, state)
         inputs, state = to_lanes(inputs), to_lanes(state)
         n, a = run(net, inputs, state, steps, (math.prod(batch),))
@@ -85,7 +84,7 @@ class _Sensitivities(AbstractLinearization):
             for values in (self.n, self.signals, to_lanes(cotangents))
         )
         U = sorted({*explicit, *(source for _, source in delayed)})
-        X = sorted({to for to, _ in delayed})  # inputs' layers need no recursion: nothing flows back into an input
+        X = sorted({to for to, _ in delayed})  # layers fed by inputs need no recursion: inputs have no n̄
         S = static_sensitivities(self.net, U, n, a)
         phi = self._phi(explicit, a, U, X, S, delayed)
         n_bar = {name: neurons_second(_through(S, U, name, phi, n[name])) for name in n}
@@ -122,7 +121,7 @@ class _Sensitivities(AbstractLinearization):
 
 
 def static_sensitivities(net: Network, U: list[str], n: Values, a: Values) -> StaticSensitivities:
-    """Returns S^{u,m}(t) where it is not zero, `(time, lanes, neurons of u, neurons of m)` by (u, m)."""
+    """Returns S^{u,m}(t) where it is nonzero, `(time, lanes, neurons of u, neurons of m)` by (u, m)."""
     topology = net.topology
     functions = {layer.name: transfer.get(layer.transfer) for layer in topology.layers}
     slopes = {name: f.slope(n[name], a[name]) for name, f in functions.items()}
@@ -144,7 +143,7 @@ def static_sensitivities(net: Network, U: list[str], n: Values, a: Values) -> St
 
 
 def _delayed(net: Network) -> dict[Pair, tuple[int, ...]]:
-    """Positive delays of the layer weights that have any, by (x, u)."""
+    """Returns the positive delays of all layer weights that have any, by (x, u)."""
     positive = {pair: tuple(d for d in net.topology.delays[pair] if d > 0) for pair in net.LW}
     return {pair: delays for pair, delays in sorted(positive.items()) if delays}
 
@@ -152,7 +151,7 @@ def _delayed(net: Network) -> dict[Pair, tuple[int, ...]]:
 def _through(
     S: StaticSensitivities, U: list[str], m: str, phi: Values, like: Float[Array, "*lanes neurons"]
 ) -> Float[Array, "*lanes neurons"]:
-    """n̄^m = Σ_{u ∈ E^U_S(m)} S^{u,m}ᵀ φ^u."""
+    """Returns n̄^m = Σ_{u ∈ E^U_S(m)} S^{u,m}ᵀ φ^u."""
     n_bar = jnp.zeros_like(like)
     for u in U:
         if (u, m) in S:

@@ -1,7 +1,7 @@
-"""Ready-made topologies: names and sizes of inputs and outputs in, a `Topology` out.
+"""Ready-made topologies: functions from names and sizes of inputs and outputs to a `Topology`.
 
-Each is built of the same parts: hidden layers one after the other, named `hidden`, or `hidden_1`, `hidden_2` … if there
-are several, and a linear layer for each output. What differs is where the delays are and what is fed back.
+All have hidden layers in series, named `hidden`, or `hidden_1`, `hidden_2` … if there are several, and a linear layer
+for each output. They differ in their delays and in their feedback.
 """
 
 from lddn_jax.models.autoregressive import nar, narx

@@ -1,4 +1,4 @@
-"""What ready-made topologies are put together from: layers in series, and the connections between them."""
+"""Building blocks of the ready-made topologies: layers in series, and the connections between them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -9,15 +9,15 @@ Hidden = int | Sequence[int]
 
 
 def input_list(inputs: Mapping[str, int]) -> list[Input]:
-    """One input for each name and size."""
+    """Returns one input for each name and size."""
     return [Input(name, size) for name, size in sized("inputs", inputs).items()]
 
 
 def hidden_layers(hidden: Hidden, transfer: str) -> list[Layer]:
-    """Layers in series: `hidden`, or `hidden_1`, `hidden_2` … if there are several.
+    """Returns layers in series: `hidden`, or `hidden_1`, `hidden_2` … if there are several.
 
     Raises:
-        TopologyError: If there is none.
+        TopologyError: If `hidden` is empty.
     """
     sizes = [hidden] if isinstance(hidden, int | str) else list(hidden)
     if not sizes:
@@ -28,12 +28,12 @@ def hidden_layers(hidden: Hidden, transfer: str) -> list[Layer]:
 
 
 def output_layers(outputs: Mapping[str, int]) -> list[Layer]:
-    """One linear layer for each output."""
+    """Returns one linear layer for each output."""
     return [Layer(name, size, "linear") for name, size in sized("outputs", outputs).items()]
 
 
 def sized(what: str, given: Mapping[str, int]) -> Mapping[str, int]:
-    """Returns sizes by name; raises a TopologyError if it is given anything else."""
+    """Returns sizes by name; raises a TopologyError if they are not a mapping."""
     if not isinstance(given, Mapping):
         example = {"inputs": {"u": 1}, "outputs": {"y": 1}}[what]
         raise TopologyError(f"{what}={given!r} must be sizes by name, such as {what}={example}.")
@@ -41,9 +41,9 @@ def sized(what: str, given: Mapping[str, int]) -> Mapping[str, int]:
 
 
 def listed(what: str, given: Sequence[int]) -> tuple[int, ...]:
-    """Returns delays as a tuple; raises a TopologyError if it is given a single one."""
+    """Returns delays as a tuple; raises a TopologyError if they are a single number."""
     if isinstance(given, str) or not isinstance(given, Iterable):
-        raise TopologyError(f"{what}={given!r}, but delays are listed: {what}=({given!r},), or {what}=(1, 2).")
+        raise TopologyError(f"{what}={given!r} must be a list of delays: {what}=({given!r},), or {what}=(1, 2).")
     return tuple(given)
 
 
@@ -53,13 +53,13 @@ def in_series(
     outputs: Iterable[str],
     later: Sequence[Sequence[int]] | None = None,
 ) -> list[Connection]:
-    """Connections from `lines` to the first hidden layer, from each hidden layer to the next, and to all outputs.
+    """Returns connections from `lines` to the first hidden layer, between hidden layers, and to all outputs.
 
     Args:
-        lines: Delays of what feeds the first hidden layer, by source.
+        lines: Delays of the connections to the first hidden layer, by source.
         hidden: The hidden layers, at least one.
         outputs: Names of the output layers.
-        later: Delays with which each hidden layer is read; None for (0,).
+        later: Delays of the connections from each hidden layer; None for (0,).
     """
     later = [(0,)] * len(hidden) if later is None else later
     return [
@@ -76,6 +76,6 @@ def check_feedback(model: str, name: str, delays: Sequence[int]) -> None:
     """Raises a TopologyError that names the model and its argument if a delay of a loop is 0."""
     if 0 in listed(name, delays):
         raise TopologyError(
-            f"{model}: {name}={tuple(delays)} hold a 0, so y(t) would be computed from itself. "
+            f"{model}: {name}={tuple(delays)} includes 0, so y(t) would depend on itself. "
             f"Use positive delays only: {tuple(d for d in delays if d != 0) or (1,)}."
         )

@@ -26,22 +26,22 @@ def narx(
     transfer: str = "tanh",
     linear_path: bool = False,
 ) -> Topology:
-    """A nonlinear autoregressive network with exogenous inputs, its loop open (MATLAB's `narxnet(1:2, 1:2, 10)`).
+    """A nonlinear autoregressive network with exogenous inputs, open loop (MATLAB's `narxnet(1:2, 1:2, 10)`).
 
         y(t) = LW tanh( Σ_d IW(d) u(t−d) + Σ_d IW'(d) y_measured(t−d) + b ) + b'
 
-    Each output layer `y` comes with an input `measured_y`, its own measured past. Train with the loop open, then join
-    the two with `lddn_jax.close_loop(net, output="y", input="measured_y")` to predict further than one step.
+    Each output layer `y` has an input `measured_y` for its measured past. Train the open loop, then close it with
+    `lddn_jax.close_loop(net, output="y", input="measured_y")` to predict further than one step.
 
     Args:
         inputs: Sizes of the exogenous inputs by name; may be empty (a NAR network).
         outputs: Sizes of the outputs by name.
-        hidden: Neurons of the hidden layer, or of each of several in series.
+        hidden: Neurons of the hidden layer, or a sequence for several layers in series.
         input_delays: Delays of every input, in samples.
         feedback_delays: Delays of every measured output; all positive, so that the loop can be closed.
-        transfer: Of the hidden layers.
-        linear_path: Whether inputs and measured outputs also feed the outputs directly, by the same delays: a
-            linear model with a neural network beside it, which extrapolates where the hidden layer saturates.
+        transfer: Transfer function of the hidden layers.
+        linear_path: Whether inputs and measured outputs also feed the outputs directly, with the same delays: a
+            linear model in parallel with the network, which extrapolates where the hidden layer saturates.
 
     Raises:
         TopologyError: If a feedback delay is 0, or names or sizes are invalid.
@@ -79,15 +79,15 @@ def nar(
     transfer: str = "tanh",
     linear_path: bool = False,
 ) -> Topology:
-    """A nonlinear autoregressive network, its loop open (MATLAB's `narnet(1:2, 10)`): `narx` without inputs.
+    """A nonlinear autoregressive network, open loop (MATLAB's `narnet(1:2, 10)`): `narx` without inputs.
 
         y(t) = LW tanh( Σ_d IW(d) y_measured(t−d) + b ) + b'
 
     Args:
-        outputs: Sizes of the outputs by name; each comes with an input `measured_` of its name.
-        hidden: Neurons of the hidden layer, or of each of several in series.
+        outputs: Sizes of the outputs by name; output `y` has an input `measured_y`.
+        hidden: Neurons of the hidden layer, or a sequence for several layers in series.
         feedback_delays: Delays of every measured output; all positive.
-        transfer: Of the hidden layers.
+        transfer: Transfer function of the hidden layers.
         linear_path: Whether measured outputs also feed the outputs directly.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Networks of finite memory: tapped delay lines and no loop, so an input is forgotten after the longest of them."""
+"""Networks with finite memory: tapped delay lines without loops."""
 
 from collections.abc import Mapping, Sequence
 
@@ -22,9 +22,9 @@ def time_delay(
     Args:
         inputs: Sizes of the inputs by name.
         outputs: Sizes of the outputs by name.
-        hidden: Neurons of the hidden layer, or of each of several in series.
+        hidden: Neurons of the hidden layer, or a sequence for several layers in series.
         delays: Delays of every input, in samples.
-        transfer: Of the hidden layers.
+        transfer: Transfer function of the hidden layers.
 
     Raises:
         TopologyError: If names, sizes or delays are invalid.
@@ -57,12 +57,12 @@ def distributed_delay(
     Args:
         inputs: Sizes of the inputs by name.
         outputs: Sizes of the outputs by name.
-        hidden: Neurons of the hidden layer, or of each of several in series.
+        hidden: Neurons of the hidden layer, or a sequence for several layers in series.
         delays: Delays before each hidden layer and, last, before the outputs: one tuple more than hidden layers.
-        transfer: Of the hidden layers.
+        transfer: Transfer function of the hidden layers.
 
     Raises:
-        TopologyError: If there is another number of tuples, or names, sizes or delays are invalid.
+        TopologyError: If the number of tuples is wrong, or names, sizes or delays are invalid.
 
     Example:
         >>> print(*distributed_delay({"u": 1}, {"y": 1}, delays=((0, 1), (0, 2))).connections, sep="; ")
@@ -75,7 +75,7 @@ def distributed_delay(
     if len(delays) != len(layers) + 1:
         raise TopologyError(
             f"distributed_delay: {len(delays)} tuples of delays were given for {len(layers)} hidden "
-            f"layer{'s' if len(layers) > 1 else ''}; needed is one before each of them and one before the outputs: "
+            f"layer{'s' if len(layers) > 1 else ''}; give one before each of them and one before the outputs: "
             f"delays={((1, 2),) * (len(layers) + 1)}."
         )
     lines = dict.fromkeys(inputs, later[0])

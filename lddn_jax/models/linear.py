@@ -1,4 +1,4 @@
-"""Linear networks: an impulse response of finite length, and a state space."""
+"""Linear networks: finite impulse response (ADALINE) and linear state space."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,12 +9,12 @@ from lddn_jax.topology.topology import Connection, Layer, Topology
 def fir(
     inputs: Mapping[str, int], outputs: Mapping[str, int], *, delays: Sequence[int] = (0,), bias: bool = True
 ) -> Topology:
-    """A finite impulse response, or ADALINE: one linear layer for each output (MATLAB's `linearlayer(0)`).
+    """A finite impulse response filter, or ADALINE: one linear layer for each output (MATLAB's `linearlayer(0)`).
 
         y(t) = Σ_d IW(d) u(t−d) + b
 
-    `adaline` is another name of it, the one that Widrow and Hoff gave it. The learning rate that `linearlayer` takes
-    belongs to the trainer here: `lddn_jax.Optax(optax.sgd(0.01))`.
+    `adaline`, the name given by Widrow and Hoff, is an alias. The learning rate, an argument of MATLAB's `linearlayer`,
+    is an argument of the trainer here: `lddn_jax.Optax(optax.sgd(0.01))`.
 
     Args:
         inputs: Sizes of the inputs by name.
@@ -45,21 +45,21 @@ adaline = fir
 def linear_state_space(
     inputs: Mapping[str, int], outputs: Mapping[str, int], *, states: int = 2, feedthrough: bool = False
 ) -> Topology:
-    """A linear state space in discrete time (the structure of MATLAB's `ss(A, B, C, D, Ts)`).
+    """A linear state-space model in discrete time (the structure of MATLAB's `ss(A, B, C, D, Ts)`).
 
         x(t) = A x(t−1) + B u(t−1),    y(t) = C x(t) + D u(t)
 
-    A is `LW["state", "state"]`, B `IW["state", u]`, C `LW[y, "state"]` and D `IW[y, u]`, each with the one delay of its
-    connection as first axis. No layer has a bias. x(−1) and u(−1) are the delay state.
+    A is `LW["state", "state"]`, B `IW["state", u]`, C `LW[y, "state"]` and D `IW[y, u]`, each with its one delay as the
+    first axis. No layer has a bias. x(−1) and u(−1) are the delay state.
 
     Args:
         inputs: Sizes of the inputs by name.
         outputs: Sizes of the outputs by name.
         states: Number of states.
-        feedthrough: Whether there is a D.
+        feedthrough: Whether the model has a D.
 
     Raises:
-        TopologyError: If names or sizes are invalid; an output cannot be called `state`.
+        TopologyError: If names or sizes are invalid, or an output is called `state`.
 
     Example:
         >>> print(*linear_state_space({"u": 1}, {"y": 1}, feedthrough=True).connections, sep="; ")

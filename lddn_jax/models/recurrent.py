@@ -1,4 +1,4 @@
-"""Networks with loops inside: layers that read their own past, or the past of the outputs."""
+"""Recurrent networks: feedback from hidden layers (Elman, layer-recurrent) or from outputs (Jordan)."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,20 +15,20 @@ def layer_recurrent(
     input_delays: Sequence[int] = (0,),
     transfer: str = "tanh",
 ) -> Topology:
-    """Hidden layers in series, each of which reads its own past (MATLAB's `layrecnet(1:2, 10)`).
+    """Hidden layers in series, each with feedback from itself (MATLAB's `layrecnet(1:2, 10)`).
 
         a^m(t) = tanh( W^m a^{m−1}(t) + Σ_d LW^{m,m}(d) a^m(t−d) + b^m ),    y(t) = LW a^{M−1}(t) + b^M
 
     Args:
         inputs: Sizes of the inputs by name; may be empty.
         outputs: Sizes of the outputs by name.
-        hidden: Neurons of the hidden layer, or of each of several in series.
-        delays: Delays of each hidden layer's loop; all positive.
+        hidden: Neurons of the hidden layer, or a sequence for several layers in series.
+        delays: Delays of each hidden layer's feedback; all positive.
         input_delays: Delays of every input, in samples.
-        transfer: Of the hidden layers.
+        transfer: Transfer function of the hidden layers.
 
     Raises:
-        TopologyError: If a delay of a loop is 0, or names or sizes are invalid.
+        TopologyError: If a feedback delay is 0, or names or sizes are invalid.
 
     Example:
         >>> print(*layer_recurrent({"u": 1}, {"y": 1}, hidden=(4, 3), delays=(1,)).connections[3:], sep="; ")
@@ -55,22 +55,22 @@ def elman(
     delays: Sequence[int] = (1, 2),
     transfer: str = "tanh",
 ) -> Topology:
-    """A simple recurrent network: one hidden layer that reads its own past (MATLAB's `elmannet(1:2, 10)`).
+    """A simple recurrent network: one hidden layer with feedback from itself (MATLAB's `elmannet(1:2, 10)`).
 
         a(t) = tanh( IW u(t) + Σ_d LW(d) a(t−d) + b ),    y(t) = LW' a(t) + b'
 
-    Elman's own has `delays=(1,)`. MATLAB trains it by a derivative that ignores what comes through delays; here the
-    derivative is the whole one, so that it is `layer_recurrent` of one layer, which takes several as well.
+    Elman's original network has `delays=(1,)`. MATLAB trains `elmannet` with a derivative that ignores dependence
+    through delays; here the derivative is exact. Same as `layer_recurrent` with one hidden layer.
 
     Args:
         inputs: Sizes of the inputs by name; may be empty.
         outputs: Sizes of the outputs by name.
         hidden: Neurons of the hidden layer.
-        delays: Delays of its loop; all positive.
-        transfer: Of the hidden layer.
+        delays: Delays of its feedback; all positive.
+        transfer: Transfer function of the hidden layer.
 
     Raises:
-        TopologyError: If a delay of the loop is 0, or names or sizes are invalid.
+        TopologyError: If a feedback delay is 0, or names or sizes are invalid.
 
     Example:
         >>> print(*elman({"u": 1}, {"y": 1}, delays=(1,)).connections, sep="; ")
@@ -91,19 +91,19 @@ def jordan(
     feedback_delays: Sequence[int] = (1,),
     transfer: str = "tanh",
 ) -> Topology:
-    """A network that reads the past of its outputs: a `narx` whose loop is closed.
+    """A network with feedback from its outputs: `narx` with the loop closed.
 
         y(t) = LW tanh( Σ_d IW(d) u(t−d) + Σ_d LW'(d) y(t−d) + b ) + b'
 
-    MATLAB has no function for it; `closeloop(narxnet(0, 1, 10))` is its structure.
+    MATLAB has no function for it; `closeloop(narxnet(0, 1, 10))` has the same structure.
 
     Args:
         inputs: Sizes of the inputs by name; may be empty.
         outputs: Sizes of the outputs by name.
-        hidden: Neurons of the hidden layer, or of each of several in series.
+        hidden: Neurons of the hidden layer, or a sequence for several layers in series.
         input_delays: Delays of every input, in samples.
-        feedback_delays: Delays with which the first hidden layer reads every output; all positive.
-        transfer: Of the hidden layers.
+        feedback_delays: Delays of the feedback from every output to the first hidden layer; all positive.
+        transfer: Transfer function of the hidden layers.
 
     Raises:
         TopologyError: If a feedback delay is 0, or names or sizes are invalid.

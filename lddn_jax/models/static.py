@@ -1,4 +1,4 @@
-"""Networks without memory: each output is a function of the inputs of the same time step."""
+"""Networks without memory: the outputs depend on the inputs of the same time step only."""
 
 from collections.abc import Mapping
 
@@ -16,8 +16,8 @@ def feedforward(
     Args:
         inputs: Sizes of the inputs by name.
         outputs: Sizes of the outputs by name.
-        hidden: Neurons of the hidden layer, or of each of several in series.
-        transfer: Of the hidden layers.
+        hidden: Neurons of the hidden layer, or a sequence for several layers in series.
+        transfer: Transfer function of the hidden layers.
 
     Raises:
         TopologyError: If names or sizes are invalid.
@@ -38,15 +38,15 @@ def feedforward(
 def cascade_forward(
     inputs: Mapping[str, int], outputs: Mapping[str, int], *, hidden: Hidden = 10, transfer: str = "tanh"
 ) -> Topology:
-    """A multilayer perceptron whose layers read all that comes before them (MATLAB's `cascadeforwardnet(10)`).
+    """A multilayer perceptron with connections from the inputs and all earlier layers (`cascadeforwardnet(10)`).
 
         a^m(t) = f^m( IW^m u(t) + Σ_{l<m} LW^{m,l} a^l(t) + b^m )
 
     Args:
         inputs: Sizes of the inputs by name.
         outputs: Sizes of the outputs by name.
-        hidden: Neurons of the hidden layer, or of each of several in series.
-        transfer: Of the hidden layers.
+        hidden: Neurons of the hidden layer, or a sequence for several layers in series.
+        transfer: Transfer function of the hidden layers.
 
     Raises:
         TopologyError: If names or sizes are invalid.
@@ -55,7 +55,7 @@ def cascade_forward(
         >>> print(*cascade_forward({"u": 2}, {"y": 1}).connections, sep="; ")
         u -> hidden delay 0; u -> y delay 0; hidden -> y delay 0
 
-    Fahlman & Lebiere (1990), *The cascade-correlation learning architecture*, whose wiring it has.
+    Fahlman & Lebiere (1990), *The cascade-correlation learning architecture*, which has these connections.
     """
     layers = hidden_layers(hidden, transfer)
     sources, connections = list(inputs), []

@@ -1,1 +1,1 @@
-"""The weights and biases of a topology as a pytree, and all that is done with them before a network is run."""
+"""Networks: a topology's weights and biases as a pytree, initialization, transfer functions and rewiring."""

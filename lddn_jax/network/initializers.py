@@ -1,12 +1,12 @@
-"""First values of weights and biases, one layer at a time.
+"""Initializers of weights and biases, called for one layer at a time.
 
-An initializer sees a layer with the tapped delay lines that feed it and draws them together, because the
-spread that suits a neuron depends on all that it sums. It is a function
+An initializer gets a layer with the shapes of all connections into it, because the spread that suits a
+neuron depends on all elements that it sums. It is a function
 
     initializer(key, layer, shapes, dtype) -> (weights by source, bias)
 
-with `shapes[source] = (delay, to, from)`. Keys are derived from layer names, so the order of declaration
-changes nothing. Pass one by name, or a function of your own, as `Network(..., init=...)`:
+with `shapes[source] = (delay, to, from)`. Keys are derived from layer names, so the result does not depend on the
+order of declaration. Pass the name of an initializer, or a function, as `Network(..., init=...)`:
 
     >>> def small(key, layer, shapes, dtype):
     ...     weights, bias = glorot(key, layer, shapes, dtype)
@@ -34,13 +34,13 @@ Initializer: TypeAlias = Callable[[PRNGKeyArray | None, Layer, Shapes, DTypeLike
 
 
 def zeros(key: PRNGKeyArray | None, layer: Layer, shapes: Shapes, dtype: DTypeLike) -> Drawn:
-    """All weights and biases zero; needs no key."""
-    # Made by NumPy: there is nothing to compile, and a file that is loaded begins with these.
+    """Sets all weights and biases to zero; needs no key."""
+    # Created by NumPy, so that nothing is compiled, also when a file is loaded.
     return {source: _zeros(shape, dtype) for source, shape in shapes.items()}, _zeros((layer.size,), dtype)
 
 
 def uniform(key: PRNGKeyArray, layer: Layer, shapes: Shapes, dtype: DTypeLike) -> Drawn:
-    """Weights and biases uniform in (−0.5, 0.5)."""
+    """Draws weights and biases uniformly from (−0.5, 0.5)."""
 
     def draw(source, shape):
         return jax.random.uniform(_key(key, source), shape, dtype, -0.5, 0.5)
@@ -49,7 +49,7 @@ def uniform(key: PRNGKeyArray, layer: Layer, shapes: Shapes, dtype: DTypeLike) -
 
 
 def glorot(key: PRNGKeyArray, layer: Layer, shapes: Shapes, dtype: DTypeLike) -> Drawn:
-    """Weights uniform in ±√(6 / (fan in + fan out)), fan in counted over all delays and sources; zero bias.
+    """Draws weights uniformly from ±√(6 / (fan in + fan out)), with fan in over all delays and sources; zero biases.
 
     Glorot & Bengio, AISTATS 2010, eq. 16.
     """
@@ -62,7 +62,7 @@ def glorot(key: PRNGKeyArray, layer: Layer, shapes: Shapes, dtype: DTypeLike) ->
 
 
 def orthogonal(key: PRNGKeyArray, layer: Layer, shapes: Shapes, dtype: DTypeLike) -> Drawn:
-    """Glorot, with the layer's own recurrent matrices orthogonal, scaled so that all its delays share gain 1.
+    """Glorot, with orthogonal matrices for the layer's connection to itself, scaled to gain 1 over all its delays.
 
     Saxe, McClelland & Ganguli, ICLR 2014.
     """
@@ -77,10 +77,10 @@ def orthogonal(key: PRNGKeyArray, layer: Layer, shapes: Shapes, dtype: DTypeLike
 def nguyen_widrow(key: PRNGKeyArray, layer: Layer, shapes: Shapes, dtype: DTypeLike) -> Drawn:
     """Spreads the active regions of the layer's neurons evenly over inputs in [−1, 1].
 
-    With S neurons and R elements arriving (delays counted), each row of weights has a random direction and the
+    With S neurons and R elements summed (over sources and delays), each row of weights has a random direction and the
     length 0.7 S^(1/R); biases are spaced evenly over ± that length, with the sign of the row's first
-    weight. Both are then mapped from [−1, 1] onto the transfer function's active range. A layer whose function
-    has no bounded active range gets Glorot weights.
+    weight. Both are then mapped from [−1, 1] to the active range of the transfer function. Layers whose function
+    has no bounded active range get Glorot weights.
 
     Nguyen & Widrow, IJCNN 1990; MATLAB's `initnw`.
     """
@@ -118,13 +118,13 @@ _INITIALIZERS = {
 
 
 def get(init: str | Initializer) -> Initializer:
-    """Returns the initializer of that name; a function is returned as it is.
+    """Returns the initializer of that name; a function is returned unchanged.
 
     Args:
         init: "nguyen-widrow", "glorot", "orthogonal", "uniform", "zeros", or a function.
 
     Raises:
-        TopologyError: If there is none of that name.
+        TopologyError: If there is no initializer of that name.
     """
     if callable(init):
         return init
@@ -144,5 +144,5 @@ def _key(key: PRNGKeyArray, name: str) -> PRNGKeyArray:
 
 
 def name_number(name: str) -> int:
-    """A number that stands for a name in key derivation, the same on every machine."""
+    """Returns a number for deriving a key from a name, the same on every machine."""
     return zlib.crc32(name.encode())

@@ -1,8 +1,8 @@
-"""A network: a topology with its numbers, as a pytree.
+"""A network: a topology with its weights and biases, as a pytree.
 
 `IW[to, source]` and `LW[to, source]` are `(delay, to, from)`, `b[layer]` is `(neurons,)`; the topology is static. A
-gradient is the same kind of object, so `gradient.LW["y", "hidden"]` is what it says, and optax, `jax.vmap` and
-`equinox.apply_updates` work on networks as they are.
+gradient is a Network too, so `gradient.LW["y", "hidden"]` is the derivative with respect to that matrix, and optax,
+`jax.vmap` and `equinox.apply_updates` work on networks.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,10 +21,10 @@ from lddn_jax.network import initializers, transfer
 from lddn_jax.network.signals import as_array
 from lddn_jax.topology.topology import Topology, check_topology
 
-# By (to, source) and by layer. Networks that `vmap` made have axes in front.
+# By (to, source) and by layer. Networks made with `vmap` have leading axes.
 Weights: TypeAlias = dict[tuple[str, str], Float[Array, "... delays=_ to=_ from=_"]]
 Biases: TypeAlias = dict[str, Float[Array, "... neurons=_"]]
-# What a user gives in place of them.
+# The same, as a user may give them.
 WeightsGiven: TypeAlias = Mapping[tuple[str, str], Shaped[ArrayLike, "... delays=_ to=_ from=_"] | Sequence[Any]]
 BiasesGiven: TypeAlias = Mapping[str, Shaped[ArrayLike, "... neurons=_"] | Sequence[Any]]
 
@@ -37,16 +37,16 @@ class Network(eqx.Module):
         key: A JAX key, such as `jax.random.key(0)`; may be left out when `init` is "zeros".
         init: "nguyen-widrow" (for functions with a bounded active range; Glorot elsewhere), "glorot",
             "orthogonal", "uniform", "zeros", or a function; see `lddn_jax.network.initializers`.
-        dtype: Of all arrays, and of every computation with the network. None is JAX's default float.
+        dtype: The dtype of all arrays and of every computation with the network; None: JAX's default float.
 
     Attributes:
         IW: Input weights by `(to, source)`, each `(delay, to, from)` in the order of the connection's delays.
-        LW: Layer weights, likewise.
+        LW: Layer weights by `(to, layer)`, each `(delay, to, from)`.
         b: Biases by layer, each `(neurons,)`; layers declared with `bias=False` have none.
 
     Raises:
-        TopologyError: If a transfer function or the initializer is unknown, or a key is needed.
-        ShapeError: If an initializer of your own returns something else than it should.
+        TopologyError: If a transfer function or the initializer is unknown, or a key is missing.
+        ShapeError: If a custom initializer returns weights of the wrong names or shapes.
         PrecisionError: If the dtype is float64 while JAX is set to float32.
 
     Example:
@@ -101,7 +101,7 @@ class Network(eqx.Module):
 
     @property
     def parameter_count(self) -> int:
-        """Number of weights and biases (of one network, where arrays carry batch axes of `vmap`)."""
+        """Number of weights and biases; of a single network where arrays have batch axes of `vmap`."""
         weights = sum(
             len(delays) * self.topology.sizes[to] * self.topology.sizes[source]
             for (to, source), delays in self.topology.delays.items()
@@ -114,16 +114,16 @@ class Network(eqx.Module):
         LW: WeightsGiven | None = None,
         b: BiasesGiven | None = None,
     ) -> "Network":
-        """Returns a network in which the given arrays stand in place of this network's.
+        """Returns a network with some arrays replaced.
 
         Args:
             IW: Some input weights by `(to, source)`, each `(delay, to, from)`.
-            LW: Some layer weights, likewise.
+            LW: Some layer weights by `(to, layer)`, each `(delay, to, from)`.
             b: Some biases by layer.
 
         Raises:
             ShapeError: If a name is unknown or a shape differs.
-            DataError: If an array holds anything but real numbers.
+            DataError: If an array does not hold real numbers.
 
         Example:
             >>> from lddn_jax import Connection, Input, Layer, Topology
@@ -138,7 +138,7 @@ class Network(eqx.Module):
             new[field] = dict(old)
             if not isinstance(given, Mapping | None):
                 example = f"{{{next(iter(old))!r}: array}}" if old else "{}"
-                raise ShapeError(f"{field} is {called(given)}, but arrays are given by name: {field}={example}.")
+                raise ShapeError(f"{field} is {called(given)}, but must be arrays by name: {field}={example}.")
             for name, value in (given or {}).items():
                 if name not in old:
                     raise ShapeError(f"{field}[{name!r}] does not exist in this network; it has {list(old)}.")
@@ -148,9 +148,9 @@ class Network(eqx.Module):
         return assemble(self.topology, **new)
 
     def ravel(self) -> tuple[Float[Array, " parameters"], Callable[[Float[Array, " parameters"]], "Network"]]:
-        """Returns all weights and biases as one vector `(parameters,)`, and the way back.
+        """Returns all weights and biases as one vector `(parameters,)`, and the function that converts it back.
 
-        The order is that of `parameter_names`, and of the last axis of every Jacobian.
+        The order is the same as in `parameter_names` and on the last axis of every Jacobian.
 
         Example:
             >>> from lddn_jax import Connection, Input, Layer, Topology
@@ -160,10 +160,10 @@ class Network(eqx.Module):
             1.0
         """
         flat, unravel = ravel_pytree(self)
-        return flat.astype(self.dtype), unravel  # without any parameter, JAX would make it float32
+        return flat.astype(self.dtype), unravel  # without parameters, JAX would return float32
 
     def parameter_names(self) -> list[str]:
-        """Returns a readable name for every element of the flat vector, in its order."""
+        """Returns a readable name for every element of the flat vector, in the order of `ravel`."""
         names = []
         for field, blocks in (("IW", self.IW), ("LW", self.LW)):
             for to, source in sorted(blocks):
@@ -177,7 +177,7 @@ class Network(eqx.Module):
         return names + [f"b[{name!r}] [{i}]" for name in sorted(self.b) for i in range(self.topology.sizes[name])]
 
     def summary(self) -> str:
-        """Returns a table of the layers, what feeds each, and how many parameters that makes."""
+        """Returns a table of the layers with their sources and numbers of parameters."""
         rows = [("layer", "size", "transfer", "fed by", "parameters")]
         for layer in self.topology.layers:
             fed = [c for c in self.topology.connections if c.to == layer.name]
@@ -203,7 +203,7 @@ class Network(eqx.Module):
 def assemble(
     topology: Topology, IW: dict[tuple[str, str], Any], LW: dict[tuple[str, str], Any], b: dict[str, Any]
 ) -> Network:
-    """Returns a network, or a gradient, of exactly these arrays; internal, so nothing is checked."""
+    """Returns a network, or a gradient, of exactly these arrays, without checks; internal."""
     net = object.__new__(Network)
     for field, value in (("topology", topology), ("IW", dict(IW)), ("LW", dict(LW)), ("b", dict(b))):
         object.__setattr__(net, field, value)
@@ -213,17 +213,17 @@ def assemble(
 def _check_key(key, initializer):
     if key is None and initializer is not initializers.zeros:
         raise TopologyError(
-            "random first weights need a key: write Network(topology, key=jax.random.key(0)), or init='zeros'."
+            "random initial weights need a key: write Network(topology, key=jax.random.key(0)), or init='zeros'."
         )
     if key is not None:
         check_key(key, error=TopologyError)
 
 
 def check_network(given: object, call: str) -> None:
-    """Raises an LDDNError unless this is a network; see `expect`."""
+    """Raises an LDDNError unless `given` is a network; see `expect`."""
     name, fix = type(given).__name__.lower(), ""
     if hasattr(given, "scalers"):
-        fix = f"Write {name}.net, in scaled units; or {name}.predict(inputs), in those of the record."
+        fix = f"Write {name}.net, in scaled units; or {name}.predict(inputs), in the units of the record."
     elif hasattr(given, "net"):
         fix = f"Write {name}.net."
     elif isinstance(given, Topology):
@@ -234,13 +234,13 @@ def check_network(given: object, call: str) -> None:
 def _check_drawn(drawn, layer, shapes) -> tuple[Mapping[str, Any], Any]:
     if not (isinstance(drawn, tuple) and len(drawn) == 2 and isinstance(drawn[0], Mapping)):
         raise ShapeError(
-            f"the initializer returned {type(drawn).__name__} for layer {layer.name!r}; needed is a tuple "
+            f"the initializer returned {type(drawn).__name__} for layer {layer.name!r}; it must return a tuple "
             f"(weights, bias) with weights[source] for {list(shapes)}."
         )
     missing = [source for source in shapes if source not in drawn[0]]
     if missing:
         raise ShapeError(
-            f"the initializer returned no weights for {missing[0]!r} -> {layer.name!r}; it was given "
+            f"the initializer returned no weights for {missing[0]!r} -> {layer.name!r}; it was called with "
             f"shapes for {list(shapes)} and returned {list(drawn[0])}."
         )
     return drawn
@@ -254,11 +254,11 @@ def _float_dtype(dtype) -> jnp.dtype:
     except TypeError:
         raise PrecisionError(f"dtype={dtype!r} is unknown; use jnp.float32 or jnp.float64.") from None
     if not jnp.issubdtype(dtype, jnp.floating):
-        raise PrecisionError(f"dtype={dtype.name} cannot hold weights; use jnp.float32 or jnp.float64.")
+        raise PrecisionError(f"dtype={dtype.name} is not a floating-point type; use jnp.float32 or jnp.float64.")
     if dtype == jnp.float64 and jnp.result_type(float) != jnp.float64:
         raise PrecisionError(
-            "dtype=float64 was asked for while JAX is set to 32 bits. Put "
-            'jax.config.update("jax_enable_x64", True) before the first array is made.'
+            "dtype=float64 was requested while JAX is set to 32 bits. Put "
+            'jax.config.update("jax_enable_x64", True) before the first array is created.'
         )
     return dtype
 

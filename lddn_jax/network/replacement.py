@@ -1,7 +1,7 @@
 """Transfer functions that are replaced after programs with them were compiled.
 
-A compiled program contains its transfer functions. Every compiled function of the package that looks one up is
-`up_to_date`, so that a function replaced by `transfer.register` is used at the next call.
+A compiled program contains its transfer functions. Every compiled function of the package that uses them is wrapped in
+`up_to_date`, so that it is compiled again after `transfer.register` replaced one.
 """
 
 import functools
@@ -12,12 +12,12 @@ import jax
 
 
 class up_to_date:  # noqa: N801  (a decorator)
-    """Makes a compiled function use what is registered when it is called, not what was when it was compiled.
+    """Decorator with which a compiled function uses the transfer functions registered when it is called.
 
-    JAX keeps programs apart by their arguments and by its contexts. One of these is how often a function was replaced.
+    JAX caches programs by arguments and user contexts. The number of replacements so far is such a context.
 
     Args:
-        compiled: What `jax.jit` or `equinox.filter_jit` returned.
+        compiled: The result of `jax.jit` or `equinox.filter_jit`.
     """
 
     __wrapped__: Any

@@ -1,7 +1,7 @@
-"""The same weights wired differently: loops closed and opened, delays shifted, topologies edited.
+"""Rewiring of networks: closing and opening loops, shifting delays, and carrying weights over to another topology.
 
-Whatever is done to the wiring gives another topology; no network knows a mode. A weight belongs to a connection and a
-delay, and goes wherever these go.
+Each function returns a network with another topology; there is no mode to switch. Weights stay with their connection
+and delay.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,17 +18,17 @@ from lddn_jax.topology.topology import Connection, Input, Topology, check_topolo
 
 
 def close_loop(net: Network, output: str, input: str) -> Network:
-    """Feeds a layer's output back in place of an input: every `IW[to, input]` becomes `LW[to, output]`.
+    """Replaces an input by a layer's output: every `IW[to, input]` becomes `LW[to, output]`.
 
-    A closed loop is another topology, not a mode; the weights are the same arrays.
+    The topology changes; the weights are the same arrays.
 
     Args:
-        net: A network in which `input` stands for measured values of `output`.
+        net: A network in which `input` carries measured values of `output`.
         output: The layer to feed back.
-        input: The input it replaces.
+        input: The input that it replaces.
 
     Raises:
-        TopologyError: If sizes differ, the names are unknown, a connection would stand twice, or the loop would
+        TopologyError: If sizes differ, a name is unknown, a pair would have two connections, or the loop would
             have no delay.
 
     Example:
@@ -52,13 +52,13 @@ def close_loop(net: Network, output: str, input: str) -> Network:
     if topology.sizes[input] != layer.size:
         raise TopologyError(
             f"close_loop: output {output!r} has {layer.size} elements and input {input!r} has "
-            f"{topology.sizes[input]}; a loop joins signals of one size."
+            f"{topology.sizes[input]}; they must have the same size."
         )
     twice = [c.to for c in topology.connections if c.source == input and (c.to, output) in topology.delays]
     if twice:
         raise TopologyError(
-            f"close_loop: {output!r} feeds {twice[0]!r} already, and {input!r} -> {twice[0]!r} would become a second "
-            f"connection of that pair. Take {output!r} -> {twice[0]!r} out of the topology first."
+            f"close_loop: {output!r} -> {twice[0]!r} exists already, and {input!r} -> {twice[0]!r} would become "
+            f"another connection of that pair. Remove {output!r} -> {twice[0]!r} from the topology first."
         )
     closed = Topology(
         [i for i in topology.inputs if i.name != input],
@@ -72,16 +72,16 @@ def close_loop(net: Network, output: str, input: str) -> Network:
 
 
 def open_loop(net: Network, output: str, input: str, to: str | Iterable[str] | None = None) -> Network:
-    """Cuts the connections that read a layer and lets a new input feed them: the way back of `close_loop`.
+    """Replaces a layer by a new input as the source of its connections; the inverse of `close_loop`.
 
     Args:
-        net: A network in which layer `output` feeds others, or itself.
+        net: A network in which other layers, or the layer itself, read layer `output`.
         output: The layer whose connections are cut.
         input: Name of the new input.
-        to: Which of the connections are cut, by the layer or layers that they feed; None for all.
+        to: The layer or layers whose connection from `output` is cut; None for all.
 
     Raises:
-        TopologyError: If names are unknown or taken.
+        TopologyError: If a name is unknown or taken.
 
     Example:
         >>> from lddn_jax import Connection, Input, Layer, Topology
@@ -102,7 +102,7 @@ def open_loop(net: Network, output: str, input: str, to: str | Iterable[str] | N
     cut = fed if to is None else [to] if isinstance(to, str) else list(to)
     if not cut or any(name not in fed for name in cut):
         raise TopologyError(
-            f"open_loop: layer {output!r} feeds {fed}, and {cut} were to be cut; name some of those it feeds."
+            f"open_loop: layer {output!r} feeds {fed}, but to={cut}; name some of the layers that it feeds."
         )
 
     def is_cut(pair):
@@ -120,20 +120,20 @@ def open_loop(net: Network, output: str, input: str, to: str | Iterable[str] | N
 
 
 def remove_delay(net: Network, n: int = 1) -> Network:
-    """Lets every connection from an input read `n` steps later values (MATLAB's `removedelay`).
+    """Subtracts `n` from the delays of every connection from an input (MATLAB's `removedelay`).
 
         y'(t) = y(t+n):    IW(d) p(t−d) becomes IW(d) p(t−(d−n))
 
-    So a network that was trained to tell y(t) from inputs up to t − n tells y(t+n) from inputs up to t: it predicts `n`
-    steps ahead of its data. Weights are untouched. Layers that recur, as in a loop that was closed, are ahead by `n`
-    steps as well: a delay state holds their values of `n` steps later, and `n` values of each input fewer.
+    A network trained to predict y(t) from inputs up to t − n then predicts y(t+n) from inputs up to t, `n` steps
+    ahead of its data. Weights are unchanged. Recurrent layers, as in a closed loop, are ahead by `n` steps too: a delay
+    state holds their values from `n` steps later, and `n` fewer values of each input.
 
     Args:
-        net: A network all of whose inputs are read through delays of at least `n`.
+        net: A network that reads all inputs through delays of at least `n`.
         n: Number of steps.
 
     Raises:
-        TopologyError: If an input is read through a shorter delay, or there is no input to read.
+        TopologyError: If an input is read through a shorter delay, or the network has no inputs.
 
     Example:
         >>> from lddn_jax import Connection, Input, Layer, Topology
@@ -149,7 +149,7 @@ def remove_delay(net: Network, n: int = 1) -> Network:
     if shortest is not None and shortest.delays[0] < n:
         least, (source, to) = shortest.delays[0], (shortest.source, shortest.to)
         raise TopologyError(
-            f"remove_delay: {shortest} reads an input with a delay of {least}; {n} later it would read values to come. "
+            f"remove_delay: {shortest} reads an input with a delay of {least}; {n} later it would need future values. "
             + (f"Remove at most {least}: remove_delay(net, {least}); or train" if least else "Train")
             + f" with delays of at least {n}: topology.with_delays({source!r}, {to!r}, ...)."
         )
@@ -157,7 +157,7 @@ def remove_delay(net: Network, n: int = 1) -> Network:
 
 
 def add_delay(net: Network, n: int = 1) -> Network:
-    """Lets every connection from an input read `n` steps earlier values (MATLAB's `adddelay`); undoes `remove_delay`.
+    """Adds `n` to the delays of every connection from an input (MATLAB's `adddelay`); the inverse of `remove_delay`.
 
         y'(t) = y(t−n):    IW(d) p(t−d) becomes IW(d) p(t−(d+n))
 
@@ -166,7 +166,7 @@ def add_delay(net: Network, n: int = 1) -> Network:
         n: Number of steps.
 
     Raises:
-        TopologyError: If there is no input to read.
+        TopologyError: If the network has no inputs.
 
     Example:
         >>> from lddn_jax import Connection, Input, Layer, Topology
@@ -182,20 +182,20 @@ def add_delay(net: Network, n: int = 1) -> Network:
 def carry_over(
     net: Network, topology: Topology, *, key: PRNGKeyArray | None = None, init: str | initializers.Initializer = "zeros"
 ) -> Network:
-    """Returns a network of another topology with this network's weights, where they fit.
+    """Returns a network of another topology that keeps this network's weights where they fit.
 
-    A matrix fits if the topology has its connection and delay between layers of the same sizes, a bias if its layer has
-    the same size. Everything else is initialized. Zeros leave all outputs as they were when a connection or delay is
-    added; a new layer needs random weights, as it would not learn from zeros.
+    A matrix fits if the new topology has its connection and delay between layers of the same sizes; a bias, if its
+    layer has the same size. Everything else is initialized. With zeros, adding a connection or a delay does not change
+    the outputs; a new layer needs random weights, because it cannot be trained from zeros.
 
     Args:
         net: The network.
         topology: For example an edited `net.topology`.
         key: A JAX key; may be left out when `init` is "zeros".
-        init: How the rest is initialized; see `lddn_jax.Network`.
+        init: Initializer of everything else; see `lddn_jax.Network`.
 
     Raises:
-        TopologyError: If a transfer function or the initializer is unknown, or a key is needed.
+        TopologyError: If a transfer function or the initializer is unknown, or a key is missing.
 
     Example:
         >>> from lddn_jax import Connection, Input, Layer, Topology
@@ -230,48 +230,48 @@ def _steps(verb: str, net: Network, n: int) -> int:
     check_network(net, f"{verb}(net, n)")
     if not net.topology.inputs:
         raise TopologyError(
-            f"{verb}: the network has no inputs, so there is no delay to shift. If its loop was closed, open it first: "
+            f"{verb}: the network has no inputs, so there is no delay to shift. If its loop is closed, open it first: "
             f"{verb}(open_loop(net, output=..., input=...))."
         )
     return whole_number(n, f"{verb}: the number of steps", least=1)
 
 
 def closed_over(net: Network, loops: Mapping[str, str]) -> Network:
-    """Returns the network with several loops closed: the output of each input that carries its measured values."""
+    """Returns the network with several loops closed; `loops` maps each input with measured values to its output."""
     for input, output in loops.items():
         net = close_loop(net, output=output, input=input)
     return net
 
 
 def opened_at(net: Network, loops: Mapping[str, str]) -> Network:
-    """Returns the network with several loops opened; see `closed_over`."""
+    """Returns the network with several loops opened; `loops` as in `closed_over`."""
     for input, output in loops.items():
         net = open_loop(net, output=output, input=input)
     return net
 
 
 def measured_loops(topology: Topology) -> dict[str, str]:
-    """The output of each input that carries its measured values by its name, `y` of `measured_y`."""
+    """Returns the output of each input that is named after it, such as `y` for `measured_y`."""
     names = {measured_name(output): output for output in topology.outputs}
     return {input: output for input, output in names.items() if input in topology.input_names}
 
 
 def loops_of(net: Network, given: Mapping[str, str] | None) -> dict[str, str]:
-    """Returns the output of each input that carries its measured values; by default `y` of `measured_y`.
+    """Returns the output of each input that carries its measured values; by default `y` for `measured_y`.
 
     Raises:
-        LDDNError: If there is none.
+        LDDNError: If there is no such input.
     """
     topology = net.topology
     given = measured_loops(topology) if given is None else given
     if not isinstance(given, Mapping):
         raise LDDNError(
-            f"loops={given!r} must name the output of each input that carries its measured values: "
+            f"loops={given!r} must map each input with measured values to its output: "
             f"loops={{'measured': {topology.outputs[0]!r}}}."
         )
     if not given:
         raise LDDNError(
-            f"none of the inputs {sorted(topology.input_names)} is the measurement of one of the outputs "
-            f"{list(topology.outputs)}. Say which is, for example loops={{'measured': {topology.outputs[0]!r}}}."
+            f"none of the inputs {sorted(topology.input_names)} is named after one of the outputs "
+            f"{list(topology.outputs)}. Name the input, for example loops={{'measured': {topology.outputs[0]!r}}}."
         )
     return dict(given)

@@ -1,6 +1,6 @@
-"""What a user hands in, checked and named: `(*batch, time, size)` arrays by input, output or source.
+"""Signals given by a user, checked and converted: `(*batch, time, size)` arrays by input, output or source.
 
-Everything that can be wrong with names, shapes and dtypes is said here, before anything is compiled.
+All errors about names, shapes and dtypes of signals are raised here, before anything is compiled.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,11 +16,11 @@ from jaxtyping import Array, Float, Shaped
 from lddn_jax.checks import did_you_mean, expect
 from lddn_jax.errors import DataError, ShapeError
 
-# Inside: names differ in size and share batch and time. A moment is one time step.
+# Internal types: arrays of a dict may differ in size and have the same batch and time. A moment is one time step.
 Signals: TypeAlias = dict[str, Float[Array, "*batch time size=_"]]
 Moment: TypeAlias = dict[str, Float[Array, "*batch size=_"]]
-# What a user hands in: arrays of JAX or NumPy, or nested lists; integers become floats. A bare array stands for a dict
-# of one entry, None for an empty one. Error weights broadcast over batch, time and size.
+# Types accepted from a user: arrays of JAX or NumPy, or nested lists; integers become floats. A bare array stands for a
+# dict with one entry, None for an empty dict. Error weights broadcast over batch, time and size.
 ArrayOrList: TypeAlias = Shaped[ArrayLike, "..."] | Sequence[Any]
 SignalLike: TypeAlias = Shaped[ArrayLike, "*batch time size=_"] | Sequence[Any]
 SignalsLike: TypeAlias = Mapping[str, SignalLike] | SignalLike | None
@@ -35,19 +35,19 @@ RealSignal: TypeAlias = Shaped[Array | np.ndarray, "*batch time size=_"]
 
 @runtime_checkable
 class SequencesLike(Protocol):
-    """What a network is trained and evaluated on: `Sequences`, or anything that has the same four parts."""
+    """Data for training and evaluation: `Sequences`, or any object with the same four attributes."""
 
     @property
     def inputs(self) -> SignalsLike:
-        """By input name, `(*batch, time, size)`."""
+        """Inputs by name, `(*batch, time, size)`."""
 
     @property
     def targets(self) -> SignalsLike:
-        """By output layer, `(*batch, time, size)`; NaN where missing."""
+        """Targets by output layer, `(*batch, time, size)`; NaN where missing."""
 
     @property
     def state(self) -> StateLike:
-        """The delay state that each sequence starts from, `(*batch, longest delay, size)` by source."""
+        """The initial delay state of each sequence, `(*batch, longest delay, size)` by source."""
 
     @property
     def weights(self) -> WeightsLike:
@@ -55,15 +55,15 @@ class SequencesLike(Protocol):
 
 
 def by_name(kind: str, given: Any, names: Iterable[str]) -> dict[str, Any]:
-    """Returns `given` as a dict with exactly `names`; a bare array is taken where there is one name.
+    """Returns `given` as a dict with exactly `names`; a bare array is accepted if there is one name.
 
     Args:
-        kind: "input", "target" …: how an error calls what was given.
+        kind: How an error refers to `given`: "input", "target" …
         given: A dict by name, a bare array, or None for nothing.
-        names: The names needed.
+        names: The required names.
 
     Raises:
-        ShapeError: If names are missing or unknown, or a bare array meets several names.
+        ShapeError: If a name is missing or unknown, or a bare array is given for several names.
 
     Example:
         >>> by_name("input", [[1.0], [2.0]], {"u"})
@@ -89,22 +89,22 @@ def by_name(kind: str, given: Any, names: Iterable[str]) -> dict[str, Any]:
 
 
 def measured_name(output: str) -> str:
-    """The name of the input that carries measured values of an output, where a loop is open."""
+    """Returns the name of the input that carries measured values of an output while the loop is open."""
     return f"measured_{output}"
 
 
 def as_signals(kind: str, given: SignalsLike, sizes: Mapping[str, int], dtype: DTypeLike) -> Signals:
-    """Returns one array `(*batch, time, size)` of `dtype` for each name in `sizes`, all of one batch and length.
+    """Returns one array `(*batch, time, size)` of `dtype` for each name in `sizes`, all with the same batch and time.
 
     Args:
-        kind: "input", "target" …: how an error calls them.
-        given: A dict by name, or a bare array where there is one name.
-        sizes: Elements by name.
-        dtype: Of the arrays returned.
+        kind: How an error refers to the signals: "input", "target" …
+        given: A dict by name, or a bare array if there is one name.
+        sizes: Number of elements by name.
+        dtype: The dtype of the arrays returned.
 
     Raises:
-        ShapeError: If a name, a number of axes, a size, a length or a batch shape does not fit.
-        DataError: If an array is not of real numbers.
+        ShapeError: If a name, a number of axes, a size, a length or a batch shape is wrong.
+        DataError: If an array does not hold real numbers.
     """
     named = by_name(kind, given, sizes)
     signals = {name: as_array(f"{kind} {name!r}", value, dtype) for name, value in sorted(named.items())}
@@ -115,7 +115,7 @@ def as_signals(kind: str, given: SignalsLike, sizes: Mapping[str, int], dtype: D
         raise ShapeError(
             f"{kind}s differ in batch or time: (*batch, time) is "
             + ", ".join(f"{shape} for {name!r}" for name, shape in shapes.items())
-            + ". All signals of a record share both; cut or repeat the shorter ones."
+            + ". All signals of a record must have the same; cut or repeat the shorter ones."
         )
     return signals
 
@@ -124,40 +124,40 @@ def check_last_axes(what: str, shape: tuple[int, ...], size: int):
     """Raises a ShapeError unless `shape` is `(*batch, time, size)`."""
     if len(shape) < 2:
         raise ShapeError(
-            f"{what} has shape {shape}, but a signal is (*batch, time, size), here size {size}. "
+            f"{what} has shape {shape}, but a signal is (*batch, time, size), with size {size} here. "
             "For one sequence of one element write signal[:, None]."
         )
     if shape[-1] != size:
         turned = " It looks transposed: write signal.swapaxes(-1, -2)." if shape[-2] == size else ""
         raise ShapeError(f"{what} has shape {shape}; its last axis must have size {size}, as declared.{turned}")
     if shape[-2] == 0:
-        raise ShapeError(f"{what} has shape {shape}: no time step at all. Give at least one.")
+        raise ShapeError(f"{what} has shape {shape}, with no time step. Give at least one.")
 
 
 def real(what: str, value: Any) -> RealArray:
-    """Returns `value` as the array it is, lists as NumPy arrays, provided that it holds real numbers.
+    """Returns `value` as an array, lists as NumPy arrays, after checking that it holds real numbers.
 
     Raises:
         ShapeError: If it is ragged.
-        DataError: If it holds anything but real numbers.
+        DataError: If it does not hold real numbers.
     """
     if not isinstance(value, jax.Array):
         try:
             value = np.asarray(value)
         except ValueError:
-            raise ShapeError(f"{what} is ragged; all its rows must have one length.") from None
+            raise ShapeError(f"{what} is ragged; all its rows must have the same length.") from None
     if not any(jnp.issubdtype(value.dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)):
-        raise DataError(f"{what} holds {value.dtype}, but a signal is made of real numbers.")
+        raise DataError(f"{what} holds {value.dtype}, but must hold real numbers.")
     return value
 
 
 def is_traced(array: Any) -> bool:
-    """Whether JAX is tracing this array, so that its values are not known."""
+    """Whether an array is being traced by JAX, so that its values are not known."""
     return isinstance(array, Tracer)
 
 
 def first_nan(signal: Shaped[ArrayLike, "..."]) -> tuple[int, ...] | None:
-    """Index of the first NaN of a concrete array; None if there is none, or the array is being traced."""
+    """Returns the index of the first NaN of a concrete array; None if there is none, or the array is being traced."""
     if is_traced(signal):
         return None
     missing = np.isnan(np.asarray(signal))
@@ -165,20 +165,20 @@ def first_nan(signal: Shaped[ArrayLike, "..."]) -> tuple[int, ...] | None:
 
 
 def as_array(what: str, value: Any, dtype: DTypeLike) -> Shaped[Array, "..."]:
-    """Returns an array of this dtype; NumPy converts what is not on a device yet, so that nothing is compiled for it.
+    """Returns an array of this dtype; host data is converted by NumPy, so that nothing is compiled for it.
 
     Raises:
         ShapeError: If it is ragged.
-        DataError: If it holds anything but real numbers.
+        DataError: If it does not hold real numbers.
     """
     value = real(what, value)
     if not isinstance(value, jax.Array):
-        with np.errstate(over="ignore"):  # too large for float32 is an infinity there too
+        with np.errstate(over="ignore"):  # numbers too large for float32 become infinite without a warning, as in JAX
             value = value.astype(dtype)
     return jnp.asarray(value, dtype)
 
 
 def check_data(given: object, call: str, name: str = "data") -> None:
-    """Raises a DataError unless this is what a network is trained and judged on; see `expect`."""
-    fix = "Records become some by lddn.data.begin(topology, records)."
+    """Raises a DataError unless `given` has the attributes of `Sequences`; see `expect`."""
+    fix = "Convert records by lddn.data.begin(topology, records)."
     expect(SequencesLike, name, given, call, "lddn.Sequences(inputs, targets)", error=DataError, fix=fix)

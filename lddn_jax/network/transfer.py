@@ -1,15 +1,15 @@
-"""Transfer functions a = f(n), each next to its slope ḟ, written by hand.
+"""Transfer functions a = f(n) and their slopes ḟ, written by hand.
 
-A slope is a function of the net input n and of the output a, whichever makes it cheaper: tanh has
-ḟ = 1 − a², written as (1 − a)(1 + a), which keeps its digits where a is close to 1. For most functions it is
-one number for each neuron; softmax mixes its neurons, so its slope is the matrix ∂aᵢ/∂nⱼ. The methods never
-ask which: they go through `in_lanes`, `slope_in_lanes` and `times_slope`.
+A slope is a function of the net input n and the output a, and uses whichever is cheaper: tanh has
+ḟ = 1 − a², written as (1 − a)(1 + a), which is accurate also where a is close to 1. For most functions it is
+one number for each neuron; softmax is not elementwise, so its slope is the matrix ∂aᵢ/∂nⱼ. Gradient methods
+use `in_lanes`, `slope_in_lanes` and `times_slope`, which handle both cases.
 
-At a kink the slope is that of the piece which the function itself takes there (relu: 0 at 0), so that
-hand-written and automatic derivatives agree at every point. They also agree, and are finite, at every finite n:
-formulas are arranged so that nothing overflows and no digits cancel where a function saturates.
+At a kink, the slope is that of the branch that the function takes there (relu: 0 at 0), so that
+hand-written and automatic derivatives agree everywhere. They are finite at every finite n:
+the formulas avoid overflow, and cancellation where a function saturates.
 
-Names follow the field; MATLAB's names are aliases. Hagan et al., *Neural Network Design*, 2nd ed., table 2.1.
+MATLAB's names are aliases. Hagan et al., *Neural Network Design*, 2nd ed., table 2.1.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ from lddn_jax.numerics.lanes import neurons_last, neurons_second
 from lddn_jax.topology.topology import Topology
 
 Function: TypeAlias = Callable[[Float[Array, "... neurons"]], Float[Array, "... neurons"]]
-# One number for each neuron, `(..., neurons)`, or a matrix, `(..., to, from)`.
+# Returns `(..., neurons)`, or `(..., to, from)` when not elementwise.
 Slope: TypeAlias = Callable[[Float[Array, "... neurons"], Float[Array, "... neurons"]], Float[Array, "..."]]
 
 
@@ -37,14 +37,14 @@ class Transfer:
     """A transfer function and its slope.
 
     Attributes:
-        name: What `Layer(transfer=...)` calls it.
+        name: The name for `Layer(transfer=...)`.
         function: n -> a, on arrays `(..., neurons)`.
         slope: (n, a) -> ∂a/∂n, `(..., neurons)`, or `(..., to, from)` when not elementwise.
         elementwise: Whether each output depends on its own net input only.
-        active: The range of n in which the function responds; None if unbounded. Nguyen-Widrow
-            initialization spreads neurons over it.
-        uniform: Whether function and slope are one formula for all neurons that is finite at 0, so that they may be
-            applied to arrays of any layout, and to neurons that only fill a vector. Not assumed of registered ones.
+        active: The range of n outside of which the function is nearly constant; None if unbounded. Nguyen-Widrow
+            initialization spreads the neurons over it.
+        uniform: Whether function and slope are the same formula for all neurons and finite at 0, so that they can be
+            applied to arrays of any layout, and to padding. Registered functions are not assumed to be uniform.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Transfer:
     active: tuple[float, float] | None = None
     uniform: bool = False
 
-    # The package's own layout is `(time, neurons, *lanes)`; functions and slopes have neurons on the last axis.
+    # The internal layout is `(time, neurons, *lanes)`; functions and slopes take neurons on the last axis.
 
     def in_lanes(self, n: Float[Array, "time neurons *lanes"]) -> Float[Array, "time neurons *lanes"]:
         """Returns a = f(n), both `(time, neurons, *lanes)`."""
@@ -75,9 +75,9 @@ class Transfer:
         """Returns slope · vector, or slopeᵀ · vector.
 
         Args:
-            slope: What `slope_in_lanes` returns.
-            vector: `(time, neurons, *lanes)`, perhaps with more axes of lanes at the end than the slope has.
-            transpose: Whether the slope is transposed.
+            slope: The result of `slope_in_lanes`.
+            vector: `(time, neurons, *lanes)`; may have more lane axes at the end than the slope.
+            transpose: Whether to transpose the slope.
         """
         if self.elementwise:
             return slope.reshape(*slope.shape, *(1,) * (vector.ndim - slope.ndim)) * vector
@@ -99,7 +99,7 @@ def _softmax_slope(n, a):
 
 
 def _radbas(n):
-    n = jnp.clip(n, -40, 40)  # exp(−40²) is 0 in every dtype; a square that overflows makes JAX's derivative ∞ · 0
+    n = jnp.clip(n, -40, 40)  # exp(−40²) is 0 in every dtype; if the square overflowed, JAX's derivative would be ∞ · 0
     return jnp.exp(-n * n)
 
 
@@ -132,7 +132,7 @@ _FUNCTIONS = {
         Transfer(
             "elu",
             _elu,
-            lambda n, a: jnp.exp(jnp.minimum(n, 0)),  # a + 1 has lost its digits where a is close to −1
+            lambda n, a: jnp.exp(jnp.minimum(n, 0)),  # a + 1 is inaccurate where a is close to −1
         ),
         Transfer("softplus", jax.nn.softplus, lambda n, a: jax.nn.sigmoid(n)),
         Transfer(
@@ -147,7 +147,7 @@ _FUNCTIONS = {
             lambda n, a: _where((n >= -1) & (n <= 1), n, 1, 0),
             active=(-1.0, 1.0),
         ),
-        Transfer("radbas", _radbas, lambda n, a: -2 * (n * a), active=(-2.0, 2.0)),  # −2n might overflow
+        Transfer("radbas", _radbas, lambda n, a: -2 * (n * a), active=(-2.0, 2.0)),  # −2 n alone can overflow
         Transfer("elliotsig", _elliotsig, lambda n, a: jnp.square(1 / (1 + jnp.abs(n))), active=(-2.0, 2.0)),
         Transfer(
             "tribas",
@@ -174,13 +174,13 @@ _ALIASES = {
 
 
 def get(name: str) -> Transfer:
-    """Returns the transfer function of that name or alias.
+    """Returns the transfer function with that name or alias.
 
     Args:
         name: A name that `names()` lists.
 
     Raises:
-        TopologyError: If there is none; the message lists all and the closest.
+        TopologyError: If the name is unknown; the message lists all names and the closest one.
 
     Example:
         >>> get("tansig").name
@@ -196,13 +196,13 @@ def get(name: str) -> Transfer:
 
 
 def check_known(topology: Topology) -> None:
-    """Raises a TopologyError if a layer names a transfer function that does not exist."""
+    """Raises a TopologyError if the transfer function of a layer is unknown."""
     for layer in topology.layers:
         get(layer.transfer)
 
 
 def names() -> list[str]:
-    """Returns all names, MATLAB's aliases included."""
+    """Returns all names, including the MATLAB aliases."""
     return sorted([*_FUNCTIONS, *_ALIASES])
 
 
@@ -215,26 +215,26 @@ def register(
     active: tuple[float, float] | None = None,
     replace: bool = False,
 ) -> Transfer:
-    """Makes a function of your own available to layers under `name`.
+    """Registers a custom transfer function, for use as `Layer(..., transfer=name)`.
 
     Args:
         name: The new name.
         function: n -> a on arrays `(..., neurons)`.
         slope: (n, a) -> ∂a/∂n, `(..., neurons)`; `(..., to, from)` when `elementwise=False`. If None,
-            JAX differentiates `function`. It is taken as given, since a surrogate may be meant (for a step, say);
-            `check_gradients` shows whether it is the derivative: `Autodiff` differentiates `function`, and all
+            JAX differentiates `function`. A given slope is not checked, since it may be a surrogate (of a step, for
+            example); `check_gradients` tests whether it is the derivative: `Autodiff` differentiates `function`, all
             other methods use `slope`.
         elementwise: Whether each output depends on its own net input only.
-        active: The range of n in which the function responds, for Nguyen-Widrow initialization.
-        replace: Whether a function of this name may be replaced. All calls of the package use the new one at once. A
-            function of your own that you gave to `jax.jit`, and that has run before, keeps the old one: JAX does not
-            trace it again until you call its `clear_cache()`.
+        active: The range of n outside of which the function is nearly constant, for Nguyen-Widrow initialization.
+        replace: Whether to replace an existing function of this name. All calls of the package use the new one
+            from then on. A function that you compiled with `jax.jit` before keeps the old one, because JAX does not
+            trace it again; call its `clear_cache()`.
 
     Returns:
-        The `Transfer` now known under `name`.
+        The registered `Transfer`.
 
     Raises:
-        TopologyError: If the name is taken and `replace` is False, or a name or function is not one.
+        TopologyError: If the name is taken and `replace` is False, or if an argument has the wrong type.
 
     Example:
         >>> cube = register("cube", lambda n: n**3, lambda n, a: 3 * n**2, replace=True)
@@ -246,12 +246,12 @@ def register(
     for what, given in (("function", function), ("slope", slope)):
         if not (callable(given) or (given is None and what == "slope")):
             raise TopologyError(
-                f"the {what} of {name!r} is {given!r}, which cannot be called. Write, for example, "
+                f"the {what} of {name!r} is {given!r}, which is not callable. Write, for example, "
                 f"register({name!r}, lambda n: n**3, lambda n, a: 3 * n**2)."
             )
     if name in _ALIASES or (name in _FUNCTIONS and not replace):
         raise TopologyError(
-            f"the name {name!r} is taken. Choose another, or pass replace=True to put yours in its place"
+            f"the name {name!r} is taken. Choose another, or pass replace=True to replace it"
             + (" (an alias of a built-in function cannot be replaced)." if name in _ALIASES else ".")
         )
     if name in _FUNCTIONS:

@@ -1,1 +1,1 @@
-"""Products, array layouts and platforms: what every computation of the package goes through."""
+"""Matrix products, array layouts and target platforms, used by all computations of the package."""

@@ -1,12 +1,12 @@
-"""The helpers that every matrix product of the package goes through: precision, and the form that is fastest.
+"""Matrix products of the package: their precision, and the form that is fastest for their size.
 
-**Precision.** On recent NVIDIA GPUs a float32 product runs in TF32 (10 bits of mantissa) unless more is asked for,
-which is too coarse for gradients that are compared with each other. So full precision is asked for, unless the user has
-chosen one with `jax.config.update("jax_default_matmul_precision", ...)`.
+**Precision.** On recent NVIDIA GPUs a float32 product runs in TF32 (10 bits of mantissa) by default, which is too
+coarse for comparing gradients. So all products use full precision, unless the user has chosen another one with
+`jax.config.update("jax_default_matmul_precision", ...)`.
 
-**Form.** A call of a matrix product costs more than the product itself where only a few elements are summed. Written as
-a sum of multiplications it is fused with what stands before and after it, without an array in between. The constants
-below are where the one overtakes the other on a CPU; `benchmarks/README.md` has the measurements.
+**Form.** For sums over few elements, calling a matrix product costs more than computing it. Written as a sum of
+multiplications, it is fused with the operations before and after it, without an intermediate array. The constants below
+are the measured crossover points on a CPU; see `benchmarks/README.md`.
 """
 
 import math
@@ -19,13 +19,13 @@ from jaxtyping import Array, Float, Shaped
 
 from lddn_jax.numerics.platform import barrier
 
-# A sum over so many elements, at most, is written out. In one lane the neurons lie next to each other, so that one
-# multiplication serves a vector of them, and writing out pays for longer.
+# Sums over at most this many elements are written out. With one lane the neurons are contiguous, so that one
+# multiplication serves a vector of them, and writing out is faster up to a larger size.
 WRITTEN_OUT_TERMS = 24
 WRITTEN_OUT_TERMS_IN_ONE_LANE = 32
-STEPWISE_LANES_PER_ROW = 8  # from which on steps are multiplied one by one
-OWN_KERNEL_LANES = 64  # from which a transfer function has a kernel of its own
-STEP_PRODUCT_LANES = 32  # from which a product of one step is worth calling
+STEPWISE_LANES_PER_ROW = 8  # with at least this many, each step has a matrix product of its own
+OWN_KERNEL_LANES = 64  # with at least this many, a transfer function has a kernel of its own
+STEP_PRODUCT_LANES = 32  # with at least this many, calling a matrix product for one step is worth it
 
 Product: TypeAlias = Callable[[Float[Array, "time from *lanes"]], Float[Array, "time to *lanes"]]
 
@@ -54,10 +54,10 @@ def few(count: int, lanes: tuple[int, ...]) -> bool:
 
 
 def apart(lanes: tuple[int, ...]) -> bool:
-    """Whether sums and the transfer function after them belong into kernels of their own inside a loop.
+    """Whether, inside a loop, sums and the transfer function that follows are compiled to separate kernels.
 
-    In one kernel with a long sum, XLA:CPU does not vectorize a transfer function; with few lanes that costs less than
-    another kernel does, and one lane is compiled to a single kernel in any case.
+    In one kernel with a long sum, XLA:CPU does not vectorize a transfer function. With few lanes that costs less than a
+    second kernel; a single lane is compiled to one kernel in any case.
     """
     return math.prod(lanes) == 1 or math.prod(lanes) >= OWN_KERNEL_LANES
 
@@ -65,11 +65,11 @@ def apart(lanes: tuple[int, ...]) -> bool:
 def product(matrix: Float[Array, "to from"], lanes: tuple[int, ...]) -> Product:
     """Returns the function y -> W y on signals `(time, from, *lanes)`, in the form that suits the number of lanes.
 
-    What is done to the matrix is done here, so that a loop has nothing to do but to call the function.
+    All operations on the matrix alone are done here, outside the loop that calls the function.
 
     Args:
         matrix: W, `(to, from)`.
-        lanes: Axes behind time and size of the signals to come.
+        lanes: Sizes of the lane axes, those after time and size.
 
     Example:
         >>> product(jnp.eye(2), lanes=(3,))(jnp.ones((5, 2, 3))).shape
@@ -85,9 +85,9 @@ def product(matrix: Float[Array, "to from"], lanes: tuple[int, ...]) -> Product:
             return (row * y).sum(axis=1, keepdims=True)
         if few(from_, lanes):
             return pairwise_sum([columns[j] * y[:, j : j + 1] for j in range(from_)])
-        if y.shape[0] == 1:  # with an axis of one step, XLA would turn the signal round before it multiplies
+        if y.shape[0] == 1:  # with a time axis of length 1, XLA would transpose the signal before multiplying
             return einsum("ij,j...->i...", matrix, y[0])[None]
-        # A product for each step, so that no signal is turned round.
+        # One product for each step, so that no signal is transposed.
         if STEPWISE_LANES_PER_ROW * to <= math.prod(lanes):
             return einsum("tij,tj...->ti...", jnp.broadcast_to(matrix, (y.shape[0], to, from_)), y)
         return einsum("ij,tj...->ti...", matrix, y)
@@ -96,7 +96,7 @@ def product(matrix: Float[Array, "to from"], lanes: tuple[int, ...]) -> Product:
 
 
 def pairwise_sum(terms: list[Float[Array, "*shape"]]) -> Float[Array, "*shape"]:
-    """Adds neighbors, then neighbors of these: a chain of additions as short as can be."""
+    """Returns the sum of all terms, added in pairs, so that the chain of additions is as short as possible."""
     while len(terms) > 1:
         rest = terms[-1:] if len(terms) % 2 else []
         terms = [a + b for a, b in zip(terms[::2], terms[1::2], strict=False)] + rest
@@ -114,10 +114,10 @@ def correlation(
     if lanes == 1:
         return einsum("ti,tj->ij", left[..., 0], right[..., 0])
     if lanes >= STEP_PRODUCT_LANES and i * j <= lanes * (i + j):
-        # A product for each step, then the sum of them, which is small beside the signals.
+        # A product for each step, then their sum; the products are small compared with the signals.
         return einsum("tib,tjb->tij", left, right).sum(axis=0)
-    # Long rows on the left: where one side is narrow, XLA:CPU contracts two leading axes slowly. The barriers keep it
-    # from turning the rows back.
+    # Long rows on the left: if one side is narrow, XLA:CPU is slow at contracting two leading axes. The barriers keep
+    # XLA from undoing the transposition.
     rows = barrier(einsum("tib->itb", left).reshape(i, steps * lanes))
     columns = barrier(einsum("tjb->tbj", right).reshape(steps * lanes, j))
     return einsum("im,mj->ij", rows, columns)

@@ -1,12 +1,12 @@
-"""Two layouts: the user's `(*batch, time, size)`, and the package's own `(time, size, *lanes)`.
+"""Array layouts: the user's `(*batch, time, size)` and the package's internal `(time, size, *lanes)`.
 
-Inside, time comes first, so that a step or a window of steps is one contiguous piece, then the neurons of a layer,
-and last the *lanes*: all sequences side by side, whatever batch axes they came in. A lane is what a vector instruction
-or a thread computes; sequences never meet, so every operation runs along the lanes without a gap. A layer of few
-neurons, which would fill a vector badly on the last axis, costs nothing there. RTRL has one more axis of lanes, one for
+Internally time is the first axis, so that a step or a window of steps is contiguous, followed by the neurons of a layer
+and the *lanes*: all sequences side by side, whatever batch axes they came in. A lane maps to an element of a vector
+instruction or to a GPU thread. Sequences are independent, so every operation vectorizes along the lanes, also for
+layers with few neurons, which would fill a vector badly as the last axis. RTRL has one more lane axis, one lane for
 each parameter.
 
-Values in the package's layout are called `Values`, a dict by input and layer, and `Signals` in the user's.
+Signals are called `Values` in the internal layout, a dict by input and layer, and `Signals` in the user's.
 """
 
 import math
@@ -20,7 +20,7 @@ Values: TypeAlias = dict[str, Float[Array, "time=_ size=_ ..."]]
 
 
 def to_lanes(signals: Mapping[str, Float[Array, "... time=_ size=_"]]) -> Values:
-    """From the user's layout to the package's: `(*batch, time, size)` to `(time, size, lanes)`."""
+    """Converts the user's layout to the internal one: `(*batch, time, size)` to `(time, size, lanes)`."""
     found = {}
     for name, signal in signals.items():
         flat = signal.reshape(math.prod(signal.shape[:-2]), *signal.shape[-2:])
@@ -29,15 +29,15 @@ def to_lanes(signals: Mapping[str, Float[Array, "... time=_ size=_"]]) -> Values
 
 
 def from_lanes(values: Values, batch: tuple[int, ...]) -> dict[str, Float[Array, "... time=_ size=_"]]:
-    """From the package's layout to the user's: `(time, size, lanes)` to `(*batch, time, size)`."""
+    """Converts the internal layout to the user's: `(time, size, lanes)` to `(*batch, time, size)`."""
     return {name: jnp.moveaxis(value, -1, 0).reshape(*batch, *value.shape[:2]) for name, value in values.items()}
 
 
 def neurons_last(value: Float[Array, "time size *lanes"]) -> Float[Array, "time *lanes size"]:
-    """`(time, size, *lanes)` to `(time, *lanes, size)`."""
+    """Moves the neurons to the last axis: `(time, size, *lanes)` to `(time, *lanes, size)`."""
     return jnp.moveaxis(value, 1, -1)
 
 
 def neurons_second(value: Float[Array, "time *lanes size"]) -> Float[Array, "time size *lanes"]:
-    """`(time, *lanes, size)` to `(time, size, *lanes)`."""
+    """Moves the neurons to the second axis: `(time, *lanes, size)` to `(time, size, *lanes)`."""
     return jnp.moveaxis(value, -1, 1)

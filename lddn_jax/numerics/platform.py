@@ -1,19 +1,19 @@
-"""The platform that a program is compiled for, and what follows from it.
+"""The platform that a program is compiled for, and the settings that depend on it.
 
-`Platform` is the one object to ask. On a CPU time is cut into segments that fit the cache of a core, few networks are
-computed side by side, and barriers keep XLA from fusing what it would not vectorize then. On a GPU or TPU there is none
-of that: `vmap` over networks and whole sequences fill it.
+`Platform` holds all decisions that depend on the target. On a CPU, time is cut into segments that fit the cache of a
+core, few networks are computed side by side, and barriers prevent fusions that XLA would not vectorize. On a GPU or TPU
+none of this applies: `vmap` over networks and whole sequences are faster there.
 
-The platform of a program is not the platform of the process: `jax.jit(f).trace(x).lower(lowering_platforms=("cuda",))`
-compiles for a GPU where there is none. So `by_platform` leaves the choice to JAX, which makes it when the traced
-program is lowered: one trace serves all platforms, `jax.export` for several of them included. Where the platform is
-known beforehand, from the devices of the arguments of a training run or from `compiling_for`, it is chosen while
-tracing, and nothing is traced twice.
+The target of a program is not always the platform of the process: `jax.jit(f).trace(x).lower(lowering_platforms=
+("cuda",))` compiles for a GPU in a process that has none. So `by_platform` lets JAX select the branch when the traced
+program is lowered: one trace serves all platforms, also in a `jax.export` for several of them. Where the platform is
+known before tracing, from the devices of the arguments of a training run or from `compiling_for`, it is selected while
+tracing, and only one branch is traced.
 
 XLA:CPU compiles a loop whose body touches little memory into one kernel; any other loop calls a kernel for every
-operation of every step. Before JAX 0.12 "little" means 1 KiB, less than ten neurons with two delays need, and an option
-that is read from the environment raises it. From JAX 0.12 on the limit is higher by itself. The environment is the
-user's: the command line, which is a program, sets the flag; the library says once that it helps.
+operation of every step. Before JAX 0.12 the limit is 1 KiB, too little for ten neurons with two delays; `FLAG`, an XLA
+option that is read from the environment, raises it. JAX 0.12 and newer have a higher limit. The library does not change
+the environment; it logs once that the flag helps. The command line sets the flag.
 """
 
 import contextlib
@@ -32,16 +32,16 @@ from lddn_jax.errors import LDDNError
 
 _OPTION = "--xla_backend_extra_options"
 FLAG = f"{_OPTION}=xla_cpu_small_while_loop_byte_threshold=65536"
-NETWORKS_IN_A_CPU_GROUP = 8  # as many as fill a vector of a CPU
+NETWORKS_IN_A_CPU_GROUP = 8  # enough to fill a CPU's vector register
 _logger = logging.getLogger("lddn_jax")
 
 
 @dataclass(frozen=True)
 class Platform:
-    """What a program is compiled for.
+    """The target platform of a program.
 
     Attributes:
-        name: "cpu", "cuda", "rocm" or "tpu", as `lowering_platforms` of `jax.stages.Traced.lower` has them.
+        name: "cpu", "cuda", "rocm" or "tpu", as in `lowering_platforms` of `jax.stages.Traced.lower`.
 
     Example:
         >>> Platform("cuda").cuts_time
@@ -58,8 +58,8 @@ class Platform:
     def of(cls, *where: Any) -> "Platform":
         """Returns the platform of devices, meshes, shardings or arrays, or of pytrees of them.
 
-        The first one that is bound to a device decides: an array that JAX may move (it is not *committed*) is asked
-        only if there is no other. Without anything to ask, it is the platform of JAX's default device.
+        The first object that is bound to a device decides; arrays that JAX may move (not *committed*) are used only
+        if there is no other. Without arguments it is the platform of JAX's default device.
 
         Example:
             >>> import jax
@@ -90,22 +90,22 @@ class Platform:
 
     @property
     def cuts_time(self) -> bool:
-        """Whether time is cut into segments that fit a cache: `Plan.segments`."""
+        """Whether time is cut into segments that fit a cache; see `Plan.segments`."""
         return self.name == "cpu"
 
     @property
     def needs_barriers(self) -> bool:
-        """Whether XLA is kept from fusing what would not be vectorized then: `barrier`."""
+        """Whether barriers prevent fusions that XLA would not vectorize; see `barrier`."""
         return self.name == "cpu"
 
     @property
     def one_network_fits(self) -> bool:
-        """Whether work on one network fits the cache, and on many does not: `one_at_a_time`."""
+        """Whether the arrays of one network fit the cache and those of many do not; see `one_at_a_time`."""
         return self.name == "cpu"
 
     @property
     def group_size(self) -> int | None:
-        """How many networks are trained side by side at most; None for all: `in_groups`."""
+        """The largest number of networks trained side by side; None for all; see `in_groups`."""
         return NETWORKS_IN_A_CPU_GROUP if self.name == "cpu" else None
 
 
@@ -114,12 +114,12 @@ CPU = Platform("cpu")
 CUDA = Platform("cuda")
 PLATFORMS = tuple(map(Platform, _NAMES))
 
-# JAX keeps programs apart that were traced with different values of it.
+# JAX caches programs separately for each value of this context.
 _target = jax.make_user_context(None)
 
 
 def _device_of(where: Any) -> Any:
-    """A device of a device, a mesh or a sharding; None of anything else."""
+    """Returns a device of a device, mesh or sharding; None for anything else."""
     if isinstance(where, jax.Device):
         return where
     if isinstance(where, jax.sharding.Mesh):
@@ -131,9 +131,9 @@ def _device_of(where: Any) -> Any:
 
 @contextlib.contextmanager
 def compiling_for(platform: Platform | None) -> Iterator[None]:
-    """A context in which whatever is traced is for this platform alone, known before it is lowered; None: for any.
+    """Context manager in which everything is traced for `platform` only; None: for any platform.
 
-    Not needed for `lower(lowering_platforms=...)`; what it saves is to trace both sides of each choice.
+    Not needed for `lower(lowering_platforms=...)`; it avoids tracing the branches of other platforms.
     """
     with _target(platform):
         yield
@@ -143,9 +143,9 @@ def by_platform(rule: Callable[[Platform], Any], body: Callable[..., Any], *oper
     """Calls `body(rule(platform), *operands)` for the platform that the program is compiled for.
 
     Args:
-        rule: From a `Platform` to what follows from it, hashable. Platforms of which the same follows share a branch;
-            if it is the same for all of them, there is none.
-        body: Of that, and of the operands. Its results have the same shapes on every platform.
+        rule: Maps a `Platform` to a hashable decision. Platforms with the same decision share a branch; if all
+            decisions are equal, there is only one.
+        body: A function of the decision and the operands. Its results have the same shapes on every platform.
         *operands: Pytrees of arrays.
 
     Example:
@@ -161,21 +161,21 @@ def by_platform(rule: Callable[[Platform], Any], body: Callable[..., Any], *oper
         return body(decided[CPU], *operands)
     branches = {decision: functools.partial(body, decision) for decision in decided.values()}
     per_platform = {platform.name: branches[decision] for platform, decision in decided.items()}
-    # Of a platform that is none of these only so much is known: it is not a CPU.
+    # The default is for platforms not listed here, which are not CPUs.
     return jax.lax.platform_dependent(*operands, **per_platform, default=branches[decided[CUDA]])
 
 
 def barrier(x: Array) -> Array:
-    """Returns x, which on a CPU is not fused with what follows."""
+    """Returns x; on a CPU it is not fused with the operations that follow."""
     return by_platform(
         lambda p: p.needs_barriers, lambda needed, x: jax.lax.optimization_barrier(x) if needed else x, x
     )
 
 
 def in_groups(function: Callable[[Any], Any], values: Any) -> Any:
-    """Calls a function for all elements of the leading axis: side by side, on a CPU a group after the other.
+    """Maps a function over the leading axis: by `vmap` over all elements, on a CPU in groups one after the other.
 
-    A loop that ends when the last of its networks is done keeps fewer waiting in a group.
+    In a small group, fewer networks wait for the last one to leave its `while_loop`.
     """
 
     def called(size, values):
@@ -185,7 +185,7 @@ def in_groups(function: Callable[[Any], Any], values: Any) -> Any:
 
 
 def one_at_a_time(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns a function of arrays that `vmap` calls for one after the other on a CPU, and side by side elsewhere."""
+    """Returns `function` with another rule for `vmap`: a sequential loop on a CPU, the usual one elsewhere."""
     one_by_one = jax.custom_batching.sequential_vmap(function)
     if _target.value is not None:
         return one_by_one if _target.value.one_network_fits else function
@@ -206,18 +206,18 @@ def one_at_a_time(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def flag_missing(environment: MutableMapping[str, str], version: tuple[int, ...] = jax.__version_info__) -> bool:
-    """Whether this version of JAX runs small loops faster with `FLAG`, and no such option was set."""
+    """Whether this version of JAX runs small loops faster with `FLAG`, and XLA_FLAGS has no such option yet."""
     return version < (0, 12) and _OPTION not in environment.get("XLA_FLAGS", "")
 
 
 def set_flag(environment: MutableMapping[str, str]) -> None:
-    """Adds `FLAG` to XLA_FLAGS where it is missing; without effect after JAX has computed something."""
+    """Adds `FLAG` to XLA_FLAGS if it is missing; has no effect once JAX has started."""
     if flag_missing(environment):
         environment["XLA_FLAGS"] = f"{environment.get('XLA_FLAGS', '')} {FLAG}".strip()
 
 
 def tell_of_the_flag() -> None:
-    """Logs, the first time that a loop is traced where the CPU will run it, that the flag would make it faster."""
+    """Logs once, when a loop is traced for the CPU, that `FLAG` would make it faster."""
     if (_target.value or Platform.of()) == CPU:
         _tell_once()
 

@@ -1,4 +1,4 @@
-"""Optax-style transformations that optax lacks, and where to find each of MATLAB's training functions.
+"""Gradient transformations that optax does not have, and the counterparts of MATLAB's training functions.
 
 | MATLAB | here |
 |---|---|
@@ -20,8 +20,8 @@
 | srchgol | `golden_section_search()` |
 | srchbac | `optax.scale_by_backtracking_linesearch(max_backtracking_steps=20)` |
 
-Those of this package work on any pytree of parameters. They evaluate the loss themselves, so `update` gets it, as in
-`optax.lbfgs`; `lddn.Optax` does this. They want the whole data in every update, not mini-batches.
+The transformations work on any pytree of parameters. They evaluate the loss themselves, so `update` takes `value_fn`,
+as in `optax.lbfgs`; `lddn.Optax` passes it. They need the full batch in every update, not mini-batches.
 
 Example:
     >>> import jax, jax.numpy as jnp

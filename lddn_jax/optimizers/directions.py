@@ -1,10 +1,9 @@
-"""What conjugate gradients and quasi-Newton methods share: a direction made from the last step, then a line search.
+"""Methods that search along directions, shared by conjugate gradients and quasi-Newton methods.
 
     p_k = rule(g_k, s, y, g_{k−1}, p_{k−1}),    x_{k+1} = x_k + α_k p_k,    s = x_k − x_{k−1},    y = g_k − g_{k−1}
 
-A rule says only how p_k is made. Around it, the search starts anew from p = −g at the first step, where p does not
-descend, and after a line search that found nothing; and a line search that ends in a larger or non-finite loss is not
-believed.
+A rule computes p_k only. The search restarts from p = −g at the first step, if p is not a descent direction, and after
+a line search that failed. A line search that ends with a larger or non-finite loss takes no step.
 """
 
 from collections.abc import Callable
@@ -19,20 +18,20 @@ from lddn_jax.errors import LDDNError
 from lddn_jax.optimizers.golden_section import golden_section_search
 from lddn_jax.optimizers.vectors import Point, Vector, dot, on_vectors
 
-# Close to a minimum a loss is flat to its last digits, and a line search that decides by the slope there, as Hager and
-# Zhang's does (2006, eq. 27), still makes progress. So many units of rounding are not yet a larger loss.
+# Near a minimum the loss is flat to its last digits, where a line search that decides by the slope, such as Hager and
+# Zhang's (2006, eq. 27), still makes progress. An increase up to this many units of rounding counts as no increase.
 ROUNDING_IN_EPS = 16
 
 
 class Past(NamedTuple):
-    """The last step, as a rule sees it; all vectors are `(parameters,)`.
+    """The last step, as passed to a rule; all vectors are `(parameters,)`.
 
     Attributes:
         s: x_k − x_{k−1}.
         y: g_k − g_{k−1}.
         gradient: g_{k−1}.
         direction: p_{k−1}.
-        age: Steps since the search started from −g; at least 1 where the rule's answer is used.
+        age: Steps since the last restart from −g; at least 1 where the rule's result is used.
     """
 
     s: Vector
@@ -42,17 +41,17 @@ class Past(NamedTuple):
     age: Int[Array, ""]
 
     def curved(self) -> Bool[Array, ""]:
-        """Whether s'y is positive and more than rounding, so that a secant equation can be trusted."""
+        """Whether s'y is positive beyond rounding errors, so that the secant equation can be used."""
         floor = jnp.finfo(self.s.dtype).eps * jnp.sqrt(dot(self.s, self.s) * dot(self.y, self.y))
         return dot(self.s, self.y) > floor
 
 
 class Rule(NamedTuple):
-    """How a direction is made.
+    """A rule for the search direction.
 
     Attributes:
-        init: From the parameters to what the rule remembers.
-        direction: From g_k, the past and the memory to p_k and the next memory.
+        init: Maps the parameters to the initial memory of the rule.
+        direction: Maps g_k, the past and the memory to p_k and the next memory.
     """
 
     init: Callable[[Vector], Any]
@@ -60,14 +59,14 @@ class Rule(NamedTuple):
 
 
 class DirectionState(NamedTuple):
-    """State of a method that searches along directions, without its line search.
+    """State of a direction-search method, without that of its line search.
 
     Attributes:
-        x: The parameters of the last update; likewise `gradient` and `direction`.
-        gradient: See above.
-        direction: See above.
-        age: Steps since the search started from −g.
-        memory: Of the rule.
+        x: The parameters of the last update.
+        gradient: The gradient of the last update.
+        direction: The direction of the last update.
+        age: Steps since the last restart from −g.
+        memory: The memory of the rule.
     """
 
     x: Vector
@@ -83,14 +82,14 @@ def searched(
     """Returns the method that follows a rule and searches along its directions.
 
     Args:
-        rule: How a direction is made.
+        rule: The rule for the search direction.
         linesearch: A transformation that scales a direction; `golden_section_search()` if None.
 
     Returns:
-        A transformation whose state is a `DirectionState` and that of the line search.
+        A transformation whose state is a `DirectionState` and the state of the line search.
 
     Raises:
-        LDDNError: If the line search is not a transformation.
+        LDDNError: If the line search is not an optax transformation.
     """
     linesearch = golden_section_search() if linesearch is None else linesearch
     if not hasattr(linesearch, "update"):
@@ -119,17 +118,17 @@ def searched(
 
 
 def guarded(linesearch: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
-    """Returns a line search that takes no step where the given one ends in a larger loss, or one that is not finite."""
+    """Returns a line search that takes no step if the given one ends with a larger or non-finite loss."""
     linesearch = optax.with_extra_args_support(linesearch)
 
     def update(updates, state, params, *, value, grad, value_fn, **extra):
-        with jax.numpy_dtype_promotion("standard"):  # optax's line searches rely on it
+        with jax.numpy_dtype_promotion("standard"):  # optax's line searches require it
             step, state = linesearch.update(updates, state, params, value=value, grad=grad, value_fn=value_fn, **extra)
             stored = optax.tree.get(state, "value")
             reached = value_fn(optax.apply_updates(params, step), **extra) if stored is None else stored
             slack = ROUNDING_IN_EPS * float(jnp.finfo(jnp.asarray(reached).dtype).eps)
             good = jnp.isfinite(reached) & (reached <= value + slack * jnp.abs(value))
-            if stored is not None:  # not finite: `optax.value_and_grad_from_state` evaluates anew
+            if stored is not None:  # infinite: makes `optax.value_and_grad_from_state` evaluate again
                 state = optax.tree.set(state, value=jnp.where(good, stored, jnp.inf))
         return jax.tree.map(lambda leaf: jnp.where(good, leaf, 0), step), state
 

@@ -1,4 +1,4 @@
-"""Golden section search along a direction: bracket a minimum, narrow the bracket, and end on a parabola."""
+"""Golden section search along a direction: bracket a minimum, shrink the bracket, and end with a parabola."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from lddn_jax.checks import checked
 from lddn_jax.optimizers.vectors import Point, on_vectors
 
-GOLDEN_SECTION = (3 - 5**0.5) / 2  # 0.382: the shorter part of an interval that is cut by the golden ratio
+GOLDEN_SECTION = (3 - 5**0.5) / 2  # 0.382: the shorter part of an interval divided by the golden ratio
 
 
 class GoldenSectionState(NamedTuple):
@@ -19,9 +19,9 @@ class GoldenSectionState(NamedTuple):
     Attributes:
         learning_rate: α, the step along the direction.
         value: F(x + α p).
-        failed: Whether no smaller loss was found. Then α = 0, and no step is taken.
-        first_step: Where the next search begins.
-        evaluations: How often this search evaluated the loss.
+        failed: Whether no smaller loss was found; then α = 0 and no step is taken.
+        first_step: The first α of the next search.
+        evaluations: Number of loss evaluations of this search.
     """
 
     learning_rate: Float[Array, ""]
@@ -32,7 +32,7 @@ class GoldenSectionState(NamedTuple):
 
 
 class Bracket(NamedTuple):
-    """Three steps a < b < c and their losses; b is the best so far, c is infinite until a loss rises."""
+    """Three steps a < b < c and their losses; b is the best so far, c is infinite until the loss increases."""
 
     a: Float[Array, ""]
     b: Float[Array, ""]
@@ -47,29 +47,28 @@ class Bracket(NamedTuple):
 def golden_section_search(
     delta: float = 0.01, tolerance: float = 2.0, max_step: float = 100.0, max_evaluations: int = 20
 ) -> optax.GradientTransformationExtraArgs:
-    """A line search that needs no slope (MATLAB's `srchgol`).
+    """A derivative-free line search (MATLAB's `srchgol`).
 
         min_α F(x + α p)
 
-    From the last search's α, steps are doubled while the loss falls, or cut to a tenth until it does, so that a < b < c
-    with F(a) ≥ F(b) ≤ F(c). The larger of (a, b) and (b, c) is cut by the golden ratio until c − a ≤ `tolerance` b, and
-    the last trial is the minimum of the parabola through the three points. The best point seen is returned: a point
-    with a larger or non-finite loss never is.
+    Starting from the α of the last search, steps are doubled while the loss falls, or divided by ten until it does, so
+    that a < b < c with F(a) ≥ F(b) ≤ F(c). The larger of (a, b) and (b, c) is divided by the golden ratio until c − a ≤
+    `tolerance` b, and the last trial is the minimum of the parabola through the three points. The best point found is
+    returned, never one with a larger or non-finite loss.
 
-    Measured on a parabola, on Rosenbrock's function in 2 and 10 dimensions and on three NARX networks, narrowing
-    further costs more than it saves: with `tolerance=0.25`, conjugate gradients need 1.4 and BFGS 1.6 times the
-    evaluations. To cut all through, as the book does, take about 0.05. MATLAB's `delta` and `max_step` are taken over;
-    its tolerance is absolute, delta / 20. The gradient at the new point is not evaluated, for the next update does
-    that.
+    Measured on a parabola, on Rosenbrock's function in 2 and 10 dimensions and on three NARX networks, shrinking the
+    bracket further costs more than it saves: with `tolerance=0.25`, conjugate gradients need 1.4 and BFGS 1.6 times the
+    evaluations. To shrink the bracket as far as the book does, use about 0.05. `delta` and `max_step` are MATLAB's;
+    MATLAB's tolerance is absolute, delta / 20. The gradient at the new point is left to the next update.
 
     Args:
-        delta: The first α of all, and the first α after a search that failed.
-        tolerance: The width of the bracket, relative to its best point, at which cutting ends.
+        delta: The first α of the first search, and of a search after one that failed.
+        tolerance: The width of the bracket, relative to its best point, at which shrinking ends.
         max_step: The largest α.
-        max_evaluations: The largest number of evaluations of the loss.
+        max_evaluations: The largest number of loss evaluations of a search.
 
     Returns:
-        A transformation that scales a direction, for the end of a chain like `optax.scale_by_backtracking_linesearch`.
+        A transformation that scales a direction, for the end of a chain, as `optax.scale_by_backtracking_linesearch`.
 
     Raises:
         LDDNError: If a number is not finite or not positive.
@@ -116,7 +115,7 @@ def golden_section_search(
             alpha = trial(k)
             value = at.loss(at.x + alpha * p)
             value = jnp.where(jnp.isfinite(value), value, jnp.inf)
-            # The trial is the new best point, and the old one an end; or else the trial is an end.
+            # A better trial becomes the best point and the old one an end of the bracket; otherwise the trial does.
             better = value < k.value_b
             end, value_end = jnp.where(better, k.b, alpha), jnp.where(better, k.value_b, value)
             best, value_best = jnp.where(better, alpha, k.b), jnp.where(better, value, k.value_b)

@@ -1,10 +1,10 @@
-"""Conjugate gradients with a line search.
+"""Nonlinear conjugate gradients with a line search.
 
     p_k = −g_k + β_k p_{k−1}
 
-On a parabola in n dimensions, with exact line searches, every rule for β reaches the minimum within n steps. They
-differ on other functions, and in how they find back from them: the search starts again from −g after n steps, or, with
-Powell's restarts, as soon as two gradients are far from orthogonal.
+On a quadratic function in n dimensions, with exact line searches, every rule for β reaches the minimum within n steps.
+The rules differ on other functions, and in their restarts: from −g every n steps, or, with Powell's restarts, as soon
+as two successive gradients are far from orthogonal.
 """
 
 from collections.abc import Callable
@@ -20,37 +20,37 @@ from lddn_jax.errors import LDDNError
 from lddn_jax.optimizers.directions import Past, Rule, searched
 from lddn_jax.optimizers.vectors import Vector, dot
 
-RESTART_OVERLAP = 0.2  # |g_{k−1}'g_k| / |g_k|² from which on gradients count as far from orthogonal (Powell 1977)
-DESCENT_RATIOS = (0.8, 1.2)  # where −p_k'g_k / |g_k|² has to lie (Powell 1977)
+RESTART_OVERLAP = 0.2  # |g_{k−1}'g_k| / |g_k|² from which gradients count as far from orthogonal (Powell 1977)
+DESCENT_RATIOS = (0.8, 1.2)  # allowed range of −p_k'g_k / |g_k|² (Powell 1977)
 
 
 def conjugate_gradient(
     update: str = "fletcher-reeves", linesearch: optax.GradientTransformation | None = None
 ) -> optax.GradientTransformationExtraArgs:
-    """Conjugate gradients (MATLAB's `traincgf`, `traincgp`, `traincgb`).
+    """Nonlinear conjugate gradients (MATLAB's `traincgf`, `traincgp`, `traincgb`).
 
         "fletcher-reeves"    β = g_k'g_k / g_{k−1}'g_{k−1}
         "polak-ribiere"      β = g_k'y / g_{k−1}'g_{k−1}         y = g_k − g_{k−1}
         "hestenes-stiefel"   β = g_k'y / p_{k−1}'y
         "powell-beale"       p_k = −g_k + (g_k'y / p_{k−1}'y) p_{k−1} + (g_k'y_t / p_t'y_t) p_t
 
-    The first three start again from −g every n steps, n the number of parameters. The last keeps p_t, the direction
-    before its last restart, and y_t = g_{t+1} − g_t; it restarts, t = k − 1 and no third term, if
-    |g_{k−1}'g_k| ≥ 0.2 |g_k|², if k − t ≥ n, or if p_k'g_k is not near −|g_k|². All four start again from −g
-    where p does not descend.
+    The first three restart from −g every n steps, n the number of parameters. The last keeps p_t, the direction before
+    its last restart, and y_t = g_{t+1} − g_t; it restarts, with t = k − 1 and without the third term, if
+    |g_{k−1}'g_k| ≥ 0.2 |g_k|², if k − t ≥ n, or if p_k'g_k is not near −|g_k|². All four restart from −g if p is not a
+    descent direction.
 
     Args:
-        update: Which rule. "powell-beale" needs the fewest steps on most problems.
-        linesearch: A transformation that scales a direction; `golden_section_search()` if None. Conjugacy asks for
-            a nearly exact search. `optax.scale_by_zoom_linesearch` reaches one with `curv_rtol=0.1`, and needs 1.3 to 3
-            times the evaluations for it (a gradient counted as one more); with its default of 0.9, meant for
-            quasi-Newton methods, parabolas and NARX networks were not solved in hundreds of steps.
+        update: The rule. "powell-beale" needs the fewest steps on most problems.
+        linesearch: A transformation that scales a direction; `golden_section_search()` if None. Conjugacy requires a
+            nearly exact search. `optax.scale_by_zoom_linesearch` needs `curv_rtol=0.1` and then 1.3 to 3 times the
+            evaluations (a gradient counted as one more); with its default of 0.9, meant for quasi-Newton methods,
+            quadratic functions and NARX networks were not solved in hundreds of steps.
 
     Returns:
-        A transformation. Its `update` takes `value`, `grad` and `value_fn` as that of `optax.lbfgs` does.
+        A transformation; `update` takes `value`, `grad` and `value_fn`, as in `optax.lbfgs`.
 
     Raises:
-        LDDNError: If the rule is unknown, or the line search is not a transformation.
+        LDDNError: If the rule is unknown, or the line search is not an optax transformation.
 
     Example:
         >>> import lddn_jax as lddn
@@ -65,22 +65,22 @@ def conjugate_gradient(
 
 
 def fletcher_reeves(g: Vector, past: Past) -> Float[Array, ""]:
-    """β of Fletcher and Reeves."""
+    """Returns β of Fletcher and Reeves."""
     return dot(g, g) / dot(past.gradient, past.gradient)
 
 
 def polak_ribiere(g: Vector, past: Past) -> Float[Array, ""]:
-    """β of Polak and Ribière."""
+    """Returns β of Polak and Ribière."""
     return dot(g, past.y) / dot(past.gradient, past.gradient)
 
 
 def hestenes_stiefel(g: Vector, past: Past) -> Float[Array, ""]:
-    """β of Hestenes and Stiefel."""
+    """Returns β of Hestenes and Stiefel."""
     return dot(g, past.y) / dot(past.direction, past.y)
 
 
 def two_terms(beta: Callable[[Vector, Past], Float[Array, ""]]) -> Rule:
-    """The rule p = −g + β p_{k−1}, and p = −g every n steps."""
+    """Returns the rule p = −g + β p_{k−1}, with p = −g every n steps."""
 
     def direction(g, past, memory):
         return -g + jnp.where(past.age % g.size == 0, 0, beta(g, past)) * past.direction, memory
@@ -97,7 +97,7 @@ class Restart(NamedTuple):
 
 
 def three_terms() -> Rule:
-    """The rule of Beale, with Powell's restarts."""
+    """Returns Beale's rule with Powell's restarts."""
 
     def init(x):
         return Restart(jnp.zeros_like(x), jnp.zeros_like(x), jnp.zeros((), jnp.int32))

@@ -1,4 +1,4 @@
-"""The one-step secant method: a quasi-Newton step without a matrix, from the last step alone."""
+"""One-step secant method: a quasi-Newton step from the last step alone, without storing a matrix."""
 
 import jax.numpy as jnp
 import optax
@@ -12,19 +12,19 @@ def one_step_secant(linesearch: optax.GradientTransformation | None = None) -> o
 
         p = −g + A s + B y,    B = s'g / s'y,    A = −(1 + y'y / s'y) B + y'g / s'y
 
-    with s the last step and y the change of the gradient over it: BFGS in which the inverse Hessian of the last step
-    is taken for the identity. Every n steps, n the number of parameters, and where s'y is not positive, p = −g.
+    with s the last step and y the change of the gradient over it: BFGS with the previous inverse Hessian replaced by
+    the identity. Every n steps, n the number of parameters, and if s'y is not positive, p = −g.
 
     Args:
-        linesearch: A transformation that scales a direction; `golden_section_search()` if None. The direction
-            carries no scale of its own, and like conjugate gradients it asks for a nearly exact search: with
+        linesearch: A transformation that scales a direction; `golden_section_search()` if None. The direction has no
+            natural step length, so, like conjugate gradients, it requires a nearly exact search: with
             `optax.scale_by_zoom_linesearch`, even at `curv_rtol=0.1`, 1.5 to 2 times the evaluations are needed.
 
     Returns:
-        A transformation. Its `update` takes `value`, `grad` and `value_fn` as that of `optax.lbfgs` does.
+        A transformation; `update` takes `value`, `grad` and `value_fn`, as in `optax.lbfgs`.
 
     Raises:
-        LDDNError: If the line search is not a transformation.
+        LDDNError: If the line search is not an optax transformation.
 
     Example:
         >>> import lddn_jax as lddn

@@ -1,4 +1,4 @@
-"""Scaled conjugate gradients: the step length comes from a model of the curvature, not from a line search."""
+"""Scaled conjugate gradients: step lengths from an estimate of the curvature, without a line search."""
 
 from typing import NamedTuple
 
@@ -10,23 +10,23 @@ from jaxtyping import Array, Bool, Float, Int
 from lddn_jax.checks import checked
 from lddn_jax.optimizers.vectors import Point, Vector, dot, on_vectors
 
-# What Δ counts as after a trial that is not finite, or worse than this: λ grows so that the next step along the same
-# direction is about a hundredth of this one. Without a bound, one huge loss would cost hundreds of steps of λ/4.
+# Lower bound of Δ, also used for a non-finite trial: λ grows so that the next step along the same direction is about a
+# hundredth of this one. Without a bound, one huge loss would cost hundreds of steps of reducing λ.
 LOWEST_COMPARISON = -99.0
 
 
 class ScaledConjugateGradientState(NamedTuple):
-    """State of the method, in the letters of the paper.
+    """State of the method, in the notation of the paper.
 
     Attributes:
         direction: p_k.
         residual: r_k = −∇F(w_k).
         curvature: δ_k = p_k'(H + λ_k I) p_k, with the Hessian H made positive definite.
         lambda_: λ_{k+1}.
-        lambda_bar: λ̄_{k+1}, the part of λ that `curvature` holds already.
-        comparison: Δ_k, the decrease of the loss by the decrease of its parabola.
-        success: Whether the last trial was taken; otherwise there was no step.
-        steps: How many steps were taken; a trial that was not taken is none.
+        lambda_bar: λ̄_{k+1}, the part of λ that is included in `curvature`.
+        comparison: Δ_k, the decrease of the loss divided by the decrease of its quadratic model.
+        success: Whether the last trial was accepted; if not, no step was taken.
+        steps: Number of steps taken; rejected trials do not count.
     """
 
     direction: Vector
@@ -46,23 +46,23 @@ def scaled_conjugate_gradient(sigma: float = 5e-5, lambda_: float = 5e-7) -> opt
         δ_k = p_k'[∇F(w_k + σ_k p_k) − ∇F(w_k)] / σ_k + λ_k |p_k|²,     σ_k = σ / |p_k|
         w_{k+1} = w_k + (μ_k / δ_k) p_k,     μ_k = p_k'r_k
 
-    λ is raised until δ is positive, lowered after steps that the parabola foretold well, and raised after those that it
-    did not; a trial with a larger or non-finite loss is not taken. An update costs one gradient for the curvature, none
-    after a trial that was not taken, and one loss for the trial. Every n steps, n the number of parameters, p = r.
-    So it is where p does not descend, which the paper leaves open.
+    λ is raised until δ is positive, lowered after steps that the quadratic model predicted well, and raised after steps
+    that it predicted badly; a trial with a larger or non-finite loss is rejected. An update costs one gradient for the
+    curvature, except after a rejected trial, and one loss for the trial. p = r every n steps, n the number of
+    parameters, and also if p is not a descent direction, a case that the paper does not treat.
 
     Args:
-        sigma: σ, how far to go along p to see the curvature.
-        lambda_: The first λ.
+        sigma: σ, the distance along p for estimating the curvature by a difference.
+        lambda_: The initial λ.
 
     Returns:
-        A transformation. Its `update` takes `value`, `grad` and `value_fn` as that of `optax.lbfgs` does.
+        A transformation; `update` takes `value`, `grad` and `value_fn`, as in `optax.lbfgs`.
 
     Raises:
         LDDNError: If a number is not finite or not positive.
 
     Example:
-        On a parabola in one dimension, the first step is that of Newton.
+        On a parabola in one dimension, the first step is Newton's.
 
         >>> def loss(w):
         ...     return 3 * (w - 2) ** 2
@@ -72,8 +72,8 @@ def scaled_conjugate_gradient(sigma: float = 5e-5, lambda_: float = 5e-7) -> opt
         >>> round(float(w + step), 3), bool(state.success)
         (2.0, True)
 
-    Møller (1993), "A scaled conjugate gradient algorithm for fast supervised learning", Neural Networks 6(4). The
-    numbers in the code are the steps of its algorithm.
+    Møller (1993), "A scaled conjugate gradient algorithm for fast supervised learning", Neural Networks 6(4). Numbers
+    in the comments of the code are the steps of its algorithm.
     """
     sigma = checked("scaled_conjugate_gradient", "sigma", sigma, 5e-5, above=0)
     lambda_ = checked("scaled_conjugate_gradient", "lambda_", lambda_, 5e-7, above=0)
@@ -93,11 +93,11 @@ def scaled_conjugate_gradient(sigma: float = 5e-5, lambda_: float = 5e-7) -> opt
         )
 
     def update(at: Point, state: ScaledConjugateGradientState):
-        # 7, the part that waits for the gradient at the new point
+        # 7, the part that needs the gradient at the new point
         r = -at.updates
         beta = (dot(r, r) - dot(r, state.residual)) / dot(state.direction, state.residual)
         p = r + jnp.where(state.steps % r.size == 0, 0, beta) * state.direction
-        p = jnp.where(dot(p, r) > 0, p, r)  # on a parabola it always descends
+        p = jnp.where(dot(p, r) > 0, p, r)  # on a quadratic function p is always a descent direction
         p = jnp.where(state.success, p, state.direction)
         mu, pp = dot(p, r), dot(p, p)
         pp = jnp.where(pp > 0, pp, 1)  # p = 0 at a stationary point
@@ -118,13 +118,13 @@ def scaled_conjugate_gradient(sigma: float = 5e-5, lambda_: float = 5e-7) -> opt
         trial = at.loss(at.x + alpha * p)
         comparison = 2 * (at.value - trial) / (alpha * mu)  # 6, without μ², which underflows
         comparison = jnp.where(jnp.isfinite(trial) & (comparison > LOWEST_COMPARISON), comparison, LOWEST_COMPARISON)
-        comparison = jnp.where(mu == 0, 1, comparison)  # nothing to gain, and nothing gained
+        comparison = jnp.where(mu == 0, 1, comparison)  # stationary point: neither predicted nor actual decrease
         success = comparison >= 0  # 7
         bar = jnp.where(success, 0, lam)
         shrunk = jnp.where(comparison >= 0.75, lam / 4, lam)
         grown = shrunk + delta * (1 - comparison) / pp  # 8
         lam = jnp.where(comparison < 0.25, grown, shrunk)
-        lam = jnp.maximum(lam, jnp.finfo(lam.dtype).eps * lambda_)  # where δ is 0, it could not rise from 0
+        lam = jnp.maximum(lam, jnp.finfo(lam.dtype).eps * lambda_)  # λ = 0 could not grow where δ is 0
         step, steps = jnp.where(success, alpha * p, 0), jnp.where(success, state.steps + 1, state.steps)
         return step, ScaledConjugateGradientState(
             direction=p,

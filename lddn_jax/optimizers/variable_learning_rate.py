@@ -1,4 +1,4 @@
-"""Gradient descent with momentum and a learning rate that follows the loss."""
+"""Gradient descent with momentum and a learning rate that adapts to the loss."""
 
 from typing import NamedTuple
 
@@ -15,8 +15,8 @@ class VariableLearningRateState(NamedTuple):
 
     Attributes:
         learning_rate: α of the next step.
-        velocity: Δx, the last step; zero if it was undone.
-        accepted: Whether the last step was taken. If not, the next one has no momentum.
+        velocity: Δx, the last step; zero if it was rejected.
+        accepted: Whether the last step was accepted. If not, the next one has no momentum.
     """
 
     learning_rate: Float[Array, ""]
@@ -35,28 +35,29 @@ def variable_learning_rate(
 
         Δx_k = γ Δx_{k−1} − (1 − γ) α g
 
-    If the loss falls, α is multiplied by `increase`. If it rises above `max_perf_inc` times the old one, or is not
-    finite, the step is undone, α is multiplied by `decrease`, and γ is 0 until a step has been taken again. In between
-    the step is taken, and α stays. An update costs one evaluation of the loss.
+    If the loss falls, α is multiplied by `increase`. If it rises above `max_perf_inc` times the old loss or is not
+    finite, the step is rejected, α is multiplied by `decrease`, and γ is 0 until a step is accepted. Otherwise the step
+    is accepted and α stays. An update costs one evaluation of the loss.
 
-    The rule bounds each rise, not their sum: with an α that is barely too large, the loss may rise a little in every
-    step for long. With `max_perf_inc=1.0` it never rises.
+    The rule limits the increase in each step, not in total: if α is slightly too large, the loss may rise a little in
+    every step for long. With `max_perf_inc=1.0` it never rises.
 
     Args:
-        learning_rate: The first α.
+        learning_rate: The initial α.
         increase: MATLAB's `lr_inc`.
         decrease: MATLAB's `lr_dec`.
-        max_perf_inc: How many times the old loss a new one may be. A negative loss may rise by as much of its size.
+        max_perf_inc: The largest allowed ratio of the new loss to the old. A negative loss may rise by the same
+            fraction of its absolute value.
         momentum: γ, MATLAB's `mc`; 0.0 for `traingda`.
 
     Returns:
-        A transformation. Its `update` takes `value`, `grad` and `value_fn` as that of `optax.lbfgs` does.
+        A transformation; `update` takes `value`, `grad` and `value_fn`, as in `optax.lbfgs`.
 
     Raises:
-        LDDNError: If a number is not finite or out of its range.
+        LDDNError: If a number is not finite or out of range.
 
     Example:
-        A step that explodes is undone.
+        A step that diverges is rejected.
 
         >>> method, x = variable_learning_rate(learning_rate=1e3), jnp.ones(2)
         >>> def loss(x):

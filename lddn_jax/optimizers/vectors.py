@@ -1,7 +1,7 @@
-"""Parameters as one flat vector, so that a method reads like the paper it comes from.
+"""Optimizers on flat vectors: parameters as one vector, so that the code follows the notation of the papers.
 
-`on_vectors` lifts a rule on vectors to an optax transformation of any pytree: it hands the rule a `Point` and brings
-the step that the rule returns back into the shape of the parameters. States hold flat vectors.
+`on_vectors` turns a rule on vectors into an optax transformation of any pytree: it passes a `Point` to the rule and
+converts the resulting step back to the structure of the parameters. States hold flat vectors.
 """
 
 from collections.abc import Callable
@@ -20,15 +20,15 @@ Vector: TypeAlias = Float[Array, " parameters"]
 
 
 class Point(NamedTuple):
-    """Where an update starts. Vectors are `(parameters,)`; everything has the dtype of the parameters.
+    """The point at which an update starts. Vectors are `(parameters,)`; everything has the dtype of the parameters.
 
     Attributes:
         x: The parameters.
-        updates: What came down the chain of transformations: the gradient for a method, a direction for a line search.
-            Who zeroes a part of the gradient earlier in the chain thereby freezes those parameters.
+        updates: The updates from earlier transformations of a chain: the gradient for a method, a direction for a line
+            search. Parameters whose gradient was zeroed earlier in the chain stay frozen.
         gradient: ∇F(x).
         value: F(x).
-        loss: F, a function of a vector. It has reverse-mode derivatives only.
+        loss: F, a function of a vector. Only reverse-mode derivatives are available.
     """
 
     x: Vector
@@ -41,15 +41,15 @@ class Point(NamedTuple):
 def on_vectors(
     init: Callable[[Vector], Any], update: Callable[[Point, Any], tuple[Vector, Any]]
 ) -> optax.GradientTransformationExtraArgs:
-    """Returns the transformation of pytrees that follows a rule on vectors.
+    """Returns the transformation of pytrees that applies a rule on vectors.
 
     Args:
-        init: From the parameters to the first state.
-        update: From a point and the state to a step and the next state.
+        init: Maps the parameters to the initial state.
+        update: Maps a point and the state to a step and the next state.
 
     Returns:
-        A transformation. Its `update` takes `value`, `grad` and `value_fn` as those of optax's line searches do, and
-        hands further keyword arguments to `value_fn`.
+        A transformation; `update` takes `value`, `grad` and `value_fn`, as optax's line searches do, and passes
+        further keyword arguments to `value_fn`.
 
     Example:
         >>> descent = on_vectors(lambda x: (), lambda at, state: (-0.1 * at.updates, state))
@@ -76,13 +76,13 @@ def on_vectors(
 
 
 def ravel(tree: PyTree[Float[ArrayLike, "..."]]) -> tuple[Vector, Callable[[Vector], PyTree[Float[Array, "..."]]]]:
-    """Returns the leaves of a pytree as one vector, and the way back."""
-    with jax.numpy_dtype_promotion("standard"):  # leaves may differ in dtype; the way back restores each
+    """Returns the leaves of a pytree as one vector, and the function that converts it back."""
+    with jax.numpy_dtype_promotion("standard"):  # leaves may differ in dtype, which the conversion back restores
         return ravel_pytree(tree)
 
 
 def dot(a: Vector, b: Vector) -> Float[Array, ""]:
-    """Returns a'b, in the precision of the package.
+    """Returns a'b at the precision of the package.
 
     Example:
         >>> float(dot(jnp.array([1.0, 2.0]), jnp.array([3.0, 4.0])))

@@ -1,1 +1,1 @@
-"""How a network is run: delay lines, the recursion over blocks, trajectories, and one sample at a time."""
+"""Simulation: delay lines, the recursion over blocks, trajectories, and streaming one sample at a time."""

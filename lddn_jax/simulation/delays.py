@@ -1,15 +1,15 @@
-"""Tapped delay lines and delay states: the only file that computes t − d.
+"""Tapped delay lines and delay states; only this file computes t − d.
 
-Inside the package signals lie time first, `(time, size, *lanes)` (`lanes.py`), so that reading a tap is a slice of the
-first axis. A tapped delay line over a whole sequence is the signal with the values before its first step put in
-front, read through one window per delay:
+Internally time is the first axis, `(time, size, *lanes)` (`lanes.py`), so that reading a tap is a slice of the
+first axis. The tapped delay line of a whole sequence is the signal preceded by the values before its first step, and
+each delay reads one window of it:
 
     line = [ a(−D) … a(−1) | a(0) … a(T−1) ]        a(t−d), t = 0…T−1:   line[D−d : D−d+T]
 
-The adjoint reads the future instead: line = [ n̄(0) … n̄(T−1) | 0 … 0 ], n̄(t+d): line[d : d+T]. `reverse=True` means this
-one everywhere below. Windows of an array are what XLA turns into plain reads; a ring buffer is not.
+The adjoint reads future values: line = [ n̄(0) … n̄(T−1) | 0 … 0 ], n̄(t+d): line[d : d+T]. This is what
+`reverse=True` selects in all functions below. XLA compiles windows of an array to plain reads, but not a ring buffer.
 
-Inside a loop the line grows as the loop runs: `ShortLine` and `History` are two ways to carry it.
+Inside a loop the line grows with every step: `ShortLine` and `History` are two ways to carry it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ from lddn_jax.network.signals import Signals, StateLike, as_array, by_name, chec
 from lddn_jax.topology.plan import SHORT_DELAY_STEPS, plan
 from lddn_jax.topology.topology import Topology, check_topology, with_longer_input_delays
 
-# The last values of every source that is read through a delay, oldest first. Sources differ in both numbers.
+# The last values of every source that is read through a delay, oldest first. Sources differ in length and size.
 DelayState: TypeAlias = dict[str, Float[Array, "... longest_delay=_ size=_"]]
 AnyArray = TypeVar("AnyArray", Array, np.ndarray)
 
@@ -41,8 +41,8 @@ def zero_state(topology: Topology, batch: tuple[int, ...] = (), dtype: DTypeLike
 
     Args:
         topology: The topology.
-        batch: Batch axes.
-        dtype: Of the arrays; None is JAX's default float.
+        batch: Sizes of the batch axes.
+        dtype: The dtype of the arrays; None: JAX's default float.
 
     Example:
         >>> from lddn_jax import Connection, Input, Layer, Topology
@@ -52,31 +52,31 @@ def zero_state(topology: Topology, batch: tuple[int, ...] = (), dtype: DTypeLike
     """
     check_topology(topology, "zero_state(topology, batch)")
     dtype = jnp.result_type(float) if dtype is None else dtype
-    # Made by NumPy, so that nothing is compiled for them.
+    # Created by NumPy, so that nothing is compiled.
     zeros = {name: np.zeros((*batch, *shape), dtype) for name, shape in state_sizes(topology).items()}
     return {name: jax.device_put(value) for name, value in zeros.items()}
 
 
 def as_state(topology: Topology, given: StateLike, batch: tuple[int, ...], dtype: DTypeLike) -> DelayState:
-    """Returns a checked delay state of shape `(*batch, longest delay, size)`; None is zeros.
+    """Returns a checked delay state of shape `(*batch, longest delay, size)`; None gives zeros.
 
-    A state without batch axes serves every sequence of a batch.
+    A state without batch axes is used for every sequence of a batch.
 
     Args:
         topology: The topology.
         given: By input and layer, `(*batch, longest delay, size)`, oldest value first; or None.
-        batch: Batch axes of the signals.
-        dtype: Of the arrays returned.
+        batch: Sizes of the batch axes of the signals.
+        dtype: The dtype of the arrays returned.
 
     Raises:
-        ShapeError: If a source is missing or unknown, or a shape does not fit.
+        ShapeError: If a source is missing or unknown, or a shape is wrong.
     """
     if given is None:
         return zero_state(topology, batch, dtype)
     sizes = state_sizes(topology)
     if not isinstance(given, Mapping):
         raise ShapeError(
-            f"{type(given).__name__} was given as a delay state, which is a dict by input and layer, here with "
+            f"{type(given).__name__} was given as a delay state; it must be a dict by input and layer, here with "
             f"{sorted(sizes)}."
         )
     state = {}
@@ -86,13 +86,13 @@ def as_state(topology: Topology, given: StateLike, batch: tuple[int, ...], dtype
         check_last_axes(what, value.shape, size)
         if value.shape[-2] != longest:
             raise ShapeError(
-                f"{what} has shape {value.shape}; needed are its last {longest} values, oldest first: "
+                f"{what} has shape {value.shape}; it must hold the last {longest} values, oldest first: "
                 f"(*batch, {longest}, {size})."
             )
         if value.shape[:-2] not in ((), batch):
             raise ShapeError(
                 f"{what} has batch shape {value.shape[:-2]}, but the signals have {batch}. "
-                "Give one state per sequence, or one without batch axes for all."
+                "Give one state for each sequence, or one without batch axes for all."
             )
         state[name] = value
     return {name: _for_each(value, batch) for name, value in state.items()}
@@ -101,7 +101,7 @@ def as_state(topology: Topology, given: StateLike, batch: tuple[int, ...], dtype
 def _for_each(
     value: Float[Array, "... longest_delay size"], batch: tuple[int, ...]
 ) -> Float[Array, "... longest_delay size"]:
-    """One delay state for all sequences as one for each."""
+    """Returns one delay state for each sequence of a batch."""
     if value.shape[:-2] == batch:
         return value
     return jnp.broadcast_to(value.reshape((1,) * len(batch) + value.shape), (*batch, *value.shape))
@@ -110,30 +110,30 @@ def _for_each(
 def extend(
     before: Float[Array, "held *rest"] | None, signal: Float[Array, "steps *rest"], reverse: bool = False
 ) -> Float[Array, "_ *rest"]:
-    """Joins a signal with what lies before it (after it, in reverse) on the time axis."""
+    """Joins a signal with the values before it (after it, in reverse) along time."""
     if before is None:
         return signal
     return jnp.concatenate((signal, before) if reverse else (before, signal))
 
 
 def last(line: Float[Array, "time *rest"], count: int, reverse: bool = False) -> Float[Array, "{count} *rest"]:
-    """The `count` values nearest to what comes next: the new content of a delay line."""
+    """Returns the last `count` values (the first, in reverse): the new content of a delay line."""
     return line[:count] if reverse else line[line.shape[0] - count :]
 
 
 def taps(
     line: Float[Array, "_ size *lanes"], delays: Sequence[int], steps: int, reverse: bool = False
 ) -> Float[Array, "{steps} {len(delays)}*size *lanes"]:
-    """Reads an extended signal through all `delays`, one below the other on the axis of neurons.
+    """Reads an extended signal through all `delays`, stacked on the axis of neurons.
 
     Args:
-        line: What `extend` returns, for a signal of `steps` steps.
+        line: The result of `extend`, for a signal of `steps` steps.
         delays: The delays to read.
         steps: Number of time steps to read.
         reverse: Whether to read t + d instead of t − d.
 
     Returns:
-        `(steps, len(delays) · size, *lanes)`, delay-major: all elements of the first delay, then of the next.
+        `(steps, len(delays) · size, *lanes)`: all elements of the first delay, then of the next.
     """
     held = line.shape[0] - steps
     starts = [d if reverse else held - d for d in delays]
@@ -141,41 +141,41 @@ def taps(
 
 
 class ShortLine:
-    """A delay line inside a loop that is built anew at every step, `(longest delay, size, *lanes)`.
+    """A delay line inside a loop that is copied at every step, `(longest delay, size, *lanes)`.
 
-    As fast as anything while it is short, since building it costs as much as it is long.
+    Fast for short lines, since the cost of the copy is proportional to the length.
     """
 
     kept = False
 
     def __init__(self, held: Float[Array, "longest_delay size *lanes"], steps: int, reverse: bool):
-        """Starts from the values before the first step, for a loop over `steps` steps."""
+        """Initializes with the values before the first step, for a loop over `steps` steps."""
         self.start, self.longest, self.reverse = held, held.shape[0], reverse
 
     def taps(
         self, line: Float[Array, "_ size *lanes"], t: int | Int[Array, ""], delays: Sequence[int], steps: int
     ) -> Float[Array, "{steps} {len(delays)}*size *lanes"]:
-        """Reads through all delays, for `steps` steps from t on; no delay may be shorter than that."""
+        """Reads all delays for `steps` steps from t on; no delay may be shorter than `steps`."""
         starts = [d - steps if self.reverse else self.longest - d for d in delays]
         return _below([line[start : start + steps] for start in starts])
 
     def push(
         self, line: Float[Array, "held size *lanes"], t: int | Int[Array, ""], values: Float[Array, "_ size *lanes"]
     ) -> Float[Array, "held size *lanes"]:
-        """Returns the line after the steps from t on."""
+        """Returns the line after the values from t on were appended."""
         return last(extend(line, values, self.reverse), self.longest, self.reverse)
 
 
 class History:
-    """A delay line inside a loop that is a window of one array of all times, written in place.
+    """A delay line inside a loop that is one array of all times, updated in place and read by windows.
 
-    Its cost does not depend on the delays, and what it holds after the loop is the signal itself.
+    Its cost does not depend on the delays, and after the loop it holds the signal of all steps.
     """
 
     kept = True
 
     def __init__(self, held: Float[Array, "longest_delay size *lanes"], steps: int, reverse: bool):
-        """Starts from the values before the first step, for a loop over `steps` steps."""
+        """Initializes with the values before the first step, for a loop over `steps` steps."""
         nothing = jnp.zeros((steps, *held.shape[1:]), held.dtype)
         self.start, self.reverse = extend(held, nothing, reverse), reverse
         self.first, self.steps = 0 if reverse else held.shape[0], steps
@@ -183,13 +183,13 @@ class History:
     def taps(
         self, line: Float[Array, "_ size *lanes"], t: int | Int[Array, ""], delays: Sequence[int], steps: int
     ) -> Float[Array, "{steps} {len(delays)}*size *lanes"]:
-        """Reads through all delays, for `steps` steps from t on; no delay may be shorter than that."""
+        """Reads all delays for `steps` steps from t on; no delay may be shorter than `steps`."""
         return _below([piece(line, self.first + (t + d if self.reverse else t - d), steps) for d in delays])
 
     def push(
         self, line: Float[Array, "held size *lanes"], t: int | Int[Array, ""], values: Float[Array, "_ size *lanes"]
     ) -> Float[Array, "held size *lanes"]:
-        """Returns the line after the steps from t on."""
+        """Returns the line after the values from t on were written."""
         return jax.lax.dynamic_update_slice_in_dim(line, values, self.first + t, axis=0)
 
     def signal(self, line: Float[Array, "_ size *lanes"]) -> Float[Array, "{self.steps} size *lanes"]:
@@ -198,7 +198,7 @@ class History:
 
 
 def line_inside(held: Float[Array, "longest_delay size *lanes"], steps: int, reverse: bool) -> ShortLine | History:
-    """Returns the kind of delay line that is faster for so many values."""
+    """Returns the kind of delay line that is faster for this length."""
     return (ShortLine if held.shape[0] <= SHORT_DELAY_STEPS else History)(held, steps, reverse)
 
 
@@ -207,14 +207,14 @@ def _below(windows: list[Float[Array, "steps size *lanes"]]) -> Float[Array, "st
 
 
 def tap(line: Float[Array, "time *rest"], d: int, reverse: bool = False) -> Float[Array, "*rest"]:
-    """The single value d steps before the one that comes next, a(t−d) from `[… a(t−2), a(t−1)]`; in reverse d after."""
+    """Returns the value d steps before the end of the line, a(t−d) of `[… a(t−2), a(t−1)]`; n̄(t+d) in reverse."""
     return line[d - 1 if reverse else line.shape[0] - d]
 
 
 def resized(
     line: Float[Array, "time *rest"] | None, count: int, reverse: bool = False
 ) -> Float[Array, "{count} *rest"] | None:
-    """Cuts a delay line to its nearest `count` values, or fills it up with zeros on the far side."""
+    """Cuts a delay line to its nearest `count` values, or pads its far end with zeros."""
     if line is None:
         return None
     missing = count - line.shape[0]
@@ -227,7 +227,7 @@ def resized(
 def reaching_back(
     adjoint: Float[Array, "time size *lanes"], delays: Sequence[int], longest: int
 ) -> Float[Array, "{longest} {len(delays)}*size *lanes"]:
-    """Reads n̄(τ + d) at τ = −D … −1, the times that a delay state holds; n̄ is zero before t = 0.
+    """Reads n̄(τ + d) at τ = −D … −1, the times of the values in a delay state; n̄ is zero before t = 0.
 
     Args:
         adjoint: n̄, `(time, size, *lanes)`.
@@ -244,7 +244,7 @@ def reaching_back(
 
 
 def piece(signal: Shaped[Array, "time *rest"], start: int | Int[Array, ""], length: int) -> Shaped[Array, "_ *rest"]:
-    """Returns the steps from `start` on; `start` may be a traced number."""
+    """Returns `length` steps from `start` on; `start` may be a traced number."""
     if isinstance(start, int):
         return signal[start : start + length]
     return jax.lax.dynamic_slice_in_dim(signal, start, length)
@@ -253,9 +253,9 @@ def piece(signal: Shaped[Array, "time *rest"], start: int | Int[Array, ""], leng
 def state_before(
     held: Float[Array, "longest_delay *rest"], signal: Float[Array, "time *rest"], start: int | Int[Array, ""]
 ) -> Float[Array, "longest_delay *rest"]:
-    """Returns the delay line before step `start` of a signal that began with the line `held`.
+    """Returns the delay line before step `start` of a signal whose simulation started from the line `held`.
 
-    A traced `start` must not be smaller than the length of the line.
+    A traced `start` must be at least the length of the line.
     """
     longest = held.shape[0]
     if isinstance(start, int):
@@ -264,7 +264,7 @@ def state_before(
 
 
 def held_at(t: int, longest: int) -> range:
-    """The steps whose values a delay line holds before step t, oldest first."""
+    """Returns the steps whose values a delay line holds before step t, oldest first."""
     return range(t - longest, t)
 
 
@@ -277,10 +277,10 @@ def cut(signal: AnyArray, starts: Sequence[int] | np.ndarray, before: int, after
 
 
 def known_before(known: Bool[np.ndarray, " time"], held: int) -> Bool[np.ndarray, " time+1"]:
-    """Whether all of the `held` values before each step are known: where a delay state can be filled.
+    """Returns whether all `held` values before each step are known, so that a delay state can be filled.
 
     Args:
-        known: `(time,)`, whether each value is.
+        known: `(time,)`, whether each value is known.
         held: Length of the delay state.
 
     Returns:
@@ -293,11 +293,11 @@ def known_before(known: Bool[np.ndarray, " time"], held: int) -> Bool[np.ndarray
 
 
 def states_along(state: DelayState, signals: Signals) -> dict[str, Float[Array, "*batch time longest_delay=_ size=_"]]:
-    """Returns the delay states before every step of a simulation that began with `state`.
+    """Returns the delay states before every step of a simulation that started from `state`.
 
     Args:
         state: By source, `(*batch, longest delay, size)`.
-        signals: What the simulation read or computed, `(*batch, time, size)` for every source in `state`.
+        signals: Inputs and layer outputs of the simulation, `(*batch, time, size)` for every source in `state`.
 
     Returns:
         `(*batch, time, longest delay, size)` by source.
@@ -310,14 +310,14 @@ def states_along(state: DelayState, signals: Signals) -> dict[str, Float[Array, 
 
 
 def inputs_as_state(topology: Topology, inputs: Signals, state: DelayState) -> tuple[Topology, DelayState, Signals]:
-    """Writes the same simulation with every input sequence moved into the delay state.
+    """Returns the same simulation with every input sequence moved into the delay state.
 
-    Reading an input through T more delays, while the input itself is zero, reads the sequence from the state:
-    p(t−d) with p in [0, T) is the value T + d steps back in a line that ends with p. So a method that
-    differentiates with respect to delay states also gives derivatives with respect to inputs.
+    If an input is read through T more delays and is itself zero, its sequence is read from the state: p(t−d) with
+    p in [0, T) is the value T + d steps back in a line that ends with p. So a method that differentiates with
+    respect to delay states also gives derivatives with respect to inputs.
 
     Returns:
-        The topology with longer delays, its delay state, and inputs of zeros. The weights stay as they are.
+        The topology with longer delays, its delay state, and inputs of zeros. The weights are unchanged.
     """
     steps = next(iter(inputs.values())).shape[-2]
     moved = with_longer_input_delays(topology, steps)

@@ -1,17 +1,16 @@
-"""One recursion over the blocks of a plan, run three ways.
+"""The recursion over the blocks of a plan, shared by simulation, BPTT and RTRL.
 
-Simulation, its adjoint and its linearization are the same recursion with other values in it:
+All three are the same recursion with different quantities:
 
     x^m(t) = drive^m(t) + Σ_{m reads l} Σ_d W^{m,l}(d) y^l(t−d)        y^m(t) = node(m, x^m(t))
 
-- simulation: y = a, node = f, the drive holds biases; inputs are known signals that are read like layers;
-- BPTT: y = n̄, node = multiply by ḟ, the drive is ∂ᵉF/∂a; every connection is turned round (Wᵀ) and time runs back;
+- simulation: y = a, node = f, the drive is the biases; inputs are known signals that are read like layers;
+- BPTT: y = n̄, node = multiply by ḟ, the drive is ∂ᵉF/∂a; connections are reversed (Wᵀ) and time runs backward;
 - RTRL: y = ∂a/∂x, node = multiply by ḟ, the drive is ∂ᵉn/∂x; one more axis of lanes for the parameters.
 
-So how blocks, chunks and delay lines are carried out is decided here, once. What comes from outside a block is
-contracted over all time before its loop, unless it comes through a few taps only: then the loop does it in passing, and
-no array of all times is made. The loop's carry is one packed array, the delay line of all layers that are read through
-a delay inside the block.
+So blocks, chunks and delay lines are implemented only here. Connections from outside a block are contracted over all
+time before the loop; those with few taps are multiplied inside it, without an intermediate array of all times. The
+carry of the loop is one packed array, the delay line of all layers that are read through a delay inside the block.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -33,15 +32,15 @@ Node: TypeAlias = Callable[[str, Float[Array, "time size *lanes"], Any], Float[A
 
 @dataclass(frozen=True)
 class Recursion:
-    """A recursion whose matrices are ready: `prepare` makes it outside of a loop, the call runs it inside.
+    """A recursion with prepared matrices: `prepare` creates it outside a loop, calling it inside runs it.
 
     Attributes:
-        blocks: In the order to run.
+        blocks: The blocks in the order they run in.
         delays: Delays of each pair (to, source).
-        incoming: For each pair between blocks, what multiplies its taps.
-        inside: For each block with a loop, what multiplies the taps of its delay line.
-        instant: For each pair within a block and a step, what multiplies it.
-        lanes: Axes behind time and size.
+        incoming: For each pair between blocks, the product with its taps.
+        inside: For each block with a loop, the product with the taps of its delay line.
+        instant: For each pair within a block with delay zero, the product with its source.
+        lanes: Sizes of the lane axes, those after time and size.
     """
 
     blocks: Sequence[Block]
@@ -67,10 +66,10 @@ class Recursion:
         Args:
             node: `(layer, x, extra) -> y`, on arrays `(time, size, *lanes)`.
             known: Signals that are read but not computed, `(time, size, *lanes)`.
-            drive: What adds to x of each layer from outside: `(time, size, *lanes)`, or with axes of length 1 in place
-                of time and lanes if it is the same at all times and in all lanes, as a bias is.
-            extras: What `node` needs of a layer beside x: arrays with a leading time axis, or None.
-            before: Delay lines before the first step, by source; sources left out are zero there.
+            drive: External contribution to x of each layer: `(time, size, *lanes)`, or with axes of length 1 for time
+                and lanes if it is constant, such as a bias.
+            extras: Further arguments of `node` by layer: arrays with a leading time axis, or None.
+            before: Delay lines before the first step, by source; zero for sources left out.
             steps: Number of time steps.
             reverse: Whether time runs from the last step to the first.
 
@@ -108,7 +107,7 @@ class Recursion:
     def _in_a_loop(self, block, node, drive, narrow, extras, before, steps, reverse) -> tuple[Values, Values]:
         inside, lanes = self.inside[block], self.lanes
         sizes = {name: drive[name].shape[1] for name in block.layers}
-        # What does not change is not scanned over.
+        # Constant drives are not scanned over.
         steady = {name: d for name, d in drive.items() if d.shape != (steps, sizes[name], *lanes)}
         varying = {name: d for name, d in drive.items() if name not in steady}
         columns = {name: [column for column, _ in reads] for name, reads in narrow.items()}
@@ -155,13 +154,13 @@ class Recursion:
 
 @dataclass(frozen=True)
 class Inside:
-    """All delayed connections inside a block as one product.
+    """All delayed connections inside a block as one matrix product.
 
     Attributes:
         receivers: Layers that read through a delay, in the order of the product's rows.
-        senders: Layers that are read, in the order of the delay line.
-        product: Multiplies the taps of the delay line.
-        dtype: Of its matrix.
+        senders: Layers that are read through a delay, in the order of the delay line.
+        product: The product with the taps of the delay line.
+        dtype: The dtype of the matrix.
     """
 
     receivers: tuple[str, ...]
@@ -176,13 +175,13 @@ def prepare(
     weights: Mapping[Pair, Float[Array, "delays=_ to=_ from=_"]],
     lanes: tuple[int, ...],
 ) -> Recursion:
-    """Brings the matrices of a recursion into the form in which it multiplies by them.
+    """Converts the matrices of a recursion to the form in which they are multiplied.
 
     Args:
-        blocks: In the order to run; for the adjoint, reversed and transposed.
+        blocks: The blocks in the order they run in; for the adjoint, reversed and transposed.
         delays: Delays of each pair (to, source).
         weights: `(delay, to, from)` of each pair.
-        lanes: Axes behind time and size.
+        lanes: Sizes of the lane axes, those after time and size.
     """
     if any(block.chunk is not None for block in blocks):
         platform.tell_of_the_flag()
@@ -206,13 +205,13 @@ def stacked(weights: Float[Array, "delays to from"], lanes: tuple[int, ...]) -> 
 def _held(
     line: Float[Array, "_ size *lanes"] | None, count: int, like: Float[Array, "_ size *lanes"], reverse: bool
 ) -> Float[Array, "{count} size *lanes"]:
-    """The delay line before the first step, `count` values long; zero where nothing is given."""
+    """Returns the delay line before the first step, `count` values long; zeros if none is given."""
     held = resized(line, count, reverse)
     return jnp.zeros((count, *like.shape[1:]), like.dtype) if held is None else held
 
 
 def _in_chunks(advance, carried, sequences, steps, chunk, reverse):
-    """Scans whole chunks, then advances once more over the steps that are left (in reverse: both mirrored)."""
+    """Scans over whole chunks, then advances over the remaining steps (in reverse, these are the first)."""
     whole, rest = divmod(steps, chunk)
     cut = whole * chunk
     if whole <= 1 and rest == 0:

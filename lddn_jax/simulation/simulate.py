@@ -1,8 +1,8 @@
-"""Simulation: from inputs and a delay state to every layer's output, and to the next delay state.
+"""Simulation: outputs of all layers and the final delay state from inputs and an initial delay state.
 
     n^m(t) = Σ_l Σ_d LW^{m,l}(d) a^l(t−d) + Σ_l Σ_d IW^{m,l}(d) p^l(t−d) + b^m,    a^m(t) = f^m(n^m(t))
 
-(De Jesús & Hagan 2007, eq. 1-2.) Nothing here knows of gradients.
+(De Jesús & Hagan 2007, eq. 1-2.) No gradient code here.
 """
 
 import math
@@ -27,13 +27,13 @@ from lddn_jax.topology.plan import plan
 
 
 class Trajectory(eqx.Module):
-    """Everything that a simulation computed.
+    """The result of a simulation.
 
     Attributes:
         n: Net inputs by layer, `(*batch, time, neurons)`.
         a: Layer outputs by layer, `(*batch, time, neurons)`.
         outputs: The outputs of the network's output layers.
-        final_state: The delay state after the last step; a simulation that starts from it goes on without a seam.
+        final_state: The delay state after the last step; pass it as `state` to continue the simulation.
     """
 
     n: Signals
@@ -47,16 +47,16 @@ def simulate(net: Network, inputs: SignalsLike, state: StateLike = None, *, step
 
     Args:
         net: The network; its dtype is the dtype of the computation.
-        inputs: `(*batch, time, size)` by input name; a bare array where there is one input; `{}` or None for a
+        inputs: `(*batch, time, size)` by input name; a bare array if there is one input; `{}` or None for a
             network without inputs.
         state: Delay state, `(*batch, longest delay, size)` by source, oldest first; None for zeros.
-        steps: Number of time steps; needed only where there are no inputs to tell it.
+        steps: Number of time steps; only needed for a network without inputs.
 
     Returns:
         A `Trajectory`.
 
     Raises:
-        ShapeError: If a name or shape does not fit the topology.
+        ShapeError: If a name or shape does not match the topology.
 
     Example:
         >>> import jax, jax.numpy as jnp, lddn_jax as lddn
@@ -73,9 +73,9 @@ def simulate(net: Network, inputs: SignalsLike, state: StateLike = None, *, step
 
 
 def predict(net: Network, inputs: SignalsLike, state: StateLike = None, *, steps: int | None = None) -> Signals:
-    """Returns the network's outputs, `(*batch, time, size)` by output layer; arguments are those of `simulate`.
+    """Returns the network's outputs, `(*batch, time, size)` by output layer; see `simulate` for the arguments.
 
-    Nothing else is kept, so memory grows with outputs only where signals of all times do not fit the cache.
+    Unlike `simulate` it keeps no other signals, so with long records memory grows with the outputs only.
     """
     return _predict(net, *prepare(net, inputs, state, steps, "predict(net, inputs, state)"))
 
@@ -83,21 +83,21 @@ def predict(net: Network, inputs: SignalsLike, state: StateLike = None, *, steps
 def prepare(
     net: Network, inputs: SignalsLike, state: StateLike, steps: int | None, call: str = "run(net, inputs, state)"
 ) -> tuple[Signals, DelayState, int]:
-    """Checks and names what is given to a simulation; every method that takes inputs starts here.
+    """Checks the arguments of a simulation; every method that takes inputs starts here.
 
     Args:
-        net: As for `simulate`, like all but the last.
-        inputs: Likewise.
-        state: Likewise.
-        steps: Likewise.
-        call: How errors write the call.
+        net: See `simulate`.
+        inputs: See `simulate`.
+        state: See `simulate`.
+        steps: See `simulate`.
+        call: The signature shown in errors.
 
     Returns:
         Inputs, delay state with the batch axes of the inputs, and the number of steps.
 
     Raises:
-        LDDNError: If something else than a network is given.
-        ShapeError: If something does not fit, or the number of steps cannot be known.
+        LDDNError: If `net` is not a network.
+        ShapeError: If a name or shape is wrong, or the number of steps is unknown.
     """
     signals, batch, length = measured(net, inputs, state, steps, call)
     return signals, as_state(net.topology, state, batch, net.dtype), length
@@ -106,7 +106,7 @@ def prepare(
 def measured(
     net: Network, inputs: SignalsLike, state: StateLike, steps: int | None, call: str
 ) -> tuple[Signals, tuple[int, ...], int]:
-    """Returns inputs, batch axes and number of steps; arguments and errors are those of `prepare`."""
+    """Returns inputs, sizes of the batch axes and number of steps; see `prepare` for arguments and errors."""
     check_network(net, call)
     topology = net.topology
     sizes = {i.name: i.size for i in topology.inputs}
@@ -119,11 +119,11 @@ def measured(
     else:
         if steps is None:
             raise ShapeError(
-                "a network without inputs does not know how long to run: pass steps, for example "
+                "the number of steps of a network without inputs must be given: pass steps, for example "
                 "simulate(net, {}, state, steps=100)."
             )
         if isinstance(steps, bool) or not hasattr(steps, "__index__") or steps < 1:
-            raise ShapeError(f"steps={steps!r}; a network runs for a whole number of steps, such as steps=100.")
+            raise ShapeError(f"steps={steps!r} must be a positive whole number, such as steps=100.")
         batch, length = (), operator.index(steps)
         if isinstance(state, Mapping) and state:
             batch = np.shape(next(iter(state.values())))[:-2]
@@ -160,12 +160,12 @@ def _predict(net: Network, inputs: Signals, state: DelayState, steps: int) -> Si
 
 
 def run(net: Network, inputs: Values, state: Values, steps: int, lanes: tuple[int, ...]) -> tuple[Values, Values]:
-    """Returns `(n, a)` by layer, `(time, neurons, *lanes)`; inputs and delay state are in the same layout."""
+    """Returns `(n, a)` by layer, `(time, neurons, *lanes)`; inputs and delay state are in the internal layout too."""
     return prepared(net, lanes)(inputs, state, steps)
 
 
 def prepared(net: Network, lanes: tuple[int, ...]) -> Callable[[Values, Values, int], tuple[Values, Values]]:
-    """Returns `run` with all that depends on the network only done before: what a loop over segments calls."""
+    """Returns `run` for one network, with all work that depends on the network only done once, outside of loops."""
     topology = net.topology
     functions = {layer.name: transfer.get(layer.transfer) for layer in topology.layers}
     network = recursion.prepare(plan(topology).blocks, topology.delays, net.IW | net.LW, lanes)
@@ -186,20 +186,20 @@ def prepared(net: Network, lanes: tuple[int, ...]) -> Callable[[Values, Values, 
 def run_in_segments(
     net: Network, inputs: Values, state: Values, steps: int, lanes: tuple[int, ...], length: int
 ) -> tuple[Values, Values]:
-    """Runs segment by segment, each from the delay state that the one before left.
+    """Simulates segment by segment, each from the final delay state of the previous one.
 
-    Of what is computed only what the caller uses is kept for all times.
+    Only the signals that the caller uses are kept for all times.
 
     Args:
         net: The network.
         inputs: `(time, size, *lanes)`.
-        state: Delay state in the same layout.
+        state: Delay state, `(delay, size, *lanes)`.
         steps: Number of time steps.
-        lanes: Axes behind time and size.
+        lanes: Sizes of the lane axes, those after time and size.
         length: Steps of a segment; the last one may be shorter.
 
     Returns:
-        Every layer's output, and the delay states at the beginnings of the segments, `(segments, delay, size, *lanes)`.
+        Outputs of all layers, and the delay states at the start of each segment, `(segments, delay, size, *lanes)`.
     """
     simulation = prepared(net, lanes)
 
@@ -220,12 +220,12 @@ def run_in_segments(
 
 
 def final_state(signals: Values, state: Values) -> Values:
-    """The delay state after the last step of a run that began with `state`."""
+    """Returns the delay state after the last step of a simulation that started from `state`."""
     return {name: last(extend(held, signals[name]), held.shape[0]) for name, held in state.items()}
 
 
 def batch_axes(inputs: Signals, state: DelayState) -> tuple[int, ...]:
-    """The batch axes of a simulation; none where there is neither an input nor a delay state to tell."""
+    """Returns the sizes of the batch axes of a simulation; none if there is neither an input nor a delay state."""
     for signals in (inputs, state):
         for signal in signals.values():
             return signal.shape[:-2]

@@ -1,6 +1,6 @@
-"""One sample in, one out: a network that runs beside its plant.
+"""Streaming: a network that runs in real time, one sample in and one out.
 
-The delay state is all that a network remembers, so a simulation can be cut at every step:
+The delay state is a network's whole memory, so a simulation can be interrupted after any step:
 
     (a(t), state(t+1)) = step(p(t), state(t))
 """
@@ -22,14 +22,14 @@ def step(net: Network, sample: MomentLike, state: StateLike = None) -> tuple[Mom
 
     Args:
         net: The network.
-        sample: `(*batch, size)` by input name, now; a bare array where there is one input; None without inputs.
-        state: The delay state that the step before returned; None for zeros.
+        sample: The current input, `(*batch, size)` by name; a bare array if there is one input; None without inputs.
+        state: The delay state returned by the previous step; None for zeros.
 
     Returns:
         Outputs `(*batch, size)` by output layer, and the delay state for the next step.
 
     Raises:
-        ShapeError: If a name or shape does not fit the topology.
+        ShapeError: If a name or shape does not match the topology.
 
     Example:
         >>> import jax.numpy as jnp, lddn_jax as lddn
@@ -52,10 +52,10 @@ def step(net: Network, sample: MomentLike, state: StateLike = None) -> tuple[Mom
 
 
 def as_record(net: Network, sample: MomentLike) -> Signals:
-    """Returns a sample as a record of one step, `(*batch, 1, size)` by input.
+    """Returns a sample as a record of one time step, `(*batch, 1, size)` by input.
 
     Raises:
-        ShapeError: If a name or shape does not fit.
+        ShapeError: If a name or shape is wrong.
     """
     sizes = {i.name: i.size for i in net.topology.inputs}
     return one_moment("input", sample, sizes, net.dtype)
@@ -68,8 +68,8 @@ def one_moment(kind: str, sample: MomentLike, sizes: Mapping[str, int], dtype: D
         value = as_array(f"{kind} {name!r}", value, dtype)
         if value.ndim < 1 or value.shape[-1] != sizes[name]:
             raise ShapeError(
-                f"the sample of {kind} {name!r} has shape {value.shape}; needed is (*batch, {sizes[name]}), one moment "
-                "without a time axis. A whole record goes to lddn.predict(net, inputs)."
+                f"the sample of {kind} {name!r} has shape {value.shape}; it must be (*batch, {sizes[name]}), one time "
+                "step without a time axis. For a whole record use lddn.predict(net, inputs)."
             )
         found[name] = value
     return {name: jnp.expand_dims(value, -2) for name, value in found.items()}

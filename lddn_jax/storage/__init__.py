@@ -1,1 +1,1 @@
-"""Files that are whole or rejected, and the versions that a number was computed with."""
+"""Files with integrity checks, and the versions and settings that results were computed with."""

@@ -1,10 +1,10 @@
-"""Files that are whole or refused: arrays and a JSON header in one .npz, without pickle, sealed by a SHA-256.
+"""Archive files: arrays and a JSON header in one .npz, without pickle, with a SHA-256 checksum.
 
     | zip archive: header.npy, name/0000.npy, name/0001.npy … | its comment: "sha256:", digest of every byte before |
 
-The comment is part of the zip format, so NumPy opens the file all the same, and a bit flipped or a byte lost anywhere,
-in a date that nobody reads too, is noticed. A file is written next to its destination and then put in its place in one
-step: what is there is the old file or the whole new one, whenever the power goes.
+The checksum is stored in the zip comment, so NumPy can open the file too, and any flipped bit or missing byte is
+detected. Files are written atomically: to a temporary file in the same folder, which then replaces the destination. So
+the destination holds either the old file or the complete new one, even on power loss.
 """
 
 import hashlib
@@ -28,17 +28,17 @@ from lddn_jax.errors import CheckpointError, LDDNError, PrecisionError
 FORMAT_VERSION = 2
 _SEAL = b"sha256:"
 _SEAL_LENGTH = len(_SEAL) + 64
-_COMMENT_LENGTH = 2  # bytes at the end of a zip archive without a comment, which say how long the comment is
-HOST_ONLY = "host/"  # how names of arrays begin that stay in NumPy, in float64 whatever JAX is set to
+_COMMENT_LENGTH = 2  # bytes: the field at the end of a zip archive that holds the length of its comment
+HOST_ONLY = "host/"  # prefix of the names of arrays that stay in NumPy, in float64 whatever JAX is set to
 
 
 @dataclass(frozen=True)
 class Archive:
-    """What a file holds.
+    """The content of a file.
 
     Attributes:
-        path: Where it is.
-        header: Of JSON's types.
+        path: Path of the file.
+        header: Values of JSON types by name.
         arrays: The leaves of each pytree, by its name.
     """
 
@@ -48,14 +48,14 @@ class Archive:
 
     @property
     def format(self) -> str:
-        """What kind of file it is."""
+        """The kind of file, such as "lddn_jax network"."""
         return self.header["format"]
 
     def filled(self, name: str, structure: Any) -> Any:
-        """Returns a pytree of the structure, shapes and dtypes given with the arrays of that name.
+        """Returns a pytree like `structure`, filled with the arrays called `name`.
 
         Raises:
-            CheckpointError: If they do not fit.
+            CheckpointError: If number, shapes or dtypes of the arrays differ from those of `structure`.
         """
         wanted, given = jax.tree.leaves(structure), self.arrays.get(name, [])
         expected, found = ([(leaf.shape, str(leaf.dtype)) for leaf in leaves] for leaves in (wanted, given))
@@ -67,17 +67,17 @@ class Archive:
         return jax.tree.unflatten(jax.tree.structure(structure), leaves)
 
     def damaged(self, what: str, error: Exception) -> CheckpointError:
-        """The error to raise where a part of the header cannot be used."""
+        """Returns the error for a part of the header that cannot be used."""
         return CheckpointError(f"{self.path} is damaged: {what} cannot be read ({error}).")
 
 
 def packed(format: str, header: Mapping[str, Any], trees: Mapping[str, Any]) -> bytes:
-    """Returns the content of a file, for `write_atomically`.
+    """Returns the bytes of a file, for `write_atomically`.
 
     Args:
-        format: What kind of file it is.
-        header: Values of JSON's types.
-        trees: Pytrees of arrays by name; keys of random numbers may be among the arrays.
+        format: The kind of file.
+        header: Values of JSON types by name.
+        trees: Pytrees of arrays by name; the arrays may be random keys.
     """
     arrays: dict[str, Any] = {}
     notes: dict[str, dict[str, str]] = {}
@@ -96,11 +96,11 @@ def packed(format: str, header: Mapping[str, Any], trees: Mapping[str, Any]) -> 
 
 
 def read(path: str | Path) -> Archive:
-    """Reads a file that `packed` made; files of older versions are brought up to date.
+    """Reads a file written with `packed`; files of older format versions are migrated.
 
     Raises:
-        CheckpointError: If the file is missing, damaged, newer than this package, or was not written by it.
-        PrecisionError: If it holds float64 numbers while JAX is set to 32 bits.
+        CheckpointError: If the file is missing, damaged, of a newer format, or was not written by this package.
+        PrecisionError: If the file holds float64 numbers while JAX is set to 32 bits.
     """
     path = Path(path)
     try:
@@ -108,16 +108,16 @@ def read(path: str | Path) -> Archive:
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from None
     if not content.startswith(b"PK"):  # as every zip archive does
-        raise CheckpointError(f"{path} is damaged or was not written by lddn.save: it does not begin as such a file.")
+        raise CheckpointError(f"{path} is damaged or was not written by lddn.save: it is not a zip archive.")
     body, seal = content[:-_SEAL_LENGTH], content[-_SEAL_LENGTH:]
     sealed = seal.startswith(_SEAL)
     if sealed and seal != _seal(body):
-        raise CheckpointError(f"{path} is damaged: its SHA-256 is not that of what was written. Take another copy.")
+        raise CheckpointError(f"{path} is damaged: its SHA-256 checksum does not match. Use another copy.")
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             header = json.loads(bytes(file["header"]))
             arrays = {name: file[name] for name in sorted(file.files) if name != "header"}
-    # What zipfile, zlib and NumPy raise on damaged archives.
+    # The exceptions that zipfile, zlib and NumPy raise on damaged archives.
     except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise CheckpointError(f"{path} is damaged or was not written by lddn.save ({error}).") from error
     if not isinstance(header, dict) or not str(header.get("format")).startswith("lddn_jax "):
@@ -129,7 +129,7 @@ def read(path: str | Path) -> Archive:
             "Install the version of lddn_jax that wrote it."
         )
     if not sealed and version not in MIGRATIONS:
-        raise CheckpointError(f"{path} is damaged: its end, which seals it, is missing. Take another copy.")
+        raise CheckpointError(f"{path} is damaged: the checksum at its end is missing. Use another copy.")
     while version != FORMAT_VERSION:
         header, arrays = MIGRATIONS[version](path, header, arrays)
         version = header["version"]
@@ -165,12 +165,12 @@ def write_atomically(path: str | Path, content: bytes) -> None:
 
 
 def temporary_prefix(path: Path) -> str:
-    """How the temporary names begin that a file is written under; one that is left over tells of a kill."""
+    """Returns the prefix of the temporary files that `path` is written to; a leftover means that a write was killed."""
     return f".{path.name}."
 
 
 def _sync_folder(folder: Path) -> None:
-    """The new name reaches the disk as well, where a folder can be opened for that."""
+    """Flushes the folder, so that the new name is on disk; only POSIX systems can do that."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -190,11 +190,11 @@ def _seal(content: bytes) -> bytes:
 
 
 def _to_host(leaf: Any) -> tuple[Shaped[np.ndarray, "..."], dict[str, str]]:
-    """The leaf in NumPy, and what NumPy's format cannot say of it."""
+    """Returns the leaf as a NumPy array, and notes on what NumPy's file format cannot store."""
     if isinstance(leaf, jax.Array) and jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return np.asarray(jax.random.key_data(leaf)), {"key": str(jax.random.key_impl(leaf))}
     value = np.asarray(leaf)
-    if value.dtype.kind == "V":  # bfloat16 and its kin, which NumPy does not know by name
+    if value.dtype.kind == "V":  # bfloat16 and similar types, which NumPy's format does not store
         return value.view(f"u{value.dtype.itemsize}"), {"dtype": value.dtype.name}
     return value, {}
 
@@ -225,7 +225,7 @@ def _check_precision(path: Path, arrays: Mapping[str, Shaped[np.ndarray, "..."]]
 def _from_version_1(
     path: Path, header: dict[str, Any], arrays: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Version 1 numbered its arrays through, and its digest was of the arrays alone."""
+    """Converts version 1, in which arrays had running numbers and the digest covered the arrays only."""
     digest = hashlib.sha256()
     for value in arrays.values():
         digest.update(f"{value.dtype.str}{value.shape}".encode())

@@ -1,4 +1,4 @@
-"""What a number was computed with: versions, device, and what JAX and XLA are set to."""
+"""The environment of a computation: versions, device, and settings of JAX and XLA."""
 
 import functools
 import importlib.metadata
@@ -14,13 +14,13 @@ PACKAGES = ("jax", "jaxlib", "optax", "equinox", "numpy")
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """Versions of this package, Python and the packages that numbers depend on."""
+    """Returns the versions of this package, of Python and of the packages that results depend on."""
     own = {"lddn_jax": sys.modules["lddn_jax"].__version__, "python": platform.python_version()}
     return own | {name: importlib.metadata.version(name) for name in PACKAGES}
 
 
 def environment() -> dict[str, str]:
-    """Everything that two runs may differ in although they were given the same, by name."""
+    """Returns what may make results differ between two runs with equal arguments, by name."""
     device = jax.devices()[0]
     return versions() | {
         "device": f"{device.platform}: {device.device_kind}",
@@ -31,7 +31,7 @@ def environment() -> dict[str, str]:
 
 
 def differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """What differs between two mappings of texts, in words.
+    """Returns the differences between two environments, as sentences.
 
     Example:
         >>> differences({"jax": "0.10.1", "device": "cpu"}, {"jax": "0.12.0", "device": "cpu"})

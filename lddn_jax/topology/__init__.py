@@ -1,1 +1,1 @@
-"""The declaration of a network, its validation, and the plan by which it is run. No arrays."""
+"""Declaration of a network's topology, its validation, and the plan for running it; no arrays."""

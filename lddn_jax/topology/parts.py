@@ -1,7 +1,7 @@
-"""What a topology is made of: inputs, layers and connections, each checked by itself when it is made.
+"""The parts of a topology: inputs, layers and connections, each checked when it is created.
 
-A declaration is data, often read from JSON, so nothing is taken on trust: names, whole numbers and lists are checked
-here, and what only the whole network can tell in `validation.py`.
+A declaration is data and often comes from a JSON file. Names, numbers and lists are checked here; checks that need the
+whole network are in `validation.py`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -36,7 +36,7 @@ class Layer:
     Args:
         name: Unique among all inputs and layers.
         size: Number of neurons, at least 1.
-        transfer: Name of its transfer function; see `lddn_jax.network.transfer`.
+        transfer: Name of the transfer function; see `lddn_jax.network.transfer`.
         bias: Whether the layer has a bias `b`.
     """
 
@@ -50,8 +50,8 @@ class Layer:
         object.__setattr__(self, "size", whole_number(self.size, f"the size of layer {self.name!r}", least=1))
         if not isinstance(self.transfer, str):
             raise TopologyError(
-                f"the transfer function of layer {self.name!r} is {self.transfer!r}, but a topology is data "
-                "and names it. Register the function with lddn.transfer.register(name, function) and write "
+                f"the transfer function of layer {self.name!r} is {self.transfer!r}, but must be given by name. "
+                "Register the function with lddn.transfer.register(name, function) and write "
                 f"Layer({self.name!r}, {self.size}, transfer=name)."
             )
         if not isinstance(self.bias, bool):
@@ -60,13 +60,13 @@ class Layer:
 
 @dataclass(frozen=True)
 class Connection:
-    """Weights from `source` (an input or a layer) into layer `to`, one matrix for each delay.
+    """Weights from `source` (an input or a layer) to layer `to`, one matrix for each delay.
 
     Args:
-        source: Name of the input or layer that is read.
-        to: Name of the layer that is fed.
-        delays: Delays of the tapped delay line in samples, ascending, without repetition. `(0,)` is a
-            plain connection within one time step.
+        source: Name of the source, an input or a layer.
+        to: Name of the target layer.
+        delays: Delays of the tapped delay line in samples, ascending, without repetition. `(0,)` is a connection
+            without delay.
     """
 
     source: str
@@ -80,17 +80,17 @@ class Connection:
         if isinstance(self.delays, str) or not isinstance(self.delays, Iterable):
             example = f"({self.delays},)" if isinstance(self.delays, int) else "(0,) or delays=(1, 2)"
             raise TopologyError(
-                f"{label}: delays={self.delays!r}, but they are a tuple of whole numbers. Write delays={example}."
+                f"{label}: delays={self.delays!r} must be a tuple of whole numbers. Write delays={example}."
             )
         delays = tuple(whole_number(d, f"a delay of {label}", least=0) for d in self.delays)
         if not delays:
             raise TopologyError(
-                f"{label} has an empty delay list, so it would carry nothing. "
-                "Write delays=(0,) for a plain connection, or leave the connection out."
+                f"{label} has an empty delay list, so it would have no weights. "
+                "Write delays=(0,) for a connection without delay, or leave the connection out."
             )
         if list(delays) != sorted(set(delays)):
             raise TopologyError(
-                f"{label}: delays {delays} must ascend without repetition, because weights follow their "
+                f"{label}: delays {delays} must be ascending without repetition, because the weights follow their "
                 f"order. Write delays={tuple(sorted(set(delays)))}."
             )
         object.__setattr__(self, "delays", delays)
@@ -100,7 +100,7 @@ class Connection:
 
 
 def items(field: str, given: Any, kind: type) -> tuple:
-    """A list of one kind of objects as a tuple; a TopologyError says what else it is."""
+    """Returns a list of objects of one class as a tuple; raises a TopologyError if it is anything else."""
     noun = "layer names" if kind is str else f"{kind.__name__} objects"
     if isinstance(given, (str, kind)) or not isinstance(given, Iterable):
         raise TopologyError(f"{field}={given!r} must be a list of {noun}: write {field}=[{given!r}].")
@@ -112,13 +112,13 @@ def items(field: str, given: Any, kind: type) -> tuple:
 
 
 def check_name(what: str, name: Any):
-    """Raises a TopologyError unless this is a name."""
+    """Raises a TopologyError unless `name` is a non-empty string."""
     if not isinstance(name, str) or not name.strip():
         raise TopologyError(f"the name of a {what} is {name!r}; it must be a non-empty string such as 'hidden'.")
 
 
 def unknown(what: str, name: str, known: list[str]) -> str:
-    """What to say of a name that is not known, with the closest one that is."""
+    """Returns the error message for an unknown name, with the known ones and the closest of them."""
     hint = did_you_mean(name, known, "Declare it first, or use one of these.")
     return f"there is no {what} {name!r}; known are {known}.{hint}"
 

@@ -1,14 +1,14 @@
-"""How a topology is run: which layers form a loop, in which order they go, how many steps at once.
+"""Plan for running a topology: blocks, their order, and the number of steps computed at once.
 
-The graph of all layer-to-layer connections, whatever their delays, is condensed into its strongly
-connected components, the *blocks*. Blocks run one after the other, each over the whole sequence, because
-everything a block needs from earlier blocks is then known for all times.
+The graph of all layer-to-layer connections, of any delay, is condensed into its strongly connected
+components, the *blocks*. Blocks run one after the other, each over the whole sequence, because everything
+that a block needs from earlier blocks is then known for all times.
 
-Inside a block time advances in chunks of c steps, c being the smallest positive delay among the block's
-own connections: a value c steps old is always known before the chunk begins. Connections with delay zero
-give the order of the layers within a chunk. A layer without a loop is one chunk, the whole sequence.
+Inside a block, time advances in chunks of c steps, where c is the smallest positive delay among the block's
+own connections: a value c steps back is always known before the chunk begins. Connections with delay zero
+determine the order of the layers within a chunk. A layer without a loop is one chunk, the whole sequence.
 
-This file reasons about names and whole numbers only; there are no arrays in it.
+This file handles names and integers only; there are no arrays in it.
 """
 
 import functools
@@ -24,26 +24,26 @@ from lddn_jax.topology.topology import Topology, check_topology
 
 Pair = tuple[str, str]  # (to, source)
 
-# Weight gradients are summed inside the backward loop of a CPU if n̄ of all steps takes more than CACHED_BYTES, about
-# the second-level cache of a core; then in segments of GRADIENT_SEGMENT_BYTES, or after every step if that is fewer
-# than LEAST_SEGMENT_STEPS and there are STEPWISE_SEQUENCES to fill a product. Measured: benchmarks/README.md.
+# On a CPU, weight gradients are summed inside the backward loop if n̄ of all steps takes more than CACHED_BYTES (about
+# the L2 cache of a core): in segments of GRADIENT_SEGMENT_BYTES, or, if these are shorter than LEAST_SEGMENT_STEPS and
+# there are at least STEPWISE_SEQUENCES sequences, after every step. Measured: benchmarks/README.md.
 CACHED_BYTES = 5 * 2**18
 GRADIENT_SEGMENT_BYTES = 2**17
 LEAST_SEGMENT_STEPS = 20
 STEPWISE_SEQUENCES = 16
-SHORT_DELAY_STEPS = 4  # delays up to which a delay line costs next to nothing
+SHORT_DELAY_STEPS = 4  # delay lines up to this length cost almost nothing
 
 
 @dataclass(frozen=True)
 class Block:
-    """Layers that run together: one strongly connected component of the layer graph.
+    """A block: one strongly connected component of the layer graph, whose layers run together.
 
     Attributes:
-        layers: Names, in the order in which one time step computes them.
+        layers: Names, in the order in which they are computed within a time step.
         incoming: Pairs (to, source) whose source is an input or a layer of an earlier block.
         instant: Pairs inside the block with a delay of zero.
         delayed: Pairs inside the block with positive delays, with those delays.
-        chunk: Steps that advance at once: the smallest positive delay; None for the whole sequence.
+        chunk: Number of steps computed at once, the smallest positive delay; None for the whole sequence.
         reason: The decision in words.
     """
 
@@ -65,11 +65,11 @@ class Block:
         return max(self.delays, default=0)
 
     def without(self, sources: frozenset[str]) -> "Block":
-        """The block with nothing arriving from `sources`."""
+        """Returns the block without the connections from `sources`."""
         return replace(self, incoming=tuple(pair for pair in self.incoming if pair[1] not in sources))
 
     def transpose(self, outgoing: tuple[Pair, ...]) -> "Block":
-        """The block of the adjoint network: every connection turned round, the order reversed."""
+        """Returns the block of the adjoint network: all connections and the order of layers reversed."""
         return Block(
             layers=self.layers[::-1],
             incoming=tuple((source, to) for to, source in outgoing),
@@ -82,10 +82,10 @@ class Block:
 
 @dataclass(frozen=True)
 class Segments:
-    """How a backward pass is cut in time.
+    """The segments in time of a backward pass.
 
     Attributes:
-        length: Steps of a segment, after which weight gradients are summed.
+        length: Steps in a segment; weight gradients are summed after each segment.
         reason: The decision in words.
     """
 
@@ -98,14 +98,14 @@ class Segments:
 
 @dataclass(frozen=True)
 class Plan:
-    """What `plan` decided about a topology.
+    """How a topology is run; the result of `plan`.
 
     Attributes:
         topology: The topology.
-        simulation_order: All layers in an order that a single time step can compute them in.
+        simulation_order: All layers, in an order in which a single time step can compute them.
         blocks: The blocks in the order they run in.
-        longest_delays: For each input or layer that is read through a delay, the longest of these. A
-            delay state has exactly these entries, of this many samples.
+        longest_delays: For each input or layer that is read through a delay, the longest of these delays. A
+            delay state has exactly these entries, with that many samples each.
     """
 
     topology: Topology
@@ -115,7 +115,7 @@ class Plan:
 
     @functools.cached_property
     def adjoint_blocks(self) -> tuple[Block, ...]:
-        """The blocks of the adjoint network, in which a pair reads (source, to), in the order they run in."""
+        """The blocks of the adjoint network, with pairs (source, to), in the order they run in."""
         outgoing = {
             block: tuple((to, s) for to, s in self.topology.delays if s in block.layers and to not in block.layers)
             for block in self.blocks
@@ -124,18 +124,18 @@ class Plan:
 
     @property
     def loops(self) -> bool:
-        """Whether any block recurs, so that running it takes a loop over time."""
+        """Whether any block is recurrent, so that running it needs a loop over time."""
         return any(block.chunk is not None for block in self.blocks)
 
     @functools.cached_property
     def upstream(self) -> dict[str, frozenset[str]]:
-        """For each layer all layers whose outputs can reach it, through whatever delays, itself included."""
+        """For each layer all layers with a path to it, of any delays, including the layer itself."""
         fed: dict[str, set[str]] = {name: set() for name in self.simulation_order}
         for to, source in self.topology.delays:
             if source in fed:
                 fed[to].add(source)
         found: dict[str, frozenset[str]] = {}
-        for block in self.blocks:  # what lies before a block is known when its turn comes
+        for block in self.blocks:  # earlier blocks are complete
             reached = set(block.layers)
             for name in block.layers:
                 for source in fed[name] - reached:
@@ -144,18 +144,18 @@ class Plan:
         return found
 
     def segments(self, steps: int, sequences: int = 1, itemsize: int = 4, platform: Platform = CPU) -> Segments:
-        """Decides when weight gradients are summed: after the loop over all steps, or inside it.
+        """Decides whether weight gradients are summed after the backward loop over all steps, or inside it.
 
-        Weight gradients are products of n̄ with delayed outputs, summed over time. After the loop they are one product
-        of a good shape. But where n̄ of all steps does not fit the cache of a core, it is written to memory and read
-        back for it; then the sum is taken while n̄ is still near: after as many steps as fill a part of the cache, or
-        after each one if only a few would.
+        Weight gradients are products of n̄ with delayed outputs, summed over time. After the loop they are one matrix
+        product of an efficient shape. But if n̄ of all steps does not fit the cache of a core, it is written to memory
+        and read back. Then the sum is taken while n̄ is still in the cache: after as many steps as fill a part of it,
+        or after each step if these would be few.
 
         Args:
             steps: Number of time steps.
             sequences: Number of sequences.
             itemsize: Bytes of a number.
-            platform: What the program is compiled for; the limit is that of a CPU's cache, elsewhere there is none.
+            platform: The target platform; only on a CPU is the backward loop cut into segments.
 
         Example:
             >>> from lddn_jax.topology.topology import Connection, Input, Layer, Topology
@@ -177,7 +177,7 @@ class Plan:
         length = GRADIENT_SEGMENT_BYTES // step
         if length < LEAST_SEGMENT_STEPS:
             length = 1 if sequences >= STEPWISE_SEQUENCES else LEAST_SEGMENT_STEPS
-        # Each segment hands a delay line on to the next; a long one should not be the better part of the work.
+        # Each segment passes its delay lines to the next; with long ones that should not dominate the cost.
         longest = max(self.longest_delays.values(), default=0)
         length = max(length, chunk, 4 * longest if longest > SHORT_DELAY_STEPS else 1)
         if length >= steps:
@@ -192,13 +192,13 @@ class Plan:
 
 
 def plan(topology: Topology) -> Plan:
-    """Returns how `topology` is run. Equal topologies, however declared, share one plan.
+    """Returns the plan for running `topology`. Equal topologies share one plan, whatever their order of declaration.
 
     Args:
         topology: A valid topology.
 
     Returns:
-        A `Plan`; `print` it to read what was decided and why.
+        A `Plan`; `print` shows what was decided and why.
 
     Example:
         >>> from lddn_jax.topology.topology import Connection, Input, Layer, Topology
@@ -218,7 +218,7 @@ def plan(topology: Topology) -> Plan:
         delay state: hidden 1
 
     Raises:
-        TopologyError: If it is given something else, such as a network.
+        TopologyError: If the argument is not a topology, but for example a network.
 
     Tarjan (1972) for the components, by `scipy.sparse.csgraph`.
     """
@@ -228,7 +228,7 @@ def plan(topology: Topology) -> Plan:
 
 @functools.lru_cache(maxsize=4096)
 def planned(topology: Topology) -> Plan:
-    """`plan` of what is known to be a topology."""
+    """Returns the plan of a topology without checking its type."""
     names = sorted(layer.name for layer in topology.layers)
     component = _components(names, topology)
     between: dict[int, set[int]] = {component[name]: set() for name in names}
@@ -263,7 +263,7 @@ def _components(names: list[str], topology: Topology) -> dict[str, int]:
 
 
 def _sorted_topologically(before: dict, name: dict) -> list:
-    """Topological order in which ties are settled by name, so that declaration order cannot matter."""
+    """Returns a topological order with ties broken by name, so that it does not depend on the order of declaration."""
     sorter = TopologicalSorter(before)
     sorter.prepare()
     order, ready = [], []

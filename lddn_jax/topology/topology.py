@@ -1,4 +1,4 @@
-"""A network's declaration: which layers exist, and who feeds whom through which delays.
+"""Topology of a network: its inputs, layers, connections with their delays, and outputs.
 
 A Layered Digital Dynamic Network is a set of layers joined by connections, each with its own tapped
 delay line (De Jesús & Hagan, IEEE Transactions on Neural Networks 18(1), 2007, eq. 1-2):
@@ -6,8 +6,8 @@ delay line (De Jesús & Hagan, IEEE Transactions on Neural Networks 18(1), 2007,
     n^m(t) = Σ_l Σ_{d ∈ DL_{m,l}} LW^{m,l}(d) a^l(t−d) + Σ_l Σ_{d ∈ DI_{m,l}} IW^{m,l}(d) p^l(t−d) + b^m
     a^m(t) = f^m(n^m(t))
 
-A declaration is data: frozen, hashable, equal by value whatever the order it was written in, and
-checked in full when it is made, so that nothing later has to ask whether it makes sense. Editing one gives another.
+A topology is data: frozen, hashable, and equal by value regardless of the order of declaration. It is validated when it
+is created, so that all other code can rely on it. Methods for editing return a new topology.
 """
 
 import functools
@@ -28,21 +28,21 @@ __all__ = ["Connection", "Input", "Layer", "Topology", "TopologyError", "Topolog
 class Topology:
     """Inputs, layers, connections and outputs of a network.
 
-    Two topologies are equal if they declare the same things, in whatever order; the order of
-    declaration only decides the order in which `summary()` and figures list them.
+    Two topologies are equal if they declare the same parts, in any order; the order of declaration only
+    determines the order in `summary()` and in figures.
 
     Args:
         inputs: The external signals; may be empty (an autonomous network).
-        layers: At least one.
-        connections: At most one for each pair (to, source); its delays are a list.
-        outputs: Names of the layers whose outputs leave the network, at least one. Any layer may be one.
+        layers: The layers, at least one.
+        connections: The connections, at most one for each pair (to, source); it has a list of delays.
+        outputs: Names of the output layers, at least one. Any layer may be an output.
 
     Raises:
-        TopologyError: If the declaration describes no network that could run. The message names the
+        TopologyError: If the declaration does not describe a network that can run. The message names the
             layers and the fix.
 
     Warns:
-        TopologyWarning: If a layer or input reaches no output, or is reached by no input.
+        TopologyWarning: If no path leads from a layer or input to an output, or from any input to a layer.
 
     Example:
         >>> topology = Topology(
@@ -91,7 +91,7 @@ class Topology:
         return self._hash
 
     def __getstate__(self):
-        # Without what is cached: the hash of a string is another one in another process.
+        # Without cached values: hashes of strings differ between processes.
         return {field: getattr(self, field) for field in self.__dataclass_fields__}
 
     @functools.cached_property
@@ -123,10 +123,10 @@ class Topology:
         return {(c.to, c.source): c.delays for c in sorted(self.connections, key=lambda c: (c.to, c.source))}
 
     def layer(self, name: str) -> Layer:
-        """Returns the layer of that name.
+        """Returns the layer with that name.
 
         Raises:
-            TopologyError: If there is none; the message lists all and the closest.
+            TopologyError: If there is no such layer; the message lists all layers and the closest name.
         """
         for layer in self.layers:
             if layer.name == name:
@@ -137,13 +137,12 @@ class Topology:
         """Returns a topology with one more connection.
 
         Args:
-            source: Name of the input or layer that is read.
-            to: Name of the layer that is fed.
+            source: Name of the source, an input or a layer.
+            to: Name of the target layer.
             delays: Delays of the new connection, ascending.
 
         Raises:
-            TopologyError: If the pair is connected already (`with_delays` changes its delays), or the result is no
-                network.
+            TopologyError: If the pair is already connected (use `with_delays`), or the result is not a valid network.
 
         Example:
             >>> fir = Topology([Input("u", 1)], [Layer("y", 1)], [Connection("u", "y")], ["y"])
@@ -152,13 +151,13 @@ class Topology:
         """
         if (to, source) in self.delays:
             raise TopologyError(
-                f"with_connection: {source!r} feeds {to!r} already, by delays {self.delays[to, source]}. Write "
-                f"topology.with_delays({source!r}, {to!r}, ...) with all delays that it should have."
+                f"with_connection: {source!r} -> {to!r} exists already, with delays {self.delays[to, source]}. Write "
+                f"topology.with_delays({source!r}, {to!r}, ...) with all its delays."
             )
         return replace(self, connections=(*self.connections, Connection(source, to, delays)))
 
     def without_connection(self, source: str, to: str) -> "Topology":
-        """Returns a topology without a connection; the arguments are those of `with_connection`.
+        """Returns a topology without a connection; see `with_connection` for the arguments.
 
         Raises:
             TopologyError: If there is no such connection.
@@ -167,10 +166,10 @@ class Topology:
         return replace(self, connections=[c for c in self.connections if (c.to, c.source) != (to, source)])
 
     def with_delays(self, source: str, to: str, delays: tuple[int, ...]) -> "Topology":
-        """Returns a topology in which a connection has other delays; the arguments are those of `with_connection`.
+        """Returns a topology in which a connection has other delays; see `with_connection` for the arguments.
 
         Raises:
-            TopologyError: If there is no such connection, or the result is no network.
+            TopologyError: If there is no such connection, or the result is not a valid network.
 
         Example:
             >>> fir = Topology([Input("u", 1)], [Layer("y", 1)], [Connection("u", "y")], ["y"])
@@ -182,17 +181,17 @@ class Topology:
         return replace(self, connections=[new if (c.to, c.source) == (to, source) else c for c in self.connections])
 
     def with_layer(self, layer: Layer, connections: Iterable[Connection] = ()) -> "Topology":
-        """Returns a topology with a layer and, in the same stroke, the connections that join it to the others.
+        """Returns a topology with one more layer and the connections that join it to other layers.
 
-        A layer of the same name is replaced, and keeps its connections: that is how a size, a transfer function or a
-        bias is changed.
+        A layer of the same name is replaced and keeps its connections; this changes a size, a transfer function or a
+        bias.
 
         Args:
             layer: The new layer.
-            connections: More connections; without any, a new layer would be idle.
+            connections: Connections to add; a new layer needs some to have an effect.
 
         Raises:
-            TopologyError: If the name is that of an input, or the result is no network.
+            TopologyError: If an input has that name, or the result is not a valid network.
 
         Example:
             >>> fir = Topology([Input("u", 1)], [Layer("y", 1)], [Connection("u", "y")], ["y"])
@@ -204,7 +203,7 @@ class Topology:
         """
         if not isinstance(layer, Layer):
             raise TopologyError(
-                f"with_layer: {layer!r} is no layer. Write with_layer(Layer({layer!r}, size), connections)."
+                f"with_layer: {layer!r} is not a Layer. Write with_layer(Layer({layer!r}, size), connections)."
             )
         names = [known.name for known in self.layers]
         layers = [layer if known.name == layer.name else known for known in self.layers]
@@ -212,15 +211,15 @@ class Topology:
         return replace(self, layers=layers, connections=(*self.connections, *connections))
 
     def without_layer(self, name: str) -> "Topology":
-        """Returns a topology without a layer, without the connections that it feeds or is fed by, and not as output.
+        """Returns a topology without a layer and without its connections; it is also removed from the outputs.
 
         Raises:
-            TopologyError: If there is no such layer, or it is the only output.
+            TopologyError: If there is no such layer, or if it is the only output.
         """
         self.layer(name)
         if self.outputs == (name,):
             raise TopologyError(
-                f"without_layer: {name!r} is the only output, so nothing of the network could be read any more. "
+                f"without_layer: {name!r} is the only output, and a network needs at least one. "
                 "Declare another output first: dataclasses.replace(topology, outputs=[...])."
             )
         return replace(
@@ -246,14 +245,14 @@ class Topology:
 
     @classmethod
     def from_dict(cls, declaration: Mapping[str, Any]) -> "Topology":
-        """Builds a topology from what `to_dict` returns.
+        """Returns the topology that `to_dict` returned as a dict.
 
         Args:
             declaration: A dict with lists under "inputs", "layers", "connections" and "outputs". The entries of the
                 first three are dicts with the arguments of `Input`, `Layer` and `Connection`.
 
         Raises:
-            TopologyError: If a key is missing, unknown or misspelt, or the topology is invalid.
+            TopologyError: If a key is missing or unknown, or the topology is invalid.
 
         Example:
             >>> import json
@@ -264,7 +263,7 @@ class Topology:
         """
         parts = {"inputs": Input, "layers": Layer, "connections": Connection}
         if not isinstance(declaration, Mapping):
-            raise TopologyError(f"a topology is written as a dict with {[*parts, 'outputs']}, not {declaration!r}.")
+            raise TopologyError(f"a topology must be a dict with keys {[*parts, 'outputs']}, not {declaration!r}.")
         check_keys("a topology", declaration, required=[*parts, "outputs"], known=[*parts, "outputs"])
         built: dict[str, list] = {}
         for field, kind in parts.items():
@@ -272,16 +271,16 @@ class Topology:
             required = known[:2]  # name and size; of a connection, source and to
             built[field] = []
             if isinstance(declaration[field], (str, Mapping)) or not isinstance(declaration[field], Iterable):
-                raise TopologyError(f"{field} is {declaration[field]!r}; needed is a list of dicts with keys {known}.")
+                raise TopologyError(f"{field} is {declaration[field]!r}; it must be a list of dicts with keys {known}.")
             for k, entry in enumerate(declaration[field]):
                 if not isinstance(entry, Mapping):
-                    raise TopologyError(f"{field}[{k}] is {entry!r}; needed is a dict with keys {known}.")
+                    raise TopologyError(f"{field}[{k}] is {entry!r}; it must be a dict with keys {known}.")
                 check_keys(f"{field}[{k}]", entry, required=required, known=known)
                 built[field].append(kind(**entry))
         return cls(**built, outputs=declaration["outputs"])
 
     def to_mermaid(self) -> str:
-        """Returns a Mermaid flowchart; positive delays label their edges."""
+        """Returns a Mermaid flowchart in which edges are labeled with positive delays."""
         node = {name: f"n{k}" for k, name in enumerate(self.sizes)}
         lines = ["flowchart LR"]
         lines += [f'    {node[i.name]}(["{_label(i.name)} ({i.size})"])' for i in self.inputs]
@@ -295,19 +294,19 @@ class Topology:
 
 
 def check_topology(given: object, call: str) -> None:
-    """Raises a TopologyError unless this is a topology; see `expect`."""
-    make = "Read one by Topology.from_dict(declaration), or make it by Topology(inputs, layers, connections, outputs)."
+    """Raises a TopologyError unless `given` is a topology; see `expect`."""
+    make = "Write Topology(inputs, layers, connections, outputs), or Topology.from_dict(declaration)."
     fix = "Write net.topology." if hasattr(given, "topology") else make
     expect(Topology, "topology", given, call, "a Topology", error=TopologyError, fix=fix)
 
 
 def with_longer_input_delays(topology: Topology, steps: int) -> Topology:
-    """The topology in which every connection from an input reads `steps` steps earlier, or later if negative."""
+    """Returns a topology in which `steps` (may be negative) is added to the delays of all connections from inputs."""
     connections = [
         Connection(c.source, c.to, tuple(d + steps for d in c.delays)) if c.source in topology.input_names else c
         for c in topology.connections
     ]
-    with warnings.catch_warnings():  # about idle parts, which the user has been warned of already
+    with warnings.catch_warnings():  # the user has already been warned of idle parts
         warnings.simplefilter("ignore", TopologyWarning)
         return replace(topology, connections=connections)
 

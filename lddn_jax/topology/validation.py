@@ -1,4 +1,4 @@
-"""Whether a declaration as a whole describes a network that could run, and which parts of it can have no effect."""
+"""Validation of a whole topology: errors if it cannot run, warnings for parts without an effect."""
 
 import dataclasses
 import inspect
@@ -12,13 +12,13 @@ from lddn_jax.topology.parts import Connection, Input, Layer, unknown
 
 
 class TopologyWarning(UserWarning):
-    """A declaration that runs, but with a part that can have no effect."""
+    """Warning about a part of a topology that has no effect."""
 
 
 def check(
     inputs: Sequence[Input], layers: Sequence[Layer], connections: Sequence[Connection], outputs: Sequence[str]
 ) -> None:
-    """Raises a TopologyError that names the layers and the fix, unless this is a network."""
+    """Raises a TopologyError that names the layers and the fix, unless the topology is valid."""
     _check_names(inputs, layers)
     _check_connections(inputs, layers, connections)
     _check_outputs(inputs, layers, outputs)
@@ -28,7 +28,7 @@ def check(
 def warn_of_idle_parts(
     inputs: Sequence[Input], layers: Sequence[Layer], connections: Sequence[Connection], outputs: Sequence[str]
 ) -> None:
-    """Warns of each part that reaches no output, and of each layer that no input reaches."""
+    """Warns about parts without a path to an output, and layers without a path from an input."""
     forward: dict[str, set[str]] = {node.name: set() for node in (*inputs, *layers)}
     backward: dict[str, set[str]] = {name: set() for name in forward}
     for c in connections:
@@ -39,8 +39,8 @@ def warn_of_idle_parts(
         for node in nodes:
             if node.name not in useful:
                 warnings.warn(
-                    f"{kind} {node.name!r} reaches no output, so it has no effect and its gradient is zero. "
-                    f"Connect it towards {list(outputs)}, or leave it out.",
+                    f"{kind} {node.name!r} has no path to an output, so it has no effect and its gradient is zero. "
+                    f"Connect it to {list(outputs)}, directly or through other layers, or leave it out.",
                     TopologyWarning,
                     stacklevel=_calls_up_to_the_user(),
                 )
@@ -49,7 +49,7 @@ def warn_of_idle_parts(
         for layer in layers:
             if layer.name not in driven:
                 warnings.warn(
-                    f"layer {layer.name!r} is reached by no input, so nothing from outside can change it. Connect "
+                    f"layer {layer.name!r} has no path from an input, so no input has an effect on it. Connect "
                     "an input or a driven layer to it, or leave it out.",
                     TopologyWarning,
                     stacklevel=_calls_up_to_the_user(),
@@ -57,7 +57,7 @@ def warn_of_idle_parts(
 
 
 def reached(edges: Mapping[str, set[str]], start: Iterable[str]) -> set[str]:
-    """All names that can be reached from `start`, itself included."""
+    """Returns all names that can be reached from `start`, including `start`."""
     seen, waiting = set(start), list(start)
     while waiting:
         for following in edges[waiting.pop()] - seen:
@@ -67,7 +67,7 @@ def reached(edges: Mapping[str, set[str]], start: Iterable[str]) -> set[str]:
 
 
 def _calls_up_to_the_user() -> int:
-    """The `stacklevel`, for whoever calls this, of the first line outside of the package: a warning points there."""
+    """Returns the `stacklevel` with which a warning points to the first line outside of the package."""
     inside = (str(Path(__file__).parent), dataclasses.__file__)
     frame, level = inspect.currentframe(), 0
     while frame is not None and frame.f_code.co_filename.startswith(inside):
@@ -82,7 +82,7 @@ def _check_names(inputs, layers):
     for node in (*inputs, *layers):
         if node.name in seen:
             raise TopologyError(
-                f"the name {node.name!r} is repeated; connections refer to inputs and layers by name, so each "
+                f"the name {node.name!r} is used twice; connections refer to inputs and layers by name, so each "
                 f"needs its own. Rename one, for example to {node.name + '_2'!r}."
             )
         seen.add(node.name)
@@ -96,7 +96,7 @@ def _check_connections(inputs, layers, connections):
             raise TopologyError(f"{c}: {unknown('source', c.source, list(sizes))}")
         if c.to in sizes and c.to not in names:
             raise TopologyError(
-                f"{c}: {c.to!r} is an input, and nothing feeds an input. Connect {c.source!r} to a layer, or "
+                f"{c}: {c.to!r} is an input; a connection must lead to a layer. Connect {c.source!r} to a layer, or "
                 f"declare Layer({c.to!r}, {sizes[c.to]}) in place of the input."
             )
         if c.to not in names:
@@ -114,8 +114,7 @@ def _check_outputs(inputs, layers, outputs):
     names = [layer.name for layer in layers]
     if not outputs:
         raise TopologyError(
-            "the network has no outputs, so it could not be trained or read. "
-            f"Write outputs=[{names[-1]!r}] or name another layer."
+            f"the network has no outputs, so it cannot be trained. Write outputs=[{names[-1]!r}] or name another layer."
         )
     for name in outputs:
         if name in [i.name for i in inputs]:
@@ -128,7 +127,7 @@ def _check_outputs(inputs, layers, outputs):
 
 def _check_zero_delay_loops(layers, connections):
     graph: dict[str, list[str]] = {name: [] for name in sorted(layer.name for layer in layers)}
-    # Sorted, so that which loop is found does not depend on the order of declaration.
+    # Sorted, so that the loop that is reported does not depend on the order of declaration.
     for c in sorted(connections, key=lambda c: (c.to, c.source)):
         if c.delays[0] == 0 and c.source in graph:
             graph[c.to].append(c.source)
@@ -140,7 +139,7 @@ def _check_zero_delay_loops(layers, connections):
         cycle = [*cycle[start:], *cycle[:start], cycle[start]]
         source, to = cycle[-2], cycle[-1]
         raise TopologyError(
-            f"the zero-delay loop {' -> '.join(cycle)} has no first layer to compute: each one waits for another "
-            "within the same time step. Give one connection of the loop positive delays only, for example "
+            f"the zero-delay loop {' -> '.join(cycle)} cannot be computed: each layer needs the output of another "
+            "at the same time step. Give one connection of the loop positive delays only, for example "
             f"Connection({source!r}, to={to!r}, delays=(1,))."
         ) from None

@@ -1,1 +1,1 @@
-"""Trainers and the one loop that runs them."""
+"""Training: the loop `fit`, the trainer interface, results, checkpoints and callbacks."""

@@ -1,8 +1,8 @@
-"""What a function computes, read from its bytecode in a form that does not depend on the version of Python.
+"""Normalized bytecode of a function, independent of the Python version, for comparing functions across processes.
 
-Opcodes change from one Python to the next; names, constants and operators, in the order in which they are used, do not.
-`lambda step: 0.1 * jnp.cos(step)` is the number `0.1` and the operations `# jnp cos step *`. An exception are
-comprehensions, which Python 3.11 calls as functions and later versions write out in place.
+Opcodes change between Python versions; names, constants and operators in order of use do not.
+`lambda step: 0.1 * jnp.cos(step)` becomes the number `0.1` and the operations `# jnp cos step *`. Comprehensions are
+an exception: Python 3.11 calls them as functions, later versions inline them.
 """
 
 import dis
@@ -11,16 +11,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-NUMBER = "#"  # the place of a number among the operations
+NUMBER = "#"  # placeholder for a number among the operations
 
 
 @dataclass(frozen=True)
 class Operations:
-    """What a function computes.
+    """The operations of a function.
 
     Attributes:
-        numbers: The numbers written in its code, in the order in which they are used.
-        names: Variables, attributes, constants and operators, in that order; `NUMBER` for each number.
+        numbers: Numeric literals in its code, in order of use.
+        names: Variables, attributes, constants and operators in order of use; `NUMBER` for each number.
         read: Names of the global variables that it reads.
     """
 
@@ -30,7 +30,7 @@ class Operations:
 
 
 def operations(code: types.CodeType) -> Operations:
-    """Returns what a function computes, its inner functions included.
+    """Returns the operations of a function, including its inner functions.
 
     Example:
         >>> found = operations((lambda step: 0.1 * len(step)).__code__)
@@ -46,11 +46,12 @@ def operations(code: types.CodeType) -> Operations:
 
 
 def _tokens(code: types.CodeType) -> Iterator[tuple[str, Any]]:
-    """Pairs of a kind, which is `NUMBER`, "global" or "name", and a value."""
+    """Yields pairs of a kind (`NUMBER`, "global" or "name") and a value."""
     for step in dis.get_instructions(code):
         name = step.opname
         if step.opcode in dis.hasconst or name == "LOAD_SMALL_INT":
-            # What `dis` does not look up: LOAD_SMALL_INT (3.14) is the number itself, KW_NAMES (3.11) an index.
+            # `dis` does not resolve these two: the argument of LOAD_SMALL_INT (3.14) is the number, of KW_NAMES (3.11)
+            # an index.
             if name == "LOAD_SMALL_INT":
                 value = step.arg
             else:
@@ -61,7 +62,7 @@ def _tokens(code: types.CodeType) -> Iterator[tuple[str, Any]]:
         elif step.opcode in dis.hasname:
             yield "name", step.argval
         elif name.startswith(("LOAD_FAST", "LOAD_DEREF")):
-            # Two at once from 3.13 on.
+            # From 3.13 on one instruction may load two variables.
             yield from (("name", each) for each in (step.argval if isinstance(step.argval, tuple) else [step.argval]))
         elif name == "STORE_FAST_LOAD_FAST":
             yield "name", step.argval[1]
@@ -78,7 +79,7 @@ def _tokens(code: types.CodeType) -> Iterator[tuple[str, Any]]:
 
 
 def _constants(value: Any) -> Iterator[tuple[str, Any]]:
-    """A constant's parts; None is left out, which functions without a `return` load as well."""
+    """Yields the parts of a constant; None is skipped, because functions without a `return` load it too."""
     if isinstance(value, types.CodeType):
         yield from _tokens(value)
     elif isinstance(value, tuple):

@@ -1,8 +1,8 @@
-"""A `TrainingState` on disk, and the way back into training.
+"""Saves a `TrainingState` to a checkpoint file and resumes training from it.
 
-The file holds every array that the next step depends on, bit by bit, so that a run that goes on from it is the run that
-was never stopped. What cannot be written without pickle, the code of trainer and loss, is described instead, and
-compared with what `fit` is given when it goes on.
+The file holds every array that the next step depends on, bit for bit, so a resumed run gives the same results as an
+uninterrupted one. The code of trainer and loss, which cannot be saved without pickle, is stored as a description that
+is compared with the arguments of `fit` when training resumes.
 """
 
 import logging
@@ -36,7 +36,7 @@ _logger = logging.getLogger("lddn_jax")
 
 
 def packed(t: TrainingState) -> bytes:
-    """Returns the content of the file that a run is kept in."""
+    """Returns the content of a checkpoint file."""
     net, history = network_of(t.trained), t.history
     lines = {} if t.delay_lines is None else t.delay_lines
     header = {
@@ -77,19 +77,19 @@ def packed(t: TrainingState) -> bytes:
 
 
 def opened(source: object) -> Archive | TrainingState:
-    """Returns the run to go on from: of a folder of checkpoints the newest file, of a `Fitted` its state.
+    """Returns the run to resume: a checkpoint file, the newest one in a folder, or the state held by a `Fitted`.
 
     Raises:
-        CheckpointError: If it cannot be read, or holds something else.
-        LDDNError: If it is not a path or a run.
+        CheckpointError: If the file cannot be read or is not a training checkpoint.
+        LDDNError: If `source` is neither a path nor a run.
     """
     if isinstance(source, (str, Path)):
         return _read(Path(source))
     found = source.training if isinstance(source, Fitted) else source
     if not isinstance(found, TrainingState):
         raise LDDNError(
-            f"resume={called(source)} is not a saved run; give the path of a checkpoint, a folder of checkpoints, or "
-            "what fit returned."
+            f"resume={called(source)} is not a saved run; pass the path of a checkpoint, a folder of checkpoints, or "
+            "the result of fit."
         )
     return found
 
@@ -97,17 +97,17 @@ def opened(source: object) -> Archive | TrainingState:
 def resumed(
     source: Archive | TrainingState, structure: Any, identity: Identity, limits: Mapping[str, float | None], epochs: int
 ) -> TrainingState:
-    """Returns the state that a run goes on from.
+    """Returns the state to resume from.
 
     Args:
-        source: What `opened` returned.
-        structure: Shapes and dtypes of networks, trainer's state and key, as the run has them at its start.
-        identity: What it was to be about.
-        limits: `goal` and `max_fail` from now on.
-        epochs: The largest number of steps from now on, those that were taken included.
+        source: From `opened`.
+        structure: Shapes and dtypes of networks, trainer state and key at the start of the run.
+        identity: Fingerprint of the topology, data and settings passed to `fit`.
+        limits: New `goal` and `max_fail`.
+        epochs: New maximum number of steps, including those already taken.
 
     Raises:
-        CheckpointError: If it is of another run.
+        CheckpointError: If topology, data or settings differ from those of the saved run.
     """
     if isinstance(source, TrainingState):
         what, t, changed = "the run given as resume", source, []
@@ -118,9 +118,9 @@ def resumed(
         t, changed = _filled(source, structure), differences(source.header["environment"], environment())
     if changed:
         _logger.warning(
-            "%s was computed with something else: %s. Numbers may differ in the last digits.", what, "; ".join(changed)
+            "%s was computed in another environment: %s. Results may differ by rounding.", what, "; ".join(changed)
         )
-    # A limit that was moved is no longer reached.
+    # After `goal` or `max_fail` is changed, a network that stopped because of it resumes.
     moved = {reason for reason in ("goal", "max_fail") if t.limits[reason] != limits[reason]}
     t = replace(
         t,
@@ -136,7 +136,7 @@ def resumed(
 
 
 def loaded(file: Archive) -> TrainingState:
-    """Returns the state that a file holds; the trainer's state by name where its class is not registered."""
+    """Returns the saved state; a trainer state whose class is not registered becomes a dict of arrays by name."""
     header, net = file.header, network_like(file)
     try:
         several = (header["restarts"],) if header["restarts"] > 1 else ()
@@ -154,7 +154,7 @@ def loaded(file: Archive) -> TrainingState:
 
 
 def network_like(file: Archive) -> Network:
-    """Returns a network of zeros of the topology and dtype that a file is of."""
+    """Returns a network of zeros with the topology and dtype saved in a file."""
     try:
         return Network(Topology.from_dict(file.header["topology"]), init="zeros", dtype=file.header["dtype"])
     except (LDDNError, KeyError, TypeError) as error:
@@ -162,16 +162,16 @@ def network_like(file: Archive) -> Network:
 
 
 def epochs_asked(source: Path) -> int:
-    """The largest number of steps that the run was to have that a file, or the newest in a folder, is of."""
+    """Returns the maximum number of steps set for the run saved in a file, or in the newest file of a folder."""
     return _read(source).header["epochs"]
 
 
 def _read(path: Path) -> Archive:
-    """The file, or of a folder the newest that is whole."""
+    """Reads a file, or the newest undamaged one of a folder."""
     if not path.is_dir():
         file = archive.read(path)
         if file.format != FORMAT:
-            raise CheckpointError(f"{path} holds a {file.format.removeprefix('lddn_jax ')}, not a run to go on from.")
+            raise CheckpointError(f"{path} holds a {file.format.removeprefix('lddn_jax ')}, not a run to resume.")
         return file
     files = sorted(path.glob(EPOCH_FILES), reverse=True)
     damaged: list[str] = []
@@ -181,24 +181,24 @@ def _read(path: Path) -> Archive:
         except CheckpointError as error:
             damaged.append(str(error))
             continue
-        for said in damaged:
-            _logger.warning("an older checkpoint is taken, %s: %s", file, said)
+        for message in damaged:
+            _logger.warning("resuming from an older checkpoint, %s: %s", file, message)
         return found
     detail = "; ".join(damaged) or f"it holds no {EPOCH_FILES}"
-    raise CheckpointError(f"resume={str(path)!r} is a folder without a checkpoint to go on from: {detail}.")
+    raise CheckpointError(f"resume={str(path)!r} is a folder without a checkpoint to resume: {detail}.")
 
 
 def _check_same(what: str, then: Identity, now: Identity) -> None:
     changes = then.changes(now)
     if changes:
         raise CheckpointError(
-            f"cannot go on from {what}, which is of another run: {changes}. Give fit the same topology, data and "
-            "settings, or leave resume out to begin anew."
+            f"cannot resume from {what}, which belongs to another run: {changes}. Pass the same topology, data and "
+            "settings to fit, or omit resume to start a new run."
         )
 
 
 def _filled(file: Archive, structure: Any) -> TrainingState:
-    """The state that a file holds, in a given structure."""
+    """The saved state, with trees of the given structure."""
     header, (trained, trainer, key) = file.header, structure
     restarts = header["restarts"]
     each = (np.zeros(restarts, int), np.zeros(restarts))

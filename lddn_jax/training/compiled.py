@@ -1,8 +1,8 @@
-"""The compiled pieces of a training run: what does not change from step to step.
+"""Compiled functions of a training run, with the arguments that stay constant from step to step.
 
-`jax.jit` looks through all arguments of every call. Those of a training step are a dozen modules of which a few
-arrays change, and looking through the rest takes longer than a small network's step. Here what stays is flattened
-once; what is not an array in it, its *kind*, is compared by value, so that two runs of a kind share a compiled program.
+`jax.jit` flattens and compares all arguments at every call. A training step takes a dozen modules, most of them
+constant, and flattening them takes longer than a step of a small network. Here the constant arguments are flattened
+once; their static part, the *kind*, is compared by value, so runs of the same kind share one compiled program.
 """
 
 import functools
@@ -27,11 +27,11 @@ from lddn_jax.training.training_state import Kept, TrainingState
 
 
 class Program:
-    """Calls a compiled function with parts that stay.
+    """A compiled function with its constant arguments bound.
 
     Args:
-        compiled: What `of_parts` returned.
-        parts: What stays.
+        compiled: From `of_parts`.
+        parts: The constant arguments.
     """
 
     def __init__(self, compiled: up_to_date, *parts: Any):
@@ -46,12 +46,12 @@ class Program:
         return self._compiled(self._kind, self._platform, self._arrays, *changing)
 
     def trace(self, *changing: Any) -> jax.stages.Traced:
-        """Traces the function for any platform: that of the program is the one that it is lowered for."""
+        """Traces the function without fixing a platform: it is the one that the program is lowered for."""
         return self._compiled.trace(self._kind, None, self._arrays, *changing)
 
 
 def of_parts(function: Callable[..., Any]) -> up_to_date:
-    """Compiles a function of parts that stay and arguments that change, for `Program`."""
+    """Compiles a function for `Program`: constant arguments first, then those that change."""
 
     @up_to_date
     @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -66,7 +66,7 @@ def of_parts(function: Callable[..., Any]) -> up_to_date:
 
 
 class _Kind:
-    """What must be equal for a program to be shared; its hash is computed once."""
+    """The static part of a program's arguments, its cache key; hashed once."""
 
     def __init__(self, content: Any):
         self.content, self._hash = content, hash(content)
@@ -80,17 +80,17 @@ class _Kind:
 
 @dataclass(frozen=True)
 class Course:
-    """What does not change from step to step.
+    """The constant parts of a training run: trainer, problem and compiled functions.
 
     Attributes:
         trainer: The trainer.
-        problem: What it makes small.
-        step: From networks, trainer's state, key, number of steps and which networks go on, to the next networks and
-            state, and info.
-        value: The loss of networks.
-        held_out: Their validation loss; None without validation.
-        stop_reason: The trainer's, bound once, which takes equinox a while.
-        nan_guard: Whether to look where a network leaves the finite numbers.
+        problem: The problem to minimize.
+        step: Maps networks, trainer state, key, number of steps and the mask of active networks to the next networks,
+            the next state and info.
+        value: Training loss of the networks.
+        held_out: Validation loss of the networks; None without validation.
+        stop_reason: The trainer's method, bound once because equinox binds methods slowly.
+        nan_guard: If True, locate where a network became NaN or infinite.
     """
 
     trainer: AbstractTrainer
@@ -103,21 +103,21 @@ class Course:
 
     @classmethod
     def of(cls, trainer: AbstractTrainer, problem: Problem, held_out: Problem | None, nan_guard: bool) -> "Course":
-        """Puts the pieces together; nothing is compiled yet."""
+        """Builds the functions without compiling them."""
         value, step = Program(_value, trainer, problem), Program(_step, trainer, problem)
         validation = None if held_out is None else Program(_value, trainer, held_out)
         return cls(trainer, problem, step, value, validation, trainer.stop_reason, nan_guard)
 
     @property
     def several(self) -> bool:
-        """Whether there are several networks, stacked."""
+        """True if several stacked networks are trained."""
         return self.trainer.restarts > 1
 
     def first(self, net: Network, key: PRNGKeyArray) -> tuple[Trained, Any, PRNGKeyArray]:
-        """The networks to start from, the trainer's first state, and the key."""
+        """Returns the initial networks, the initial trainer state and the key."""
         trained: Trained = Started.of(net, self.problem.state) if self.problem.trains_state else net
         if self.several:
-            # No step is ever that late.
+            # Steps fold in their number, which never gets this large.
             trained = self.trainer.starts(trained, jax.random.fold_in(key, np.iinfo(np.int32).max))
         return trained, Program(_init, self.trainer, self.problem)(trained), key
 
@@ -129,7 +129,7 @@ class Course:
         limits: Mapping[str, float | None],
         identity: Identity,
     ) -> TrainingState:
-        """The state before the first step."""
+        """Returns the training state before the first step."""
         trained, state, key = self.first(net, key)
         count = self.trainer.restarts
         zeros, infinite = np.zeros(count, int), np.full(count, np.inf)
@@ -158,7 +158,7 @@ class Course:
     def lost(
         self, t: TrainingState, lost: Bool[np.ndarray, " restarts"], trained: Trained, epoch: int
     ) -> tuple[NonFinite, ...]:
-        """Where the networks that were lost left the finite numbers."""
+        """Returns `t.non_finite` plus the place where each lost network became NaN or infinite."""
         if not self.nan_guard:
             return t.non_finite
         places = list(t.non_finite)
@@ -169,7 +169,7 @@ class Course:
 
 
 def rows_of(value: Shaped[Array, ""] | Shaped[Array, " restarts"]) -> Float[np.ndarray, " restarts"]:
-    """One element for each network."""
+    """Returns a value or values as an array with one element per network."""
     return np.atleast_1d(np.asarray(value, dtype=float))
 
 

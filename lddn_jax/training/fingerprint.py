@@ -1,8 +1,8 @@
-"""What a run is about, in lines that can be compared: its topology, its data and its settings.
+"""Fingerprint of a run: topology, data and settings as lines of text, compared when a run resumes.
 
-Arrays are known by a SHA-256, modules by their names. A function is known by its qualified name, its code and the
-values that it closes over, so that `optax.adam(1e-3)` built in another process is the same and `optax.adam(1e-2)` is
-not. Of installed libraries neither code nor private fields count: a newer version of JAX may resume the run.
+An array is identified by its SHA-256, a module by its name, and a function by its qualified name, its code and the
+values in its closure. So `optax.adam(1e-3)` built in another process is equal and `optax.adam(1e-2)` is not. Code and
+private fields of installed libraries are ignored, so that a run can resume under a newer version of JAX.
 """
 
 import enum
@@ -22,17 +22,17 @@ from lddn_jax.storage.environment import differences
 from lddn_jax.training.bytecode import operations
 
 LISTED_DIFFERENCES = 4  # differences that a message lists
-DIGEST_PREFIX = " sha256:"  # what stands between the shape of an array and its digest
+DIGEST_PREFIX = " sha256:"  # separates the shape of an array from its digest
 PLAIN_TYPES = (str, int, float, complex, bytes, type(None), type(...), slice, np.dtype, np.generic)
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What a run is about; its lines are written when they are first asked for.
+    """Fingerprint of a run, computed on first use.
 
     Attributes:
-        parts: What to describe, by name.
-        known: Lines read from a file; None: those of the parts.
+        parts: Objects to describe, by name.
+        known: Lines read from a file; None to compute them from `parts`.
     """
 
     parts: Mapping[str, Any]
@@ -40,7 +40,7 @@ class Identity:
 
     @functools.cached_property
     def lines(self) -> dict[str, str]:
-        """What there is to know, by name."""
+        """Description of every part, by its name and path."""
         if self.known is not None:
             return dict(self.known)
         found: dict[str, str] = {}
@@ -49,17 +49,17 @@ class Identity:
         return found
 
     def written(self) -> "Identity":
-        """Returns the lines alone."""
+        """Returns the fingerprint with its lines computed and without the objects."""
         return Identity({}, self.lines)
 
     def changes(self, now: "Identity") -> str:
-        """In words, what is not the same now; empty if everything is."""
+        """Describes the differences to another fingerprint; empty if there are none."""
         both = {name: (line, now.lines.get(name, "")) for name, line in self.lines.items()}
-        # Of arrays of one shape the digests say nothing to a reader, nor do those of code.
+        # If only digests differ, they are left out of the message, because they mean nothing to a reader.
         others = {name for name, (a, b) in both.items() if a != b and _shape(a) and _shape(a) == _shape(b)}
         rest = ({k: v for k, v in lines.items() if k not in others} for lines in (self.lines, now.lines))
         changes = [
-            f"{name} is not the same" if _shape(both[name][0]) == "code" else f"{name} holds other numbers"
+            f"{name} differs" if _shape(both[name][0]) == "code" else f"{name} has different values"
             for name in both
             if name in others
         ] + differences(*rest)
@@ -68,18 +68,18 @@ class Identity:
 
 
 def _shape(line: str) -> str:
-    """What a line says of an array besides its digest; empty if it is of no array."""
+    """The part of a line before the digest (dtype and shape, or "code"); empty if it has no digest."""
     shape, separator, _ = line.partition(DIGEST_PREFIX)
     return shape if separator else ""
 
 
 def _describe(name: str, value: Any, into: dict[str, str], above: tuple[int, ...]) -> None:
-    """Adds a line for everything of a value that can differ."""
+    """Adds lines that describe a value, recursively."""
     if id(value) in above:
         return  # a function that closes over itself
     above = (*above, id(value))
     if isinstance(value, float) and value.is_integer():
-        into[name] = repr(int(value))  # schedules of optax turn numbers of steps into floats when they are first called
+        into[name] = repr(int(value))  # optax schedules convert step counts to floats on their first call
     elif isinstance(value, enum.Enum):
         into[name] = f"{_named(type(value))}.{value.name}"
     elif isinstance(value, PLAIN_TYPES):
@@ -87,7 +87,7 @@ def _describe(name: str, value: Any, into: dict[str, str], above: tuple[int, ...
     elif isinstance(value, (np.ndarray, jax.Array)):
         into[name] = _digest(value)
     elif isinstance(value, types.ModuleType):
-        into[name] = f"module {value.__name__}"  # what is in it is of its version, not of the run
+        into[name] = f"module {value.__name__}"  # its content depends on the version, not on the run
     elif isinstance(value, type):
         into[name] = _named(value)
     elif isinstance(value, functools.partial):
@@ -113,16 +113,16 @@ def _describe(name: str, value: Any, into: dict[str, str], above: tuple[int, ...
         into[name] = type(value).__name__
         _describe_parts(name, {f.name: getattr(value, f.name) for f in fields(value)}, into, above)
     else:
-        own = getattr(value, "__name__", "")  # functions written in C and those of jax.numpy have one
+        own = getattr(value, "__name__", "")  # C functions and functions of jax.numpy have one
         into[name] = f"{_named(type(value))} {own}".strip()
         _describe_parts(name, _fields(value), into, above)
 
 
 def _describe_function(name: str, function: types.FunctionType, into: dict[str, str], above: tuple[int, ...]) -> None:
-    """Adds lines for a function: its name, what it closes over, and its code unless that is of an installed library.
+    """Adds lines for a function: its name, its closure, and its code unless it belongs to an installed library.
 
-    A newer version of a library is no other run, so the code of its functions is not compared. Of a user's function the
-    global variables that it reads count as well: in a notebook a schedule reads its rate from there.
+    The code of library functions is not compared, so that a run can resume under another version. For a user's function
+    the global variables that it reads are described too: in a notebook, a schedule may read its rate from one.
     """
     into[name] = _named(function)
     inside = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
@@ -137,7 +137,7 @@ def _describe_function(name: str, function: types.FunctionType, into: dict[str, 
             variable = f"global {function.__globals__.get('__name__')}.{key}"
             if key in function.__globals__ and variable not in into:
                 _describe(variable, function.__globals__[key], into, above)
-    elif hasattr(function, "__wrapped__"):  # a library's decorator
+    elif hasattr(function, "__wrapped__"):  # decorated by a library
         _describe(name, vars(function)["__wrapped__"], into, above)
         _describe_parts(name, {key: each for key, each in closed.items() if _is_plain(each)}, into, above)
     else:
@@ -150,7 +150,7 @@ def _describe_parts(name: str, parts: Mapping[str, Any], into: dict[str, str], a
 
 
 def _fields(value: Any) -> dict[str, Any]:
-    """What an object holds; of one of an installed library only public fields that are plain."""
+    """The fields of an object; for an object of an installed library, only public fields with plain values."""
     held = dict(getattr(value, "__dict__", {}))
     slots = [slot for kind in type(value).__mro__ for slot in np.atleast_1d(getattr(kind, "__slots__", ())).tolist()]
     held |= {slot: getattr(value, slot) for slot in slots if hasattr(value, slot)}
@@ -160,7 +160,7 @@ def _fields(value: Any) -> dict[str, Any]:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether this is a number, a text, an array, or a container of such."""
+    """True for a number, a string, an array, or a container of these."""
     if isinstance(value, Mapping):
         value = tuple(value.values())
     if isinstance(value, (tuple, list)):
@@ -169,14 +169,14 @@ def _is_plain(value: Any) -> bool:
 
 
 def _named(value: Any) -> str:
-    """The qualified name of a function or class; within a library the module may change from version to version."""
+    """The qualified name of a function or class; of a library only the root package, since modules get moved."""
     module = value.__module__ or ""
     return f"{module.partition('.')[0] if _is_installed(module) else module}.{value.__qualname__}"
 
 
 @functools.cache
 def _is_installed(module: str) -> bool:
-    """Whether a module belongs to Python, to an installed library, or to this package."""
+    """True if a module belongs to the standard library, an installed library or this package."""
     root = module.partition(".")[0]
     if root in sys.stdlib_module_names:
         return root != "__main__"

@@ -1,4 +1,4 @@
-"""The only training loop."""
+"""`fit`: the training loop for all trainers."""
 
 import logging
 import time
@@ -52,36 +52,37 @@ def fit(
     """Trains a network.
 
     Args:
-        net: Where to start. With restarts either one network, beside which others are drawn, or as many, stacked.
+        net: Initial network. A trainer with restarts takes either one network, beside which others are initialized
+            randomly, or as many stacked networks as it has restarts.
         data: `Sequences` to train on; with `train_state=True` their initial states are trained too.
         loss: From `lddn_jax.losses`.
         trainer: For example `Optax(optax.adam(1e-3))`.
-        gradient: How to differentiate; the trainer's choice if None: `BPTT()`, or `RTRL()` where a Jacobian is needed.
-        epochs: The largest number of steps of the trainer; None: 100, or 1000 for Levenberg-Marquardt.
-        validation: `Sequences` to validate on after every step. The network with the smallest validation loss is
-            returned.
-        max_fail: Epochs without a smaller validation loss after which training stops.
-        goal: Training loss at which training stops.
-        key: For shuffling mini-batches and drawing restarts; `jax.random.key(0)` if None.
-        callbacks: What is to happen at every step, from `lddn_jax.training.callbacks` or your own.
-        resume: A saved run to go on from: the path of a checkpoint, a folder of checkpoints, or what `fit` returned.
-            Topology, data and settings must be those it began with; `epochs` counts from its beginning.
-        nan_guard: Whether a run that leaves the finite numbers is looked at: one forward pass names the first layer and
-            time step that did.
-        progress: Whether to show a bar (by tqdm, an extra; else a line of text). None: if the run lasts more than two
-            seconds, and a terminal is there to show it on.
+        gradient: Gradient method. None for the trainer's default: `BPTT()`, or `RTRL()` if it needs a Jacobian.
+        epochs: Maximum number of steps of the trainer. None for its default: 100, or 1000 for Levenberg-Marquardt.
+        validation: `Sequences` for the validation loss, computed after every step. The network with the smallest
+            validation loss is returned.
+        max_fail: Training stops after this many epochs without a smaller validation loss.
+        goal: Training stops when the training loss is this small.
+        key: Random key for mini-batches and restarts; `jax.random.key(0)` if None.
+        callbacks: Called at every step; from `lddn_jax.training.callbacks`, or your own.
+        resume: A saved run to resume: the path of a checkpoint, a folder of checkpoints, or a result of `fit`.
+            Topology, data and settings must be the same; `epochs` includes the steps already taken.
+        nan_guard: If the network becomes NaN or infinite, find the first layer and time step by one forward pass.
+        progress: True for a progress bar (of tqdm if it is installed, else a line of text). None for one if the run
+            takes more than two seconds and standard error is a terminal.
 
     Returns:
-        `Fitted`: the network, the trainer's state, the history and why training stopped. If the loss becomes
-        non-finite, the network of the smallest loss is returned, the stop reason is "non_finite", and a warning is
-        logged. Ctrl-C or SIGTERM end the step in hand and return the best network so far, "interrupted"; a second one
-        stops at once. Callbacks hear of the end in any case, so that a `Checkpoint` is written.
+        `Fitted`: the network, the trainer state, the history and the stop reason. If the loss becomes NaN or infinite,
+        the network with the smallest loss is returned, the stop reason is "non_finite", and a warning is logged. On
+        Ctrl-C or SIGTERM the current step is completed and the best network so far is returned with the stop reason
+        "interrupted"; a second signal stops at once. `on_end` of the callbacks is called in every case, so that a
+        `Checkpoint` is saved.
 
     Raises:
-        ShapeError: If data does not fit the network.
+        ShapeError: If data does not match the network.
         DataError: If a target is NaN and the loss has `missing="error"`.
-        CheckpointError: If `resume` cannot be read, or is of another run.
-        LDDNError: If an argument makes no sense.
+        CheckpointError: If `resume` cannot be read, or belongs to another run.
+        LDDNError: If an argument is invalid.
 
     Example:
         >>> import optax, jax, jax.numpy as jnp, lddn_jax as lddn
@@ -99,7 +100,7 @@ def fit(
     check_positive("epochs", epochs)
     check_positive("max_fail", max_fail)
     if goal is not None and not is_number(goal, at_least=0, infinite=True):
-        raise LDDNError(f"goal={goal!r} is a loss at which training stops: write a number, goal=1e-6, or None.")
+        raise LDDNError(f"goal={goal!r} is not a loss at which to stop: pass a number such as goal=1e-6, or None.")
     if key is not None:
         check_key(key)
     gradient = trainer.default_gradient if gradient is None else gradient
@@ -145,13 +146,13 @@ def _run(course: Course, training: TrainingState, hooks: Hooks) -> Fitted:
                 training = replace(training, stop_reason=reason)
             training = _ended(course, training)
         finally:
-            # Whatever ended it, an error or a second Ctrl-C: the last whole step is not lost.
+            # Also after an error or a second Ctrl-C, so that callbacks can save the last completed step.
             hooks.on_end(training)
-    # What is left of the data is its description: a result does not keep them in memory.
+    # Keep the fingerprint of the data only, so that the result does not hold the data in memory.
     fitted = Fitted.of(replace(training, identity=training.identity.written()))
     if fitted.stop_reason == StopReason.INTERRUPTED:
         _logger.warning(
-            "training was interrupted by %s after %d epochs; fit(..., resume=...) goes on.",
+            "training was interrupted by %s after %d epochs; continue with fit(..., resume=...).",
             interruption.received.name if interruption.received else "a callback",
             training.epoch,
         )
@@ -166,12 +167,12 @@ def _run(course: Course, training: TrainingState, hooks: Hooks) -> Fitted:
 def _advanced(
     course: Course, t: TrainingState, elapsed: Callable[[], float], wait: Callable[[Any], Any]
 ) -> TrainingState:
-    """The state after one step."""
+    """Returns the training state after one step."""
     several, active = course.several, t.active
     mask = active if several else None
     new, new_state, info = course.step(t.trained, t.trainer, t.key, np.uint32(t.epoch), mask)
     wait(info)
-    info = {"loss": info["loss"]} | info  # first
+    info = {"loss": info["loss"]} | info  # "loss" is the first column of the history
     row = {name: np.where(active, rows_of(value), np.nan) for name, value in info.items()}
     finite = np.isfinite(row["loss"])  # of the networks before the step
     lost = active & ~finite
@@ -216,21 +217,21 @@ def _advanced(
 def _reason(
     stop_reason: Callable, limits: Mapping[str, Any], row: dict[str, float], without_gain: int
 ) -> StopReason | None:
-    """Why a network stops after a step, or None; `without_gain` counts the epochs since its best validation loss."""
+    """The stop reason of a network after a step, or None; `without_gain`: epochs since its best validation loss."""
     if limits["goal"] is not None and row["loss"] <= limits["goal"]:
         return StopReason.GOAL
-    said = stop_reason(row)
-    if said is not None:
-        return StopReason.of(said)
+    reason = stop_reason(row)
+    if reason is not None:
+        return StopReason.of(reason)
     return StopReason.MAX_FAIL if without_gain >= limits["max_fail"] else None
 
 
 def _ended(course: Course, t: TrainingState) -> TrainingState:
-    """The state with the losses after the last step, and what restarts are compared by."""
-    if t.scores is not None:  # it went on from an end, and had nothing to do
+    """Returns the training state with the losses after the last step and the scores that restarts are ranked by."""
+    if t.scores is not None:  # a resumed run with no step left
         return t
     t = replace(t, stop_reason=t.stop_reason or StopReason.EPOCHS)
-    # Where somebody waits for the end nothing is compiled any more: what was best before is returned.
+    # After an interruption nothing more is compiled, so the losses after the last step stay unknown.
     unknown = t.stop_reason is StopReason.INTERRUPTED
     values = np.full(t.restarts, np.nan) if unknown else rows_of(course.value(t.trained))
     unseen = np.array([reason not in (StopReason.GOAL, StopReason.NON_FINITE) for reason in t.stop_reasons])

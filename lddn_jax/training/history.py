@@ -1,4 +1,4 @@
-"""What was recorded of a run, one array by name."""
+"""History of a training run: recorded quantities as arrays over epochs, by name."""
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,16 +11,16 @@ from jaxtyping import Shaped
 from lddn_jax.checks import did_you_mean
 from lddn_jax.errors import NotRecordedError
 
-# Of one epoch; a number, or one for each of several networks.
+# The quantities of one epoch: a number each, or one per network.
 Row: TypeAlias = dict[str, float | Shaped[np.ndarray, " restarts"]]
 
 
 class History(Mapping):
-    """What was recorded, one array by name with one entry for each epoch.
+    """Recorded quantities by name, each an array `(epochs,)`, or `(epochs, restarts)` with restarts.
 
-    `loss` is that of the network before the epoch's step, `validation_loss` that of the network after it, `seconds` the
-    time since the start; the rest is the trainer's info. With restarts an entry is an array, one element for each
-    network, NaN after that network has stopped.
+    `loss` is the training loss before the step of an epoch, `validation_loss` the validation loss after it, `seconds`
+    the time since the start; the other columns are the trainer's info. With restarts, values are NaN after a network
+    has stopped.
     """
 
     def __init__(self, columns: Mapping[str, Sequence[Any] | Shaped[np.ndarray, "epochs ..."]]):
@@ -28,20 +28,20 @@ class History(Mapping):
 
     @classmethod
     def of_rows(cls, rows: Sequence[Row]) -> "History":
-        """Joins rows that have the same names."""
+        """Builds a history from rows with the same names."""
         if not rows:
             return cls({"loss": [], "seconds": []})
         return cls({name: np.array([row[name] for row in rows]) for name in rows[0]})
 
     def rows(self) -> list[Row]:
-        """The rows that `of_rows` makes the same history of."""
+        """Returns the history as rows, one dict per epoch; the inverse of `of_rows`."""
         columns = {name: values.tolist() if values.ndim == 1 else list(values) for name, values in self.items()}
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     def __getitem__(self, name: str) -> Shaped[np.ndarray, "epochs ..."]:
         if name not in self._columns:
             known = list(self._columns)
-            raise NotRecordedError(f"{name!r} was not recorded; known are {known}.{did_you_mean(name, known)}")
+            raise NotRecordedError(f"{name!r} was not recorded; recorded are {known}.{did_you_mean(name, known)}")
         return self._columns[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -54,7 +54,7 @@ class History(Mapping):
         return f"History({', '.join(self._columns)}; {len(self['loss'])} epochs)"
 
     def to_csv(self, path: str | Path) -> None:
-        """Writes one row for each epoch, with a header."""
+        """Writes a CSV file with a header and one row per epoch."""
         with Path(path).open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             names = [*one_number_each(next(iter(self.rows()), dict(self)))]
@@ -62,7 +62,7 @@ class History(Mapping):
             writer.writerows([k, *one_number_each(row).values()] for k, row in enumerate(self.rows()))
 
     def of(self, restart: int) -> "History":
-        """Returns the history of one network of several, up to the step at which it stopped."""
+        """Returns the history of one restart, up to the step at which it stopped."""
         if self["loss"].ndim == 1:
             return self
         count = int(np.sum(~np.isnan(self["loss"][:, restart])))
@@ -71,7 +71,7 @@ class History(Mapping):
 
 
 def one_number_each(row: Mapping[str, float | Shaped[np.ndarray, "..."]]) -> dict[str, float]:
-    """The numbers of a row; those of several networks under names of their own, `loss_0` and so on.
+    """Returns the numbers of a row; with restarts one per network, named `loss_0`, `loss_1` and so on.
 
     Example:
         >>> one_number_each({"loss": np.array([1.0, 2.0]), "seconds": 0.5})

@@ -1,7 +1,7 @@
-"""Ctrl-C and SIGTERM: the first ends training after the step in hand, the second at once.
+"""Handling of Ctrl-C and SIGTERM: the first signal ends training after the current step, the second at once.
 
-Signals reach Python between two of its instructions, and a step is one long instruction. So a step that may be long is
-waited for in another thread, which leaves the main thread free to hear the second signal.
+Python runs signal handlers between bytecode instructions, and waiting for a step is a single instruction. So the main
+thread waits for a long step through another thread, which leaves it free to handle the second signal.
 """
 
 import signal
@@ -12,24 +12,24 @@ from typing import Any
 
 import jax
 
-LONG_STEP_SECONDS = 0.5  # seconds: a step that is shorter is simply waited for
+LONG_STEP_SECONDS = 0.5  # shorter steps are waited for without a thread
 _DEFAULTS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 
 
 class Interruption:
-    """A context in which signals are noted.
+    """A context manager that records SIGINT and SIGTERM.
 
-    Handlers that somebody else has set are left alone, before and inside of the context, and so are threads other than
-    the main one, which hear no signals.
+    Handlers set by other code are never replaced, whether set before or inside the context. In threads other than the
+    main one, which receive no signals, it does nothing.
 
     Attributes:
-        received: The signal that came, or None.
+        received: The first signal received, or None.
     """
 
     def __init__(self):
         self.received: signal.Signals | None = None
         self._previous: dict[signal.Signals, Any] = {}
-        self._longest = float("inf")  # nothing is known of the first step, which compiles
+        self._longest = float("inf")  # the first step compiles and may take long
 
     def __enter__(self):
         if threading.current_thread() is threading.main_thread():
@@ -40,7 +40,7 @@ class Interruption:
 
     def __exit__(self, *_):
         for number, handler in self._previous.items():
-            if signal.getsignal(number) == self._note:  # a callback may have set another one, to stay
+            if signal.getsignal(number) == self._note:  # keep a handler that a callback has set
                 signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
@@ -52,7 +52,7 @@ class Interruption:
             raise KeyboardInterrupt
 
     def wait(self, values: Any) -> Any:
-        """Returns values once they are computed."""
+        """Blocks until values are computed, and returns them."""
         start = time.perf_counter()
         if self._previous and self._longest > LONG_STEP_SECONDS:
             thread = threading.Thread(target=jax.block_until_ready, args=(values,), daemon=True)

@@ -1,4 +1,4 @@
-"""Where a network left the finite numbers: one forward pass, and the first layer and time step of it that did."""
+"""Locates the first layer and time step at which a network becomes NaN or infinite, by one forward pass."""
 
 from dataclasses import dataclass
 
@@ -13,18 +13,18 @@ from lddn_jax.training.trainer import Problem
 
 @dataclass(frozen=True, kw_only=True)
 class NonFinite:
-    """The first place that is no finite number.
+    """The first NaN or infinity in a forward pass.
 
     Attributes:
-        epoch: Steps that led to the network.
-        restart: Which of several networks it is.
-        layer: The layer.
-        time: The time step.
-        sequence: The sequence.
-        what: "net input" or "layer output"; or "loss" where every layer is finite and the loss of it is not: then the
-            place is that of the largest output.
-        value: The number there.
-        parameters: Blocks of weights and biases that are themselves not finite.
+        epoch: Number of steps after which the network was reached.
+        restart: Index of the network among the restarts.
+        layer: Name of the layer.
+        time: Index of the time step.
+        sequence: Index of the sequence.
+        what: "net input" or "layer output"; or "loss" if all layers are finite and only the loss is not. The place is
+            then that of the largest output.
+        value: The value there.
+        parameters: Names of weights and biases that contain NaN or infinity.
     """
 
     epoch: int
@@ -41,12 +41,12 @@ class NonFinite:
         after = f"after {self.epoch} epochs"
         if self.what == "loss":
             return f"the loss {after}, though all layers are finite: the largest output is {self.value:.3g}, {place}"
-        blocks = f"; not finite are already {', '.join(self.parameters)}" if self.parameters else ""
+        blocks = f"; parameters already not finite: {', '.join(self.parameters)}" if self.parameters else ""
         return f"the {self.what} of {place} is {self.value} {after}{blocks}"
 
 
 def locate(trained: Trained, problem: Problem, epoch: int, restart: int = 0) -> NonFinite:
-    """Simulates once and names the first layer and time step that is not finite, in the order in which layers run."""
+    """Simulates once and returns the earliest time step that is not finite, with the first such layer in it."""
     net, state = problem.parts(trained)
     found = simulate(net, problem.inputs, state, steps=None if net.topology.inputs else problem.steps)
     kinds = {"net input": found.n, "layer output": found.a}
@@ -64,7 +64,7 @@ def locate(trained: Trained, problem: Problem, epoch: int, restart: int = 0) -> 
         if not np.isfinite(signals[layer]).all()
     ]
     if places:
-        # The earliest; of one time step the layer that runs first, and its net input before its output.
+        # Ties within a time step go to the layer that is simulated first, and to its net input.
         time, sequence, element, _, what, layer = min(places, key=lambda place: (place[0], place[3]))
         value = float(known[what][layer][sequence, time, element])
         return NonFinite(
@@ -93,7 +93,7 @@ def locate(trained: Trained, problem: Problem, epoch: int, restart: int = 0) -> 
 
 
 def _first(gone: Bool[np.ndarray, "sequences time size"]) -> tuple[int, int, int]:
-    """The first time step at which anything of `(sequences, time, size)` is True, and sequence and element there."""
+    """The first time step at which any entry is True, with the sequence and element of that entry."""
     time = int(np.argmax(gone.any(axis=(0, 2))))
     sequence, element = np.argwhere(gone[:, time])[0]
     return time, int(sequence), int(element)

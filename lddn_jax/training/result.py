@@ -1,4 +1,4 @@
-"""What training returns: results as values, read off the state that a run ended in."""
+"""`Fitted`: the result of training, derived from the final training state."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,23 +19,23 @@ from lddn_jax.training.training_state import Kept, TrainingState
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """What training returned.
+    """Result of training.
 
     Attributes:
-        net: The best network by validation loss if there was validation data, else the last one, or if training broke
-            off that of the smallest loss; of several restarts that of the best.
-        state: The trainer's state after the last step.
-        history: Arrays by name.
-        stop_reason: Why training stopped, a `lddn_jax.StopReason`; it equals its name, such as "goal".
-        best_epoch: The number of steps after which `net` was reached.
-        best_restart: Which of several networks it is; 0 where there is one.
-        stop_reasons: Those of all of them.
-        restarts: All of their networks, stacked, to go on from: pass them to `fit`. None where there is one.
+        net: The trained network: with validation data, the one with the smallest validation loss; otherwise the last
+            one, or the one with the smallest training loss if training failed. With restarts, that of the best restart.
+        state: Trainer state after the last step.
+        history: Recorded quantities as arrays by name.
+        stop_reason: Why training stopped, a `lddn_jax.StopReason`; it compares equal to its name, such as "goal".
+        best_epoch: Number of steps after which `net` was reached.
+        best_restart: Index of the restart that `net` comes from; 0 without restarts.
+        stop_reasons: The stop reason of each restart.
+        restarts: The networks of all restarts, stacked; pass them as `net` to `fit` to continue. None without restarts.
         initial_state: With `Sequences(train_state=True)`, the delay state of each sequence, `(sequences, longest
-            delay, size)` by source; pass it to `predict`. None otherwise.
-        training: The state that training ended in; `fit(..., resume=fitted)` goes on from it.
-        non_finite: The first layer and time step that left the finite numbers, where one did.
-        flags: Names of `lddn_jax.training.stop_reason.Flag`: what else is to be known of the run.
+            delay, size)` by source, for `predict`. None otherwise.
+        training: The final training state; `fit(..., resume=fitted)` continues from it.
+        non_finite: The first layer and time step that became NaN or infinite; None if all stayed finite.
+        flags: Notes on the run, as names of `lddn_jax.training.stop_reason.Flag`.
     """
 
     net: Network
@@ -53,7 +53,7 @@ class Fitted:
 
     @classmethod
     def of(cls, training: TrainingState) -> "Fitted":
-        """Reads the result off the state that a run ended in, or was saved in before it ended."""
+        """Builds the result from a final training state, or from one that was saved before the run ended."""
         t, several, reasons = training, training.restarts > 1, training.all_stop_reasons
         chosen = best_of_each(t)
         best = int(np.argmin(chosen.values if t.scores is None else t.scores))
@@ -80,25 +80,25 @@ class Fitted:
 
     @property
     def success(self) -> bool:
-        """Whether training came to an end, and did not break off."""
+        """True if training ended normally: no interruption, divergence, NaN or infinity."""
         return self.stop_reason.success
 
     @property
     def rejected(self) -> int:
-        """Number of trial steps that were rejected, of all networks; 0 for trainers that try none."""
+        """Number of rejected trial steps over all networks; 0 for trainers without trial steps."""
         return self._count("rejected")
 
     @property
     def non_finite_trials(self) -> int:
-        """How many of the rejected trial steps were not finite."""
+        """Number of rejected trial steps that gave NaN or infinity."""
         return self._count("non_finite")
 
     def raise_for_status(self) -> "Fitted":
-        """Returns itself if training came to an end.
+        """Returns the result itself if training ended normally.
 
         Raises:
-            NumericalError: If it left the finite numbers, or diverged.
-            LDDNError: If it was interrupted, or read from a checkpoint of a run that had not ended.
+            NumericalError: If the loss became NaN or infinite, or diverged.
+            LDDNError: If training was interrupted, or the result was loaded from a checkpoint of an unfinished run.
 
         Example:
             >>> import optax, jax.numpy as jnp, lddn_jax as lddn
@@ -116,17 +116,17 @@ class Fitted:
         reason = self.stop_reason
         if reason in (StopReason.INTERRUPTED, StopReason.UNFINISHED):
             raise LDDNError(
-                f"training did not come to an end ({reason}): {reason.meaning}. Go on from epoch "
+                f"training did not finish ({reason}): {reason.meaning}. Continue from epoch "
                 f"{len(self.history['loss'])} with lddn.fit(..., resume=fitted), or with resume=PATH of a checkpoint."
             )
         where = "" if self.non_finite is None else f": {self.non_finite}"
         raise NumericalError(
-            f"training broke off ({reason}): {reason.meaning}{where}. Take a smaller learning rate, scale the signals "
+            f"training failed ({reason}): {reason.meaning}{where}. Use a smaller learning rate, scale the signals "
             "(lddn.Scaled.fit), or start from smaller weights (lddn.Network(..., init=...))."
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns how it went as plain values, ready for `json.dump`."""
+        """Returns a summary of the run as plain Python values for `json.dump`."""
         return {
             "stop_reason": str(self.stop_reason),
             "success": self.success,
@@ -160,14 +160,14 @@ class Fitted:
         return "\n".join(lines)
 
 
-_BEFORE = (StopReason.GOAL, StopReason.NON_FINITE, StopReason.UNFINISHED)  # the last network is not the one to return
+_BEFORE = (StopReason.GOAL, StopReason.NON_FINITE, StopReason.UNFINISHED)  # not the last network is returned
 
 
 def best_of_each(t: TrainingState) -> Kept:
-    """The network to return of each restart.
+    """The network to return for each restart.
 
-    It is the best by validation if there was any; else the last one; else, where training broke off or what came last
-    is not to count, the one of the smallest loss.
+    With validation data, it is the one with the smallest validation loss. Otherwise it is the last one or, if training
+    failed or stopped for a reason in `_BEFORE`, the one with the smallest training loss.
     """
     epochs = np.array([t.epoch if reason is None else end for reason, end in zip(t.stop_reasons, t.ends, strict=True)])
     values = np.full(t.restarts, np.inf) if t.values is None else np.nan_to_num(t.values, nan=np.inf)

@@ -1,9 +1,9 @@
-"""Initial states as parameters: a network and the states its sequences start from, trained as one.
+"""Initial states as trainable parameters: a network together with the initial delay states of its sequences.
 
-What a layer put out before the first step of a record is rarely known. It is a parameter like any other: BPTT carries
-the derivative of the loss back to it, ∂F/∂a(τ) for τ < 0, and the forward recursion starts from ∂a(τ)/∂a(τ) = 1. Each
-sequence has a state of its own, so a Jacobian has columns of weights, which all rows share, and for each sequence
-columns of its state, which are zero in the rows of the others. Delay lines of inputs are data and stay as they are.
+Layer outputs before the first step of a record are rarely known, so they can be trained: BPTT gives the derivatives
+∂F/∂a(τ) for τ < 0, and the forward recursion starts from ∂a(τ)/∂a(τ) = 1. Each sequence has its own state. The Jacobian
+therefore has weight columns, shared by all sequences, and state columns for each sequence, which are zero in the rows
+of the others. Delay lines of inputs are data and are not trained.
 
 De Jesús & Hagan (2007), section III, for derivatives with respect to initial conditions.
 """
@@ -23,7 +23,7 @@ from lddn_jax.topology.topology import Topology
 
 
 class Started(eqx.Module):
-    """A network and trained initial states; it takes the place of the network in a trainer.
+    """A network with trainable initial states; trainers take it in place of a `Network`.
 
     Attributes:
         net: The network.
@@ -35,7 +35,7 @@ class Started(eqx.Module):
 
     @classmethod
     def of(cls, net: Network, state: DelayState) -> "Started":
-        """Takes the delay lines of layers from a whole delay state, as a first guess.
+        """Takes the delay lines of layers from a delay state as initial values.
 
         Raises:
             LDDNError: If no layer is read through a delay.
@@ -44,18 +44,18 @@ class Started(eqx.Module):
         if not layers:
             raise LDDNError(
                 "train_state=True, but no layer of the network is read through a delay, so it has no initial state; "
-                "leave train_state out."
+                "omit train_state."
             )
         return cls(net, layers)
 
     @property
     def topology(self) -> Topology:
-        """That of the network."""
+        """Topology of the network."""
         return self.net.topology
 
     @property
     def dtype(self) -> jnp.dtype:
-        """That of the network."""
+        """Dtype of the network."""
         return self.net.dtype
 
     @property
@@ -64,7 +64,7 @@ class Started(eqx.Module):
         return self.net.parameter_count
 
     def ravel(self) -> tuple[Float[Array, " parameters"], Callable[[Float[Array, " parameters"]], "Started"]]:
-        """Returns weights and biases, then states, as one vector, and the way back."""
+        """Returns weights and biases, then states, as one vector, and the inverse function."""
         flat, unravel = ravel_pytree(self)
         return flat.astype(self.dtype), unravel
 
@@ -73,5 +73,5 @@ Trained: TypeAlias = Network | Started
 
 
 def network_of(trained: Trained) -> Network:
-    """The network alone."""
+    """Returns the network without initial states."""
     return trained.net if isinstance(trained, Started) else trained

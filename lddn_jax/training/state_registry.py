@@ -1,8 +1,7 @@
-"""The states of trainers in checkpoint files: described where they are written, and made again where they are read.
+"""Registry of trainer state classes, for serialization to checkpoint files without pickle.
 
-A trainer's state is a pytree. Its arrays go into the file as they are; its class and whatever in it is not an array
-cannot be written without pickle. So the module of a trainer registers the class of its state under a name, which is
-what the file says, and may say how the rest is described as JSON.
+A trainer's state is a pytree. Its arrays are saved as they are. Its class is saved as a name, under which the trainer's
+module registers it, and data that are not arrays are saved as JSON by a function that the module may register.
 """
 
 import dataclasses
@@ -32,19 +31,21 @@ def register_trainer_state(
     described: Callable[[Any], dict[str, Any]] | None = None,
     like: Callable[[Mapping[str, Any]], Any] | None = None,
 ) -> None:
-    """Registers the class of a trainer's state, so that `load` returns a saved one as an object of that class.
+    """Registers the class of a trainer's state, so that `load` returns saved states as objects of that class.
 
-    `fit(..., resume=...)` does not need it: it has the trainer. Without it, `load` returns the state's arrays by name.
+    For an unregistered class, `load` returns a dict of the arrays by name. `fit(..., resume=...)` works without
+    registration, because it has the trainer.
 
     Args:
-        name: What checkpoint files call the class; it must not change.
+        name: Name of the class in checkpoint files; it must not change.
         kind: The class, an `equinox.Module` or dataclass.
-        described: What of a state is not an array, as JSON; by default nothing is.
-        like: A state of the same structure, with any numbers, from what `described` returned. The default calls the
-            class with an array for each field, which is right where each field is one array.
+        described: Function that returns the data of a state that are not arrays, as a JSON dict. None if there are
+            none.
+        like: Function that builds a state of the same structure, with arbitrary array values, from that dict. The
+            default calls the class with one array per field.
 
     Raises:
-        LDDNError: If the name belongs to another class.
+        LDDNError: If the name is registered for another class.
 
     Example:
         >>> import equinox as eqx
@@ -56,7 +57,7 @@ def register_trainer_state(
     known = _FORMATS.get(name)
     if known is not None and (known.kind.__module__, known.kind.__qualname__) != (kind.__module__, kind.__qualname__):
         raise LDDNError(
-            f"register_trainer_state({name!r}, {kind.__name__}): that name belongs to {known.kind.__module__}."
+            f"register_trainer_state({name!r}, {kind.__name__}): that name is registered for {known.kind.__module__}."
             f"{known.kind.__qualname__}. Choose another one, such as {f'{kind.__module__}.{kind.__qualname__}'!r}."
         )
 
@@ -67,7 +68,7 @@ def register_trainer_state(
 
 
 def describe(state: Any) -> dict[str, Any]:
-    """What a file says of a trainer's state besides its arrays."""
+    """Returns the header entry of a trainer's state: registered name, data that are not arrays, names of arrays."""
     leaves = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(state)[0]]
     for name, form in _FORMATS.items():
         if type(state) is form.kind:
@@ -76,7 +77,7 @@ def describe(state: Any) -> dict[str, Any]:
 
 
 def restored(known: Mapping[str, Any], leaves: list[Any]) -> Any:
-    """The state that `describe` described, with these arrays; by name if its class is not registered."""
+    """Rebuilds a state from the result of `describe` and its arrays; a dict if its class is not registered."""
     form = _FORMATS.get(known.get("kind") or "")
     if form is None:
         return dict(zip(known["leaves"], leaves, strict=True))

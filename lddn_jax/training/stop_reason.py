@@ -1,4 +1,4 @@
-"""How a run ended: why it stopped, and what else is to be known of it."""
+"""Stop reasons of training, and flags that note unusual events of a run."""
 
 import enum
 from collections.abc import Sequence
@@ -8,25 +8,23 @@ from lddn_jax.errors import LDDNError
 
 
 class StopReason(str):
-    """Why training stopped; it equals its name as a text, `fitted.stop_reason == "goal"`.
+    """Why training stopped: a string that equals its name, `fitted.stop_reason == "goal"`.
 
-    Those of this package are `StopReason.GOAL` and so on. A trainer or a callback may make one of its own, which
-    results, checkpoints and reports then carry like any other.
+    The built-in reasons are `StopReason.GOAL`, `StopReason.EPOCHS` and so on. Trainers and callbacks may define others;
+    results, checkpoints and reports handle them in the same way.
 
     Args:
-        name: A short name, as in `to_dict()` and file headers.
-        meaning: The reason in words, as "stopped after 20 epochs: ..." is to continue. Left out, the name must be that
-            of a known reason.
-        success: Whether training came to an end, and did not break off. Where it broke off, the network of the smallest
-            loss is returned, and `fitted.raise_for_status()` raises.
+        name: Short name, used in `to_dict()` and file headers.
+        meaning: Description, printed after "stopped after 20 epochs: ". Omit it for a built-in reason.
+        success: False if training failed or was interrupted. Then the network with the smallest loss is returned, and
+            `fitted.raise_for_status()` raises.
 
     Raises:
-        LDDNError: If there is no known reason of that name and no meaning is given, or the name of a known reason is
-            given another meaning.
+        LDDNError: If the name is not built in and no meaning is given, or a built-in name is given another meaning.
 
     Attributes:
-        meaning: The reason in words.
-        success: Whether training came to an end, and did not break off.
+        meaning: Description of the reason.
+        success: True if training ended normally.
 
     Example:
         >>> StopReason.GOAL == "goal", StopReason("max_fail").meaning
@@ -62,12 +60,12 @@ class StopReason(str):
         if known is not None:
             raise LDDNError(
                 f"StopReason({str(name)!r}, {meaning!r}): that name means {known.meaning!r}. Choose another name, or "
-                "leave the meaning out."
+                "omit the meaning."
             )
         if meaning is None:
             raise LDDNError(
-                f"stop reason {name!r} is unknown; known are {list(_KNOWN)}. Write lddn.StopReason({name!r}, "
-                '"what it means") for one of your own.'
+                f"stop reason {name!r} is unknown; known are {list(_KNOWN)}. To define a new one, write "
+                f'lddn.StopReason({name!r}, "what it means").'
             )
         reason = str.__new__(cls, name)
         reason.meaning, reason.success = meaning, success
@@ -78,19 +76,19 @@ class StopReason(str):
 
     @property
     def cut_short(self) -> bool:
-        """Whether the run was stopped early on request: what was to follow is left out."""
+        """True if the run was interrupted or timed out; training at later horizons is then skipped."""
         return self in (StopReason.INTERRUPTED, StopReason.TIME)
 
     def to_json(self) -> str | list:
-        """As file headers hold it: its name, or of one that this package does not know all of it."""
+        """Returns the name of a built-in reason, or name, meaning and success of another, for a JSON file header."""
         return str(self) if str(self) in _KNOWN else [str(self), self.meaning, self.success]
 
     @classmethod
     def of(cls, given: "str | Sequence") -> "StopReason":
-        """Returns the reason that was given: itself, by its name, or as `to_json` wrote it.
+        """Converts a reason, the name of a built-in reason, or the result of `to_json` to a reason.
 
         Raises:
-            LDDNError: If there is none.
+            LDDNError: If the name is unknown.
         """
         return given if isinstance(given, cls) else cls(given) if isinstance(given, str) else cls(*given)
 
@@ -100,29 +98,29 @@ for _name, _meaning, _success in (
     ("epochs", "all epochs were run", True),
     ("goal", "the loss reached the goal", True),
     ("min_grad", "the gradient is smaller than min_grad", True),
-    ("converged", "alpha, beta, gamma and the evidence have settled", True),
+    ("converged", "alpha, beta, gamma and the evidence have converged", True),
     ("mu_max", "the damping exceeded mu_max: no step makes the loss smaller", True),
     ("max_fail", "the validation loss did not improve for max_fail epochs", True),
-    ("no_progress", "what EarlyStopping watches did not improve any more", True),
-    ("time", "the time was up", True),
-    ("callback", "a callback asked for it", True),
-    ("max_steps", "all steps were taken", True),
+    ("no_progress", "the quantity monitored by EarlyStopping stopped improving", True),
+    ("time", "the time limit was reached", True),
+    ("callback", "a callback stopped training", True),
+    ("max_steps", "the maximum number of steps was reached", True),
     ("small_step", "the step became too short to change the parameters", True),
-    ("small_gain", "the loss became smaller by rounding only", True),
-    ("interrupted", "it was interrupted; what was best so far is returned", False),
-    ("unfinished", "it had not ended when this was saved; resume it with fit(..., resume=...)", False),
-    ("diverged", "the loss grew far beyond what it had been; what was best before is returned", False),
-    ("non_finite", "the loss became NaN or infinite; what was best before is returned", False),
+    ("small_gain", "the decrease of the loss was at the level of rounding errors", True),
+    ("interrupted", "training was interrupted; the best network so far is returned", False),
+    ("unfinished", "the run had not ended when it was saved; resume it with fit(..., resume=...)", False),
+    ("diverged", "the loss diverged; the best network before that is returned", False),
+    ("non_finite", "the loss became NaN or infinite; the best network before that is returned", False),
 ):
     _KNOWN[_name] = StopReason(_name, _meaning, _success)
     setattr(StopReason, _name.upper(), _KNOWN[_name])
 
 
 class Flag(enum.StrEnum):
-    """What a reader of a result should know besides; each equals its name as a text.
+    """A note on an unusual event of a run; a string that equals its name.
 
     Attributes:
-        meaning: The flag in words.
+        meaning: Description of the flag.
     """
 
     meaning: str
@@ -132,8 +130,8 @@ class Flag(enum.StrEnum):
         flag._value_, flag.meaning = name, meaning
         return flag
 
-    RESUMED = "resumed", "it was resumed from a saved run"
-    ENVIRONMENT_CHANGED = "environment_changed", "it was resumed with other versions or on another device than it began"
+    RESUMED = "resumed", "the run was resumed from a saved one"
+    ENVIRONMENT_CHANGED = "environment_changed", "the run was resumed with other versions or on another device"
     RESTARTS_LOST = "restarts_lost", "some of the networks became NaN or infinite"
     NON_FINITE_TRIALS = "non_finite_trials", "some trial steps were not finite and were rejected"
-    FLOORS = "floors", "the last re-estimate of alpha or beta was held back by a floor"
+    FLOORS = "floors", "the last re-estimate of alpha or beta was limited by a floor"

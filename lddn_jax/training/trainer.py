@@ -1,8 +1,8 @@
-"""What a trainer is, and what it is given.
+"""The trainer interface, and the `Problem` that a trainer minimizes.
 
-A trainer is two pure functions: `init` makes its state, `step` turns a network and a state into better ones.
-What the next step needs is its *state*; what a person wants to see is its *info*. The loop around it is written
-once, in `fit`.
+A trainer is two pure functions: `init` returns its initial state, `step` maps a network and a state to the next ones.
+Its *state* is what the next step needs; its *info* is what is recorded for the user. All trainers share one loop,
+`fit`.
 """
 
 import abc
@@ -29,21 +29,21 @@ from lddn_jax.training.state_parameters import Started, Trained, network_of
 
 
 class Problem(eqx.Module):
-    """Data, loss and gradient method, checked and with one batch axis: what a trainer minimizes.
+    """The problem that a trainer minimizes: data, loss and gradient method, checked and with one batch axis.
 
-    A trainer that needs a loss and a gradient calls `value_and_grad(net)`, or `value(net)`. One that works on residuals
-    calls `parts(net)` and the loss and gradient method themselves.
+    A trainer that needs a loss and a gradient calls `value_and_grad(net)` or `value(net)`. A trainer on residuals calls
+    `parts(net)`, and uses the loss and the gradient method directly.
 
     Attributes:
-        loss: The loss; `loss.value(net, outputs, targets, weights)` is the number to make small.
+        loss: The loss, minimized as `loss.value(net, outputs, targets, weights)`.
         gradient: The gradient method.
         inputs: `(sequences, time, size)` by name of input.
         targets: `(sequences, time, size)` by output layer; NaN where missing.
         state: `(sequences, longest delay, size)` by source: the delay state that each sequence starts from.
-        weights: Error weights, `(sequences, time, size)` by output layer; None where all are 1.
+        weights: Error weights, `(sequences, time, size)` by output layer; None if all are 1.
         steps: Number of time steps.
-        chosen: Which of all sequences these are, `(sequences,)`; None for all.
-        trains_state: Whether the delay lines of layers are parameters, those of a `Started`.
+        chosen: Indices of these sequences among all sequences, `(sequences,)`; None for all.
+        trains_state: True if the delay lines of layers are trained, as the state of a `Started`.
     """
 
     loss: AbstractLoss
@@ -66,15 +66,15 @@ class Problem(eqx.Module):
         call: str = "fit(net, data, loss, trainer)",
         name: str = "data",
     ) -> "Problem":
-        """Checks data against a network, as `value_and_grad` does, and joins its batch axes to one.
+        """Checks data against a network, as `value_and_grad` does, and merges its batch axes into one.
 
         Args:
             loss: The loss.
             net: The network.
             data: `Sequences`.
             gradient: The gradient method.
-            call: How errors write the call, all its arguments in order.
-            name: What errors call the data.
+            call: The signature shown in errors.
+            name: The name of the data in errors.
         """
         inputs, targets, state, weights, steps = prepare_data(loss, net, data, call, name)
         if weights is not None:
@@ -83,7 +83,7 @@ class Problem(eqx.Module):
         count = math.prod(some.shape[:-2])
 
         def flat(signal):
-            if signal.ndim == 2:  # by NumPy, so that nothing is compiled before all checks are passed
+            if signal.ndim == 2:  # by NumPy, so that nothing is compiled before all checks have passed
                 return jax.device_put(np.asarray(signal)[None])
             return signal.reshape(count, *signal.shape[-2:])
 
@@ -106,10 +106,10 @@ class Problem(eqx.Module):
         return next(iter(self.targets.values())).shape[0]
 
     def parts(self, trained: Trained) -> tuple[Network, DelayState]:
-        """Returns the network and the delay state that the sequences start from."""
+        """Returns the network and the initial delay state of the sequences."""
         if not isinstance(trained, Started):
             return trained, self.state
-        if not self.trains_state:  # other sequences than those whose states are trained
+        if not self.trains_state:  # validation data, whose states are not trained
             return trained.net, self.state
         own = trained.state
         if self.chosen is not None:
@@ -117,12 +117,12 @@ class Problem(eqx.Module):
         return trained.net, self.state | own
 
     def drawn(self, number: int | Integer[Array | np.ndarray, ""]) -> "Problem":
-        """Returns the problem with another key of a random gradient method; itself where nothing is drawn."""
+        """Returns the problem with a new random key for a stochastic gradient method; unchanged for any other."""
         gradient = self.gradient.drawn(number)
         return self if gradient is self.gradient else dataclasses.replace(self, gradient=gradient)
 
     def value(self, trained: Trained) -> Float[Array, ""]:
-        """Returns the loss; its reverse-mode derivative is the gradient method's."""
+        """Returns the loss; reverse-mode differentiation of it uses the gradient method."""
         net, state = self.parts(trained)
         outputs = differentiable(self.gradient)(net, self.inputs, state, steps=self.steps)
         return self.loss.value(net, outputs, self.targets, self.weights)
@@ -132,11 +132,11 @@ class Problem(eqx.Module):
         return jax.value_and_grad(self.value)(trained)
 
     def take(self, index: Int[Array, " count"], known: Bool[Array, " count"] | None = None) -> "Problem":
-        """Returns the problem of some sequences only.
+        """Returns the problem on a subset of the sequences.
 
         Args:
-            index: Which ones, `(count,)`.
-            known: False where an entry of `index` is only there to fill up; its targets become don't-cares.
+            index: Indices of the sequences, `(count,)`.
+            known: `(count,)`, False for padding entries of `index`, whose targets are masked. None if there are none.
         """
         inputs, targets, state, weights = jax.tree.map(
             lambda signal: signal[index], (self.inputs, self.targets, self.state, self.weights)
@@ -160,15 +160,15 @@ class Problem(eqx.Module):
 
 
 class AbstractTrainer(eqx.Module):
-    """A way to train: pass one to `fit`.
+    """Base class of trainers; pass one to `fit`.
 
     Attributes:
-        default_gradient: The gradient method where `fit` is given none.
-        default_epochs: The number of steps where `fit` is given none.
-        restarts: Number of networks trained side by side; each of them, and its state, is one entry of a leading axis.
-            `init` and `step` get one network; `fit` calls them for each. A trainer that has no such setting says
+        default_gradient: Gradient method used if `fit` is given none.
+        default_epochs: Number of steps taken if `fit` is given none.
+        restarts: Number of networks trained in parallel, stacked with their states on a leading axis. `init` and `step`
+            take a single network; `fit` maps them over that axis. A trainer without this setting declares
             `restarts: ClassVar[int] = 1`.
-        init_of_restarts: How the networks beside the given one are drawn; see `Network`.
+        init_of_restarts: Initializer of the networks other than the given one; see `Network`.
     """
 
     default_gradient: ClassVar[AbstractGradient] = BPTT()
@@ -178,7 +178,7 @@ class AbstractTrainer(eqx.Module):
 
     @abc.abstractmethod
     def init(self, net: Trained, problem: Problem) -> PyTree:
-        """Returns the first state: a pytree of arrays, what the next step needs besides the network."""
+        """Returns the initial state: a pytree of the arrays that a step needs besides the network."""
 
     @abc.abstractmethod
     def step(
@@ -186,57 +186,57 @@ class AbstractTrainer(eqx.Module):
     ) -> tuple[Trained, PyTree, dict[str, Shaped[Array, ""]]]:
         """Takes one step (for mini-batches: one pass over all of them).
 
-        It is compiled: no Python branch may depend on the value of an array, and what it returns has the shapes and
-        dtypes of what it was given.
+        The step is compiled: no Python branch may depend on the value of an array, and the returned network and state
+        must have the shapes and dtypes of the given ones.
 
         Args:
-            net: The network so far, a pytree of arrays: `jax.tree.map` works on it and a gradient of its structure.
-                `net.ravel()` is its flat vector, and the way back. With `train_state=True` the initial states are
-                leaves of it too.
-            state: The trainer's state.
-            problem: What to minimize.
-            key: For whatever is drawn at random in this step.
+            net: The current network, a pytree of arrays; `jax.tree.map` works on it together with its gradient.
+                `net.ravel()` returns its flat vector and the inverse function. With `train_state=True` the initial
+                states are leaves too.
+            state: The current trainer state.
+            problem: The problem to minimize.
+            key: Random key for this step.
 
         Returns:
-            The new network, the new state, and info: scalars by name, among them `loss`, the loss of `net`. Each name
-            of info becomes a column of the history.
+            The new network, the new state, and info: scalars by name, which become columns of the history. Info must
+            contain `loss`, the loss of `net` before the step.
         """
 
     def check(self, net: Trained, problem: Problem) -> None:
-        """Raises an LDDNError if the trainer cannot work on this network and problem."""
+        """Raises an LDDNError if the trainer cannot be used for this network and problem."""
 
     def stop_reason(self, info: Mapping[str, float]) -> str | None:
-        """Returns why a step with this info is the last one, or None.
+        """Returns the stop reason if training should end after this step, else None.
 
         Args:
-            info: What `step` returned as info, of one network, as plain numbers.
+            info: Info of the step for one network, as plain numbers.
 
         Returns:
-            A `StopReason`, perhaps one of the trainer's own; or the name of a known one.
+            A `StopReason`, built in or new, or the name of a built-in one.
         """
         return None
 
     def rank(self, state: PyTree, scores: Float[np.ndarray, " restarts"]) -> Float[np.ndarray, " restarts"]:
-        """Returns what restarts are compared by, `(restarts,)`, the smaller the better: their losses.
+        """Returns the scores that restarts are ranked by, `(restarts,)`, smaller is better. By default their losses.
 
         Args:
-            state: Their last states, stacked.
-            scores: Their losses; infinite where a loss left the finite numbers.
+            state: Final trainer states, stacked.
+            scores: Final losses, `(restarts,)`; infinite where a loss became NaN or infinite.
         """
         return scores
 
     def starts(self, net: Trained, key: PRNGKeyArray) -> Trained:
-        """Returns `restarts` networks, stacked: the given one, and others with first weights of their own.
+        """Returns `restarts` stacked networks: the given one, and others with random initial weights.
 
         Raises:
-            LDDNError: If stacked networks are given, but not as many.
+            LDDNError: If stacked networks are given and their number is not `restarts`.
         """
         given = sum(leaf.size for leaf in jax.tree.leaves(network_of(net))) // max(net.parameter_count, 1)
         if given != 1:
             if given != self.restarts:
                 raise LDDNError(f"restarts={self.restarts}, but {given} networks are stacked; write restarts={given}.")
             if isinstance(net, Started):
-                raise LDDNError("stacked networks and train_state=True do not go together; pass one network.")
+                raise LDDNError("stacked networks cannot be combined with train_state=True; pass one network.")
             return net
         keys = jax.random.split(key, self.restarts - 1)
         others = [Network(net.topology, key=k, init=self.init_of_restarts, dtype=net.dtype) for k in keys]

@@ -1,8 +1,7 @@
-"""A run between two steps: all that the next step depends on, and all that is known so far.
+"""`TrainingState`: the complete state of a training run between two steps.
 
-A `TrainingState` is made of values: the loop makes a new one of it at every step, callbacks read it, a checkpoint is
-one on disk. The order in which mini-batches are drawn is in it by its key and its epoch: step t draws from
-`jax.random.fold_in(key, t)`.
+It is immutable: the loop makes a new one at every step, callbacks read it, and a checkpoint is one saved to disk. Key
+and epoch determine the order of the mini-batches: step t draws from `jax.random.fold_in(key, t)`.
 """
 
 from collections.abc import Mapping
@@ -26,12 +25,12 @@ from lddn_jax.training.stop_reason import StopReason
 
 @dataclass(frozen=True)
 class Kept:
-    """Networks worth keeping, one for each restart.
+    """The best networks so far, one per restart.
 
     Attributes:
-        trained: The networks; stacked where there are several.
-        epochs: Steps that led to each, `(restarts,)`.
-        values: Losses of each, `(restarts,)`; infinite where it is not known.
+        trained: The network, or several stacked.
+        epochs: Number of steps after which each was reached, `(restarts,)`.
+        values: Loss of each, `(restarts,)`; infinite if unknown.
     """
 
     trained: Trained
@@ -45,7 +44,7 @@ class Kept:
         epochs: int | Int[np.ndarray, " restarts"],
         values: Float[np.ndarray, " restarts"],
     ) -> "Kept":
-        """Takes others in the places of the chosen ones."""
+        """Replaces the chosen entries."""
         return Kept(
             merged(chosen, trained, self.trained),
             np.where(chosen, epochs, self.epochs),
@@ -55,28 +54,28 @@ class Kept:
 
 @dataclass(frozen=True)
 class TrainingState:
-    """A run between two steps; callbacks are given one, checkpoints hold one.
+    """The state of a run between two steps; passed to callbacks and saved in checkpoints.
 
     Attributes:
-        trained: The networks in training: one, or several stacked; `Started` where initial states are trained.
-        trainer: The trainer's state: moments, μ, α, β, γ …
-        key: What shuffling and drawing start from.
-        epoch: Steps that were taken.
-        epochs: Steps after which training ends.
+        trained: The network in training, or several stacked; `Started` if initial states are trained.
+        trainer: Trainer state: moments, μ, α, β, γ …
+        key: Random key for mini-batches and restarts.
+        epoch: Number of steps taken.
+        epochs: Maximum number of steps.
         restarts: Number of networks.
-        lowest: The networks of the smallest loss so far.
-        best: Those of the smallest validation loss; None without validation.
+        lowest: Networks with the smallest training loss so far.
+        best: Networks with the smallest validation loss so far; None without validation.
         stop_reasons: Why each network stopped; None while it trains.
-        ends: Steps after which each stopped.
-        rows: What was recorded; the first `epoch` of them belong to this state.
-        seconds: Time that training took, that before a resumption included.
-        limits: `goal` and `max_fail`, which may change from one part of a run to the next.
-        identity: Topology, data and settings, which may not.
-        delay_lines: The delay state of the data where initial states are trained, else None.
-        stop_reason: Why the run ended for those that were still training; None until then.
-        values: Losses after the last step, `(restarts,)`; None until the run ended.
-        scores: What restarts are compared by, the smaller the better; None until the run ended.
-        non_finite: Where networks left the finite numbers.
+        ends: Number of steps after which each network stopped.
+        rows: Recorded quantities of each epoch; only the first `epoch` rows belong to this state.
+        seconds: Training time, including the time before a run was resumed.
+        limits: `goal` and `max_fail`, which may change when a run resumes.
+        identity: Fingerprint of topology, data and settings, which may not change.
+        delay_lines: Delay state of the data if initial states are trained, else None.
+        stop_reason: Why the run ended for networks that were still training; None before the end.
+        values: Training losses after the last step, `(restarts,)`; None before the end.
+        scores: Scores that restarts are ranked by, `(restarts,)`, smaller is better; None before the end.
+        non_finite: Places where networks became NaN or infinite.
         flags: Names of `lddn_jax.training.stop_reason.Flag`.
     """
 
@@ -103,22 +102,22 @@ class TrainingState:
 
     @property
     def active(self) -> Bool[np.ndarray, " restarts"]:
-        """Which networks go on, `(restarts,)`."""
+        """True for networks still in training, `(restarts,)`."""
         return np.array([reason is None for reason in self.stop_reasons])
 
     @property
     def all_stop_reasons(self) -> tuple[StopReason, ...]:
-        """Why each network stopped, those included that were going on when the run ended or was saved."""
+        """Why each network stopped, including those still in training when the run ended or was saved."""
         return tuple(reason or self.stop_reason or StopReason.UNFINISHED for reason in self.stop_reasons)
 
     @property
     def history(self) -> History:
-        """What was recorded."""
+        """Recorded quantities as arrays over epochs."""
         return History.of_rows(self.rows[: self.epoch])
 
     @property
     def last(self) -> dict[str, float]:
-        """The last row: of several networks that of the smallest loss; empty before the first step."""
+        """Quantities of the last epoch, for the network with the smallest loss; empty before the first step."""
         if not self.epoch:
             return {}
         row = self.rows[self.epoch - 1]
@@ -127,18 +126,18 @@ class TrainingState:
 
     @property
     def net(self) -> Network:
-        """The network after the last step: of several that of the smallest loss."""
+        """The network after the last step; with restarts the one with the smallest loss."""
         return network_of(self._one(self.trained, self._leader))
 
     @property
     def best_net(self) -> Network:
-        """The best network so far: by validation loss, or without validation by loss."""
+        """The best network so far, by validation loss, or by training loss without validation."""
         kept = self.lowest if self.best is None else self.best
         return network_of(self._one(kept.trained, int(np.argmin(kept.values))))
 
     @property
     def best_value(self) -> float:
-        """The smallest validation loss so far; without validation the smallest loss."""
+        """The smallest validation loss so far, or the smallest training loss without validation."""
         return float(np.min((self.lowest if self.best is None else self.best).values))
 
     @property
@@ -153,7 +152,7 @@ class TrainingState:
 
 
 def merged(chosen: Bool[np.ndarray, " restarts"], new: Any, old: Any) -> Any:
-    """Returns the new networks in the places of the chosen ones, the old ones elsewhere."""
+    """Returns the new networks where `chosen` is True, the old ones elsewhere."""
     if chosen.all():
         return new
     return _merged(chosen, new, old) if chosen.any() else old

@@ -26,8 +26,8 @@ TOPOLOGIES = {
     "unknown source": (connected(Connection("curent", "position")), r"'curent'.*Did you mean 'current'"),
     "unknown target": (connected(Connection("current", "positoin")), r"'positoin'.*Did you mean 'position'"),
     "zero-delay loop": (connected(Connection("position", "hidden")), r"hidden -> position -> hidden.*delays=\(1,\)"),
-    "an input is fed": (connected(Connection("hidden", "current", (1,))), r"hidden -> current.*nothing feeds an input"),
-    "name given twice": (spoiled(inputs=[Input("hidden", 1)]), r"'hidden' is repeated.*'hidden_2'"),
+    "an input is fed": (connected(Connection("hidden", "current", (1,))), r"hidden -> current.*must lead to a layer"),
+    "name given twice": (spoiled(inputs=[Input("hidden", 1)]), r"'hidden' is used twice.*'hidden_2'"),
     "pair connected twice": (connected(Connection("measured", "hidden", (4,))), r"'measured' -> 'hidden'.*\(1, 2, 4\)"),
     "negative delay": (lambda k: Connection("u", "y", (-1,)), r"'u' -> 'y' is -1.*at least 0"),
     "delay as a float": (lambda k: Connection("u", "y", (1.0,)), r"'u' -> 'y' is 1\.0.*whole number"),
@@ -57,7 +57,7 @@ TOPOLOGIES = {
     ),
     "connected already": (
         lambda k: k.topology.with_connection("u", "hidden"),
-        r"'u' feeds 'hidden' already.*with_delays",
+        r"'u' -> 'hidden' exists already.*with_delays",
     ),
     "layer by its name": (lambda k: k.topology.with_layer("extra"), r"'extra'.*Layer\('extra', "),
     "only output removed": (lambda k: k.topology.without_layer("y"), r"'y' is the only output.*outputs=\[\.\.\.\]"),
@@ -73,11 +73,11 @@ TOPOLOGIES = {
     ),
     "a bare input delay": (
         lambda k: lddn.models.narx({"u": 1}, {"y": 1}, input_delays=1),
-        r"input_delays=1, .*input_delays=\(1,\)",
+        r"input_delays=1 .*input_delays=\(1,\)",
     ),
     "delays not nested": (
         lambda k: lddn.models.distributed_delay({"u": 1}, {"y": 1}, delays=(1, 2)),
-        r"delays of a layer=1, .*\(1,\)",
+        r"delays of a layer=1 .*\(1,\)",
     ),
     "hidden size in words": (lambda k: lddn.models.narx({"u": 1}, {"y": 1}, hidden="10"), r"'10'.*whole number"),
     "no hidden neuron": (lambda k: lddn.models.elman({"u": 1}, {"y": 1}, hidden=0), r"'hidden' is 0.*at least 1"),

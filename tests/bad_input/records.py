@@ -243,7 +243,7 @@ DIVISION = {
     "delays of too short a record": (
         lambda k: lddn.diagnostics.suggest_delays(k.u, k.y, longest=20),
         DataError,
-        r"smaller longest than 20",
+        r"Pass longest < 20",
     ),
 }
 

@@ -91,7 +91,7 @@ STATES = {
     "batch": (
         from_state(u=np.ones((5, 2, 1))),
         ShapeError,
-        r"'u' has batch shape \(5,\).*\(\).*one state per sequence",
+        r"'u' has batch shape \(5,\).*\(\).*one state for each sequence",
     ),
     "a bare array": (lambda k: lddn.predict(k.net, k.inputs, k.u), ShapeError, r"ndarray.*dict.*\['measured_y', 'u'\]"),
     "complex": (from_state(u=np.ones((2, 1)) * 1j), DataError, r"'u' holds complex128.*real numbers"),
@@ -226,7 +226,7 @@ GRADIENTS = {
     "check of no methods": (
         lambda k: lddn.check_gradients(k.mse, k.net, k.data, []),
         LDDNError,
-        r"given were \[\].*lddn\.BPTT\(\)",
+        r"but got \[\].*lddn\.BPTT\(\)",
     ),
     "check of names": (
         lambda k: lddn.check_gradients(k.mse, k.net, k.data, ["bptt"]),
@@ -236,7 +236,7 @@ GRADIENTS = {
     "residuals of no squares": (
         lambda k: lddn.gauss_newton(k.net, k.data, lddn.losses.Huber()),
         LDDNError,
-        r"Huber is none.*MeanSquaredError\(\)",
+        r"Huber is not one.*MeanSquaredError\(\)",
     ),
     "residuals of a loss": (
         lambda k: lddn.gauss_newton(k.mse, k.net, k.data),

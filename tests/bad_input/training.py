@@ -205,7 +205,7 @@ SETTINGS = {
     "dtype": (setting(dtype="int32"), r"dtype='int32'.*dtype=\"float64\""),
     "gradient check in words": (setting(check_gradients="no"), r"check_gradients='no'.*check_gradients=True"),
     "gradient check as a number": (setting(check_gradients=1), r"check_gradients=1 .*True nor False"),
-    "a bare delay": (settled(input_delays=2), r"input_delays=2, .*input_delays=\(2,\)"),
+    "a bare delay": (settled(input_delays=2), r"input_delays=2 .*input_delays=\(2,\)"),
 }
 AFTERWARDS = {
     "of another trainer": (lambda k: lddn.posterior(k.fitted, k.data), r"another trainer.*BayesianRegularization\(\)"),

@@ -37,7 +37,7 @@ def test_any_sequence_counts():
 
 
 def test_errors_teach():
-    with pytest.raises(lddn.DataError, match="never known"):
+    with pytest.raises(lddn.DataError, match="all NaN"):
         diagnostics.training_range({"u": np.full((3, 1), np.nan)})
     with pytest.raises(lddn.ShapeError, match="2 elements"):
         diagnostics.first_outside({"u": np.zeros((3, 1))}, diagnostics.training_range(RECORDS))

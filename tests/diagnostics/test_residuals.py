@@ -172,7 +172,7 @@ SHORT = np.arange(5.0)
         (lambda: diagnostics.autocorrelation([1.0, np.inf, 2.0], 1), "infinite at step 1"),
         (lambda: diagnostics.cross_correlation(np.arange(4.0), SHORT, 1), "shape"),
         (lambda: diagnostics.ljung_box(SHORT, 2, fitted=2), "no degree of freedom"),
-        (lambda: diagnostics.ljung_box([1.0, np.nan, 2.0], 1), "gaps leave no pair"),
+        (lambda: diagnostics.ljung_box([1.0, np.nan, 2.0], 1), "missing values leave no pair"),
         (lambda: diagnostics.normality(SHORT), "20 and 2 are needed"),
     ],
 )

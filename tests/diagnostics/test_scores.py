@@ -68,7 +68,7 @@ def test_a_prediction_that_is_not_finite_is_infinitely_wrong(score, worst, bad):
         ([np.nan], [1], None, "no measured"),
         ([1], [1], [0], "every weight is 0"),
         ([1, 2], [1, 2], [1, 1, 1], "broadcast"),
-        ([1, 2], [1, 2], [1, -1], "don't-care"),
+        ([1, 2], [1, 2], [1, -1], "0 to ignore"),
     ],
 )
 def test_errors(score, measured, predicted, weights, words):

@@ -119,7 +119,7 @@ def test_a_batch_is_its_singles():
     np.testing.assert_allclose(together.exponents[1, 2], alone.exponents, rtol=1e-10)
 
 
-def test_a_run_that_diverges_is_judged_up_to_there():
+def test_a_run_that_diverges_is_assessed_up_to_there():
     found = diagnostics.stability(parabola(), {}, {"y": jnp.array([[3.0]])}, steps=40)
     assert 0 < found.steps < 40
     assert np.isnan(found.radius[found.steps :]).all()

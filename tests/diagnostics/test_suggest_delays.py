@@ -129,7 +129,7 @@ def test_it_prints_and_becomes_json():
 @pytest.mark.parametrize(
     ("given", "options", "words"),
     [
-        ((np.zeros(40), np.zeros(40)), {}, "30 steps without a gap cannot judge 21"),
+        ((np.zeros(40), np.zeros(40)), {}, "30 steps without missing values are too few to test 21"),
         ((np.zeros(400), np.zeros(300)), {}, "one shape"),
         (({"y": np.zeros(400)}, {"y": np.zeros(400)}), {}, "different names"),
         ((np.zeros(400), np.zeros(400)), {"shortest": 11}, "shortest=11"),

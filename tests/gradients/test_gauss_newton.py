@@ -119,7 +119,7 @@ def test_a_jacobian_that_would_not_fit_is_refused_before_it_is_made():
 
 def test_gauss_newton_needs_squares():
     net, data = problem()
-    with pytest.raises(lddn.LDDNError, match="Huber is none"):
+    with pytest.raises(lddn.LDDNError, match="Huber is not one"):
         lddn.gauss_newton(net, data, losses.Huber())
 
 

@@ -172,7 +172,7 @@ def test_other_methods_neglect_nothing(method):
 
 def test_truncation_has_no_bound():
     case = BY_NAME["narx-closed"]
-    with pytest.raises(lddn.LDDNError, match=r"cannot say how much it neglects.*BPTT\(jacobian_window="):
+    with pytest.raises(lddn.LDDNError, match=r"has no bound on what it neglects.*BPTT\(jacobian_window="):
         lddn.jacobian(case.net, case.data, lddn.BPTT(truncation=2), return_neglected=True)
 
 

@@ -1,4 +1,4 @@
-"""All methods on topologies that nobody thought of, judged by the oracle's complex step.
+"""All gradient methods on random topologies, compared with the complex step of the oracle.
 
 Topology K follows from its number alone: `pytest --topologies 300` compares numbers 0 to 299, `--topology K` one. Each
 is a test of its own, drawn by a seeded `random.Random` rather than by hypothesis: every draw is a new topology anyway,

@@ -225,8 +225,8 @@ REFUSED = {
         lambda: models.distributed_delay(IN, OUT, hidden=(3, 2)),
         r"2 tuples of delays were given for 2 hidden layers.*\(\(1, 2\), \(1, 2\), \(1, 2\)\)",
     ),
-    "an output called state": (lambda: models.linear_state_space(IN, {"state": 1}), "'state' is repeated"),
-    "an output called hidden": (lambda: models.time_delay(IN, {"hidden": 1}), "'hidden' is repeated"),
+    "an output called state": (lambda: models.linear_state_space(IN, {"state": 1}), "'state' is used twice"),
+    "an output called hidden": (lambda: models.time_delay(IN, {"hidden": 1}), "'hidden' is used twice"),
 }
 
 

@@ -191,7 +191,7 @@ REFUSED = {
     "initializer that returns weights only": (
         {"key": KEY, "init": zeros_but(lambda w, b: w)},
         ShapeError,
-        r"returned dict for layer 'hidden'; needed is a tuple \(weights, bias\)",
+        r"returned dict for layer 'hidden'; it must return a tuple \(weights, bias\)",
     ),
     "no initializer at all": ({"key": KEY, "init": ["glorot"]}, TopologyError, r"no initializer \['glorot'\]"),
 }

@@ -1,4 +1,4 @@
-"""Mistakes in what judges a model."""
+"""Mistakes in the diagnostics of a model."""
 
 from planting import alter, caught_by
 

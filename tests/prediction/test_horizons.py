@@ -198,5 +198,5 @@ def test_streaming_is_predicting(name):
 @pytest.mark.usefixtures("unchecked")
 def test_a_sample_has_no_time_axis():
     net, data = record(NARX)
-    with pytest.raises(lddn.ShapeError, match="one moment without a time axis"):
+    with pytest.raises(lddn.ShapeError, match="one time step without a time axis"):
         lddn.step(net, {name: signal[0, 0] for name, signal in data.inputs.items()})

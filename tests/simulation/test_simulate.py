@@ -250,5 +250,5 @@ def test_idle_layers_run_after_a_warning():
     with pytest.warns(lddn.TopologyWarning) as warned:
         BY_NAME["idle-layers"].build()
     said = [str(w.message) for w in warned]
-    assert any("'x' reaches no output" in text for text in said)
-    assert any("'z' is reached by no input" in text for text in said)
+    assert any("'x' has no path to an output" in text for text in said)
+    assert any("'z' has no path from an input" in text for text in said)

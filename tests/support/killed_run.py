@@ -1,4 +1,4 @@
-"""A run that is to be killed: `python killed_run.py FOLDER EPOCHS` trains with checkpoints in the folder, or goes on.
+"""A run that is to be killed: `python killed_run.py FOLDER EPOCHS` trains with checkpoints in the folder, or resumes.
 
 It writes the number of every epoch to standard output, and at its end the result into the folder.
 """

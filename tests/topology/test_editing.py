@@ -44,7 +44,7 @@ def test_a_layer_of_the_same_name_is_replaced_in_its_place():
 
 
 def test_a_layer_without_connections_is_warned_of_where_it_was_added():
-    with pytest.warns(lddn.TopologyWarning, match="layer 'g' (reaches no output|is reached by no input)") as caught:
+    with pytest.warns(lddn.TopologyWarning, match="layer 'g' has no path (to an output|from an input)") as caught:
         start().with_layer(Layer("g", 2))
     assert {warning.filename for warning in caught} == {__file__}
 
@@ -61,7 +61,7 @@ REFUSED = {
     "unknown source": (lambda t: t.with_connection("v", "h"), "no source 'v'"),
     "a loop without delay": (lambda t: t.with_delays("y", "h", (0, 1)), "zero-delay loop h -> y -> h"),
     "one bare delay": (lambda t: t.with_delays("y", "h", 3), r"delays=\(3,\)"),
-    "the name of an input": (lambda t: t.with_layer(Layer("u", 1)), "'u' is repeated"),
+    "the name of an input": (lambda t: t.with_layer(Layer("u", 1)), "'u' is used twice"),
     "an unknown layer": (lambda t: t.without_layer("g"), "no layer 'g'"),
     "the only output": (lambda t: t.without_layer("y"), "the only output.*dataclasses.replace"),
 }

@@ -1,4 +1,4 @@
-"""How a topology is run: blocks, their order, chunks, delay states, and the same again turned round."""
+"""The plan of a topology: blocks, their order, chunks, delay states, and the adjoint."""
 
 import dataclasses
 import itertools

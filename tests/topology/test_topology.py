@@ -52,7 +52,7 @@ REFUSED = {
     "unknown target": (connected(Connection("current", to="positoin")), ["'positoin'", "Did you mean 'position'?"]),
     "connection into an input": (
         connected(Connection("hidden", to="current", delays=(1,))),
-        ["hidden -> current", "nothing feeds an input", "Layer('current', 1)"],
+        ["hidden -> current", "must lead to a layer", "Layer('current', 1)"],
     ),
     "unknown output": (spoiled(outputs=["pos"]), ["'pos'", "'position'"]),
     "an input as output": (spoiled(outputs=["current"]), ["'current' is an input", "['hidden', 'position']"]),
@@ -61,11 +61,11 @@ REFUSED = {
     "no layers": (spoiled(layers=[]), ["at least one layer", "Layer('y', 1"]),
     "two layers of one name": (
         spoiled(layers=[*declaration()["layers"], Layer("hidden", 2)]),
-        ["'hidden' is repeated", "'hidden_2'"],
+        ["'hidden' is used twice", "'hidden_2'"],
     ),
     "an input and a layer of one name": (
         spoiled(inputs=[Input("hidden", 1), *declaration()["inputs"]]),
-        ["'hidden' is repeated", "'hidden_2'"],
+        ["'hidden' is used twice", "'hidden_2'"],
     ),
     "second connection of a pair": (
         connected(Connection("measured", to="hidden", delays=(2, 4))),
@@ -86,7 +86,7 @@ REFUSED = {
 
 # What a type checker would see too, but a JSON file would not: from_dict hands it on unchecked.
 REFUSED_FROM_DICT = {
-    "not a dict": (["position"], ["written as a dict", "'connections'"]),
+    "not a dict": (["position"], ["must be a dict", "'connections'"]),
     "a misspelt part": ({"layer": []}, ["no key 'layer'", "Did you mean 'layers'?"]),
     "a part that is a number": ({"layers": 3}, ["layers is 3", "list of dicts", "'transfer'"]),
     "a part that is null": ({"connections": None}, ["connections is None", "list of dicts"]),
@@ -163,11 +163,11 @@ def test_an_unknown_layer_is_named_with_the_known_ones():
 @pytest.mark.parametrize(
     ("connections", "message"),
     [
-        pytest.param("u>A u>B", "layer 'A' reaches no output", id="a dead end"),
-        pytest.param("u>B A>B", "layer 'A' is reached by no input", id="an undriven layer"),
-        pytest.param("u>B A>B@1 A>A@1", "layer 'A' is reached by no input", id="an undriven loop"),
+        pytest.param("u>A u>B", "layer 'A' has no path to an output", id="a dead end"),
+        pytest.param("u>B A>B", "layer 'A' has no path from an input", id="an undriven layer"),
+        pytest.param("u>B A>B@1 A>A@1", "layer 'A' has no path from an input", id="an undriven loop"),
         pytest.param("A>B u>B v>A", None, id="nothing idle"),
-        pytest.param("A>B v>A", "input 'u' reaches no output", id="an input that feeds nothing"),
+        pytest.param("A>B v>A", "input 'u' has no path to an output", id="an input that feeds nothing"),
     ],
 )
 def test_idle_parts_are_warned_of(connections, message):

@@ -234,7 +234,7 @@ def test_a_record_that_explodes_is_not_finite_and_says_so(caplog):
     wild = net.with_weights(LW={("y", "h"): 1e200 * net.LW["y", "h"]})
     fitted = lddn.fit(wild, data, SSE, lddn.LevenbergMarquardt())
     assert fitted.stop_reason == "non_finite"
-    assert "what was best before" in caplog.text
+    assert "the best network before" in caplog.text
 
 
 def test_restarts_keep_all_histories_and_return_the_best():

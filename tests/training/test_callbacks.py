@@ -164,7 +164,7 @@ def test_what_is_not_finite_is_null_in_json(tmp_path):
 @pytest.mark.usefixtures("unchecked")
 def test_a_log_that_cannot_be_written_is_an_error_before_training(tmp_path):
     listener = Listener()
-    with pytest.raises(lddn.DataError, match="Make the folder first"):
+    with pytest.raises(lddn.DataError, match="Create the folder first"):
         run([cb.CSVLog(tmp_path / "absent" / "log.csv"), listener])
     assert listener.told == []
 
@@ -204,7 +204,7 @@ def test_a_best_checkpoint_that_a_kill_forestalled_is_made_up_for(tmp_path):
 def test_a_folder_of_another_run_is_left_alone(tmp_path):
     run([cb.Checkpoint(tmp_path, every=1)])
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(lddn.CheckpointError, match="has been further than epoch 0"):
+    with pytest.raises(lddn.CheckpointError, match="was past epoch 0"):
         run([cb.Checkpoint(tmp_path, every=1)])
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 

@@ -1,4 +1,4 @@
-"""Signals and kills: a run ends tidily when asked to, and goes on from its last checkpoint when it was not asked."""
+"""Signals and kills: a signal ends a run after the current step, and a killed run resumes from its last checkpoint."""
 
 import logging
 import os
@@ -193,7 +193,7 @@ def start(folder: Path, epochs: int) -> subprocess.Popen:
 
 @pytest.mark.deep
 def test_kills_at_random_moments_cost_no_more_than_the_interval(tmp_path, request):
-    """Killed again and again, each time it goes on from its last checkpoint, and ends where it would have ended."""
+    """Killed repeatedly and resumed from its last checkpoint, a run gives the result of an uninterrupted one."""
     kills, draw = request.config.getoption("--kills"), np.random.default_rng(0)
     folder, epochs = tmp_path / "killed", 100 * kills
     folder.mkdir()

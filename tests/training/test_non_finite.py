@@ -1,4 +1,4 @@
-"""A run that leaves the finite numbers says where, and never ends in them."""
+"""A run that becomes NaN or infinite names the place, and returns a finite network."""
 
 import logging
 
@@ -64,7 +64,7 @@ def test_weights_that_are_not_finite_are_named():
     broken = net(0.5).with_weights(b={"grows": [jnp.nan]})
     found = place(broken, record())
     assert (found.layer, found.time, found.parameters) == ("grows", 0, ("b['grows']",))
-    assert "not finite are already b['grows']" in str(found)
+    assert "parameters already not finite: b['grows']" in str(found)
 
 
 def test_a_loss_that_overflows_is_told_from_layers_that_do():
@@ -121,7 +121,7 @@ def test_one_of_several_networks_is_lost():
 
 
 def test_trials_are_counted():
-    """With next to no damping the first trials lead out of the finite numbers."""
+    """With next to no damping the first trial steps give NaN or infinity."""
     trainer = lddn.LevenbergMarquardt(mu=1e-19)
     fitted = lddn.fit(net(0.9), record(60), MSE, trainer, epochs=20)
     history = fitted.history

@@ -69,7 +69,7 @@ ONE_OF_A_KIND = {"adam", "noise", "mini-batches", "lm restarts", "br"}
     "name", [pytest.param(name, marks=[] if name in ONE_OF_A_KIND else pytest.mark.deep) for name in TRAINERS]
 )
 def test_a_step_is_compiled_once(name, compiled, tmp_path):
-    """Even if the run goes on from a checkpoint, or there are others with the same shapes and other numbers."""
+    """Even if the run resumes from a checkpoint, or there are others with the same shapes and other numbers."""
     steps = []
 
     def run(seed, epochs=5, **more):

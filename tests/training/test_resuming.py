@@ -1,4 +1,4 @@
-"""A run that goes on from a saved one is, bit by bit, the run that was never stopped."""
+"""A resumed run equals an uninterrupted one bit for bit."""
 
 import logging
 import os
@@ -148,7 +148,7 @@ def test_nothing_is_left_to_do(half):
 def test_what_it_went_on_from_is_flagged(half):
     fitted = run("adam", 6, resume=half)
     assert fitted.flags == {Flag.RESUMED}
-    assert "was resumed from a saved run" in str(fitted)
+    assert "was resumed from a saved one" in str(fitted)
     assert np.all(np.diff(fitted.history["seconds"]) > 0)
 
 
@@ -185,9 +185,9 @@ BIGGER = TOPOLOGY.with_delays("u", "hidden", (0, 2))
     ("changes", "words"),
     [
         ({"net": lambda: lddn.Network(BIGGER, key=jax.random.key(0))}, "topology.*delays.*was 1 and is 2"),
-        ({"net": lambda: lddn.Network(TOPOLOGY, key=jax.random.key(1))}, "first weights.*other numbers"),
+        ({"net": lambda: lddn.Network(TOPOLOGY, key=jax.random.key(1))}, "first weights.*different values"),
         ({"net": lambda: lddn.Network(TOPOLOGY, key=jax.random.key(0), dtype=jnp.float32)}, "float64.*float32"),
-        ({"data": lambda: record(3)}, "data.inputs.u holds other numbers"),
+        ({"data": lambda: record(3)}, "data.inputs.u has different values"),
         ({"data": lambda: record(0, 4)}, r"float64\[5, 10, 1\].*float64\[4, 10, 1\]"),
         ({"loss": lambda: lddn.losses.SumSquaredError()}, "data.loss was MeanSquaredError and is SumSquaredError"),
         ({"loss": lambda: lddn.losses.MeanSquaredError(missing="mask")}, "missing was 'error' and is 'mask'"),
@@ -202,7 +202,7 @@ BIGGER = TOPOLOGY.with_delays("u", "hidden", (0, 2))
 )
 def test_another_run_is_refused(half, changes, words):
     given = changed(**{name: make() for name, make in changes.items()})
-    with pytest.raises(lddn.CheckpointError, match=f"(?s)half.npz, which is of another run.*{words}"):
+    with pytest.raises(lddn.CheckpointError, match=f"(?s)half.npz, which belongs to another run.*{words}"):
         lddn.fit(**given, epochs=6, resume=half)
 
 
@@ -264,7 +264,7 @@ def test_a_damaged_newest_file_is_passed_over(tmp_path, caplog):
     newest.write_bytes(newest.read_bytes()[:-1])
     with caplog.at_level(logging.WARNING, "lddn_jax"):
         assert_same_run(run("adam", 6, callbacks=[checkpoint], resume=tmp_path), run("adam", 6))
-    assert "an older checkpoint is taken" in caplog.text
+    assert "resuming from an older checkpoint" in caplog.text
     assert (tmp_path / "epoch_000000004.npz.superseded").exists()
 
 

@@ -87,7 +87,7 @@ def test_a_reason_that_is_no_success_returns_the_network_of_the_smallest_loss():
     """The third step is far too long, so the network before it is the best one."""
     found = run(Descent(BURST, (0.05, 0.05, 1e3)))
     assert (found.success, found.best_epoch) == (False, 2)
-    with pytest.raises(lddn.NumericalError, match=r"broke off \(burst\): the gradient burst"):
+    with pytest.raises(lddn.NumericalError, match=r"failed \(burst\): the gradient burst"):
         found.raise_for_status()
     assert run(Descent(QUIET, (0.05, 0.05, 1e3))).best_epoch == 3
 

@@ -144,7 +144,7 @@ def test_an_exploding_loss_stops_with_a_finite_network(caplog):
     value = float(lddn.value_and_grad(MSE, fitted.net, record())[0])
     assert value == pytest.approx(fitted.history["loss"].min(), rel=1e-12)
     assert fitted.best_epoch == np.argmin(fitted.history["loss"])
-    assert "what was best before" in caplog.text
+    assert "the best network before" in caplog.text
 
 
 def test_a_non_finite_last_step_is_noticed():
@@ -195,7 +195,7 @@ def test_history_reads_as_a_table(tmp_path):
     table = lddn.data.read_csv(tmp_path / "history.csv")
     assert table.names == ("epoch", "loss", "gradient_norm", "seconds")
     np.testing.assert_array_equal(table["loss"], fitted.history["loss"])
-    with pytest.raises(KeyError, match="known are"):
+    with pytest.raises(KeyError, match="recorded are"):
         fitted.history["mu"]
 
 

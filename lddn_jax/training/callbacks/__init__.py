@@ -1,14 +1,13 @@
-"""What can happen while a network trains; pass any of these, or your own, to `fit(..., callbacks=[...])`.
+"""Callbacks for `fit(..., callbacks=[...])`: checkpoints, logs, progress, early stopping and time limit.
 
-A callback is a function of a `TrainingState`, or an object with some of the three methods
+A callback is a function of a `TrainingState`, called after each step, or an object with any of these methods:
 
     on_start(state)                  before the first step
     on_step(state) -> bool | None    after each step; True ends training
-    on_end(state)                    after the last step, also where an error ended it
+    on_end(state)                    after the last step, also after an error
 
-and perhaps an attribute `stop_reason`, why training ends where its `on_step` returns True: a `lddn_jax.StopReason`,
-perhaps of its own. It reads `state.epoch`, `state.last` (a dictionary of numbers), `state.net`, `state.best_net`,
-`state.history`.
+An optional attribute `stop_reason`, a `lddn_jax.StopReason`, is the reason reported if `on_step` returns True. A
+callback reads `state.epoch`, `state.last` (a dict of numbers), `state.net`, `state.best_net` and `state.history`.
 """
 
 from lddn_jax.training.callbacks.early_stopping import EarlyStopping, StopOnDivergence

@@ -1,4 +1,4 @@
-"""An end to training that leads nowhere."""
+"""Early stopping when progress stalls or the loss diverges."""
 
 import math
 
@@ -12,18 +12,18 @@ from lddn_jax.training.training_state import TrainingState
 
 
 class EarlyStopping:
-    """Ends training ("no_progress") once a recorded number has not become smaller for some epochs.
+    """Stops training ("no_progress") when a monitored quantity has stopped decreasing.
 
-    `fit(..., validation=..., max_fail=...)` does this for the validation loss, and returns the best network; this is
-    for anything else in the history. With several networks the smallest number of them counts.
+    For early stopping on the validation loss, which also returns the best network, use
+    `fit(..., validation=..., max_fail=...)`. With restarts, the smallest value over the networks is monitored.
 
     Args:
-        monitor: A name of the history: "loss", "validation_loss", "gradient_norm" …
-        patience: Epochs without an improvement after which training ends.
-        min_delta: What counts as an improvement: at least so much less, in units of the number.
+        monitor: Name of a column of the history: "loss", "validation_loss", "gradient_norm" …
+        patience: Number of epochs without improvement after which training stops.
+        min_delta: Minimum decrease that counts as an improvement.
 
     Raises:
-        LDDNError: If a number makes no sense; at the first step, if nothing of that name is recorded.
+        LDDNError: If `patience` or `min_delta` is invalid; at the first step, if the history has no such column.
 
     Example:
         >>> stopping = EarlyStopping("loss", patience=50, min_delta=1e-6)
@@ -39,13 +39,13 @@ class EarlyStopping:
         self._best, self._at = math.inf, 0
 
     def on_start(self, state: TrainingState) -> None:
-        """Looks at what was recorded before, where a run goes on."""
+        """Resets the best value, then restores it from the history if a run is resumed."""
         self._best, self._at = math.inf, 0
         for epoch, row in enumerate(state.rows[: state.epoch]):
             self._note(row, epoch + 1)
 
     def on_step(self, state: TrainingState) -> bool:
-        """Whether patience is at its end."""
+        """Returns True after `patience` epochs without improvement."""
         if not state.epoch:
             return False
         self._note(state.rows[state.epoch - 1], state.epoch)
@@ -62,10 +62,10 @@ class EarlyStopping:
 
 
 class StopOnDivergence:
-    """Ends training ("diverged") once the loss is far larger than it has been; the best network before is returned.
+    """Stops training ("diverged") when the loss is far above its minimum so far; `fit` returns the best network.
 
     Args:
-        factor: Times the smallest loss so far.
+        factor: Stop if loss > factor × smallest loss so far.
 
     Raises:
         LDDNError: If the factor is not larger than 1.
@@ -78,11 +78,11 @@ class StopOnDivergence:
 
     def __init__(self, factor: float | int = 1e6):
         if not factor > 1:
-            raise LDDNError(f"factor={factor!r}, times the smallest loss, must be larger than 1.")
+            raise LDDNError(f"factor={factor!r}, relative to the smallest loss, must be larger than 1.")
         self._factor = factor
 
     def on_step(self, state: TrainingState) -> bool:
-        """Whether every network that goes on has a loss that large."""
+        """Returns True if the losses of all networks in training exceed the limit."""
         if not state.epoch:
             return False
         loss, lowest = state.rows[state.epoch - 1]["loss"], state.lowest.values

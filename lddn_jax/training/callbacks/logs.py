@@ -1,4 +1,4 @@
-"""Logs of every epoch, those of a run that goes on included, never more than a second behind."""
+"""Log files with one line per epoch, as CSV or JSON lines, written at least once a second."""
 
 import abc
 import csv
@@ -16,14 +16,14 @@ from lddn_jax.errors import DataError
 from lddn_jax.training.history import Row, one_number_each
 from lddn_jax.training.training_state import TrainingState
 
-WRITE_SECONDS = 1.0  # seconds: to write every line at once takes longer than a step of a small network
+WRITE_SECONDS = 1.0  # lines are buffered, because a write takes longer than a step of a small network
 
 
 class AbstractLog(abc.ABC):
-    """Writes a line for each epoch to a file; a run that goes on begins it with all that was recorded before.
+    """Base class of callbacks that write a line per epoch to a file; a resumed run writes earlier epochs again.
 
     Args:
-        path: The file; it is replaced.
+        path: The file; an existing one is overwritten.
 
     Raises:
         DataError: When training starts, if the file cannot be written.
@@ -36,25 +36,25 @@ class AbstractLog(abc.ABC):
 
     @abc.abstractmethod
     def lines(self, start: int, rows: Sequence[Row]) -> str:
-        """Returns the lines of some rows, the first of which is that of epoch `start`."""
+        """Returns the lines of consecutive rows, the first of them from epoch `start`."""
 
     def on_start(self, state: TrainingState) -> None:
         """Opens the file."""
         try:
             self._file = self._path.open("w", newline="", encoding="utf-8")
         except OSError as error:
-            message = f"the log {self._path} cannot be written: {error.strerror}. Make the folder first."
+            message = f"the log {self._path} cannot be written: {error.strerror}. Create the folder first."
             raise DataError(message) from error
         self._written = 0
         self._write(state)
 
     def on_step(self, state: TrainingState) -> None:
-        """Writes what is new, if a second has passed."""
+        """Writes new rows, at most once a second."""
         if time.monotonic() >= self._next:
             self._write(state)
 
     def on_end(self, state: TrainingState) -> None:
-        """Writes the rest and closes the file."""
+        """Writes the remaining rows and closes the file."""
         self._write(state)
         if self._file is not None:
             self._file.close()
@@ -68,16 +68,20 @@ class AbstractLog(abc.ABC):
 
 
 class CSVLog(AbstractLog):
-    """Writes a row for each epoch to a CSV file, with a header, like `History.to_csv`.
+    """Writes a CSV file with a header and one row per epoch, in the format of `History.to_csv`.
 
-    Args and Raises are those of `AbstractLog`.
+    Args:
+        path: The file; an existing one is overwritten.
+
+    Raises:
+        DataError: When training starts, if the file cannot be written.
 
     Example:
         >>> log = CSVLog("run.csv")
     """
 
     def lines(self, start: int, rows: Sequence[Row]) -> str:
-        """Returns rows, and before the first one the header."""
+        """Returns CSV rows, with the header before epoch 0."""
         text = io.StringIO()
         writer = csv.writer(text)
         numbers = [one_number_each(row) for row in rows]
@@ -88,23 +92,29 @@ class CSVLog(AbstractLog):
 
 
 class JSONLinesLog(AbstractLog):
-    """Writes a JSON object for each epoch to a file, one a line; what is not finite becomes null.
+    """Writes a JSON Lines file with one object per epoch; NaN and infinity become null.
 
-    With several networks a value is a list. Args and Raises are those of `AbstractLog`.
+    With restarts, values are lists.
+
+    Args:
+        path: The file; an existing one is overwritten.
+
+    Raises:
+        DataError: When training starts, if the file cannot be written.
 
     Example:
         >>> log = JSONLinesLog("run.jsonl")
     """
 
     def lines(self, start: int, rows: Sequence[Row]) -> str:
-        """Returns an object for each row."""
+        """Returns a JSON object per row."""
         return "".join(f"{_object({'epoch': start + k} | row)}\n" for k, row in enumerate(rows))
 
 
 def _object(row: Mapping[str, Any]) -> str:
     try:
         return json.dumps(row, allow_nan=False)
-    except (TypeError, ValueError):  # of several networks, or not finite: taking it apart takes its time
+    except (TypeError, ValueError):  # arrays, NaN or infinity: convert them, which is slower
         return json.dumps({name: _plain(value) for name, value in row.items()})
 
 

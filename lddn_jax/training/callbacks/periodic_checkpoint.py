@@ -1,4 +1,4 @@
-"""Checkpoints: a run that is stopped, whatever stops it, goes on from the last one."""
+"""Periodic checkpoints, from which a stopped or killed run resumes."""
 
 import logging
 import math
@@ -17,23 +17,23 @@ _EPOCH_DIGITS = 9
 
 
 class Checkpoint:
-    """Saves the run every so many epochs or seconds, and at its end, however it ends.
+    """Saves the run periodically, and when training ends, also after an error or an interruption.
 
-    `fit(..., resume=folder)` goes on from the newest; the end result is bit by bit that of a run that was never
-    stopped. A file is written next to its place and then moved there, so a kill at any moment leaves the one before. If
-    it cannot be written (the disk is full, say), an error is logged and training goes on.
+    `fit(..., resume=folder)` resumes from the newest checkpoint, and its result equals that of an uninterrupted run bit
+    for bit. Files are written to a temporary name and then renamed, so the previous checkpoint survives a kill at any
+    time. If a checkpoint cannot be written, for example on a full disk, an error is logged and training continues.
 
     Args:
-        folder: Where to; it is made when training starts.
-        every: Epochs between checkpoints; None: go by seconds alone.
-        seconds: Seconds between checkpoints; None: go by epochs alone.
-        keep: How many of the last ones are kept.
-        best: Whether the best network so far is saved as `best.npz` as well, whenever it is better at a checkpoint.
+        folder: Folder for the checkpoints; it is created when training starts.
+        every: Number of epochs between checkpoints; None to use `seconds` only.
+        seconds: Seconds between checkpoints; None to use `every` only.
+        keep: Number of newest checkpoints to keep.
+        best: Whether to save the best network so far as `best.npz` too, at checkpoints where it has improved.
 
     Raises:
-        LDDNError: If a number makes no sense, or neither epochs nor seconds are given.
-            When training starts, if the folder cannot be made.
-        CheckpointError: When training starts, if the folder holds checkpoints of a run that has been further.
+        LDDNError: If a number is invalid, or neither `every` nor `seconds` is given.
+            When training starts, if the folder cannot be created.
+        CheckpointError: When training starts, if the folder holds later checkpoints of another run.
 
     Example:
         >>> import tempfile, optax, jax.numpy as jnp, lddn_jax as lddn
@@ -69,51 +69,52 @@ class Checkpoint:
         self._keep, self._best = keep, best
 
     def within(self, name: str) -> "Checkpoint":
-        """Returns the same for a folder inside of this one, for one of several runs that belong together."""
+        """Returns a `Checkpoint` with the same settings for a subfolder, for example for one horizon."""
         folder = self._folder / name
         return Checkpoint(folder, every=self._every, seconds=self._seconds, keep=self._keep, best=self._best)
 
     @property
     def folder(self) -> Path:
-        """Where checkpoints are."""
+        """Folder of the checkpoints."""
         return self._folder
 
     @property
     def saved(self) -> Path | None:
-        """The folder, None if it holds no checkpoint: `fit(..., resume=checkpoint.saved)` goes on or begins."""
+        """The folder, or None if it holds no checkpoint: `fit(..., resume=checkpoint.saved)` resumes or starts."""
         return self._folder if any(self._folder.glob(EPOCH_FILES)) else None
 
     def on_start(self, state: TrainingState) -> None:
-        """Makes the folder and clears away what a kill left half written."""
+        """Creates the folder and deletes incomplete files of a killed run."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise LDDNError(
-                f"the folder {self._folder} cannot be made: {error.strerror}. Choose another: Checkpoint('runs/first')."
+                f"the folder {self._folder} cannot be created: {error.strerror}. Choose another: "
+                "Checkpoint('runs/first')."
             ) from error
         later = sorted(path for path in self._folder.glob(EPOCH_FILES) if path.name > self._path(state).name)
         if later and Flag.RESUMED not in state.flags:
             raise CheckpointError(
-                f"{self._folder} holds {later[-1].name} of a run that has been further than epoch {state.epoch}. Go on "
-                f"from it with fit(..., resume={str(self._folder)!r}), or choose another folder."
+                f"{self._folder} holds {later[-1].name} of a run that was past epoch {state.epoch}. Resume it with "
+                f"fit(..., resume={str(self._folder)!r}), or choose another folder."
             )
-        for path in later:  # this run went back, or they are damaged; they would count as the newest
+        for path in later:  # damaged, or the run resumed from an earlier one; a resume would take them as the newest
             path.rename(path.with_suffix(".npz.superseded"))
         for pattern in (EPOCH_FILES, "best.npz"):
             for stale in self._folder.glob(temporary_prefix(Path(pattern)) + "*"):
                 stale.unlink(missing_ok=True)
-        self._saved, self._saved_best = state.epoch, math.inf  # a kill may have come before the best one was written
+        self._saved, self._saved_best = state.epoch, math.inf  # best.npz may be out of date after a kill
         self._time = time.monotonic()
 
     def on_step(self, state: TrainingState) -> None:
-        """Saves, if it is time to."""
+        """Saves a checkpoint if it is due."""
         if (self._every is not None and state.epoch - self._saved >= self._every) or (
             self._seconds is not None and time.monotonic() - self._time >= self._seconds
         ):
             self._save(state)
 
     def on_end(self, state: TrainingState) -> None:
-        """Saves where the run ended."""
+        """Saves the final state."""
         self._save(state)
 
     def _save(self, state: TrainingState) -> None:
@@ -124,7 +125,7 @@ class Checkpoint:
                 write_atomically(self._folder / "best.npz", content)
                 self._saved_best = state.best_value
         except LDDNError as error:
-            _logger.error("no checkpoint at epoch %d, training goes on: %s", state.epoch, error)
+            _logger.error("no checkpoint at epoch %d, training continues: %s", state.epoch, error)
             return
         self._saved, self._time = state.epoch, time.monotonic()
         for old in sorted(self._folder.glob(EPOCH_FILES))[: -self._keep]:

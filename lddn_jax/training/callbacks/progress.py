@@ -1,4 +1,4 @@
-"""How training is going: a bar by tqdm, or a line of text."""
+"""Progress display: a tqdm bar, or a line of text."""
 
 import sys
 import time
@@ -11,19 +11,19 @@ import optax
 from lddn_jax.training.training_state import TrainingState
 
 COLUMN_LABELS = {"loss": "loss", "validation_loss": "validation", "gradient_norm": "|g|", "mu": "mu", "gamma": "gamma"}
-TERMINAL_SECONDS = 0.2  # seconds between two looks on a terminal
-LINE_SECONDS = 10.0  # seconds between two lines elsewhere
+TERMINAL_SECONDS = 0.2  # between updates on a terminal
+LINE_SECONDS = 10.0  # between lines if standard error is not a terminal
 
 
 class Progress:
-    """Shows epoch, loss, gradient norm, μ or learning rate, γ and the time left.
+    """Shows epoch, loss, gradient norm, μ or learning rate, γ and the remaining time on standard error.
 
-    With tqdm (`pip install 'lddn_jax[plot]'`) it is a bar, else a line of text that is written over; where there is no
-    terminal to write on, a new line every ten seconds.
+    With tqdm (`pip install 'lddn_jax[plot]'`) it is a progress bar, without it a line of text that is updated in place.
+    If standard error is not a terminal, a new line is printed every ten seconds.
 
     Args:
         delay: Seconds before anything is shown.
-        anywhere: Whether to show it where standard error is no terminal as well.
+        anywhere: Whether to show progress also if standard error is not a terminal.
 
     Example:
         >>> progress = Progress(delay=2)
@@ -33,7 +33,7 @@ class Progress:
         self._delay, self._anywhere = delay, anywhere
 
     def on_start(self, state: TrainingState) -> None:
-        """Notes the time."""
+        """Starts the clock."""
         self._terminal = sys.stderr.isatty()
         self._silent = not (self._terminal or self._anywhere)
         self._start, self._first = time.monotonic(), state.epoch
@@ -42,7 +42,7 @@ class Progress:
         self._written = False
 
     def on_step(self, state: TrainingState) -> None:
-        """Shows where training is, now and then."""
+        """Updates the display if an update is due."""
         now = time.monotonic()
         if self._silent or now < self._next:
             return
@@ -50,7 +50,7 @@ class Progress:
         self._show(state, now)
 
     def on_end(self, state: TrainingState) -> None:
-        """Shows the end, if anything was shown before."""
+        """Shows the final state, if anything was shown before."""
         if self._written:
             self._show(state, time.monotonic())
             if self._bar is not None:
@@ -70,20 +70,20 @@ class Progress:
         left = (state.epochs - state.epoch) * (now - self._start) / taken
         text = "  ".join(f"{label} {number}" for label, number in numbers.items())
         line = f"epoch {state.epoch}/{state.epochs}  {text}  {left:.0f} s left at most"
-        # On a terminal over the line before, the rest of which is erased.
+        # On a terminal, overwrite the previous line and erase the rest of it.
         sys.stderr.write(f"\r{line}\x1b[K" if self._terminal else f"{line}\n")
         sys.stderr.flush()
 
 
 def shown(progress: bool | None) -> tuple[Progress, ...]:
-    """What `fit(..., progress=...)` means, as callbacks."""
+    """Returns the callbacks for `fit(..., progress=...)`."""
     if progress is False:
         return ()
     return (Progress() if progress else Progress(delay=2.0, anywhere=False),)
 
 
 def _bar(state: TrainingState, terminal: bool) -> Any:
-    """A bar of tqdm's; None where it is not installed, or would fill a file with its pictures."""
+    """A tqdm bar; None without tqdm, and None if not on a terminal, where it would fill a file with control codes."""
     try:
         from tqdm import tqdm
     except ImportError:
@@ -92,11 +92,11 @@ def _bar(state: TrainingState, terminal: bool) -> Any:
 
 
 def _numbers(state: TrainingState) -> Mapping[str, float]:
-    """What is worth showing, by what it is called there."""
+    """The displayed quantities by label."""
     last = state.last
     found = {label: last[name] for name, label in COLUMN_LABELS.items() if name in last}
     if "mu" in last:
         return found
-    # Of a transformation that was made by optax.inject_hyperparams.
+    # Present if the transformation was made by optax.inject_hyperparams.
     rates = [rate for _, rate in optax.tree.get_all_with_path(state.trainer, "learning_rate") if hasattr(rate, "dtype")]
     return found | ({"rate": float(jax.numpy.ravel(rates[0])[0])} if rates else {})

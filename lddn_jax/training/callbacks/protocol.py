@@ -1,4 +1,4 @@
-"""The protocol of callbacks, checked before training starts."""
+"""The callback protocol, checked before training starts."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ HOOKS = ("on_start", "on_step", "on_end")
 
 @dataclass(frozen=True)
 class Hooks:
-    """The hooks of all callbacks, in their order; each is called whatever the others say."""
+    """The hooks of all callbacks in order; every hook is called, even if an earlier one stops training."""
 
     start: tuple[Callable[[TrainingState], Any], ...]
     step: tuple[tuple[Callable[[TrainingState], bool | None], StopReason], ...]
@@ -23,18 +23,18 @@ class Hooks:
 
     @classmethod
     def of(cls, callbacks: Sequence[Any], progress: bool | None = False) -> "Hooks":
-        """Checks callbacks: functions of a state, or objects with hooks.
+        """Collects the hooks of callbacks, which are functions of a state or objects with hook methods.
 
         Args:
-            callbacks: All of them.
-            progress: Whether a `Progress` is to follow; see `lddn_jax.fit`.
+            callbacks: The callbacks.
+            progress: Whether to append a `Progress`; see `lddn_jax.fit`.
 
         Raises:
-            LDDNError: If one is neither, or has a hook that nobody calls.
+            LDDNError: If a callback is neither, or has an unknown method `on_…`.
         """
         if not isinstance(callbacks, (list, tuple)):
             raise LDDNError(
-                f"callbacks={called(callbacks)} is no list; write callbacks=[lddn.callbacks.TimeLimit(60)]."
+                f"callbacks={called(callbacks)} is not a list; write callbacks=[lddn.callbacks.TimeLimit(60)]."
             )
         if progress is not None and not isinstance(progress, bool):
             raise LDDNError(
@@ -50,23 +50,25 @@ class Hooks:
                     f"callbacks[{k}], a {type(callback).__name__}, has {unknown[0]}, which is never called: {needed}."
                 )
             if isinstance(callback, type) or not (hooks or callable(callback)):
-                raise LDDNError(f"callbacks[{k}]={callback!r} is none: {needed}, such as lddn.callbacks.TimeLimit(60).")
+                raise LDDNError(
+                    f"callbacks[{k}]={callback!r} is not a callback: {needed}, such as lddn.callbacks.TimeLimit(60)."
+                )
             for name, hook in (hooks or {"on_step": callback}).items():
                 reason = getattr(callback, "stop_reason", StopReason.CALLBACK)
                 found[name].append((hook, StopReason.of(reason)) if name == "on_step" else hook)
         return cls(*(tuple(found[hook]) for hook in HOOKS))
 
     def on_start(self, state: TrainingState) -> None:
-        """Tells all before the first step."""
+        """Calls all `on_start` hooks, before the first step."""
         for hook in self.start:
             hook(state)
 
     def on_step(self, state: TrainingState) -> StopReason | None:
-        """Tells all after a step; returns why training is to stop, or None."""
+        """Calls all `on_step` hooks, after a step; returns the first stop reason, or None."""
         reasons = [reason for hook, reason in self.step if hook(state)]
         return reasons[0] if reasons else None
 
     def on_end(self, state: TrainingState) -> None:
-        """Tells all after the last step."""
+        """Calls all `on_end` hooks, after the last step."""
         for hook in self.end:
             hook(state)

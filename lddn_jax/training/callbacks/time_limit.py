@@ -1,4 +1,4 @@
-"""An end to training after some time."""
+"""Time limit for training."""
 
 import time
 
@@ -8,11 +8,11 @@ from lddn_jax.training.training_state import TrainingState
 
 
 class TimeLimit:
-    """Ends training ("time") after the step in which the time runs out.
+    """Stops training ("time") after the first step that ends past the time limit.
 
     Args:
-        seconds: Counted from the first time that training starts with this object, compilation included: all horizons
-            of `fit_closed_loop` together have so much time.
+        seconds: Time limit, including compilation. The clock starts when training first starts with this object, so the
+            limit applies to all horizons of `fit_closed_loop` together.
 
     Raises:
         LDDNError: If `seconds` is not a positive number.
@@ -34,5 +34,5 @@ class TimeLimit:
             self._end = time.monotonic() + self._seconds
 
     def on_step(self, state: TrainingState) -> bool:
-        """Whether the time is up."""
+        """Returns True once the time limit is reached."""
         return self._end is not None and time.monotonic() >= self._end
