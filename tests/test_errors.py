@@ -77,7 +77,7 @@ CALLS = {
         lddn.LDDNError,
         "Make the folder first",
     ),
-    "what cannot be saved": (lambda folder: lddn.save(folder / "net.npz", U), lddn.LDDNError, "ndarray was given"),
+    "what cannot be saved": (lambda folder: lddn.save(folder / "net.npz", U), lddn.LDDNError, "not a ndarray"),
     "folder that is a file": (
         lambda folder: train(callbacks=[lddn.callbacks.Checkpoint(__file__)]),
         lddn.LDDNError,
