@@ -11,13 +11,13 @@ from lddn_jax.training.fit import fit
 
 @caught_by("test_resuming.py::test_two_halves_are_the_whole[adam, validated]")
 def key_not_restored(monkeypatch):
-    """A run goes on with another key, so mini-batches come in another order."""
+    """A run resumes with another key, so mini-batches come in another order."""
     alter(monkeypatch, _filled, 'key=file.filled("key", key)', "key=jax.random.key(0)")
 
 
 @caught_by("test_resuming.py::test_another_run_is_refused[changes0-topology.*delays.*was 1 and is 2]")
 def changed_delays_not_noticed(monkeypatch):
-    """A run goes on with other delays, where the weights fit all the same."""
+    """A run resumes with other delays, where the weights fit all the same."""
     alter(monkeypatch, fit, '"topology": net.topology,', '"topology": net.topology.sizes,')
 
 
