@@ -52,7 +52,7 @@ def number(path: Path, line: int, column: str, cell: str) -> float:
         comma = " Use a decimal point instead of a comma." if _is_number(cell.replace(",", ".", 1)) else ""
         raise DataError(
             f"{path}, line {line}, column {column!r}: {cell!r} is not a number.{comma} A missing value is an "
-            "empty cell or NaN. To leave the column out, name the others: read_csv(path, columns=[...])."
+            "empty cell or NaN. To skip the column, name the others: read_csv(path, columns=[...])."
         )
     return float(cell)
 

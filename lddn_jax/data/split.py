@@ -112,9 +112,9 @@ class RandomWindows(AbstractDividing):
         empty = [part for part, count in counts.items() if shares[part] > 0 and not count]
         if empty:
             raise DataError(_too_few(len(stretches), self.length, empty[0], shares[empty[0]]))
-        dealt = np.repeat(list(counts), list(counts.values()))
+        assigned = np.repeat(list(counts), list(counts.values()))
         order = np.asarray(jax.random.permutation(self.key, len(stretches)))
-        return _merged(stretches, dealt[order].tolist())
+        return _merged(stretches, assigned[order].tolist())
 
 
 @dataclasses.dataclass(frozen=True)

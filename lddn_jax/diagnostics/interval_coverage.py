@@ -1,6 +1,6 @@
 """Coverage and calibration of error bars: the fraction of measurements inside prediction intervals.
 
-coverage = share of |y − ŷ| ≤ k σ
+coverage = fraction of values with |y − ŷ| ≤ k σ
 """
 
 from statistics import NormalDist

@@ -1,4 +1,4 @@
-"""Map of all weights and biases of a network, as in a Hinton diagram but with colors."""
+"""Color map of all weights and biases of a network, similar to a Hinton diagram."""
 
 from typing import Any
 

@@ -62,7 +62,7 @@ class Stage:
         best_restart: Index of that network among the restarts.
         open_loop: Its RMSE one step ahead.
         closed_loop: RMSE of its free run; NaN if that diverged.
-        diverged_at: First step at which the free run is not finite or far outside the targets; None if it is stable.
+        diverged_at: First step at which the free run is not finite or far outside the targets; None if it stays close.
         seconds: Training time of this horizon.
     """
 

@@ -91,7 +91,7 @@ class AbstractDamped(AbstractTrainer):
         )
 
     def exhausted(self, info: Mapping[str, float]) -> str | None:
-        """Returns "min_grad" or "mu_max" if training has converged, else None."""
+        """Returns "min_grad" or "mu_max" if no further progress is possible, else None."""
         if info["gradient_norm"] <= self.min_grad:
             return "min_grad"
         return "mu_max" if info["mu"] > self.mu_max else None

@@ -107,5 +107,5 @@ class LevenbergMarquardt(AbstractDamped):
         return unravel(trial.x), State(trial.mu, trial.nu), info
 
     def stop_reason(self, info: Mapping[str, float]) -> str | None:
-        """Returns "min_grad" or "mu_max" if training has converged, else None."""
+        """Returns "min_grad" or "mu_max" if no further progress is possible, else None."""
         return self.exhausted(info)

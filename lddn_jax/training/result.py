@@ -160,7 +160,7 @@ class Fitted:
         return "\n".join(lines)
 
 
-_BEFORE = (StopReason.GOAL, StopReason.NON_FINITE, StopReason.UNFINISHED)  # not the last network is returned
+_BEFORE = (StopReason.GOAL, StopReason.NON_FINITE, StopReason.UNFINISHED)  # return the network with the smallest loss
 
 
 def best_of_each(t: TrainingState) -> Kept:

@@ -108,7 +108,7 @@ STATES = {
     "a record that tells none": (
         lambda k: lddn.estimate_state(k.fir, lddn.Sequences(k.u, k.y)),
         LDDNError,
-        r"read through a delay, of \['y'\].*predict",
+        r"no layer of \['y'\] is read through a delay.*predict",
     ),
     "no steps to explain": (
         lambda k: lddn.estimate_state(k.closed, lddn.Sequences(k.u, k.y), steps=0),

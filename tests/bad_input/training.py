@@ -143,7 +143,7 @@ FITTING = {
     "horizons that shrink": (closed(horizons=(5, 1)), r"horizons=\(5, 1\).*increasing order"),
     "half an epoch of a horizon": (closed(epochs=2.5), r"epochs=2\.5.*epochs=50"),
     "no epochs of a horizon": (closed(epochs=0), r"epochs=0.*epochs=50"),
-    "horizon beyond the record": (closed(horizons=(1, 99)), r"\(1, 99\).*longer than 28"),
+    "horizon beyond the record": (closed(horizons=(1, 99)), r"\(1, 99\).*longest record has 28 steps"),
     "loops in a list": (closed(loops=["measured_y"]), r"loops=\['measured_y'\].*loops=\{'measured': 'y'\}"),
     "settings of identify as a dict": (
         identify(settings={"hidden": 3}),

@@ -179,7 +179,7 @@ def test_missing_targets_within_a_window_stay_missing():
 
 
 def test_windows_simulate_as_the_whole_record_does():
-    """Every value that an open loop remembers is in the record, so the seams must not show."""
+    """Delay states of an open loop are known from the record, so windows give the outputs of the whole record."""
     net = lddn.Network(NARX, key=jax.random.key(0))
     inputs = {"current": U, "measured": Y}
     whole = np.asarray(lddn.predict(net, inputs)["position"])

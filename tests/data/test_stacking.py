@@ -1,4 +1,4 @@
-"""Batches of records of unequal length: each counts as it would alone, and padding is seen by nobody."""
+"""Batches of records of unequal length: each counts as it would alone, and padding has no effect."""
 
 import jax
 import jax.numpy as jnp

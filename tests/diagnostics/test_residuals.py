@@ -129,7 +129,7 @@ def test_ljung_box_is_the_textbooks_formula():
 
 
 def test_no_pair_reaches_over_the_end_of_a_record():
-    """Ones that follow ones: only across the seam between two records does anything change."""
+    """Signs alternate within a record; only a pair across the border of two records has equal signs."""
     records = np.stack([np.tile([1.0, -1.0], 10), -np.tile([1.0, -1.0], 10)])[..., None]
     assert diagnostics.autocorrelation(records, 1).values == pytest.approx([-1])
     assert diagnostics.autocorrelation(records, 1).std == pytest.approx([1 / np.sqrt(38)])

@@ -39,7 +39,7 @@ def feedback_scaled_by_itself(monkeypatch):
     alter(monkeypatch, Scaled.fit, "shared[name] if name in shared else kind.fit(signal)", "kind.fit(signal)")
 
 
-@caught_by("test_scaled.py::test_a_simulation_goes_on_without_a_seam[jordan-MinMax]")
+@caught_by("test_scaled.py::test_a_split_simulation_is_the_whole_one[jordan-MinMax]")
 def final_state_in_scaled_units(monkeypatch):
     """A simulation in the units of the record ends with a delay state in those of the network."""
     alter(monkeypatch, Scaled.simulate, "self._inverted(found.final_state)", "found.final_state")

@@ -108,7 +108,7 @@ def test_it_is_trained_on_the_scaled_record(net, kind):
         np.testing.assert_allclose(error, data.targets[name] - outside[name], rtol=0, atol=1e-11)
 
 
-def test_a_simulation_goes_on_without_a_seam(net, kind):
+def test_a_split_simulation_is_the_whole_one(net, kind):
     data, scaled = record(net.topology), Scaled.fit(net, record(net.topology), kind)
     if not net.topology.inputs:
         whole = scaled.simulate({}, data.state, steps=9).outputs["y"]

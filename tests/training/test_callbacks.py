@@ -134,7 +134,7 @@ def test_logs_are_the_history(tmp_path, trainer):
         np.testing.assert_array_equal([line[name] for line in lines], fitted.history[name])
 
 
-def test_logs_are_complete_while_training_goes_on(tmp_path, monkeypatch):
+def test_logs_are_complete_while_training_continues(tmp_path, monkeypatch):
     """Where a second passes between two steps."""
     monkeypatch.setattr("lddn_jax.training.callbacks.logs.WRITE_SECONDS", 0.0)
     counts = []
@@ -147,7 +147,7 @@ def test_logs_are_complete_while_training_goes_on(tmp_path, monkeypatch):
     assert counts == [1, 2, 3]
 
 
-def test_logs_of_a_run_that_goes_on_begin_at_its_beginning(tmp_path):
+def test_logs_of_a_resumed_run_begin_at_its_beginning(tmp_path):
     half = run([], epochs=3)
     whole = run([cb.CSVLog(tmp_path / "log.csv")], epochs=6, resume=half)
     table = lddn.data.read_csv(tmp_path / "log.csv")

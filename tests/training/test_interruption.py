@@ -25,7 +25,7 @@ SGD = lddn.Optax(optax.sgd(0.01))
 
 @pytest.fixture(autouse=True)
 def _ordinary_handlers():
-    """Those of a program that nobody has changed; a process that runs tests may have its own."""
+    """The defaults of a program; a process that runs tests may have its own."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -72,7 +72,7 @@ def test_the_best_network_so_far_is_returned():
     assert value == pytest.approx(fitted.history["loss"].min(), rel=1e-12)
 
 
-def test_an_interrupted_run_goes_on_as_if_nothing_had_been(tmp_path):
+def test_an_interrupted_run_resumes_as_if_uninterrupted(tmp_path):
     run([at(3, signal.SIGTERM), lddn.callbacks.Checkpoint(tmp_path)])
     again, whole = run([], resume=tmp_path), run([])
     assert again.stop_reason == "epochs"

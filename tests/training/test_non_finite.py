@@ -108,7 +108,7 @@ def test_a_run_that_begins_outside_of_the_finite_numbers(trainer):
 
 
 def test_one_of_several_networks_is_lost():
-    """The others go on; that it was lost, and where, is told."""
+    """The others continue, and the place where one became NaN or infinite is reported."""
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), net(0.5), net(1e60), net(0.4))
     fitted = lddn.fit(stacked, record(), MSE, lddn.LevenbergMarquardt(restarts=3), epochs=4)
     assert [str(reason) for reason in fitted.stop_reasons].count("non_finite") == 1

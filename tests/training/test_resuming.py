@@ -133,7 +133,7 @@ def half(tmp_path_factory) -> Path:
     return path
 
 
-def test_a_result_in_memory_goes_on_too(half):
+def test_a_result_in_memory_resumes_too(half):
     """From what fit returned or from its state, as often as you like."""
     first, whole = run("adam", 3), run("adam", 6)
     for source in (first, first.training, first):
@@ -145,7 +145,7 @@ def test_nothing_is_left_to_do(half):
     assert len(run("adam", 2, resume=half).history["loss"]) == 3
 
 
-def test_what_it_went_on_from_is_flagged(half):
+def test_a_resumed_run_is_flagged(half):
     fitted = run("adam", 6, resume=half)
     assert fitted.flags == {Flag.RESUMED}
     assert "was resumed from a saved one" in str(fitted)
@@ -327,7 +327,7 @@ def test_horizons_go_on_where_they_were(narx_run, tmp_path):
     assert np.array_equal(resumed.history["loss"], whole.history["loss"])
 
 
-def test_a_horizon_that_others_went_on_from_is_not_trained_further(narx_run, tmp_path):
+def test_a_horizon_that_later_ones_depend_on_is_not_trained_further(narx_run, tmp_path):
     checkpoint = lddn.callbacks.Checkpoint(tmp_path, every=1)
     narx_run(2, checkpoint)
     with pytest.raises(lddn.CheckpointError, match="horizon 1 had epochs=2 and is to have 3"):

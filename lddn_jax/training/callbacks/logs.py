@@ -1,4 +1,4 @@
-"""Log files with one line per epoch, as CSV or JSON lines, written at least once a second."""
+"""Log files with one line per epoch, as CSV or JSON lines, flushed about once a second."""
 
 import abc
 import csv
