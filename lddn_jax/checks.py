@@ -14,6 +14,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from lddn_jax.errors import LDDNError, TopologyError
 
@@ -253,3 +255,32 @@ def check_key(given: object, *, call: str = "", error: type[LDDNError] = LDDNErr
         seed = given if isinstance(given, int) and not isinstance(given, bool) else 0
         taken = call and f", which {call} takes"
         raise error(f"key={given!r} is not a JAX key{taken}; write key=jax.random.key({seed}).")
+
+
+def floating_dtype(call: str, given: Any, *, error: type[LDDNError] = LDDNError, because: str = "") -> np.dtype:
+    """Returns a floating-point dtype.
+
+    Args:
+        call: The function that was called.
+        given: The dtype.
+        error: The class of the error.
+        because: Why the dtype must be a floating-point type, if that is not obvious.
+
+    Example:
+        >>> floating_dtype("read_csv", int, because="an empty cell becomes NaN")
+        Traceback (most recent call last):
+            ...
+        lddn_jax.errors.LDDNError: read_csv: dtype=int64 is not a floating-point type, but an empty cell becomes NaN; \
+pass a floating-point dtype, jnp.float32 or jnp.float64.
+    """
+    try:
+        dtype = jnp.dtype(given)
+    except TypeError:
+        raise error(f"{call}: dtype={given!r} is unknown; write jnp.float32 or jnp.float64.") from None
+    if not jnp.issubdtype(dtype, jnp.floating):
+        reason = because and f", but {because}"
+        raise error(
+            f"{call}: dtype={dtype.name} is not a floating-point type{reason}; pass a floating-point dtype, np.float32 "
+            "or np.float64."
+        )
+    return dtype

@@ -21,7 +21,7 @@ import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Shaped
 
-from lddn_jax.checks import called, did_you_mean
+from lddn_jax.checks import called, did_you_mean, floating_dtype
 from lddn_jax.data.delimited import number, read_rows
 from lddn_jax.errors import DataError, ShapeError
 
@@ -173,12 +173,7 @@ def read_csv(
         >>> table.names, table["current"].tolist()
         (('time', 'current'), [1.5, nan])
     """
-    try:
-        dtype = np.dtype(dtype)
-    except TypeError:
-        raise DataError(f"read_csv: dtype={dtype!r} is unknown; write np.float64 or np.float32.") from None
-    if not np.issubdtype(dtype, np.floating):
-        raise DataError(f"read_csv was given dtype {dtype}; an empty cell becomes NaN, so pass a floating-point dtype.")
+    dtype = floating_dtype("read_csv", dtype, error=DataError, because="an empty cell becomes NaN")
     path = Path(path)
     names, rows = read_rows(path, encoding)
     wanted = names if columns is None else list(columns)

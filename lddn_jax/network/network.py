@@ -15,7 +15,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
-from lddn_jax.checks import called, check_key, expect
+from lddn_jax.checks import called, check_key, expect, floating_dtype
 from lddn_jax.errors import PrecisionError, ShapeError, TopologyError
 from lddn_jax.network import initializers, transfer
 from lddn_jax.network.signals import as_array
@@ -249,12 +249,7 @@ def _check_drawn(drawn, layer, shapes) -> tuple[Mapping[str, Any], Any]:
 def _float_dtype(dtype) -> jnp.dtype:
     if dtype is None:
         return jnp.result_type(float)
-    try:
-        dtype = jnp.dtype(dtype)
-    except TypeError:
-        raise PrecisionError(f"dtype={dtype!r} is unknown; use jnp.float32 or jnp.float64.") from None
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise PrecisionError(f"dtype={dtype.name} is not a floating-point type; use jnp.float32 or jnp.float64.")
+    dtype = floating_dtype("Network", dtype, error=PrecisionError)
     if dtype == jnp.float64 and jnp.result_type(float) != jnp.float64:
         raise PrecisionError(
             "dtype=float64 was requested while JAX is set to 32 bits. Put "

@@ -9,7 +9,7 @@ import abc
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -146,17 +146,8 @@ class Problem(eqx.Module):
             targets = {name: jnp.where(known[:, None, None], target, jnp.nan) for name, target in targets.items()}
             loss = dataclasses.replace(loss, missing="mask")
         chosen = index if self.trains_state else None
-        return Problem(
-            loss=loss,
-            gradient=self.gradient,
-            inputs=inputs,
-            targets=targets,
-            state=state,
-            weights=weights,
-            steps=self.steps,
-            chosen=chosen,
-            trains_state=self.trains_state,
-        )
+        of = dataclasses.replace(self, inputs=inputs, targets=targets, state=state, weights=weights)
+        return dataclasses.replace(of, loss=loss, chosen=chosen)
 
 
 class AbstractTrainer(eqx.Module):
@@ -173,7 +164,7 @@ class AbstractTrainer(eqx.Module):
 
     default_gradient: ClassVar[AbstractGradient] = BPTT()
     default_epochs: ClassVar[int] = 100
-    init_of_restarts: ClassVar[Any] = "nguyen-widrow"
+    init_of_restarts = "nguyen-widrow"  # without an annotation: a trainer may declare it as a field, in its own order
     restarts: eqx.AbstractVar[int]
 
     @abc.abstractmethod

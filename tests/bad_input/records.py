@@ -82,7 +82,7 @@ FILES = {
         DataError,
         r"'uu'.*it has time, u, y.*Did you mean 'u'",
     ),
-    "whole numbers": (lambda k: lddn.data.read_csv(k.csv, dtype=int), DataError, r"dtype int64.*floating"),
+    "whole numbers": (lambda k: lddn.data.read_csv(k.csv, dtype=int), DataError, r"dtype=int64.*floating"),
     "misspelt dtype": (lambda k: lddn.data.read_csv(k.csv, dtype="flaot"), DataError, r"'flaot'.*float64"),
     "misspelt encoding": (lambda k: lddn.data.read_csv(k.csv, encoding="utf8000"), DataError, r"'utf8000'.*utf-8"),
     "text as .mat": (lambda k: lddn.data.read_mat(k.csv), DataError, r"record\.csv"),

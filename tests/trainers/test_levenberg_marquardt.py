@@ -360,3 +360,9 @@ def test_it_stops_at_its_limits():
     assert float(broken.parameters[0]) == -1.0
     with pytest.raises(lddn.LDDNError, match="floating-point"):
         lddn.levenberg_marquardt(rosenbrock, jnp.array([1, 2]))
+
+
+@pytest.mark.parametrize("trainer", [lddn.LevenbergMarquardt, lddn.BayesianRegularization])
+def test_the_first_arguments_are_those_of_the_damping(trainer):
+    made = trainer(0.5, 0.2, 5.0, 1e6)
+    assert (made.mu, made.mu_dec, made.mu_inc, made.mu_max) == (0.5, 0.2, 5.0, 1e6)
