@@ -267,11 +267,10 @@ def floating_dtype(call: str, given: Any, *, error: type[LDDNError] = LDDNError,
         because: Why the dtype must be a floating-point type, if that is not obvious.
 
     Example:
-        >>> floating_dtype("read_csv", int, because="an empty cell becomes NaN")
+        >>> floating_dtype("read_csv", bool)  # doctest: +ELLIPSIS
         Traceback (most recent call last):
             ...
-        lddn_jax.errors.LDDNError: read_csv: dtype=int64 is not a floating-point type, but an empty cell becomes NaN; \
-pass a floating-point dtype, jnp.float32 or jnp.float64.
+        lddn_jax.errors.LDDNError: read_csv: dtype=bool is not a floating-point type; pass ... or jnp.float64.
     """
     try:
         dtype = jnp.dtype(given)
@@ -280,7 +279,7 @@ pass a floating-point dtype, jnp.float32 or jnp.float64.
     if not jnp.issubdtype(dtype, jnp.floating):
         reason = because and f", but {because}"
         raise error(
-            f"{call}: dtype={dtype.name} is not a floating-point type{reason}; pass a floating-point dtype, np.float32 "
-            "or np.float64."
+            f"{call}: dtype={dtype.name} is not a floating-point type{reason}; pass a floating-point "
+            "dtype, jnp.float32 or jnp.float64."
         )
     return dtype

@@ -179,7 +179,14 @@ class AbstractElementwise(AbstractLoss):
 
     def terms(self, output: Elements, target: Elements, weight: Elements, known: Known) -> Terms:
         """Returns Σ w f(e) over the elements of one output layer, and the number of elements counted."""
-        return jnp.sum(weight * self.error(difference(target, output, weight))), jnp.sum(weight > 0)
+        e = difference(target, output, weight)
+        each = self.error(e)
+        if jnp.shape(each) != e.shape:
+            raise ShapeError(
+                f"{type(self).__name__}.error returned shape {jnp.shape(each)} for errors of shape {e.shape}. It must "
+                "return f(e) element by element; the loss sums over the elements."
+            )
+        return jnp.sum(weight * each), jnp.sum(weight > 0)
 
 
 class AbstractLeastSquares(AbstractElementwise):

@@ -5,8 +5,11 @@ with the classes that they are derived from.
 """
 
 import ast
+from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -397,3 +400,122 @@ def test_blocks_of_a_step_by_step_gradient_are_those_of_the_network():
     case = BY_NAME["awkward"]
     gradient, _ = StepwiseBPTT().pullback(case.net, *case.signals, {"y": jnp.ones((*case.batch, case.steps, 2))})
     assert blocks(gradient, {}).keys() == blocks(case.net, {}).keys()
+
+
+# --- what an extension gets wrong ------------------------------------------------------------------------------------
+
+
+class Wrong(lddn.AbstractAdjoint):
+    """BPTT, and then something is done to the result of its pullback."""
+
+    change: Callable = eqx.field(static=True)
+
+    def linearize(self, net, inputs, state, steps):
+        return WrongLinearization(lddn.BPTT().linearize(net, inputs, state, steps), self.change)
+
+
+class WrongLinearization(lddn.AbstractLinearization):
+    whole: lddn.AbstractLinearization
+    change: Callable = eqx.field(static=True)
+
+    @property
+    def a(self):
+        return self.whole.a
+
+    def pullback(self, cotangents):
+        return self.change(*self.whole.pullback(cotangents))
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda gradient, state: gradient, "the pullback of Wrong.* returned Network;"),
+        (lambda gradient, state: (state, gradient), "needed: .*a Network"),
+        (lambda gradient, state: (gradient, {}), "∂F/∂state, a dict of the sources"),
+        (lambda gradient, state: (jax.tree.map(lambda g: g[None], gradient), state), "returned shape .* is needed"),
+    ],
+    ids=["no state", "swapped", "no sources", "not summed"],
+)
+def test_a_pullback_of_another_structure_is_rejected(change, words):
+    case = BY_NAME["elman"]
+    with pytest.raises(lddn.LDDNError, match=words):
+        lddn.value_and_grad(lddn.losses.SumSquaredError(), case.net, case.data, Wrong(change))
+
+
+class Misstepping(lddn.AbstractTrainer):
+    """Does something else to what a step returns."""
+
+    change: Callable = eqx.field(static=True)
+    restarts: ClassVar[int] = 1
+
+    def init(self, net, problem):
+        return jnp.zeros(())
+
+    def step(self, net, state, problem, key):
+        return self.change(net, state, {"loss": problem.value(net)})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda net, state, info: (net, state), "Misstepping.step returned tuple; it returns a network, a state"),
+        (lambda net, state, info: (net, state, {}), "loss of `net` as 'loss'"),
+        (lambda net, state, info: (net, state[None], info), "a state of another structure, shape or dtype"),
+        (lambda net, state, info: (net.ravel()[0], state, info), "a network of another structure"),
+    ],
+    ids=["two values", "no loss", "state", "network"],
+)
+def test_a_step_that_returns_something_else_is_rejected(change, words):
+    case = BY_NAME["elman"]
+    with pytest.raises(lddn.LDDNError, match=words):
+        lddn.fit(case.net, case.data, lddn.losses.SumSquaredError(), Misstepping(change), epochs=1)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_the_error_function_of_a_loss_returns_each_element():
+    class Summed(lddn.AbstractElementwise):
+        def error(self, e):
+            return jnp.sum(e * e)
+
+    case = BY_NAME["elman"]
+    with pytest.raises(lddn.ShapeError, match=r"Summed.error returned shape .* element by element"):
+        lddn.value_and_grad(Summed(), case.net, case.data)
+
+
+def test_an_accuracy_is_one():
+    class Vague(lddn.AbstractAdjoint):
+        @property
+        def accuracy(self):
+            return 1e-3
+
+        def linearize(self, net, inputs, state, steps):
+            return lddn.BPTT().linearize(net, inputs, state, steps)
+
+    case = BY_NAME["elman"]
+    with pytest.raises(lddn.LDDNError, match=r"Vague.accuracy is 0.001.*Approximate\(1e-3\)"):
+        lddn.check_gradients(lddn.losses.SumSquaredError(), case.net, case.data, (lddn.BPTT(), Vague()))
+
+
+class Velocity(eqx.Module):
+    velocity: lddn.Network
+
+
+class Momentum(lddn.AbstractTrainer):
+    restarts: ClassVar[int] = 1
+
+    def init(self, net, problem):
+        return Velocity(jax.tree.map(jnp.zeros_like, net))
+
+    def step(self, net, state, problem, key):
+        return net, state, {"loss": problem.value(net)}
+
+
+def test_a_state_of_more_arrays_than_were_registered_is_returned_by_name(tmp_path, caplog):
+    lddn.register_trainer_state("tests.Velocity", Velocity)
+    case = BY_NAME["elman"]
+    fitted = lddn.fit(case.net, case.data, lddn.losses.SumSquaredError(), Momentum(), epochs=1)
+    lddn.save(tmp_path / "fit.npz", fitted)
+    found = lddn.load(tmp_path / "fit.npz").state
+    assert len(found) == len(jax.tree.leaves(case.net))
+    assert "pass described and like" in caplog.text.lower()

@@ -81,4 +81,5 @@ class Random:
             raise LDDNError(f"Random(draws={self.draws!r}): a whole number of draws is needed, 2 or more.")
 
 
+ACCURACIES = (Exact, Approximate, Truncated, Random)
 Accuracy = Exact | Approximate | Truncated | Random

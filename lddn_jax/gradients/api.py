@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from lddn_jax.errors import LDDNError, ShapeError
 from lddn_jax.gradients.bptt import BPTT
 from lddn_jax.gradients.choice import choose_jacobian
-from lddn_jax.gradients.method import AbstractGradient, AbstractLinearization, Derivatives, check_method
+from lddn_jax.gradients.method import AbstractGradient, AbstractLinearization, Derivatives, check_method, pulled_back
 from lddn_jax.gradients.rtrl import RTRL
 from lddn_jax.losses import AbstractLoss, check_loss, checked_weights
 from lddn_jax.network.network import Network, assemble, check_network
@@ -165,7 +165,7 @@ def _value_and_grad(
         return loss.value(net, outputs, targets, weights)
 
     value, (decay, cotangents) = jax.value_and_grad(explicit, argnums=(0, 1))(net, outputs)
-    gradient, state_gradient = linearization.pullback(cotangents)
+    gradient, state_gradient = pulled_back(linearization, cotangents, net, state, method.name)
     return value, jax.tree.map(lambda g, w: g + w, gradient, decay), state_gradient
 
 

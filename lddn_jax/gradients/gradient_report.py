@@ -28,9 +28,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lddn_jax.checks import check_positive
+from lddn_jax.checks import check_positive, expect
 from lddn_jax.errors import LDDNError
-from lddn_jax.gradients.accuracy import STANDARD_ERRORS, Approximate, Exact, Random, Truncated
+from lddn_jax.gradients.accuracy import ACCURACIES, STANDARD_ERRORS, Approximate, Exact, Random, Truncated
 from lddn_jax.gradients.api import _value_and_grad, prepare_data
 from lddn_jax.gradients.autodiff import Autodiff
 from lddn_jax.gradients.bptt import BPTT
@@ -277,6 +277,9 @@ def check_gradients(
     methods = list(methods) if isinstance(methods, Iterable) else [methods]
     for method in methods:
         check_method(method, call, "a method")
+    for method in methods:
+        needed = "an accuracy such as lddn.accuracy.Approximate(1e-3)"
+        expect(ACCURACIES, f"{method.name}.accuracy", method.accuracy, call, needed)
     comparable = [method for method in methods if not isinstance(method.accuracy, Truncated | Random)]
     if len(methods) < 2 or not comparable:
         raise LDDNError(

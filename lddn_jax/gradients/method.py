@@ -205,10 +205,38 @@ def check_method(given: object, call: str, name: str = "method") -> None:
     expect(AbstractGradient, name, given, call, "a gradient method, such as lddn.BPTT() or lddn.RTRL()")
 
 
+def pulled_back(
+    linearization: AbstractLinearization, cotangents: Signals, net: Network, state: DelayState, name: str
+) -> tuple[Network, DelayState]:
+    """Returns the result of a linearization's `pullback`, after a check of its structure and shapes.
+
+    Raises:
+        LDDNError: If it is not a Network like `net` and a dict like `state`.
+    """
+    found = linearization.pullback(cotangents)
+    wanted = net, dict(state)
+    if jax.tree.structure(found) != jax.tree.structure(wanted):
+        returned = [type(part).__name__ for part in found] if isinstance(found, tuple) else type(found).__name__
+        sources = (
+            sorted(found[1]) if isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], dict) else []
+        )
+        raise LDDNError(
+            f"the pullback of {name} returned {returned}{f' with the sources {sources}' if sources else ''}; needed: "
+            f"∂F/∂parameters, a Network of the same topology, and ∂F/∂state, a dict of the sources {sorted(state)}."
+        )
+    for (path, leaf), other in zip(jax.tree_util.tree_leaves_with_path(found), jax.tree.leaves(wanted), strict=True):
+        if jnp.shape(leaf) != jnp.shape(other):
+            raise ShapeError(
+                f"the pullback of {name} returned shape {jnp.shape(leaf)} at {jax.tree_util.keystr(path)}; "
+                f"{jnp.shape(other)} is needed. Parameters are summed over batch and time; states keep batch axes."
+            )
+    return found
+
+
 @up_to_date
 @jax.jit(static_argnames="steps")
 def _pullback(method, net, inputs, state, steps, cotangents):
-    return method.linearize(net, inputs, state, steps).pullback(cotangents)
+    return pulled_back(method.linearize(net, inputs, state, steps), cotangents, net, state, method.name)
 
 
 @up_to_date

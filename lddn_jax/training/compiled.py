@@ -16,6 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Integer, PRNGKeyArray, Shaped
 
+from lddn_jax.checks import called
+from lddn_jax.errors import LDDNError
 from lddn_jax.network.network import Network
 from lddn_jax.network.replacement import up_to_date
 from lddn_jax.numerics.platform import Platform, compiling_for, in_groups
@@ -192,12 +194,12 @@ def _step(
 ):
     key, problem = jax.random.fold_in(key, taken), problem.drawn(taken)
     if trainer.restarts == 1:
-        return trainer.step(net, state, problem, key)
+        return _taken(trainer, net, state, problem, key)
     assert active is not None  # which of the restarts continue
     keys = jax.random.split(key, trainer.restarts)
 
     def one(net, state, key, number):
-        return trainer.step(net, state, problem.drawn(number), key)
+        return _taken(trainer, net, state, problem.drawn(number), key)
 
     runs = (net, state, keys, jnp.arange(trainer.restarts))
     new, new_state, info = in_groups(lambda run: one(*run), runs)
@@ -206,6 +208,31 @@ def _step(
         return jnp.where(active.reshape(-1, *(1,) * (new.ndim - 1)), new, old)
 
     return jax.tree.map(kept, new, net), jax.tree.map(kept, new_state, state), info
+
+
+def _kinds(tree: Any) -> tuple:
+    """Structure of a pytree, and shapes and dtypes of its leaves."""
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, [(jnp.shape(leaf), getattr(leaf, "dtype", None)) for leaf in leaves]
+
+
+def _taken(trainer: AbstractTrainer, net: Trained, state: Any, problem: Problem, key: PRNGKeyArray) -> tuple:
+    """Takes a step, and checks what the trainer returned, while it is traced."""
+    found, name = trainer.step(net, state, problem, key), type(trainer).__name__
+    if not isinstance(found, tuple) or len(found) != 3:
+        raise LDDNError(f"{name}.step returned {called(found)}; it returns a network, a state and info.")
+    new, new_state, info = found
+    if not isinstance(info, dict) or "loss" not in info:
+        raise LDDNError(
+            f"{name}.step returned info={info!r}; it is a dict of scalars with the loss of `net` as 'loss'."
+        )
+    for what, now, then in (("network", new, net), ("state", new_state, state)):
+        if _kinds(now) != _kinds(then):
+            raise LDDNError(
+                f"{name}.step returned a {what} of another structure, shape or dtype than it was given. Every step "
+                f"returns a {what} like that of `init` and of the step before."
+            )
+    return new, new_state, info
 
 
 @of_parts

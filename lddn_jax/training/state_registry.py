@@ -5,6 +5,7 @@ module registers it, and data that are not arrays are saved as JSON by a functio
 """
 
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from lddn_jax.errors import LDDNError
+
+_logger = logging.getLogger("lddn_jax")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,4 +84,15 @@ def restored(known: Mapping[str, Any], leaves: list[Any]) -> Any:
     form = _FORMATS.get(known.get("kind") or "")
     if form is None:
         return dict(zip(known["leaves"], leaves, strict=True))
-    return jax.tree.unflatten(jax.tree.structure(form.like(known["described"])), leaves)
+    structure = jax.tree.structure(form.like(known["described"]))
+    if structure.num_leaves != len(leaves):
+        _logger.warning(
+            "%s was registered as a state of %d arrays, and the file holds %d: %s. They are returned as a dict. Pass "
+            "described and like to register_trainer_state if a field of the state is a pytree, such as a Network.",
+            form.kind.__name__,
+            structure.num_leaves,
+            len(leaves),
+            ", ".join(known["leaves"]),
+        )
+        return dict(zip(known["leaves"], leaves, strict=True))
+    return jax.tree.unflatten(structure, leaves)

@@ -37,7 +37,7 @@ class Broken(lddn.AbstractGradient):
         return lddn.BPTT().bounded_derivatives(net, inputs, state, steps, with_state)
 
 
-class _Broken(eqx.Module):
+class _Broken(lddn.AbstractLinearization):
     whole: eqx.Module
     factor: float = eqx.field(static=True)
     where: tuple = eqx.field(static=True)
