@@ -120,10 +120,13 @@ class Fitted:
                 f"{len(self.history['loss'])} with lddn.fit(..., resume=fitted), or with resume=PATH of a checkpoint."
             )
         where = "" if self.non_finite is None else f": {self.non_finite}"
-        raise NumericalError(
-            f"training failed ({reason}): {reason.meaning}{where}. Use a smaller learning rate, scale the signals "
-            "(lddn.Scaled.fit), or start from smaller weights (lddn.Network(..., init=...))."
-        )
+        fix = ""
+        if reason in (StopReason.NON_FINITE, StopReason.DIVERGED):
+            fix = (
+                " Use a smaller learning rate, scale the signals (lddn.Scaled.fit), or start from smaller weights "
+                "(lddn.Network(..., init=...))."
+            )
+        raise NumericalError(f"training failed ({reason}): {reason.meaning}{where}.{fix}")
 
     def to_dict(self) -> dict[str, Any]:
         """Returns a summary of the run as plain Python values for `json.dump`."""
@@ -149,8 +152,10 @@ class Fitted:
             f"loss {losses[0]:.6g} -> {losses[-1]:.6g}" if len(losses) else "no step was taken",
         ]
         if len(self.stop_reasons) > 1:
-            counted = ", ".join(f"{self.stop_reasons.count(r)} {r}" for r in dict.fromkeys(self.stop_reasons))
-            lines.insert(0, f"best of {len(self.stop_reasons)} restarts: number {self.best_restart} ({counted})")
+            counted = ", ".join(f"{self.stop_reasons.count(r)} by {r}" for r in dict.fromkeys(self.stop_reasons))
+            lines.insert(
+                0, f"best of {len(self.stop_reasons)} restarts: number {self.best_restart}; stopped: {counted}"
+            )
         if "validation_loss" in history and len(losses):
             best = np.nanmin(history["validation_loss"])
             lines.append(f"best validation loss {best:.6g} after {self.best_epoch} epochs")
