@@ -1,6 +1,7 @@
 """The command line: `python -m lddn_jax maglev | fit | predict | report | compare | check`, or `--version`."""
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -23,6 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0; 1 if gradient methods disagree; 2 for invalid options or files; 130 if training was
         interrupted.
     """
+    for stream in sys.stdout, sys.stderr:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a console that lacks a character gets a question mark for it
     parser = argparse.ArgumentParser(
         prog="python -m lddn_jax",
         description="Identify dynamic systems with Layered Digital Dynamic Networks.",

@@ -6,7 +6,7 @@ from pathlib import Path
 import lddn_jax as lddn
 from lddn_jax.bayesian.groups import LABELS
 from lddn_jax.cli.arguments import delays, names, positive, say
-from lddn_jax.cli.files import canvas, write_json
+from lddn_jax.cli.files import can_draw, canvas, write_json, written
 from lddn_jax.identification.settings import Settings
 
 
@@ -67,16 +67,19 @@ def run(options: argparse.Namespace) -> int:
             seed=options.seed,
         ),
     )
-    say(str(found))
     table = found.comparison
     table.to_csv(out / "comparison.csv")
     write_json(out / "comparison.json", table.to_dict())
     lddn.save(out / "network.npz", found.model)
     files = ["comparison.csv", "comparison.json", "network.npz"]
-    figure = canvas(10, 2.5 + 0.35 * len(table.candidates))
-    if figure is not None:
-        lddn.plots.comparison(table, axes=figure.subplots(1, 2, sharey=True))
-        figure.savefig(out / "comparison.png", dpi=120)
-        files.append("comparison.png")
+    say(str(found))
+    if can_draw():
+        files += written({"comparison.png": lambda: _figure(table).savefig(out / "comparison.png", dpi=120)})
     say(f"wrote {', '.join(str(out / name) for name in files)}")
     return 0
+
+
+def _figure(table: lddn.Comparison):
+    figure = canvas(10, 2.5 + 0.35 * len(table.candidates))
+    lddn.plots.comparison(table, axes=figure.subplots(1, 2, sharey=True))
+    return figure

@@ -13,7 +13,7 @@ import lddn_jax as lddn
 from lddn_jax.bayesian.groups import LABELS
 from lddn_jax.cli.arguments import count, delays, horizons, names, positive, rate, say, share, share_or_file
 from lddn_jax.cli.files import write_json
-from lddn_jax.cli.results import write
+from lddn_jax.cli.results import draw, write_model
 from lddn_jax.errors import DataError
 from lddn_jax.identification.identify import identify
 from lddn_jax.identification.recipes import TRAINERS
@@ -166,10 +166,9 @@ def _identify(
         checkpoint=checkpoint,
         resume=options.resume,
     )
-    say(f"test part: {found.test}")
     start = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
-    files = write(out, found, report=options.report)
+    files = write_model(out, found)
     seconds = seconds | found.seconds | {"writing": time.perf_counter() - start}
     results = found.to_dict() | {
         "seconds": seconds,
@@ -179,12 +178,15 @@ def _identify(
         "targets": targets,
     }
     write_json(out / "results.json", results)
-    say(f"wrote {', '.join(str(out / name) for name in (*files, 'results.json'))}")
     reason = found.trained.stop_reason
+    if not reason.cut_short:
+        shutil.rmtree(checkpoint.folder, ignore_errors=True)
+    # From here on nothing can be lost.
+    say(f"test part: {found.test}")
+    files += ["results.json", *draw(out, found, report=options.report)]
+    say(f"wrote {', '.join(str(out / name) for name in files)}")
     if reason.cut_short:
         say(f"training was cut short ({reason}); run the same command with --resume to continue")
-    else:
-        shutil.rmtree(checkpoint.folder, ignore_errors=True)
     if reason is lddn.StopReason.INTERRUPTED:
         return INTERRUPTED_EXIT_STATUS
     return 0 if found.gradients is None or found.gradients.passed else 1

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import lddn_jax as lddn
 from lddn_jax.cli.arguments import count, horizons, model_of, say
-from lddn_jax.cli.files import canvas, write_json
+from lddn_jax.cli.files import can_draw, canvas, write_json, written
 from lddn_jax.errors import DataError
 
 
@@ -31,19 +31,22 @@ def run(options: argparse.Namespace) -> int:
         raise DataError("--ahead all: the free run is always computed; pass numbers of steps, such as --ahead 1,10.")
     model = model_of(options.model)
     found = lddn.forecast(model, options.file, options.ahead, warmup=options.warmup)
-    say(str(found))
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
     found.to_table().to_csv(out / "predictions.csv")
     write_json(out / "scores.json", found.scores)
+    say(str(found))
     files = ["predictions.csv", "scores.json"]
-    names = list(next(iter(found.predictions.values())))
-    figure = canvas(10, 3.5 * len(names))
-    if figure is not None:
-        for ax, name in zip(figure.subplots(len(names), 1, squeeze=False)[:, 0], names, strict=True):
-            lines = {kind: outputs[name] for kind, outputs in found.predictions.items()}
-            lddn.plots.response(found.time, found.measured.get(name), lines, ylabel=name, ax=ax)
-        figure.savefig(out / "predictions.png", dpi=120)
-        files.append("predictions.png")
+    if can_draw():
+        files += written({"predictions.png": lambda: _figure(found).savefig(out / "predictions.png", dpi=120)})
     say(f"wrote {', '.join(str(out / name) for name in files)}")
     return 0
+
+
+def _figure(found: lddn.Forecast):
+    names = list(next(iter(found.predictions.values())))
+    figure = canvas(10, 3.5 * len(names))
+    for ax, name in zip(figure.subplots(len(names), 1, squeeze=False)[:, 0], names, strict=True):
+        lines = {kind: outputs[name] for kind, outputs in found.predictions.items()}
+        lddn.plots.response(found.time, found.measured.get(name), lines, ylabel=name, ax=ax)
+    return figure

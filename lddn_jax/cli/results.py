@@ -1,26 +1,53 @@
-"""Output files of `fit`: network, history, figures and report."""
+"""Output files of `fit`: the model, then figures and the report, each of which may fail by itself."""
 
+import functools
 from importlib.util import find_spec
 from pathlib import Path
 
 import lddn_jax as lddn
 from lddn_jax.cli.arguments import say
-from lddn_jax.cli.files import canvas
+from lddn_jax.cli.files import can_draw, canvas, written
 from lddn_jax.identification.identify import Identified
 from lddn_jax.identification.recipes import Regularized
 from lddn_jax.prediction.forecast import FREE_RUN, ONE_STEP
 
 
-def write(out: Path, found: Identified, *, report: bool) -> list[str]:
-    """Writes the network, the history, the figures and optionally the report; returns the names of the files."""
+def write_model(out: Path, found: Identified) -> list[str]:
+    """Writes the network, its posterior if there is one, and the training history; returns the names of the files."""
     lddn.save(out / "network.npz", found.model)
     found.trained.history.to_csv(out / "training.csv")
-    files = ["network.npz", "training.csv"]
+    if not isinstance(found.trained, Regularized):
+        return ["network.npz", "training.csv"]
+    lddn.save(out / "posterior.npz", found.trained.posterior)
+    return ["network.npz", "training.csv", "posterior.npz"]
+
+
+def draw(out: Path, found: Identified, *, report: bool) -> list[str]:
+    """Writes the figures and optionally the report; returns the names of the files."""
+    if not can_draw():
+        return []
+    names = tuple(_FIGURES) if isinstance(found.trained, Regularized) else ("response.png", "training.png")
+    outputs = {name: functools.partial(_save, out / name, found) for name in names}
+    if report and find_spec("jinja2") is None:
+        say("no report: it needs jinja2 (pip install 'lddn_jax[report]')")
+    elif report:
+        outputs["report.html"] = functools.partial(_report, out / "report.html", found)
+    return written(outputs)
+
+
+def _save(path: Path, found: Identified) -> None:
+    _FIGURES[path.name](found).savefig(path, dpi=120)
+
+
+def _report(path: Path, found: Identified) -> None:
+    page = lddn.report(found, path=path)
+    say("\n".join(f"- {warning}" for warning in page.warnings) or "no warnings")
+
+
+def _response(found: Identified):
     test = found.test
     count = len(test.measured)
     figure = canvas(10, 4.5 * count)
-    if figure is None:
-        return files
     axes = figure.subplots(2 * count, 1, sharex=True, height_ratios=[3, 1] * count, squeeze=False)[:, 0]
     for k, name in enumerate(test.measured):
         predictions = {kind: test.predictions[kind][name] for kind in (ONE_STEP, FREE_RUN)}
@@ -28,33 +55,23 @@ def write(out: Path, found: Identified, *, report: bool) -> list[str]:
         axes[2 * k].set_xlabel("")
         lddn.plots.errors(test.time, test.measured[name], predictions, ax=axes[2 * k + 1])
     axes[0].set_title("Test part: measured and predicted")
-    figure.savefig(out / "response.png", dpi=120)
+    return figure
+
+
+def _training(found: Identified):
     figure = canvas(8, 4)
-    lddn.plots.training_curve(
-        found.trained.history,
-        best_epoch=found.trained.best_epoch if isinstance(found.trained, lddn.Fitted) else None,
-        ax=figure.subplots(),
-    )
-    figure.savefig(out / "training.png", dpi=120)
-    files += ["response.png", "training.png"]
-    if isinstance(found.trained, Regularized):
-        files += _write_posterior(out, found, found.trained.posterior)
-    if not report:
-        return files
-    if find_spec("jinja2") is None:
-        say("no report: it needs jinja2 (pip install 'lddn_jax[report]')")
-        return files
-    page = lddn.report(found, path=out / "report.html")
-    say("\n".join(f"- {warning}" for warning in page.warnings) or "no warnings")
-    return [*files, "report.html"]
+    best = found.trained.best_epoch if isinstance(found.trained, lddn.Fitted) else None
+    lddn.plots.training_curve(found.trained.history, best_epoch=best, ax=figure.subplots())
+    return figure
 
 
-def _write_posterior(out: Path, found: Identified, posterior: lddn.Posterior) -> list[str]:
-    """Writes the posterior and its figures; returns the names of the files."""
-    lddn.save(out / "posterior.npz", posterior)
+def _evidence(found: Identified):
     figure = canvas(12, 4)
     lddn.plots.evidence(found.trained.history, axes=figure.subplots(1, 3))
-    figure.savefig(out / "evidence.png", dpi=120)
+    return figure
+
+
+def _bands(found: Identified):
     test = found.test
     count = len(test.measured)
     figure = canvas(12, 4 * count)
@@ -62,8 +79,20 @@ def _write_posterior(out: Path, found: Identified, posterior: lddn.Posterior) ->
         measured, mean, std = test.measured[name], test.predictions[FREE_RUN][name], test.std[name]
         lddn.plots.bands(test.time, measured, mean, std, ylabel=name, ax=row[0])
         lddn.plots.calibration(*lddn.diagnostics.calibration(measured, mean, std), ax=row[1])
-    figure.savefig(out / "bands.png", dpi=120)
+    return figure
+
+
+def _relevance(found: Identified):
     figure = canvas(10, 5)
-    lddn.plots.relevance(lddn.relevance(posterior), ax=figure.subplots())
-    figure.savefig(out / "relevance.png", dpi=120)
-    return ["posterior.npz", "evidence.png", "bands.png", "relevance.png"]
+    assert isinstance(found.trained, Regularized)
+    lddn.plots.relevance(lddn.relevance(found.trained.posterior), ax=figure.subplots())
+    return figure
+
+
+_FIGURES = {
+    "response.png": _response,
+    "training.png": _training,
+    "evidence.png": _evidence,
+    "bands.png": _bands,
+    "relevance.png": _relevance,
+}

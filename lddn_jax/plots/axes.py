@@ -24,6 +24,11 @@ def colors() -> Iterator[str]:
         yield from COLORS
 
 
+def literal(text: str) -> str:
+    """Escapes dollar signs, between which matplotlib would read mathematics."""
+    return text.replace("$", r"\$")
+
+
 def axes_or_new(ax: Any) -> Any:
     """Returns the given axes, or new ones for None."""
     return new_axes(1) if ax is None else ax

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from lddn_jax.errors import LDDNError
-from lddn_jax.plots.axes import COLORS, Recorded, axes_or_new, colors, new_axes
+from lddn_jax.plots.axes import COLORS, Recorded, axes_or_new, colors, literal, new_axes
 
 
 def training_curve(history: Mapping[str, Recorded], *, best_epoch: int | None = None, ax: Any = None) -> Any:
@@ -84,7 +84,7 @@ def evidence(history: Mapping[str, Recorded], *, axes: Any = None) -> Any:
     """
     axes = new_axes(3) if axes is None else axes
     for name, color in zip(("E_D", "E_W", "beta"), colors(), strict=False):
-        axes[1].plot(np.asarray(history[name]), color=color, linewidth=1.1, label=name)
+        axes[1].plot(np.asarray(history[name]), color=color, linewidth=1.1, label=literal(name))
     # One α, or one per group.
     for name in (name for name in history if name.partition(":")[0] == "alpha"):
         label = "alpha" if name == "alpha" else None

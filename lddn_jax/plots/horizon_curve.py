@@ -7,7 +7,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Shaped
 
-from lddn_jax.plots.axes import axes_or_new, colors
+from lddn_jax.plots.axes import axes_or_new, colors, literal
 
 
 def horizon_profile(
@@ -37,9 +37,9 @@ def horizon_profile(
         values = np.asarray(values, float)
         shown = np.where(np.isfinite(values), values, np.nan)
         marker = "o" if len(horizons) <= 30 else None
-        ax.plot(horizons, shown, color=color, linewidth=1.3, marker=marker, markersize=3.5, label=name)
+        ax.plot(horizons, shown, color=color, linewidth=1.3, marker=marker, markersize=3.5, label=literal(name))
     wide = horizons.size > 1 and horizons.min() > 0 and horizons.max() >= 20 * horizons.min()
-    ax.set(xlabel="horizon in steps", ylabel=ylabel, xscale="log" if wide else "linear")
+    ax.set(xlabel="horizon in steps", ylabel=literal(ylabel), xscale="log" if wide else "linear")
     if wide:
         ax.xaxis.set_major_formatter("{x:g}")  # 100 instead of 10²
     ax.set_ylim(bottom=0)

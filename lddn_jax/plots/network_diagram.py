@@ -6,7 +6,7 @@ from typing import Any
 
 from lddn_jax.errors import LDDNError
 from lddn_jax.plots.arrangement import TEXT_LINE_HEIGHT, arrange
-from lddn_jax.plots.axes import COLORS, MATPLOTLIB_NEEDED, new_axes
+from lddn_jax.plots.axes import COLORS, MATPLOTLIB_NEEDED, literal, new_axes
 from lddn_jax.plots.routing import Routes, route
 from lddn_jax.topology.topology import Topology
 
@@ -48,12 +48,15 @@ def diagram(topology: Topology, *, ax: Any = None) -> Any:
         return [name, f"{layer.transfer}, {layer.size}", *([] if layer.bias else ["no bias"])]
 
     width_of = _text_width()
-    arranged = arrange(topology, lines_of, width_of)
+    arranged = arrange(topology, lines_of, lambda name: width_of(literal(name)))
     routes = route(arranged, taps_label, width_of)
     nodes = [node for column in arranged.columns for node in column]
     left, right = (
         -DIAGRAM_MARGIN,
-        routes.right + max(width_of(node.name) for node in nodes if node.kind == "output") + 0.1 + DIAGRAM_MARGIN,
+        routes.right
+        + max(width_of(literal(node.name)) for node in nodes if node.kind == "output")
+        + 0.1
+        + DIAGRAM_MARGIN,
     )
     bottom, top = min(node.y - node.height / 2 for node in nodes) - DIAGRAM_MARGIN, routes.top + DIAGRAM_MARGIN
     if ax is None:
@@ -114,7 +117,7 @@ def _draw_wires(ax: Any, routes: Routes, thickness: float) -> None:
 def _draw_boxes(ax, nodes, lines_of, points, thickness) -> None:
     for node in nodes:
         if node.kind == "output":
-            ax.text(node.x + 0.1, node.y, node.name, ha="left", va="center", fontsize=points, zorder=5)
+            ax.text(node.x + 0.1, node.y, literal(node.name), ha="left", va="center", fontsize=points, zorder=5)
         if not node.boxed:
             continue
         left, style = node.x - node.width / 2, {"facecolor": "#eef3f8", "linewidth": 1.1 * thickness}
@@ -123,7 +126,7 @@ def _draw_boxes(ax, nodes, lines_of, points, thickness) -> None:
         for k, line in enumerate(lines):
             y = node.y + TEXT_LINE_HEIGHT * ((len(lines) - 1) / 2 - k)
             weight = "bold" if k == 0 and node.kind == "layer" else "normal"
-            ax.text(node.x, y, line, ha="center", va="center", fontsize=points, zorder=5, fontweight=weight)
+            ax.text(node.x, y, literal(line), ha="center", va="center", fontsize=points, zorder=5, fontweight=weight)
 
 
 def _box(ax, left, y, width, height, rounded=False, **style) -> None:

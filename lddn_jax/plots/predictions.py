@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from lddn_jax.plots.axes import COLORS, SHADES, Line, axes_or_new, colors
+from lddn_jax.plots.axes import COLORS, SHADES, Line, axes_or_new, colors, literal
 
 
 def response(
@@ -35,13 +35,18 @@ def response(
     for k, (name, (start, stop)) in enumerate((splits or {}).items()):
         ax.axvspan(start, stop, color=SHADES[k % len(SHADES)], alpha=0.13, linewidth=0)
         ax.annotate(
-            name, (start, 0), (4, 4), xycoords=("data", "axes fraction"), textcoords="offset points", size="small"
+            literal(name),
+            (start, 0),
+            (4, 4),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            size="small",
         )
     if measured is not None:
         ax.plot(time, np.asarray(measured), color="black", linewidth=1.6, label="measured")
     for (name, prediction), color in zip(predictions.items(), colors(), strict=False):
-        ax.plot(time, np.asarray(prediction), color=color, linewidth=1.1, label=name)
-    ax.set(xlabel="time", ylabel=ylabel)
+        ax.plot(time, np.asarray(prediction), color=color, linewidth=1.1, label=literal(name))
+    ax.set(xlabel="time", ylabel=literal(ylabel))
     ax.legend(loc="upper right", ncols=1 + len(predictions), frameon=False)
     ax.set_ymargin(0.18)  # room for the legend
     ax.margins(x=0)
@@ -53,7 +58,7 @@ def errors(time: Line, measured: Line, predictions: Mapping[str, Line], *, ax: A
     ax = axes_or_new(ax)
     ax.axhline(0, color="black", linewidth=0.8)
     for (name, prediction), color in zip(predictions.items(), colors(), strict=False):
-        ax.plot(time, np.asarray(measured) - np.asarray(prediction), color=color, linewidth=1.0, label=name)
+        ax.plot(time, np.asarray(measured) - np.asarray(prediction), color=color, linewidth=1.0, label=literal(name))
     ax.set(xlabel="time", ylabel="error")
     ax.margins(x=0)
     return ax
@@ -88,7 +93,7 @@ def bands(
     ax.fill_between(time, mean - k * std, mean + k * std, color=COLORS[0], alpha=0.25, linewidth=0, label=f"±{k:g}σ")
     ax.plot(time, mean, color=COLORS[0], linewidth=1.1, label="predicted")
     ax.plot(time, np.asarray(measured), color="black", linewidth=0.9, label="measured")
-    ax.set(xlabel="time", ylabel=ylabel)
+    ax.set(xlabel="time", ylabel=literal(ylabel))
     ax.legend(loc="upper right", ncols=3, frameon=False)
     ax.set_ymargin(0.18)  # room for the legend
     ax.margins(x=0)

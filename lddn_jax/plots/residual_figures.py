@@ -8,7 +8,7 @@ from lddn_jax.diagnostics.metrics import known
 from lddn_jax.diagnostics.residuals import Correlation
 from lddn_jax.errors import ShapeError
 from lddn_jax.network.signals import ArrayOrList
-from lddn_jax.plots.axes import COLORS, axes_or_new
+from lddn_jax.plots.axes import COLORS, axes_or_new, literal
 
 
 def residual_correlations(correlation: Correlation, *, title: str = "", ax: Any = None) -> Any:
@@ -38,7 +38,7 @@ def residual_correlations(correlation: Correlation, *, title: str = "", ax: Any 
     reach = 1.15 * np.nanmax(
         [*np.abs(values), *np.where(np.isfinite(correlation.std), correlation.bound(0.99), np.nan)]
     )
-    ax.set(xlabel="lag in samples", ylabel="correlation", title=title, ylim=(-reach, reach))
+    ax.set(xlabel="lag in samples", ylabel="correlation", title=literal(title), ylim=(-reach, reach))
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set_xlim(lags[0] - 0.5, lags[-1] + 0.5)
     ax.legend(loc="upper right", ncols=2, frameon=False)
@@ -78,7 +78,7 @@ def error_histogram(errors: ArrayOrList, *, xlabel: str = "error", bins: int = 4
             label=f"Gaussian {mean:.2g} ± {std:.2g}".replace("-", "−"),
         )
     ax.axvline(0, color="black", linewidth=0.8)
-    ax.set(xlabel=xlabel, ylabel="count")
+    ax.set(xlabel=literal(xlabel), ylabel="count")
     ax.set_ymargin(0.3)  # room for the legend
     ax.legend(loc="upper right", frameon=False)
     return ax
@@ -114,7 +114,7 @@ def regression(measured: ArrayOrList, predicted: ArrayOrList, *, name: str = "",
         R = np.corrcoef(y, y_hat)[0, 1]
         label = f"{slope:.3f} x {'−' if start < 0 else '+'} {abs(start):.2g},  R = {R:.4f}"
         ax.plot(ends, slope * ends + start, color=COLORS[1], linewidth=1.4, linestyle="--", label=label)
-    ax.set(xlabel=f"measured {name}".strip(), ylabel=f"predicted {name}".strip(), aspect="equal")
+    ax.set(xlabel=literal(f"measured {name}".strip()), ylabel=literal(f"predicted {name}".strip()), aspect="equal")
     ax.legend(loc="upper left", frameon=False, fontsize="small")
     ax.set_ymargin(0.12)
     return ax

@@ -7,7 +7,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Shaped
 
-from lddn_jax.plots.axes import COLORS, axes_or_new, new_axes
+from lddn_jax.plots.axes import COLORS, axes_or_new, literal, new_axes
 
 
 def relevance(table: Any, *, ax: Any = None) -> Any:
@@ -25,7 +25,7 @@ def relevance(table: Any, *, ax: Any = None) -> Any:
     places = np.arange(len(rows))
     ax.bar(places - 0.2, [row.scale for row in rows], width=0.4, color=COLORS[0], label="prior scale 1/√(2α)")
     ax.bar(places + 0.2, [row.determined for row in rows], width=0.4, color=COLORS[1], label="determined γ/P")
-    ax.set_xticks(places, [row.name for row in rows], rotation=60, ha="right")
+    ax.set_xticks(places, [literal(row.name) for row in rows], rotation=60, ha="right")
     ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     return ax
 
@@ -71,7 +71,7 @@ def comparison(found: Any, *, axes: Any = None) -> Any:
     axes[0].hlines(places, evidence.min() - evidence.max(), evidence - evidence.max(), color=COLORS[0], linewidth=1.0)
     axes[0].plot(evidence - evidence.max(), places, "o", color=COLORS[0])
     axes[0].plot(0, rows.index(next(row for row in rows if row["name"] == best)), "o", color=COLORS[2], markersize=10)
-    axes[0].set_yticks(places, [row["name"] for row in rows])
+    axes[0].set_yticks(places, [literal(row["name"]) for row in rows])
     axes[0].invert_yaxis()
     axes[0].set(xlabel="log evidence, relative to the largest")
     for name, label, color in (("train_rmse", "training", COLORS[0]), ("held_out_rmse", "held out", COLORS[1])):

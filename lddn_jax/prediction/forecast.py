@@ -146,9 +146,14 @@ class Forecast:
                 numbers = (
                     f"{'diverged':>12}  at step {score['diverged_at']}"
                     if score["rmse"] is None
+                    else f"{score['rmse']:>12.6g}{'undefined':>12}"
+                    if score["r2"] is None
                     else f"{score['rmse']:>12.6g}{score['r2']:>12.6f}"
                 )
                 lines.append(f"{f'{name}, {kind}':<34}{numbers}")
+        constant = [name for name, y in self.scored.items() if np.nanmin(y) == np.nanmax(y)]
+        if constant:
+            lines.append(f"measured {', '.join(constant)} is constant here, so R² is undefined")
         if any(np.isnan(y).any() for y in self.measured.values()):
             lines.append("measured outputs have gaps, so only a free run is possible")
         return "\n".join(lines)
@@ -157,7 +162,9 @@ class Forecast:
         broken = diverged_at(self.apart({name: predicted}, "last"), self.apart({name: measured}))
         if broken is not None:
             return {"rmse": None, "r2": None, "diverged_at": broken}
-        return {"rmse": diagnostics.rmse(measured, predicted), "r2": diagnostics.r2(measured, predicted)}
+        r2 = diagnostics.r2(measured, predicted)
+        # The R² of a constant target is −∞ unless it is predicted exactly.
+        return {"rmse": diagnostics.rmse(measured, predicted), "r2": r2 if np.isfinite(r2) else None}
 
 
 def forecast(model: Scaled, source: Any, ahead: Sequence[int] = (1,), *, warmup: int = 0) -> Forecast:

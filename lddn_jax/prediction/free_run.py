@@ -19,6 +19,8 @@ def diverged_at(
 ) -> int | None:
     """Returns the first step, over all sequences, at which an output is not finite or far outside the targets, or None.
 
+    A constant target has no range, so only NaN and infinity count for it.
+
     Args:
         predicted: `(*batch, time, size)` by output layer.
         targets: `(*batch, time, size)` by output layer; NaN where missing.
@@ -34,7 +36,7 @@ def diverged_at(
     for name, target in counted(targets, weights).items():
         target, found = np.asarray(target), np.asarray(predicted[name])
         low, high = np.nanmin(target), np.nanmax(target)
-        reach = DIVERGED_RANGES * max(high - low, np.finfo(target.dtype).tiny)
+        reach = DIVERGED_RANGES * (high - low) if high > low else np.inf
         gone = ~np.isfinite(found) | (np.abs(found - (low + high) / 2) > reach)
         if full is not None:
             gone &= np.asarray(full[name]) > 0

@@ -174,12 +174,21 @@ def _scores(known: Evaluation, found: Diagnosis) -> Section:
     return Section("Scores", tuple(words), (_score_grid(found.scores),), tuple(figures))
 
 
+def fit_in_words(fit: float) -> str:
+    """The fit 100 (1 − NRMSE) in percent, in words where a number says nothing."""
+    if not np.isfinite(fit):
+        return "fit undefined: the target is constant"
+    return f"fit {fit:.2f}\N{NO-BREAK SPACE}%" if fit >= 0 else "worse than the mean"
+
+
 def _score_grid(scores: dict[str, Scores]) -> Grid:
     rows = [("prediction", "of", "RMSE", "NRMSE", "MAE", "R²", "fit in %")]
     for kind, table in scores.items():
         shown = (*table.by_output, *(["all"] if len(table.by_output) > 1 else []))
         for label, s in [row for row in table.rows() if row[0] in shown]:
-            numbers = (f"{s.rmse:.4g}", f"{s.nrmse:.4g}", f"{s.mae:.4g}", f"{s.r2:.4f}", f"{s.fit:.2f}")
+            relative = (f"{s.nrmse:.4g}", f"{s.r2:.4f}", f"{s.fit:.2f}")
+            nrmse, r2, fit = relative if np.isfinite(s.nrmse) else ("undefined",) * 3
+            numbers = (f"{s.rmse:.4g}", nrmse, f"{s.mae:.4g}", r2, fit)
             rows.append((kind, label, *numbers))
     return Grid(tuple(rows))
 

@@ -105,13 +105,69 @@ def test_no_report_leaves_out_the_page_alone(found_already, fitted, tmp_path):
 
 @pytest.mark.parametrize(("relative", "code"), [(1e-13, 0), (1e-3, 1)], ids=["agree", "disagree"])
 def test_the_exit_code_is_that_of_the_gradient_check(relative, code, found_already, tmp_path, monkeypatch):
-    monkeypatch.setattr("lddn_jax.cli.fit_command.write", lambda out, found, report: [])
+    monkeypatch.setattr("lddn_jax.cli.fit_command.draw", lambda out, found, report: [])
     pair = Difference(("BPTT", "RTRL"), relative, "b['y']", None, 1e-11)
     nothing = dict.fromkeys(pair.methods, 0.0)
     report = lddn.GradientReport((pair,), 1.0, nothing, dict.fromkeys(pair.methods), "float64")
     assert found_already("--check-gradients", gradients=report) == code
     checked = json.loads((tmp_path / "results.json").read_text())["gradient_check"]
     assert (checked["passed"], checked["worst"]) == (code == 0, relative)
+
+
+# --- nothing is lost after training ----------------------------------------------------------------------------------
+
+
+ESSENTIAL = {"network.npz", "training.csv", "results.json"}
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_console_without_some_characters_loses_nothing(encoding, found_already, tmp_path, monkeypatch):
+    console = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(console, encoding=encoding))
+    assert found_already() == 0
+    sys.stdout.flush()
+    assert {path.name for path in tmp_path.iterdir()} >= ESSENTIAL | {"report.html"}
+    assert "RMSE" in console.getvalue().decode(encoding)
+
+
+@pytest.mark.parametrize(
+    ("broken", "lost"),
+    [
+        ("lddn_jax.plots.response", {"response.png", "report.html"}),
+        ("lddn_jax.plots.training_curve", {"training.png", "report.html"}),
+        ("lddn_jax.report", {"report.html"}),
+    ],
+)
+def test_an_output_that_fails_does_not_take_others_with_it(broken, lost, found_already, tmp_path, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise ValueError("no font\nwith a second line")
+
+    monkeypatch.setattr(broken, fail)
+    assert found_already() == 0
+    everything = ESSENTIAL | {"response.png", "training.png", "report.html"}
+    assert {path.name for path in tmp_path.iterdir()} >= everything - lost
+    said = capsys.readouterr().out
+    assert "was not written: no font" in said
+    assert "second line" not in said
+
+
+def test_results_are_written_before_anything_is_printed(found_already, tmp_path, monkeypatch):
+    def fail(text):
+        raise OSError("the console is gone")
+
+    monkeypatch.setattr("lddn_jax.cli.fit_command.say", fail)
+    (tmp_path / "checkpoints").mkdir()
+    found_already("--resume")
+    assert {path.name for path in tmp_path.iterdir()} == ESSENTIAL
+
+
+def test_a_constant_target_has_no_r2(found_already, fitted, tmp_path, capsys):
+    still = {"y": np.full_like(fitted.found.test.measured["y"], 1.5)}
+    assert found_already(test=replace(fitted.found.test, measured=still)) == 0
+    scores = json.loads((tmp_path / "results.json").read_text())["test"]
+    assert scores["free run"]["y"]["r2"] is None
+    assert scores["free run"]["y"]["rmse"] > 0
+    assert "measured y is constant here, so R² is undefined" in capsys.readouterr().out
 
 
 @pytest.mark.deep

@@ -147,3 +147,32 @@ def test_training_state_draws_what_was_recorded():
 def test_nothing_to_draw_is_an_error(call, ax):
     with pytest.raises(lddn.LDDNError):
         call(ax)
+
+
+MATHEMATICS = "cost $^{ per $"  # between dollar signs matplotlib reads mathematics, and this is none
+NAMED = {
+    "response": lambda ax: plots.response(
+        TIME, TIME, {MATHEMATICS: TIME}, ylabel=MATHEMATICS, splits={MATHEMATICS: (0, 1)}, ax=ax
+    ),
+    "bands": lambda ax: plots.bands(TIME, TIME, TIME, TIME, ylabel=MATHEMATICS, ax=ax),
+    "horizons": lambda ax: plots.horizon_profile([1, 2], {MATHEMATICS: [1.0, 2.0]}, ylabel=MATHEMATICS, ax=ax),
+    "histogram": lambda ax: plots.error_histogram(TIME - 0.5, xlabel=MATHEMATICS, ax=ax),
+    "regression": lambda ax: plots.regression(TIME, TIME, name=MATHEMATICS, ax=ax),
+    "correlations": lambda ax: plots.residual_correlations(
+        diagnostics.autocorrelation(np.sin(9 * TIME), 3), title=MATHEMATICS, ax=ax
+    ),
+    "weights": lambda ax: plots.weights_map(lddn.Network(named_topology(), init="zeros"), ax=ax),
+    "diagram": lambda ax: plots.diagram(named_topology(), ax=ax),
+}
+
+
+def named_topology():
+    connections = [lddn.Connection(MATHEMATICS, to=f"{MATHEMATICS}'", delays=(0, 1))]
+    layers = [lddn.Layer(f"{MATHEMATICS}'", 1, transfer="linear")]
+    return lddn.Topology([lddn.Input(MATHEMATICS, 1)], layers, connections, [f"{MATHEMATICS}'"])
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_dollar_signs_in_names_are_drawn_as_they_are(name, ax):
+    NAMED[name](ax)
+    ax.figure.canvas.draw()  # raises ValueError where matplotlib parses a name

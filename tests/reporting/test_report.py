@@ -18,6 +18,7 @@ from lddn_jax.prediction.forecast import FREE_RUN, ONE_STEP, PERSISTENCE
 from lddn_jax.reporting.advice import advise
 from lddn_jax.reporting.collect import collect
 from lddn_jax.reporting.findings import diagnose
+from lddn_jax.reporting.sections import fit_in_words
 from lddn_jax.training.history import History
 from lddn_jax.training.result import Fitted
 from lddn_jax.training.stop_reason import StopReason
@@ -259,3 +260,15 @@ def test_targets_that_are_missing_do_not_count(marked):
 def test_errors_teach(found, data, words, good):
     with pytest.raises(lddn.LDDNError, match=words):
         lddn.report(found(good), data and BY_NAME[data].data)
+
+
+@pytest.mark.parametrize(
+    ("fit", "words"),
+    [
+        (97.5, "fit 97.50\N{NO-BREAK SPACE}%"),
+        (-2e10, "worse than the mean"),
+        (-np.inf, "fit undefined: the target is constant"),
+    ],
+)
+def test_a_fit_in_words(fit, words):
+    assert fit_in_words(fit) == words

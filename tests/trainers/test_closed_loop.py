@@ -57,6 +57,12 @@ def test_diverged_at(predicted, expected):
     assert diverged_at({"y": jnp.asarray(predicted)[:, None]}, targets) == expected
 
 
+def test_nothing_but_nan_and_infinity_is_far_from_a_constant_target():
+    targets = {"y": jnp.full((3, 1), 1.5)}
+    assert diverged_at({"y": jnp.array([[1.5], [1.50001], [9.0]])}, targets) is None
+    assert diverged_at({"y": jnp.array([[1.5], [jnp.inf], [9.0]])}, targets) == 1
+
+
 def test_a_free_run_that_explodes_is_flagged():
     net = lddn.Network(lddn.models.narx({"u": 1}, {"y": 1}, hidden=2, linear_path=True), key=jax.random.key(0))
     unstable = net.with_weights(IW={("y", "measured_y"): jnp.asarray([[[3.0]], [[0.0]]])})
