@@ -4,7 +4,8 @@ from benchmarks import harness
 
 if __name__ == "__main__":
     parser = harness.arguments(__doc__)
-    parser.add_argument("--peers", default="", help="of torch,numpy,methods: what to measure beside (default none)")
+    what = "of torch,numpy,methods: what to measure beside (default none)"
+    parser.add_argument("--peers", type=harness.some_of("torch", "numpy", "methods"), default=[], help=what)
     parser.add_argument("--float64", action="store_true", help="double precision")
     options = parser.parse_args()
     harness.pin(options.cores)
@@ -57,7 +58,7 @@ def main(options) -> None:
         if options.only not in case.name:
             continue
         net, data = case.draw(dtype)
-        found = contenders(net, data, options.peers.split(","))
+        found = contenders(net, data, options.peers)
         times = harness.compare({name: peer.run for name, peer in found.items()}, options.rounds)
         peers.agree(found, tolerance)  # after timing, so that the first call measured is the one that compiles
         rows.append({"case": case.name, "dtype": jnp.dtype(dtype).name, "seconds": times})

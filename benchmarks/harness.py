@@ -45,6 +45,19 @@ def arguments(question: str) -> argparse.ArgumentParser:
     return parser
 
 
+def some_of(*known: str) -> Callable[[str], list[str]]:
+    """Returns the `type` of an option that takes some of these names, separated by commas."""
+
+    def parse(text: str) -> list[str]:
+        names = [name for name in text.split(",") if name]
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"{unknown[0]!r} is not one of {', '.join(known)}")
+        return names
+
+    return parse
+
+
 def compare(
     contenders: Mapping[str, Callable[[], Any]], rounds: int, least: float = 0.02
 ) -> dict[str, dict[str, float]]:
@@ -122,9 +135,20 @@ def machine(cores: int) -> dict[str, Any]:
 
 
 def write(name: str, question: str, cores: int, rows: list[dict[str, Any]], **more: Any) -> Path:
-    """Writes results and further values as JSON, for `python -m benchmarks.table`."""
-    RESULTS.mkdir(exist_ok=True)
+    """Writes results and further values as JSON, for `python -m benchmarks.table`.
+
+    Exits with an error if there are no results, or if the file holds those of another benchmark.
+    """
     path = RESULTS / f"{name}.json"
+    if not rows:
+        sys.exit(f"no case was measured (see --only), so {path} was not written")
+    if path.exists():
+        other = json.loads(path.read_text())["machine"]["command"].split()[2]
+        if other != _module():
+            sys.exit(
+                f"{path} holds results of {other}, so those of {_module()} were not written: choose another --name"
+            )
+    RESULTS.mkdir(exist_ok=True)
     content = {"question": question, "machine": machine(cores), "rows": rows} | more
     path.write_text(json.dumps(content, indent=1) + "\n")
     return path

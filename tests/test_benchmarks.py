@@ -1,5 +1,6 @@
 """The parts of the benchmarks that are not measurements: comparisons, tables, crossovers, and what is committed."""
 
+import argparse
 import json
 import math
 
@@ -266,3 +267,29 @@ def test_a_fit_is_its_steps_and_callbacks_are_told_of_them(name, tmp_path):
     assert found["a fit"]().tolist() == found["its steps"]().tolist()
     found["CSVLog"]()
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("rows", "command", "words"),
+    [
+        ([], None, "no case was measured"),
+        ([{"case": "one"}], "python -m benchmarks.bench_simulate", "holds results of benchmarks.bench_simulate"),
+    ],
+    ids=["nothing measured", "results of another benchmark"],
+)
+def test_results_are_not_overwritten_by_nothing_or_by_others(rows, command, words, tmp_path, monkeypatch):
+    monkeypatch.setattr(harness, "RESULTS", tmp_path)
+    monkeypatch.setattr(harness, "_module", lambda: "benchmarks.bench_gradients")
+    path = tmp_path / "simulate_cpu.json"
+    if command is not None:
+        path.write_text(json.dumps({"machine": {"command": command}}))
+    before = path.read_text() if path.exists() else None
+    with pytest.raises(SystemExit, match=words):
+        harness.write("simulate_cpu", "How long?", 1, rows)
+    assert (path.read_text() if path.exists() else None) == before
+
+
+def test_an_unknown_peer_is_rejected():
+    assert harness.some_of("torch", "numpy")("numpy,torch") == ["numpy", "torch"]
+    with pytest.raises(argparse.ArgumentTypeError, match="'torhc' is not one of torch, numpy"):
+        harness.some_of("torch", "numpy")("torhc")

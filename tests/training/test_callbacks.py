@@ -356,3 +356,20 @@ def test_what_is_no_callback_is_refused(callback, words):
 def test_numbers_that_make_no_sense_are_refused(make, words):
     with pytest.raises(lddn.LDDNError, match=words):
         make()
+
+
+class FailsAtTheEnd:
+    def __init__(self, words):
+        self.words = words
+
+    def on_end(self, state):
+        raise RuntimeError(self.words)
+
+
+def test_a_hook_that_fails_at_the_end_keeps_none_from_being_called(tmp_path):
+    """The last checkpoint is written by a hook, too."""
+    checkpoint = cb.Checkpoint(tmp_path / "run", every=1000)
+    with pytest.raises(RuntimeError, match="first") as caught:
+        run([FailsAtTheEnd("first"), checkpoint, FailsAtTheEnd("second")], epochs=2)
+    assert checkpoint.saved is not None
+    assert any("second" in note for note in caught.value.__notes__)

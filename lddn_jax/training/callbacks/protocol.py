@@ -69,6 +69,14 @@ class Hooks:
         return reasons[0] if reasons else None
 
     def on_end(self, state: TrainingState) -> None:
-        """Calls all `on_end` hooks, after the last step."""
+        """Calls all `on_end` hooks, after the last step; raises the first error when all have been called."""
+        errors = []
         for hook in self.end:
-            hook(state)
+            try:
+                hook(state)
+            except Exception as error:  # of any kind: a later hook may save the run
+                errors.append(error)
+        for other in errors[1:]:
+            errors[0].add_note(f"on_end of another callback failed too: {other!r}")
+        if errors:
+            raise errors[0]
