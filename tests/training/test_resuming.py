@@ -104,7 +104,7 @@ import jax
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
-sys.path[:0] = [{tests!r}]
+sys.path[:0] = {paths!r}
 import test_resuming as t
 epochs, half, whole = int(sys.argv[1]), "{folder}/{{}} half.npz", "{folder}/{{}} whole.npz"
 for name in t.IN_TWO_PROCESSES:
@@ -116,7 +116,8 @@ for name in t.IN_TWO_PROCESSES:
 @pytest.mark.deep
 def test_two_processes_are_one(tmp_path):
     """Three steps of each in a process of their own, three more in another one, and the same six here."""
-    code = CHILD.format(tests=str(Path(__file__).parents[1] / "support"), folder=tmp_path)
+    tests = Path(__file__).parents[1]
+    code = CHILD.format(paths=[str(tests / "training"), str(tests / "support"), str(tests)], folder=tmp_path)
     # Programs that are optimized differently round differently.
     alike = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": str(jax.config.read("jax_disable_most_optimizations"))}
     for epochs in ("3", "6"):
