@@ -80,7 +80,7 @@ def test_a_run_stopped_before_it_is_resumed_up_to_it(quiet, tmp_path):
 def test_each_of_several_networks_stops_for_it():
     found = run(Descent(restarts=3))
     assert found.stop_reasons == (QUIET,) * 3
-    assert "(3 quiet)" in str(found)
+    assert "stopped: 3 by quiet" in str(found)
 
 
 def test_a_reason_that_is_no_success_returns_the_network_of_the_smallest_loss():
