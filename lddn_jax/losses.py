@@ -332,7 +332,7 @@ class CrossEntropy(AbstractLoss):
 
 
 def mean_of(total: Float[Array, ""], count: int | Int[Array, ""]) -> Float[Array, ""]:
-    """Returns a sum divided by the number of its terms; zero if there is none."""
+    """Returns a sum divided by the number of its terms; zero for an empty sum."""
     return total / jnp.maximum(jnp.asarray(count, total.dtype), 1)
 
 

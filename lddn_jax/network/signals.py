@@ -157,7 +157,7 @@ def is_traced(array: Any) -> bool:
 
 
 def first_nan(signal: Shaped[ArrayLike, "..."]) -> tuple[int, ...] | None:
-    """Returns the index of the first NaN of a concrete array; None if there is none, or the array is being traced."""
+    """Returns the index of the first NaN of an array; None for an array without NaN, or one that is being traced."""
     if is_traced(signal):
         return None
     missing = np.isnan(np.asarray(signal))

@@ -33,7 +33,7 @@ from lddn_jax.network.signals import Signals, as_signals
 from lddn_jax.prediction.free_run import diverged_at
 from lddn_jax.prediction.horizons import k_step
 from lddn_jax.prediction.scaled import Scaled
-from lddn_jax.simulation.delays import state_sizes
+from lddn_jax.simulation.delays import cut, state_sizes
 from lddn_jax.simulation.simulate import predict
 from lddn_jax.topology.plan import plan
 
@@ -240,16 +240,20 @@ def evaluate(
     found[FREE_RUN] = predict(closed, run.inputs, run.state, steps=run.steps)
     lines = {kind: joined(model.in_units(outputs), steps) for kind, outputs in found.items()}
     if persistence:
-        lines[PERSISTENCE] = _rows(targets, [first - 1 for first in firsts], 1)
+        earlier = [
+            {name: cut(y, range(first, len(y)), 1, 0)[:, 0] for name, y in each.items()}
+            for each, first in zip(targets, firsts, strict=True)
+        ]
+        lines[PERSISTENCE] = _rows(earlier, [0] * len(earlier))
     names = exogenous(model)
     inputs = [{name: record.inputs[name] for name in names} for record in records]
     return Forecast(
         time=_moments(records, firsts, steps),
-        measured=_rows(targets, firsts, 0),
+        measured=_rows(targets, firsts),
         predictions=lines,
         warmup=warmup,
         steps=steps,
-        inputs=_rows(inputs, firsts, 0),
+        inputs=_rows(inputs, firsts),
         run=run,
     )
 
@@ -358,19 +362,15 @@ def _unmeasured(model: Scaled, source: Any) -> Forecast:
         predictions={FREE_RUN: joined(model.in_units(free), (data.steps,))},
         warmup=0,
         steps=(data.steps,),
-        inputs=_rows([signals], [0], 0),
+        inputs=_rows([signals], [0]),
     )
 
 
-def _rows(records: Sequence[Mapping[str, np.ndarray]], firsts: Sequence[int], before_end: int) -> Lines:
-    """Rows of every record from its first step to `before_end` rows before its end, concatenated."""
-    names = records[0]
+def _rows(records: Sequence[Mapping[str, np.ndarray]], firsts: Sequence[int]) -> Lines:
+    """Rows of every record from its first step on, concatenated."""
     each = list(zip(records, firsts, strict=True))
-    cut = {
-        name: np.concatenate([record[name][first : len(record[name]) - before_end] for record, first in each])
-        for name in names
-    }
-    return {name: line[:, 0] for name, line in channels(cut).items()}
+    whole = {name: np.concatenate([record[name][first:] for record, first in each]) for name in records[0]}
+    return {name: line[:, 0] for name, line in channels(whole).items()}
 
 
 def _moments(records: Sequence[Record], firsts: Sequence[int], steps: Sequence[int]) -> Float[np.ndarray, " time"]:

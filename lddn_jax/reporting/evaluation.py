@@ -1,5 +1,6 @@
 """The input of a report: a trained network, its training, and its predictions of a record."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,22 +50,22 @@ class Evaluation:
         steps = self.forecast.steps
         return self.forecast.time if len(steps) == 1 else np.arange(max(steps), dtype=float)
 
-    @property
+    @functools.cached_property
     def inputs(self) -> Channels:
         """Inputs without those that hold measured outputs."""
         return self.forecast.apart(self.forecast.inputs)
 
-    @property
+    @functools.cached_property
     def measured(self) -> Channels:
         """Measured outputs, NaN where they are missing or in the warm-up."""
         return self.forecast.apart(self.forecast.scored)
 
-    @property
+    @functools.cached_property
     def predictions(self) -> dict[str, Channels]:
         """Predictions by kind and output."""
         return {kind: self.forecast.apart(lines, "last") for kind, lines in self.forecast.predictions.items()}
 
-    @property
+    @functools.cached_property
     def std(self) -> Channels:
         """Standard deviation of a measurement in the free run; empty without error bars."""
         return self.forecast.apart(self.forecast.std, "last")
@@ -74,7 +75,7 @@ class Evaluation:
         """Kinds of predictions, without persistence."""
         return [kind for kind in self.forecast.predictions if kind != PERSISTENCE]
 
-    @property
+    @functools.cached_property
     def residuals(self) -> Channels:
         """Measured − predicted by output, of the first kind in `models`; NaN from the step at which it diverged."""
         first = self.predictions[self.models[0]]

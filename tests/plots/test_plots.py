@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from networks import BY_NAME
 
 import lddn_jax as lddn
@@ -176,3 +177,4 @@ def named_topology():
 def test_dollar_signs_in_names_are_drawn_as_they_are(name, ax):
     NAMED[name](ax)
     ax.figure.canvas.draw()  # raises ValueError where matplotlib parses a name
+    assert any(MATHEMATICS in text.get_text().replace(r"\$", "$") for text in ax.figure.findobj(Text))

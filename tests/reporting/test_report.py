@@ -233,7 +233,8 @@ def test_what_diverges_is_said(diverging):
 
 @pytest.mark.deep
 def test_what_diverges_is_drawn(diverging):
-    Page(lddn.report(*diverging).to_html())
+    page = Page(lddn.report(*diverging).to_html())
+    assert len(page.images) > 3
 
 
 @pytest.mark.parametrize("marked", ["by NaN", pytest.param("by weights", marks=pytest.mark.deep)])
