@@ -38,7 +38,7 @@ class Autodiff(AbstractGradient):
 
     def derivatives(
         self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
-    ) -> Derivatives:
+    ) -> tuple[Derivatives, Signals]:
         """Returns ∂(outputs)/∂x by `jax.jacfwd`."""
         flat, unravel = net.ravel()
 
@@ -52,13 +52,7 @@ class Autodiff(AbstractGradient):
 
             return jax.jacfwd(outputs)(jnp.concatenate([flat, start]) if with_state and start.size else flat)
 
-        return over_sequences(one_sequence, inputs, state)
-
-    def bounded_derivatives(
-        self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
-    ) -> tuple[Derivatives, Signals]:
-        """Returns the derivatives, and bounds of zero, since nothing is neglected."""
-        return nothing_neglected(self.derivatives(net, inputs, state, steps, with_state))
+        return nothing_neglected(over_sequences(one_sequence, inputs, state))
 
 
 class _AutodiffLinearization(AbstractLinearization):

@@ -31,7 +31,6 @@ from lddn_jax.gradients.method import (
     AbstractLinearization,
     Derivatives,
     derivatives_by_pullback,
-    nothing_neglected,
     over_sequences,
 )
 from lddn_jax.gradients.segments import (
@@ -134,19 +133,11 @@ class BPTT(AbstractGradient):
 
     def derivatives(
         self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
-    ) -> Derivatives:
-        """Returns ∂(outputs)/∂x, one backward pass for each output element and time step."""
-        if self.jacobian_window is None:
-            return derivatives_by_pullback(self, net, inputs, state, steps, with_state)
-        return self.bounded_derivatives(net, inputs, state, steps, with_state)[0]
-
-    def bounded_derivatives(
-        self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
     ) -> tuple[Derivatives, Signals]:
-        """Returns the derivatives, and a bound on the Euclidean norm of what each row neglects."""
+        """Returns ∂(outputs)/∂x and its bounds, by one backward pass for each output element and time step."""
         window = self.jacobian_window
         if window is None:
-            return nothing_neglected(self.derivatives(net, inputs, state, steps, with_state))
+            return derivatives_by_pullback(self, net, inputs, state, steps, with_state)
 
         def one_sequence(inputs, state):
             inputs, state = to_lanes(inputs), to_lanes(state)

@@ -185,7 +185,7 @@ def _sums(net, loss, inputs, targets, state, weights, *, steps, method, factor, 
 
     if not isinstance(method, RTRL):
         a = method.linearize(net, inputs, state, steps).a
-        rows = method.derivatives(net, inputs, state, steps, bool(trained))
+        rows, _ = method.derivatives(net, inputs, state, steps, bool(trained))
         J, e = [], []
         for name in outputs:
             flat = _scaled(-root[name][..., None], rows[name]).reshape(lanes, -1, rows[name].shape[-1])

@@ -108,19 +108,14 @@ class AbstractGradient(eqx.Module):
     @abc.abstractmethod
     def derivatives(
         self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
-    ) -> Derivatives:
-        """Returns ∂(outputs)/∂x by output layer; arguments as returned by `prepare`.
+    ) -> tuple[Derivatives, Signals]:
+        """Returns ∂(outputs)/∂x, and a bound on the norm of what each row neglects; arguments as returned by `prepare`.
 
-        For each output layer `(*batch, time, size, x)`. x is the flat parameters in the order of `net.ravel()`,
+        For each output layer `(*batch, time, size, x)` and `(*batch, time, size)`; `nothing_neglected` adds the bounds
+        of an exact method. x is the flat parameters in the order of `net.ravel()`,
         followed by the elements of the sequence's own delay state if `with_state`: sources in the order of their names,
         each `(longest delay, size)` flattened.
         """
-
-    @abc.abstractmethod
-    def bounded_derivatives(
-        self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
-    ) -> tuple[Derivatives, Signals]:
-        """Returns the derivatives, and a bound on the norm of what each row neglects, `(*batch, time, size)`."""
 
     def check_bounded(self) -> None:
         """Raises an LDDNError if the method neglects terms without a bound on them."""
@@ -242,9 +237,8 @@ def _pullback(method, net, inputs, state, steps, cotangents):
 @up_to_date
 @jax.jit(static_argnames=("steps", "with_state", "bounded"))
 def _jacobian(method, net, inputs, state, steps, with_state, bounded):
-    if bounded:
-        return method.bounded_derivatives(net, inputs, state, steps, with_state)
-    return method.derivatives(net, inputs, state, steps, with_state), None
+    found, neglected = method.derivatives(net, inputs, state, steps, with_state)
+    return found, neglected if bounded else None
 
 
 def over_sequences(function: Callable[..., Any], inputs: Signals, state: DelayState) -> Any:
@@ -262,20 +256,14 @@ class AbstractAdjoint(AbstractGradient):
 
     def derivatives(
         self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
-    ) -> Derivatives:
+    ) -> tuple[Derivatives, Signals]:
         """Returns ∂(outputs)/∂x, one pullback for each output element and time step."""
         return derivatives_by_pullback(self, net, inputs, state, steps, with_state)
-
-    def bounded_derivatives(
-        self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
-    ) -> tuple[Derivatives, Signals]:
-        """Returns the derivatives, and bounds of zero, since nothing is neglected."""
-        return nothing_neglected(self.derivatives(net, inputs, state, steps, with_state))
 
 
 def derivatives_by_pullback(
     method: AbstractGradient, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool
-) -> Derivatives:
+) -> tuple[Derivatives, Signals]:
     """Returns ∂(outputs)/∂x by output layer, one pullback for each output element and time step."""
 
     def one_sequence(inputs, state):
@@ -296,7 +284,7 @@ def derivatives_by_pullback(
 
         return {name: rows(name) for name in net.topology.outputs}
 
-    return over_sequences(one_sequence, inputs, state)
+    return nothing_neglected(over_sequences(one_sequence, inputs, state))
 
 
 def nothing_neglected(derivatives: Derivatives) -> tuple[Derivatives, Signals]:
@@ -334,15 +322,9 @@ class AbstractForward(AbstractGradient):
 
     def derivatives(
         self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
-    ) -> Derivatives:
-        """Returns ∂(outputs)/∂x by one call of `sensitivities`."""
-        return self.sensitivities(net, inputs, state, steps, net.topology.outputs, with_state)[1]
-
-    def bounded_derivatives(
-        self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
     ) -> tuple[Derivatives, Signals]:
-        """Returns the derivatives, and bounds of zero, since nothing is neglected."""
-        return nothing_neglected(self.derivatives(net, inputs, state, steps, with_state))
+        """Returns ∂(outputs)/∂x by one call of `sensitivities`."""
+        return nothing_neglected(self.sensitivities(net, inputs, state, steps, net.topology.outputs, with_state)[1])
 
 
 class _ForwardLinearization(AbstractLinearization):

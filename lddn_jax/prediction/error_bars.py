@@ -72,7 +72,7 @@ def spread(
         return jnp.sqrt(jnp.sum(einsum("...p,pk->...k", rows, root) ** 2, axis=-1))
 
     if not isinstance(method, RTRL):
-        rows = method.derivatives(net, inputs, state, steps)
+        rows, _ = method.derivatives(net, inputs, state, steps)
         a = method.linearize(net, inputs, state, steps).a
         return {name: a[name] for name in outputs}, {name: length(rows[name]) for name in outputs}
     columns = Columns.reaching(net.topology, with_state=False)

@@ -33,9 +33,6 @@ class Broken(lddn.AbstractGradient):
     def derivatives(self, net, inputs, state, steps, with_state=False):
         return lddn.BPTT().derivatives(net, inputs, state, steps, with_state)
 
-    def bounded_derivatives(self, net, inputs, state, steps, with_state=False):
-        return lddn.BPTT().bounded_derivatives(net, inputs, state, steps, with_state)
-
 
 class _Broken(lddn.AbstractLinearization):
     whole: eqx.Module
