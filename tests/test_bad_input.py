@@ -3,13 +3,11 @@
 In no time means before XLA compiles anything, which takes longer than all checks together.
 """
 
+import importlib
+import pkgutil
 import re
 
-import bad_input.command_lines
-import bad_input.declarations
-import bad_input.records
-import bad_input.signals
-import bad_input.training
+import bad_input
 import jax
 import jax.numpy as jnp
 import pytest
@@ -17,9 +15,15 @@ from bad_input.kit import kit as made
 
 from lddn_jax.__main__ import main
 
-SUBJECTS = (bad_input.declarations, bad_input.signals, bad_input.records, bad_input.training)
-CALLS = [row for subject in SUBJECTS for row in subject.rows()]
-LINES = list(bad_input.command_lines.rows())
+SUBJECTS = [importlib.import_module(f"bad_input.{found.name}") for found in pkgutil.iter_modules(bad_input.__path__)]
+
+
+def rows_of(kind):
+    """Rows of all modules that have some of this kind: `rows` of calls, or `lines` of the command line."""
+    return [row for subject in SUBJECTS if hasattr(subject, kind) for row in getattr(subject, kind)()]
+
+
+CALLS, LINES = rows_of("rows"), rows_of("lines")
 COMPILED = "/jax/core/compile/backend_compile_duration"
 
 
@@ -29,7 +33,10 @@ def as_parameters(rows):
 
 @pytest.fixture(scope="module")
 def kit(tmp_path_factory):
-    return made(tmp_path_factory.mktemp("bad_input"))
+    kit = made(tmp_path_factory.mktemp("bad_input"))
+    for subject in SUBJECTS:
+        vars(kit).update(subject.files(kit.folder) if hasattr(subject, "files") else {})
+    return kit
 
 
 @pytest.fixture(scope="module")

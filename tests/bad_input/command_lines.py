@@ -47,5 +47,5 @@ LINES = {
 }
 
 
-def rows():
+def lines():
     yield from ((f"command line: {name}", row) for name, row in LINES.items())

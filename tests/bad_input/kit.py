@@ -57,7 +57,7 @@ def kit(folder: Path) -> SimpleNamespace:
         posterior=posterior(net, data),
         dataless=posterior(net, None),
         folder=folder,
-        **files(folder, u, y, net, scaled),
+        **written_files(folder, u, y, net, scaled),
     )
 
 
@@ -68,7 +68,7 @@ def posterior(net: lddn.Network, data: lddn.Sequences | None) -> lddn.Posterior:
     return lddn.Posterior(net, *numbers, lddn.losses.SumSquaredError(), data, Groups.of(net.topology, "all"))
 
 
-def files(folder: Path, u: np.ndarray, y: np.ndarray, net: lddn.Network, scaled: lddn.Scaled) -> dict[str, Path]:
+def written_files(folder: Path, u: np.ndarray, y: np.ndarray, net: lddn.Network, scaled) -> dict[str, Path]:
     """Records, models and topologies as files, most of them with something wrong."""
 
     def written(name, text):
