@@ -20,7 +20,7 @@ def add(commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Writes the report and prints its warnings."""
     model = model_of(options.model)
-    record = record_for(model, options.file)
+    record = record_for(model, options.file, "mask")
     out = Path(options.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     page = lddn.report(model, record, out)

@@ -60,7 +60,7 @@ class Stage:
         fitted: Result of `fit`.
         net: The network with the smallest free-run error, with its loop closed.
         best_restart: Index of that network among the restarts.
-        open_loop: Its RMSE one step ahead.
+        open_loop: Its RMSE with the loop open: one step ahead, or as many as the smallest delay of the feedback.
         closed_loop: RMSE of its free run; NaN if that diverged.
         diverged_at: First step at which the free run is not finite or far outside the targets; None if it stays close.
         seconds: Training time of this horizon.
