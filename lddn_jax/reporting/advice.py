@@ -163,7 +163,7 @@ def about_divergence(kind: str, step: int) -> str:
 
 def about_stability(found: Stability) -> str | None:
     """Warns of a closed loop in which disturbances grow."""
-    if not np.isfinite(found.exponent) or found.exponent <= 0:
+    if found.growth != "grows" or not np.isfinite(found.exponent):
         return None
     growth = np.expm1(found.exponent)
     return (
