@@ -8,6 +8,7 @@ from lddn_jax.bayesian.groups import LABELS
 from lddn_jax.cli.arguments import delays, names, positive, say
 from lddn_jax.cli.files import can_draw, canvas, write_json, written
 from lddn_jax.identification.settings import Settings
+from lddn_jax.training.interruption import exit_code
 
 
 def add(commands) -> None:
@@ -49,9 +50,10 @@ def add(commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Prints the table; writes the table, a figure and the best network."""
+    """Writes the table, a figure and the best network, and prints the table."""
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
+    stop = lddn.callbacks.ReturnOnSignal()
     found = lddn.compare_narx(
         options.files,
         options.inputs,
@@ -66,6 +68,7 @@ def run(options: argparse.Namespace) -> int:
             linear_path=options.linear_path,
             seed=options.seed,
         ),
+        callbacks=[stop],
     )
     table = found.comparison
     table.to_csv(out / "comparison.csv")
@@ -76,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
     if can_draw():
         files += written({"comparison.png": lambda: _figure(table).savefig(out / "comparison.png", dpi=120)})
     say(f"wrote {', '.join(str(out / name) for name in files)}")
-    return 0
+    return 0 if stop.received is None else exit_code(stop.received)
 
 
 def _figure(table: lddn.Comparison):

@@ -19,8 +19,8 @@ from lddn_jax.identification.identify import identify
 from lddn_jax.identification.recipes import TRAINERS
 from lddn_jax.identification.settings import Settings
 from lddn_jax.storage.environment import versions
+from lddn_jax.training.interruption import exit_code
 
-INTERRUPTED_EXIT_STATUS = 130  # as shells report a program ended by Ctrl-C
 DIVISIONS = {"blocks": lddn.data.Blocks(), "records": lddn.data.ByRecord()}
 _FIELDS = {"--delays": "input_delays", "--feedback": "feedback_delays"}
 
@@ -155,6 +155,7 @@ def _identify(
             f"{checkpoint.folder} holds an interrupted run. Resume it with --resume, remove the folder, or choose "
             "another --out."
         )
+    stop = lddn.callbacks.ReturnOnSignal()
     found = identify(
         given,
         inputs,
@@ -162,7 +163,7 @@ def _identify(
         Settings(**chosen),
         validation=validation,
         say=say,
-        callbacks=[lddn.callbacks.TimeLimit(options.time_limit)] if options.time_limit else [],
+        callbacks=[stop, *([lddn.callbacks.TimeLimit(options.time_limit)] if options.time_limit else [])],
         checkpoint=checkpoint,
         resume=options.resume,
     )
@@ -187,6 +188,6 @@ def _identify(
     say(f"wrote {', '.join(str(out / name) for name in files)}")
     if reason.cut_short:
         say(f"training was cut short ({reason}); run the same command with --resume to continue")
-    if reason is lddn.StopReason.INTERRUPTED:
-        return INTERRUPTED_EXIT_STATUS
+    if stop.received is not None:
+        return exit_code(stop.received)
     return 0 if found.gradients is None or found.gradients.passed else 1
