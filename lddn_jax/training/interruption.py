@@ -4,7 +4,8 @@ Once the training is saved, the signal takes the effect that it has on any progr
 loop over trainings ends too.
 
 Python runs signal handlers between bytecode instructions, and waiting for a step is a single instruction. So the main
-thread waits for a long step through another thread, which leaves it free to handle the second signal.
+thread asks now and then whether a long step has ended, which leaves it free to handle the second signal. No other
+thread waits: before Python 3.14, a thread that waits in XLA while the interpreter exits aborts the process.
 """
 
 import signal
@@ -15,7 +16,8 @@ from typing import Any, NoReturn
 
 import jax
 
-LONG_STEP_SECONDS = 0.5  # shorter steps are waited for without a thread
+LONG_STEP_SECONDS = 0.5  # shorter steps are waited for in one instruction
+POLLING_SHARE = 0.02  # of the time waited so far: the pause before asking again, so the most that is lost
 _DEFAULTS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 
 
@@ -58,9 +60,8 @@ class Interruption:
         """Blocks until values are computed, and returns them."""
         start = time.perf_counter()
         if self._previous and self._longest > LONG_STEP_SECONDS:
-            thread = threading.Thread(target=jax.block_until_ready, args=(values,), daemon=True)
-            thread.start()
-            thread.join()
+            while not all(leaf.is_ready() for leaf in jax.tree.leaves(values)):
+                time.sleep(POLLING_SHARE * (time.perf_counter() - start))
         jax.block_until_ready(values)
         self._longest = time.perf_counter() - start
         return values
