@@ -13,6 +13,7 @@ from lddn_jax.cli import check_command, compare_command, fit_command, predict_co
 from lddn_jax.errors import LDDNError
 from lddn_jax.numerics import platform
 from lddn_jax.storage.environment import versions
+from lddn_jax.storage.file_errors import described
 from lddn_jax.training.interruption import exit_code
 
 
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LDDNError as error:
         print(f"error: {error}", file=sys.stderr)
     except OSError as error:
-        print(f"error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        print(f"error: {described(error)}", file=sys.stderr)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return exit_code(signal.SIGINT)

@@ -143,8 +143,8 @@ def compare(
         epochs: As in `fit`.
         init: Initializer of the weights; see `Network`.
         key: JAX key for the initial weights; `jax.random.key(0)` if None.
-        callbacks: As in `fit`; they are called for each topology. With `ReturnOnSignal`, an interrupted comparison is of
-            the topologies so far.
+        callbacks: As in `fit`; they are called for each topology. With `ReturnOnSignal`, an interrupted comparison is
+            of the topologies so far.
         progress: As in `fit`.
 
     Returns:
