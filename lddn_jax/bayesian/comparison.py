@@ -125,6 +125,7 @@ def compare(
     epochs: int | None = None,
     init: str = "nguyen-widrow",
     key: PRNGKeyArray | None = None,
+    callbacks: Sequence[Any] = (),
     progress: bool | None = None,
 ) -> Comparison:
     """Trains one network for each topology by Bayesian regularization and compares their evidence.
@@ -142,6 +143,8 @@ def compare(
         epochs: As in `fit`.
         init: Initializer of the weights; see `Network`.
         key: JAX key for the initial weights; `jax.random.key(0)` if None.
+        callbacks: As in `fit`; they are called for each topology. With `ReturnOnSignal`, an interrupted comparison is
+            of the topologies so far.
         progress: As in `fit`.
 
     Returns:
@@ -190,7 +193,17 @@ def compare(
         net = Network(topology, key=key, init=init)
         _logger.info("compare: %s", name)
         start = time.perf_counter()
-        fitted = fit(net, records[name], loss, trainer, gradient=gradient, epochs=epochs, key=key, progress=progress)
+        fitted = fit(
+            net,
+            records[name],
+            loss,
+            trainer,
+            gradient=gradient,
+            epochs=epochs,
+            key=key,
+            callbacks=callbacks,
+            progress=progress,
+        )
         seconds = time.perf_counter() - start
         found = posterior(fitted, records[name], loss=loss, method=gradient)
         train_rmse = error_of(fitted.net, records[name])[0]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import lddn_jax as lddn
 from lddn_jax.cli.arguments import count, horizons, model_of, say
-from lddn_jax.cli.files import can_draw, canvas, write_json, written
+from lddn_jax.cli.files import can_draw, canvas, output_folder, save_figure, write_json, written
 from lddn_jax.errors import DataError
 
 
@@ -31,14 +31,17 @@ def run(options: argparse.Namespace) -> int:
         raise DataError("--ahead all: the free run is always computed; pass numbers of steps, such as --ahead 1,10.")
     model = model_of(options.model)
     found = lddn.forecast(model, options.file, options.ahead, warmup=options.warmup)
-    out = Path(options.out)
-    out.mkdir(parents=True, exist_ok=True)
+    with output_folder(Path(options.out)) as out:
+        return _write(found, out)
+
+
+def _write(found: lddn.Forecast, out: Path) -> int:
     found.to_table().to_csv(out / "predictions.csv")
     write_json(out / "scores.json", found.scores)
     say(str(found))
     files = ["predictions.csv", "scores.json"]
     if can_draw():
-        files += written({"predictions.png": lambda: _figure(found).savefig(out / "predictions.png", dpi=120)})
+        files += written({"predictions.png": lambda: save_figure(out / "predictions.png", _figure(found))})
     say(f"wrote {', '.join(str(out / name) for name in files)}")
     return 0
 

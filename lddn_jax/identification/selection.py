@@ -48,6 +48,7 @@ def compare_narx(
     input_delays: Sequence[tuple[int, ...]] = ((1, 2),),
     feedback_delays: Sequence[tuple[int, ...]] = ((1, 2),),
     settings: Settings | None = None,
+    callbacks: Sequence[Any] = (),
     progress: bool | None = None,
 ) -> Selection:
     """Trains a NARX network for each size and set of delays by Bayesian regularization, and compares their evidence.
@@ -61,6 +62,7 @@ def compare_narx(
         feedback_delays: Sets of delays of the measured targets.
         settings: Other settings. Used are `train`, `validation`, `division`, `missing`, `linear_path`, `init`,
             `restarts`, `groups`, `epochs` (100 if None) and `seed`.
+        callbacks: As in `lddn_jax.compare`.
         progress: As in `lddn_jax.fit`.
 
     Returns:
@@ -119,6 +121,7 @@ def compare_narx(
         epochs=settings.epochs or 100,
         init=settings.init,
         key=jax.random.key(settings.seed),
+        callbacks=callbacks,
         progress=progress,
     )
     return Selection(found, Scaled(found.best.fitted.net, dict(experiment.scalers)))

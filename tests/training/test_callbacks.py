@@ -164,7 +164,7 @@ def test_what_is_not_finite_is_null_in_json(tmp_path):
 @pytest.mark.usefixtures("unchecked")
 def test_a_log_that_cannot_be_written_is_an_error_before_training(tmp_path):
     listener = Listener()
-    with pytest.raises(lddn.DataError, match="Create the folder first"):
+    with pytest.raises(lddn.LDDNError, match="Make the folder first"):
         run([cb.CSVLog(tmp_path / "absent" / "log.csv"), listener])
     assert listener.told == []
 
