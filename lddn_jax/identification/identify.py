@@ -23,6 +23,7 @@ from lddn_jax.prediction.forecast import Forecast, evaluate
 from lddn_jax.prediction.scaled import Scaled
 from lddn_jax.trainers.closed_loop import ClosedLoop
 from lddn_jax.training.callbacks.periodic_checkpoint import Checkpoint
+from lddn_jax.training.callbacks.time_limit import one_run
 from lddn_jax.training.result import Fitted
 
 
@@ -131,7 +132,7 @@ def identify(
             gradients = check_closed_loop(net, experiment)
         say(str(gradients))
 
-    with _Timer(seconds, "training"):
+    with _Timer(seconds, "training"), one_run(callbacks):
         supervision = Supervision(say, callbacks, checkpoint, resume, progress)
         opened, trained = TRAINERS[settings.trainer](net, experiment, settings, shuffle, supervision)
     say(str(trained))
