@@ -39,7 +39,7 @@ from lddn_jax.simulation.delays import DelayState, as_state
 from lddn_jax.simulation.simulate import batch_axes, final_state, prepared
 from lddn_jax.simulation.streaming import as_record, one_moment
 from lddn_jax.trainers.first_order import first_state, updated
-from lddn_jax.training.trainer import check_usable
+from lddn_jax.training.trainer import check_values
 
 _logger = logging.getLogger("lddn_jax")
 
@@ -171,7 +171,7 @@ def adapt(
     check_loss(loss, call)
     adapter = Adapter(transformation, loss)
     inputs, targets, state, weights, steps = prepare_data(loss, net, data, call)
-    check_usable(inputs, targets, state, weights, f"{call}: data")
+    check_values(inputs, targets, state)
     adapting = adapter.init(net, state, batch_axes(inputs, state))
     weights = None if weights is None else error_weights(weights, targets)
     found = Adapted(

@@ -23,7 +23,7 @@ from lddn_jax.gradients.bptt import BPTT
 from lddn_jax.gradients.method import AbstractGradient
 from lddn_jax.losses import AbstractLoss, check_counted, error_weights
 from lddn_jax.network.network import Network
-from lddn_jax.network.signals import RealArray, SequencesLike, Signals, check_finite
+from lddn_jax.network.signals import SequencesLike, Signals, check_finite
 from lddn_jax.simulation.delays import DelayState
 from lddn_jax.training.state_parameters import Started, Trained, network_of
 
@@ -77,7 +77,8 @@ class Problem(eqx.Module):
             name: The name of the data in errors.
         """
         inputs, targets, state, weights, steps = prepare_data(loss, net, data, call, name)
-        check_usable(inputs, targets, state, weights, f"{call}: {name}")
+        check_values(inputs, targets, state)
+        check_counted(targets, weights, f"{call}: {name}")
         if weights is not None:
             weights = error_weights(weights, targets)
         some = next(iter(targets.values()))
@@ -151,22 +152,17 @@ class Problem(eqx.Module):
         return dataclasses.replace(of, loss=loss, chosen=chosen)
 
 
-def check_usable(
-    inputs: Signals, targets: Signals, state: DelayState, weights: Mapping[str, RealArray] | None, where: str
-) -> None:
-    """Raises a DataError if a value is infinite in the dtype of the network, or no target counts.
+def check_values(inputs: Signals, targets: Signals, state: DelayState) -> None:
+    """Raises a DataError if a value is infinite in the dtype of the network, or NaN, which only a target may be.
 
     Args:
         inputs: `(*batch, time, size)` by input.
         targets: `(*batch, time, size)` by output layer; NaN where missing.
         state: `(*batch, longest delay, size)` by source.
-        weights: Error weights by output layer, or None.
-        where: How errors refer to the data.
     """
     check_finite("input", inputs)
     check_finite("target", targets, missing=True)
     check_finite("delay state of", state)
-    check_counted(targets, weights, where)
 
 
 class AbstractTrainer(eqx.Module):

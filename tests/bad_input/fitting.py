@@ -123,13 +123,11 @@ OTHERS = {
         ),
         r"validation has no target to compare with",
     ),
-    "adapted to nothing": (
-        lambda k: lddn.adapt(k.net, lddn.Sequences(k.inputs, nothing(k)), optax.sgd(0.1)),
-        r"adapt\(net, data.*data has no target",
-    ),
-    "adapted to nothing that counts": (
-        lambda k: lddn.adapt(k.net, lddn.Sequences(k.inputs, k.y, weights=weightless(k)), optax.sgd(0.1)),
-        r"data has no target.*error weight 0",
+    "adapted to infinity": (
+        lambda k: lddn.adapt(
+            k.net, SimpleNamespace(inputs=k.inputs, targets=holed(k.y), state=None, weights=None), optax.sgd(0.1)
+        ),
+        r"target 'y' is infinite.*\(7, 0\)",
     ),
     "closed on missing targets": (
         lambda k: lddn.fit_closed_loop(k.net, lddn.Sequences(k.inputs, nothing(k)), k.lm),
