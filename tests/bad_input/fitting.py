@@ -6,7 +6,7 @@ import numpy as np
 import optax
 
 import lddn_jax as lddn
-from lddn_jax import DataError, ShapeError
+from lddn_jax import DataError, PrecisionError, ShapeError
 
 BAYES = lddn.BayesianRegularization()
 HUGE, FEW = np.full((30, 1), 1e300), np.ones((30, 1))
@@ -136,6 +136,26 @@ OTHERS = {
 }
 
 
+SETTINGS = {
+    f"float32 for {trainer}": (
+        lambda k, trainer=trainer: lddn.Settings(trainer=trainer, dtype="float32"),
+        rf"dtype=\"float32\".*trainer='{trainer}'.*Omit dtype.*trainer=\"adam\"",
+    )
+    for trainer in ("lm", "br")
+}
+
+
+def lines():
+    for trainer in ("lm", "br"):
+        yield (
+            f"fit in float32 by {trainer}",
+            (
+                f"fit {{csv}} --inputs u --targets y --dtype float32 --trainer {trainer}",
+                rf"--dtype float32.*--trainer {trainer}.*--trainer adam",
+            ),
+        )
+
+
 def rows():
     for subject, error, table in (
         ("infinite", DataError, INFINITE),
@@ -143,6 +163,7 @@ def rows():
         ("empty", ShapeError, EMPTY),
         ("uncounted", DataError, UNCOUNTED),
         ("nothing to learn", DataError, OTHERS),
+        ("digits", PrecisionError, SETTINGS),
     ):
         for name, (call, words) in table.items():
             yield f"{subject}: {name}", (call, error, words)
