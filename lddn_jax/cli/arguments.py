@@ -1,6 +1,8 @@
 """Types of command-line options, and printing of messages."""
 
 import argparse
+import os
+import sys
 from typing import Any
 
 from lddn_jax.errors import DataError
@@ -9,8 +11,11 @@ from lddn_jax.prediction.scaled import Scaled
 
 
 def say(text: str) -> None:
-    """Prints a text and an empty line, and flushes."""
-    print(text, end="\n\n", flush=True)
+    """Prints a text and an empty line, and flushes; work continues if standard output is closed or its disk is full."""
+    try:
+        print(text, end="\n\n", flush=True)
+    except OSError:  # the reader of a pipe, such as head, has ended; Python would fail again when it exits
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def model_of(path: str) -> Scaled:

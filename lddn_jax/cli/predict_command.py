@@ -6,7 +6,7 @@ from typing import Any
 
 import lddn_jax as lddn
 from lddn_jax.cli.arguments import count, horizons, model_of, say
-from lddn_jax.cli.files import can_draw, canvas, write_json, written
+from lddn_jax.cli.files import can_draw, canvas, output_folder, save_figure, write_json, written
 from lddn_jax.data.sources import names_of, read_table
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.network.rewiring import opened_at
@@ -60,14 +60,17 @@ def run(options: argparse.Namespace) -> int:
         steps=options.steps,
         posterior=_posterior(Path(options.model), model),
     )
-    out = Path(options.out)
-    out.mkdir(parents=True, exist_ok=True)
+    with output_folder(Path(options.out)) as out:
+        return _write(found, out)
+
+
+def _write(found: lddn.Forecast, out: Path) -> int:
     found.to_table().to_csv(out / "predictions.csv")
     write_json(out / "scores.json", found.scores)
     say(str(found))
     files = ["predictions.csv", "scores.json"]
     if can_draw():
-        files += written({"predictions.png": lambda: _figure(found).savefig(out / "predictions.png", dpi=120)})
+        files += written({"predictions.png": lambda: save_figure(out / "predictions.png", _figure(found))})
     if found.future is not None:
         first, last = len(found.time) + 2, len(found.time) + 1 + len(found.future)  # after the header
         columns = ", ".join(repr(f"{name} {FORECAST}") for name in found.future.predictions)
