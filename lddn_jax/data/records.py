@@ -163,8 +163,7 @@ class Record:
         if not 0 <= start < stop <= len(self):
             raise DataError(f"{self._called} has {len(self)} samples, so it has no piece [{start}, {stop}).")
         rows = slice(start, stop)
-        return dataclasses.replace(
-            self,
+        return self.replaced(
             inputs={name: signal[rows] for name, signal in self.inputs.items()},
             targets={name: signal[rows] for name, signal in self.targets.items()},
             time=None if self.time is None else self.time[rows],
@@ -200,8 +199,25 @@ class Record:
         for target in loops.values():
             if target not in self.targets:
                 raise DataError(f"{self._called} has no target {target!r}; it has {list(self.targets)}.")
+        for name, target in loops.items():
+            self._check_finite("input", name, self.targets[target])
         added = {name: self.targets[target] for name, target in loops.items()}
-        return dataclasses.replace(self, inputs={**self.inputs, **added})
+        return self.replaced(inputs={**self.inputs, **added})
+
+    def replaced(self, **changes: Any) -> "Record":
+        """Returns a copy with other signals of the same length, which are not checked again.
+
+        Unlike a new record, the copy may have fewer samples than elements.
+        """
+        made = object.__new__(Record)
+        for field in dataclasses.fields(self):
+            object.__setattr__(made, field.name, changes.get(field.name, getattr(self, field.name)))
+        for kind in ("inputs", "targets"):
+            signals = {name: np.asarray(signal, np.float64).view() for name, signal in getattr(made, kind).items()}
+            for signal in signals.values():
+                signal.setflags(write=False)
+            object.__setattr__(made, kind, signals)
+        return made
 
     @property
     def _called(self) -> str:

@@ -18,6 +18,7 @@ from lddn_jax.data.split import divide
 from lddn_jax.data.windowing import whole, windows
 from lddn_jax.errors import DataError
 from lddn_jax.identification.settings import Settings
+from lddn_jax.prediction.continuation import measured_rows
 from lddn_jax.topology.plan import plan
 from lddn_jax.topology.topology import Topology
 
@@ -31,6 +32,7 @@ class Experiment:
         targets: Names of the outputs.
         scalers: Scalers by input and target; an input of measured values shares the scaler of its target.
         train, validation, test: Records in their own units, without gaps, measured targets among the inputs.
+        left_out: What was left out of the records, one line each.
     """
 
     topology: Topology
@@ -39,6 +41,7 @@ class Experiment:
     train: list[Record]
     validation: list[Record]
     test: list[Record]
+    left_out: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -63,21 +66,31 @@ class Experiment:
             TopologyError: If the settings give an invalid topology.
         """
         _check_names(inputs, targets)
-        records = _records(given, inputs, targets, settings)
+        whole_records = _records(given, inputs, targets, settings)
+        records = _up_to_the_last_target(whole_records)
         topology = narx_of(settings, **records[0].sizes)
-        needed = max(plan(topology).longest_delays.values()) + (settings.window if settings.trainer == "adam" else 1)
-        own = [] if validation is None else _records(validation, inputs, targets, settings)
-        parts = _parts(records, settings, own, needed)
+        held = max(plan(topology).longest_delays.values())
+        window = settings.window if settings.trainer == "adam" else 1
+        own = [] if validation is None else _up_to_the_last_target(_records(validation, inputs, targets, settings))
+        parts = _parts(records, settings, own, held + 1)
         loops = {models.measured_name(target): target for target in targets}
-        pieces = [[p.measured(loops) for record in part for p in record.unbroken(needed)] for part in parts]
-        for name, part in zip(("training", "validation", "test"), pieces, strict=True):
-            if not part:
+        pieces, left_out = [], _about_the_end(whole_records, records)
+        for name, part, steps in zip(("training", "validation", "test"), parts, (window, 1, 1), strict=True):
+            all_pieces = [piece for record in part for piece in record.unbroken(1)]
+            long = [piece.measured(loops) for piece in all_pieces if len(piece) >= held + steps]
+            if not long:
+                reason = f"{held} fill the delays" + (f" and {steps} are a window" if steps > 1 else "")
                 raise DataError(
-                    f"the {name} part has no stretch of {needed} rows without a missing target; "
-                    f"{needed - 1} of them fill the delays. Use a longer record or shorter delays."
+                    f"of the {sum(map(len, records))} samples, the {name} part has {sum(map(len, part))}, and no "
+                    f"stretch of {held + steps} rows without a missing target: {reason}. Use a longer record, "
+                    f"{'a shorter window' if steps > 1 else 'another division'} or shorter delays."
                 )
+            if len(long) < len(all_pieces):
+                short, of_all = len(all_pieces) - len(long), len(all_pieces)
+                left_out.append(f"{name} part: {short} of {of_all} pieces have fewer than {held + steps} rows")
+            pieces.append(long)
         scalers = scalers_of(pieces[0], shared=loops)
-        return cls(topology, tuple(targets), scalers, *pieces)
+        return cls(topology, tuple(targets), scalers, *pieces, left_out=tuple(left_out))
 
     def on(self, topology: Topology) -> "Experiment":
         """Returns the same records for another topology of the same inputs and targets, with no longer delays."""
@@ -123,10 +136,11 @@ class Experiment:
             pieces = f" in {len(part)} pieces" if len(part) > 1 else ""
             return f"{sum(map(len, part))} samples{pieces}"
 
-        return (
+        parts = (
             f"train: {counted(self.train)}; validate: {counted(self.validation)}; test: {counted(self.test)} "
             f"(the first {self.held} of each piece fill its delay state)"
         )
+        return "\n".join([parts, *(f"left out: {line}" for line in self.left_out)])
 
 
 def narx_of(settings: Settings, inputs: Mapping[str, int], targets: Mapping[str, int]) -> Topology:
@@ -161,6 +175,16 @@ def _records(given: Any, inputs: Sequence[str], targets: Sequence[str], settings
         return as_records(given, "identify")
     sources = given if isinstance(given, (list, tuple)) else [given]
     return [timed_record(source, list(inputs), list(targets), settings.missing) for source in sources]
+
+
+def _up_to_the_last_target(records: list[Record]) -> list[Record]:
+    """The records without rows at the end in which no target was measured: they are there to be forecast."""
+    return [record.piece(0, measured_rows(record, tuple(record.targets)) or len(record)) for record in records]
+
+
+def _about_the_end(given: list[Record], used: list[Record]) -> list[str]:
+    rows = sum(map(len, given)) - sum(map(len, used))
+    return [f"{rows} rows at the end without a measured target, which predict forecasts"] if rows else []
 
 
 def _parts(records: list[Record], settings: Settings, own: list[Record], needed: int) -> list[list[Record]]:
