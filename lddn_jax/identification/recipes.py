@@ -157,8 +157,8 @@ def check_horizons(settings: Settings, experiment: Experiment) -> None:
         longest = max(map(len, experiment.train)) - experiment.held
         raise DataError(
             f"horizons={settings.horizons}, but the longest training piece has {longest} steps, and too few samples "
-            f"are in pieces of {min(h for h in settings.horizons if h)} steps; write horizons=(1, 5, None), or use "
-            "longer records."
+            f"are in pieces of {min(h for h in settings.horizons if h)} steps; write horizons=(1, 5, None), on the "
+            "command line --horizons 1,5,all, or use longer records."
         )
 
 
