@@ -1,8 +1,10 @@
 """Types of command-line options, and printing of messages."""
 
 import argparse
+import csv
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from lddn_jax.errors import DataError
@@ -16,6 +18,12 @@ def say(text: str) -> None:
         print(text, end="\n\n", flush=True)
     except OSError:  # the reader of a pipe, such as head, has ended; Python would fail again when it exits
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def say_notes(notes: Sequence[str]) -> None:
+    """Prints how files were read, one line for each note."""
+    if notes:
+        say("\n".join(notes))
 
 
 def model_of(path: str) -> Scaled:
@@ -34,8 +42,9 @@ def model_of(path: str) -> Scaled:
 
 
 def names(text: str) -> list[str]:
-    """Parses names of columns, separated by commas."""
-    return [name.strip() for name in text.split(",") if name.strip()]
+    """Parses names of columns, separated by commas; a name with a comma is quoted: '"flow, hot",level'."""
+    cells = next(csv.reader([text], skipinitialspace=True), [])
+    return [name.strip() for name in cells if name.strip()]
 
 
 def positive(text: str) -> int:

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from lddn_jax.checks import expect
+from lddn_jax.data.reading import Reading
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.gradients.gradient_report import GradientReport
 from lddn_jax.identification.experiment import Experiment
@@ -84,6 +85,7 @@ def identify(
     checkpoint: Checkpoint | None = None,
     resume: bool = False,
     progress: bool | None = None,
+    reading: Reading | None = None,
 ) -> Identified:
     """Identifies a NARX network from records.
 
@@ -102,6 +104,7 @@ def identify(
         checkpoint: Saves each stage of the training in its own folder.
         resume: Whether to resume from the files of `checkpoint`.
         progress: As in `lddn_jax.fit`.
+        reading: How files are read; see `lddn_jax.data.Reading`.
 
     Returns:
         An `Identified`.
@@ -121,7 +124,7 @@ def identify(
     supervision = Supervision(say, callbacks, checkpoint, resume, progress)
     dtype = settings.training_dtype
     with computing_in(dtype):
-        found = _identified(records, inputs, targets, settings, validation, supervision)
+        found = _identified(records, inputs, targets, settings, validation, supervision, reading)
     if not is_default(dtype):
         say(
             "trained in float64; the model is returned in float32, JAX's default: set "
@@ -137,9 +140,12 @@ def _identified(
     settings: Settings,
     validation: Any,
     supervision: Supervision,
+    reading: Reading | None,
 ) -> Identified:
     say = supervision.say
-    experiment = Experiment.of(records, inputs, targets, settings, validation)
+    experiment = Experiment.of(records, inputs, targets, settings, validation, reading)
+    if experiment.notes:
+        say("\n".join(experiment.notes))
     longest_test = max(map(len, experiment.test)) - experiment.held
     if settings.warmup >= longest_test:
         raise LDDNError(f"warmup={settings.warmup}, but no test piece is longer than {longest_test} steps.")

@@ -14,6 +14,7 @@ import jax
 from lddn_jax.bayesian.bayesian import BayesianRegularization
 from lddn_jax.bayesian.comparison import Comparison, compare
 from lddn_jax.checks import expect
+from lddn_jax.data.reading import Reading
 from lddn_jax.data.records import Record
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.errors import LDDNError
@@ -37,7 +38,7 @@ class Selection:
     model: Scaled
 
     def __str__(self):
-        return f"{self.comparison}\n(errors with the loop open, in scaled units)"
+        return f"{self.comparison}\n(errors one step ahead, in scaled units)"
 
 
 def compare_narx(
@@ -51,6 +52,8 @@ def compare_narx(
     settings: Settings | None = None,
     callbacks: Sequence[Any] = (),
     progress: bool | None = None,
+    say: Callable[[str], None] = lambda text: None,
+    reading: Reading | None = None,
 ) -> Selection:
     """Trains a NARX network for each size and set of delays by Bayesian regularization, and compares their evidence.
 
@@ -65,6 +68,8 @@ def compare_narx(
             `restarts`, `groups`, `epochs` (100 if None) and `seed`.
         callbacks: As in `lddn_jax.compare`.
         progress: As in `lddn_jax.fit`.
+        say: A function that is called with notes on how files were read.
+        reading: How files are read; see `lddn_jax.data.Reading`.
 
     Returns:
         A `Selection`; the loops of its networks are open.
@@ -94,25 +99,29 @@ def compare_narx(
             one = (sets,) if isinstance(sets, int) else sets
             raise LDDNError(f"compare_narx: {name}={sets!r} is not a list of sets of delays; write {name}=({one!r},).")
     with computing_in("float64"):  # which Bayesian regularization needs
-        found = _selected(
-            records, inputs, targets, hidden, input_delays, feedback_delays, settings, callbacks, progress
-        )
+        choices = [
+            replace(settings, trainer="br", dtype=None, hidden=size, input_delays=delays, feedback_delays=feedback)
+            for size, delays, feedback in itertools.product(hidden, input_delays, feedback_delays)
+        ]
+        # The union of all delays makes the records long enough for each candidate.
+        every = replace(choices[0], input_delays=_union(input_delays), feedback_delays=_union(feedback_delays))
+        experiment = Experiment.of(records, inputs, targets, every, reading=reading)
+        if experiment.notes:
+            say("\n".join(experiment.notes))
+        found = _selected(choices, experiment, settings, callbacks, progress)
     return in_default_float(found)
 
 
 def _selected(
-    records, inputs, targets, hidden, input_delays, feedback_delays, settings, callbacks, progress
+    choices: list[Settings],
+    experiment: Experiment,
+    settings: Settings,
+    callbacks: Sequence[Any],
+    progress: bool | None,
 ) -> Selection:
-    choices = [
-        replace(settings, trainer="br", dtype=None, hidden=size, input_delays=delays, feedback_delays=feedback)
-        for size, delays, feedback in itertools.product(hidden, input_delays, feedback_delays)
-    ]
-    # The union of all delays makes the records long enough for each candidate.
-    every = replace(choices[0], input_delays=_union(input_delays), feedback_delays=_union(feedback_delays))
-    experiment = Experiment.of(records, inputs, targets, every)
     sizes = experiment.train[0].sizes
     exogenous = {name: size for name, size in sizes["inputs"].items() if name not in experiment.loops}
-    grid = {_name(choice, bool(inputs)): narx_of(choice, exogenous, sizes["targets"]) for choice in choices}
+    grid = {_name(choice, bool(exogenous)): narx_of(choice, exogenous, sizes["targets"]) for choice in choices}
 
     def of(part: Sequence[Record]) -> Callable[[Topology], Sequences]:
         def cut(topology):

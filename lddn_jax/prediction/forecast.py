@@ -21,10 +21,11 @@ from jaxtyping import Float
 
 from lddn_jax import diagnostics
 from lddn_jax.checks import check_not_negative, check_positive, expect
-from lddn_jax.data.records import Record, timed_record
+from lddn_jax.data.reading import Reading
+from lddn_jax.data.records import Record, notes_on
 from lddn_jax.data.scaling import scaled
 from lddn_jax.data.sequences import Sequences
-from lddn_jax.data.sources import names_of, signals_of
+from lddn_jax.data.sources import label_of, names_of, opened_source, signals_of
 from lddn_jax.data.tables import Table
 from lddn_jax.data.windowing import starts_of, whole
 from lddn_jax.diagnostics.lagged import channels
@@ -68,6 +69,7 @@ class Forecast:
         ahead: Number of steps ahead of a prediction with the loop open, the smallest delay of the measured outputs.
         ranges: Range of the training targets by output, for `diverged_at`; empty if unknown.
         future: Forecast of the steps after the last measured outputs; None if there are none.
+        notes: How the file was read.
     """
 
     time: Float[np.ndarray, " time"]
@@ -81,6 +83,7 @@ class Forecast:
     ahead: int = 1
     ranges: Mapping[str, float] = dataclasses.field(default_factory=dict)
     future: Continuation | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def open_loop(self) -> str:
@@ -228,6 +231,7 @@ def forecast(
     warmup: int = 0,
     steps: int = 0,
     posterior: ErrorBars | None = None,
+    reading: Reading | None = None,
 ) -> Forecast:
     """Predicts a record, one or several steps ahead and in free run, scores the predictions, and forecasts its end.
 
@@ -245,6 +249,7 @@ def forecast(
         steps: Number of steps to forecast beyond the last row. A network with inputs, whose later values are unknown,
             can be forecast for as many steps as its smallest delay of an input.
         posterior: Posterior of the network, for error bars of free run and forecast.
+        reading: How a file is read; see `lddn_jax.data.Reading`.
 
     Returns:
         A `Forecast`.
@@ -275,12 +280,13 @@ def forecast(
     closed, loops = loop_closed(model)
     if posterior is not None:
         posterior = _of_this_network(posterior, closed, loops)
+    source = opened_source(source, reading, exogenous(model))
     columns = () if isinstance(source, Record) else names_of(source)
     if columns and not any(name in columns for name in model.net.topology.outputs):
-        return _unmeasured(model, source, steps, posterior)
+        return _unmeasured(model, source, steps, posterior, reading)
     if isinstance(source, Mapping):
         source = _filled_up(source, exogenous(model), model.net.topology.outputs)
-    record = record_for(model, source, "mask")
+    record = record_for(model, source, "mask", reading)
     outputs = model.net.topology.outputs
     rows = measured_rows(record, outputs)
     if not rows:
@@ -293,7 +299,7 @@ def forecast(
     coming = len(record) - rows + steps
     start = known_row(closed, record, rows) if coming else rows
     if rows <= held and coming:  # all that was measured is needed to start from
-        past = Forecast(np.zeros(0), {}, {}, 0, (0,), ranges=output_ranges(model))
+        past = Forecast(np.zeros(0), {}, {}, 0, (0,), ranges=output_ranges(model), notes=notes_on([record]))
     else:
         past = evaluate(model, [record.piece(0, rows)], ahead, warmup=warmup, posterior=posterior)
     if not coming:
@@ -365,6 +371,7 @@ def evaluate(
         run=run,
         ahead=least,
         ranges=output_ranges(model),
+        notes=notes_on(records),
     )
 
 
@@ -474,13 +481,14 @@ def exogenous(model: Scaled) -> list[str]:
     return [i.name for i in model.net.topology.inputs if i.name not in loops]
 
 
-def record_for(model: Scaled, source: Any, missing: str = "error") -> Record:
+def record_for(model: Scaled, source: Any, missing: str = "error", reading: Reading | None = None) -> Record:
     """Builds the record of a network's inputs and outputs from a source; a `Record` is returned unchanged.
 
     Args:
         model: A network with its loop open.
         source: As in `Record.of`; a column `time` that is not a signal gives the sampling instants.
         missing: As in `Record`.
+        reading: How a file is read.
     """
     if isinstance(source, Record):
         needed, held = (*exogenous(model), *model.net.topology.outputs), {**source.inputs, **source.targets}
@@ -488,18 +496,21 @@ def record_for(model: Scaled, source: Any, missing: str = "error") -> Record:
             if name not in held:
                 raise DataError(f"{source} has no {name!r}; the network needs all of {list(needed)}.")
         return source
-    return timed_record(source, exogenous(model), list(model.net.topology.outputs), missing)
+    outputs = list(model.net.topology.outputs)
+    return Record.of(source, exogenous(model), outputs, missing=missing, reading=reading)
 
 
-def _unmeasured(model: Scaled, source: Any, steps: int, posterior: ErrorBars | None) -> Forecast:
-    inputs, columns = exogenous(model), names_of(source)
+def _unmeasured(
+    model: Scaled, source: Any, steps: int, posterior: ErrorBars | None, reading: Reading | None
+) -> Forecast:
+    inputs = exogenous(model)
     if not inputs or steps:
         why = "steps beyond the end start from measured values" if inputs else "the network has no other input"
         raise DataError(
             f"the record has none of the outputs {list(model.net.topology.outputs)}, and {why}. Pass a record with "
             "measured outputs to start from."
         )
-    signals, _, instants = signals_of(source, inputs, [], "time" if "time" in {*columns} - {*inputs} else None)
+    signals, _, instants, notes = signals_of(source, inputs, [], None, reading)
     units = {name: model.scalers[name].apply(signal)[None] for name, signal in signals.items()}
     data = Sequences(units, None)  # raises if an input is NaN
     free = predict(loop_closed(model)[0], data.inputs)
@@ -511,6 +522,7 @@ def _unmeasured(model: Scaled, source: Any, steps: int, posterior: ErrorBars | N
         steps=(data.steps,),
         inputs=_rows([signals], [0]),
         std={} if posterior is None else joined(_std(model, posterior, data), (data.steps,)),
+        notes=(f"{label_of(source) or 'the record'}: {'; '.join(notes)}",) if notes else (),
     )
 
 

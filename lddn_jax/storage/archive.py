@@ -139,7 +139,7 @@ def read(path: str | Path) -> Archive:
     return Archive(path, header, _grouped(arrays, header["notes"]))
 
 
-def write_atomically(path: str | Path, content: bytes) -> None:
+def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     """Writes a file under a temporary name and moves it into place.
 
     Raises:
