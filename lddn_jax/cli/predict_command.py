@@ -78,8 +78,9 @@ def _write(found: lddn.Forecast, out: Path) -> int:
         files += written({"predictions.png": lambda: save_figure(out / "predictions.png", _figure(found))})
     if found.future is not None:
         first, last = len(found.time) + 2, len(found.time) + 1 + len(found.future)  # after the header
+        plural = "s" if len(found.future.predictions) > 1 else ""
         columns = ", ".join(repr(f"{name} {FORECAST}") for name in found.future.predictions)
-        say(f"{out / 'predictions.csv'}: lines {first} to {last} are the forecast, in column {columns}")
+        say(f"{out / 'predictions.csv'}: lines {first} to {last} are the forecast, in column{plural} {columns}")
     say(f"wrote {', '.join(str(out / name) for name in files)}")
     return 0
 

@@ -38,7 +38,7 @@ class Selection:
     model: Scaled
 
     def __str__(self):
-        return f"{self.comparison}\n(errors one step ahead, in scaled units)"
+        return f"{self.comparison}\n(errors with the loop open, in scaled units)"
 
 
 def compare_narx(
