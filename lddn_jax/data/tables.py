@@ -32,6 +32,7 @@ class Table:
 
     Attributes:
         columns: Arrays `(time,)` by name, in order, as read-only copies.
+        notes: How the file was read that the table comes from, where there was a choice.
 
     Raises:
         DataError: If there is no column, or lengths differ.
@@ -49,8 +50,9 @@ class Table:
     """
 
     columns: Mapping[str, Shaped[np.ndarray, " time"]]
+    notes: tuple[str, ...]
 
-    def __init__(self, columns: Mapping[str, Shaped[ArrayLike, " time"] | Sequence[Any]]):
+    def __init__(self, columns: Mapping[str, Shaped[ArrayLike, " time"] | Sequence[Any]], notes: Sequence[str] = ()):
         if not isinstance(columns, Mapping):
             raise DataError(
                 f"a Table takes columns by name, not {called(columns)}: "
@@ -70,6 +72,7 @@ class Table:
         if len(set(lengths.values())) > 1:
             raise DataError(f"The columns of a Table must be of equal length; their lengths are {lengths}.")
         object.__setattr__(self, "columns", kept)
+        object.__setattr__(self, "notes", tuple(notes))
 
     @property
     def names(self) -> tuple[str, ...]:
