@@ -1,6 +1,8 @@
 """Types of command-line options, and printing of messages."""
 
 import argparse
+import csv
+from collections.abc import Sequence
 from typing import Any
 
 from lddn_jax.errors import DataError
@@ -11,6 +13,12 @@ from lddn_jax.prediction.scaled import Scaled
 def say(text: str) -> None:
     """Prints a text and an empty line, and flushes."""
     print(text, end="\n\n", flush=True)
+
+
+def say_notes(notes: Sequence[str]) -> None:
+    """Prints how files were read, one line for each note."""
+    if notes:
+        say("\n".join(notes))
 
 
 def model_of(path: str) -> Scaled:
@@ -29,8 +37,9 @@ def model_of(path: str) -> Scaled:
 
 
 def names(text: str) -> list[str]:
-    """Parses names of columns, separated by commas."""
-    return [name.strip() for name in text.split(",") if name.strip()]
+    """Parses names of columns, separated by commas; a name with a comma is quoted: '"flow, hot",level'."""
+    cells = next(csv.reader([text], skipinitialspace=True), [])
+    return [name.strip() for name in cells if name.strip()]
 
 
 def positive(text: str) -> int:

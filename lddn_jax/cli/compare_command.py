@@ -6,6 +6,7 @@ from pathlib import Path
 import lddn_jax as lddn
 from lddn_jax.bayesian.groups import LABELS
 from lddn_jax.cli.arguments import delays, names, positive, say
+from lddn_jax.cli.file_options import add_reading, reading_of
 from lddn_jax.cli.files import can_draw, canvas, write_json, written
 from lddn_jax.identification.settings import Settings
 
@@ -45,6 +46,7 @@ def add(commands) -> None:
     )
     compare.add_argument("--seed", type=int, default=0, help="random seed (default %(default)s)")
     compare.add_argument("--out", default="lddn_out", help="folder for table, figure and best network")
+    add_reading(compare)
     compare.set_defaults(run=run)
 
 
@@ -66,6 +68,8 @@ def run(options: argparse.Namespace) -> int:
             linear_path=options.linear_path,
             seed=options.seed,
         ),
+        say=say,
+        reading=reading_of(options),
     )
     table = found.comparison
     table.to_csv(out / "comparison.csv")

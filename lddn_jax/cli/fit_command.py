@@ -12,6 +12,7 @@ import jax
 import lddn_jax as lddn
 from lddn_jax.bayesian.groups import LABELS
 from lddn_jax.cli.arguments import count, delays, horizons, names, positive, rate, say, share, share_or_file
+from lddn_jax.cli.file_options import add_reading, reading_of
 from lddn_jax.cli.files import write_json
 from lddn_jax.cli.results import draw, write_model
 from lddn_jax.errors import DataError
@@ -37,6 +38,7 @@ def add(commands) -> None:
     table.add_argument("files", nargs="+", help="CSV or .mat files, each a record of its own")
     table.add_argument("--inputs", type=names, default=[], help="input columns, such as current,valve")
     table.add_argument("--targets", type=names, required=True, help="columns to predict")
+    add_reading(table)
     table.set_defaults(run=_fit)
 
     default = Settings()
@@ -133,15 +135,20 @@ def _maglev(options: argparse.Namespace) -> int:
     say(f"simulating a magnetic levitation plant: {options.steps} samples of 0.01 s, seed {options.seed}")
     start = time.perf_counter()
     table = lddn.data.maglev(options.steps, jax.random.key(options.seed))
-    return _identify(options, table, ["current"], ["position"], {"simulation": time.perf_counter() - start})
+    return _identify(options, table, ["current"], ["position"], None, {"simulation": time.perf_counter() - start})
 
 
 def _fit(options: argparse.Namespace) -> int:
-    return _identify(options, options.files, options.inputs, options.targets, {})
+    return _identify(options, options.files, options.inputs, options.targets, reading_of(options), {})
 
 
 def _identify(
-    options: argparse.Namespace, given: Any, inputs: list[str], targets: list[str], seconds: dict[str, float]
+    options: argparse.Namespace,
+    given: Any,
+    inputs: list[str],
+    targets: list[str],
+    reading: lddn.data.Reading | None,
+    seconds: dict[str, float],
 ) -> int:
     out = Path(options.out)
     chosen = {f.name: getattr(options, f.name) for f in fields(Settings) if hasattr(options, f.name)}
@@ -165,6 +172,7 @@ def _identify(
         callbacks=[lddn.callbacks.TimeLimit(options.time_limit)] if options.time_limit else [],
         checkpoint=checkpoint,
         resume=options.resume,
+        reading=reading,
     )
     start = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 
 import lddn_jax as lddn
-from lddn_jax.cli.arguments import count, horizons, model_of, say
+from lddn_jax.cli.arguments import count, horizons, model_of, say, say_notes
+from lddn_jax.cli.file_options import add_reading, reading_of
 from lddn_jax.cli.files import can_draw, canvas, write_json, written
 from lddn_jax.errors import DataError
 
@@ -22,6 +23,7 @@ def add(commands) -> None:
     )
     predict.add_argument("--warmup", type=count, default=0, help="steps at the start that are not scored (default 0)")
     predict.add_argument("--out", default="lddn_out", help="folder for predictions, figure and scores")
+    add_reading(predict, again=True)
     predict.set_defaults(run=run)
 
 
@@ -30,7 +32,8 @@ def run(options: argparse.Namespace) -> int:
     if None in options.ahead:
         raise DataError("--ahead all: the free run is always computed; pass numbers of steps, such as --ahead 1,10.")
     model = model_of(options.model)
-    found = lddn.forecast(model, options.file, options.ahead, warmup=options.warmup)
+    found = lddn.forecast(model, options.file, options.ahead, warmup=options.warmup, reading=reading_of(options))
+    say_notes(found.notes)
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
     found.to_table().to_csv(out / "predictions.csv")

@@ -16,9 +16,10 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Shaped
 
 from lddn_jax.checks import called
-from lddn_jax.data.sources import Names, label_of, names_of, signals_of
-from lddn_jax.data.tables import uniform_sampling
-from lddn_jax.errors import DataError, ShapeError
+from lddn_jax.data.reading import Reading
+from lddn_jax.data.sampling import uniform_sampling
+from lddn_jax.data.sources import Names, label_of, signals_of
+from lddn_jax.errors import DataError, ShapeError, fix
 from lddn_jax.network.signals import SignalLike, real
 
 
@@ -32,6 +33,7 @@ class Record:
         time: Sampling instants, `(time,)`, in seconds or any other unit; None if unknown.
         name: Name of the record in error messages.
         missing: "error" to reject targets that are NaN, or "mask" to exclude them from losses and scores.
+        notes: How the file was read that the record comes from, where there was a choice.
 
     Attributes:
         inputs, targets, time: The arguments as read-only float64 arrays.
@@ -55,6 +57,7 @@ class Record:
     time: Float[np.ndarray, " time"] | None = None
     name: str = ""
     missing: str = "error"
+    notes: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -63,8 +66,10 @@ class Record:
         time: Shaped[ArrayLike, " time"] | Sequence[float | int] | None = None,
         name: str = "",
         missing: str = "error",
+        notes: Sequence[str] = (),
     ):
         fields = {"inputs": inputs, "targets": targets, "time": time, "name": name, "missing": missing}
+        fields |= {"notes": tuple(notes)}
         for field, value in fields.items():
             object.__setattr__(self, field, value)
         if self.missing not in ("error", "mask"):
@@ -102,9 +107,10 @@ class Record:
         inputs: Names = (),
         targets: Names = (),
         *,
-        time: str | None = None,
+        time: str | bool | None = None,
         name: str = "",
         missing: str = "error",
+        reading: Reading | None = None,
     ) -> "Record":
         """Builds a record from a table, mapping, data frame, file or object.
 
@@ -114,9 +120,11 @@ class Record:
             inputs: Names of the input columns. `{"u": ["u_1", "u_2"]}` in place of a name combines columns into one
                 signal.
             targets: Names of the target columns, in the same form.
-            time: Name of the column of sampling instants, numbers or dates; it is checked for even sampling.
+            time: Name of the column of sampling instants, numbers or dates; it is checked for even sampling. By default
+                one that is called time, timestamp or date, if there is one; False for none.
             name: Name of the record in error messages; by default the name of the file.
             missing: "error" to reject targets that are NaN, or "mask" to exclude them from losses and scores.
+            reading: How a file is read; see `Reading`.
 
         Raises:
             DataError: If a column is missing, not numeric, or has a NaN that is not allowed.
@@ -131,10 +139,10 @@ class Record:
         """
         name = name or label_of(source)
         try:
-            found = signals_of(source, inputs, targets, time)
+            *found, notes = signals_of(source, inputs, targets, time, reading)
         except (DataError, ShapeError) as error:
             raise type(error)(f"record {name!r}: {error}" if name else str(error)) from error
-        return cls(*found, name, missing)
+        return cls(*found, name, missing, notes)
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -211,8 +219,8 @@ class Record:
         what = f"{self._called}: {kind} {name!r}"
         signal = np.array(real(what, given), dtype=np.float64)
         if signal.ndim != 2:
-            fix = " Write x[:, None] for one element." if signal.ndim == 1 else " Pass a list of records instead."
-            raise ShapeError(f"{what} has shape {signal.shape}; a signal of a record is (time, size).{fix}")
+            remedy = " Write x[:, None] for one element." if signal.ndim == 1 else " Pass a list of records instead."
+            raise ShapeError(f"{what} has shape {signal.shape}; a signal of a record is (time, size).{remedy}")
         steps, size = signal.shape
         if not steps or not size:
             raise ShapeError(f"{what} has shape {signal.shape}, so it is empty; a signal is (time, size).")
@@ -250,22 +258,22 @@ class Record:
         channel = f"{kind} {name!r}" + (f", element {element}," if signal.shape[1] > 1 else "")
         fixes = {
             "input": "A simulation would propagate it to all later steps: fill the gap, or cut the record there.",
-            "target": 'Fill the gap, or ignore missing targets with missing="mask".',
+            "target": "Fill the gap, or ignore missing targets with " + fix('missing="mask".', "--missing mask."),
         }
-        fix = fixes[kind] if np.isnan(signal[step, element]) else "Correct it, or mark it as missing with NaN."
+        remedy = fixes[kind] if np.isnan(signal[step, element]) else "Correct it, or mark it as missing with NaN."
         raise DataError(
             f"{self._called}: {channel} is {signal[step, element]} at sample {step}{when}, the first of "
-            f"{np.count_nonzero(bad.any(axis=1))}. {fix}"
+            f"{np.count_nonzero(bad.any(axis=1))}. {remedy}"
         )
 
 
 Records: TypeAlias = Record | Iterable[Record]
 
 
-def timed_record(source: Any, inputs: Names, targets: Names, missing: str = "error") -> Record:
-    """Returns `Record.of(...)` with a column named `time`, unless it is a signal, as sampling instants."""
-    is_time = "time" in names_of(source) and "time" not in (*inputs, *targets)
-    return Record.of(source, inputs, targets, time="time" if is_time else None, missing=missing)
+def notes_on(records: Iterable[Record]) -> tuple[str, ...]:
+    """Returns how the files of records were read: one line for each file about which there is something to say."""
+    lines = [f"{record.name or 'the record'}: {'; '.join(record.notes)}" for record in records if record.notes]
+    return tuple(dict.fromkeys(lines))
 
 
 def as_records(given: Records, where: str) -> list[Record]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lddn_jax import models
-from lddn_jax.data.records import Record, as_records, holds_records, timed_record
+from lddn_jax.data.reading import Reading
+from lddn_jax.data.records import Record, as_records, holds_records, notes_on
 from lddn_jax.data.scaling import AbstractScaler, scaled, scalers_of
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.split import divide
@@ -48,6 +49,7 @@ class Experiment:
         targets: Sequence[str],
         settings: Settings,
         validation: Any = None,
+        reading: Reading | None = None,
     ) -> "Experiment":
         """Checks the records, divides them and fits the scalers.
 
@@ -57,16 +59,17 @@ class Experiment:
             targets: Names of the columns to predict.
             settings: See `Settings`.
             validation: Validation records, in the same forms as `given`; None: a share of those given.
+            reading: How files are read.
 
         Raises:
             DataError: If columns are missing, hold NaN where they may not, or a part is too short.
             TopologyError: If the settings give an invalid topology.
         """
         _check_names(inputs, targets)
-        records = _records(given, inputs, targets, settings)
+        records = _records(given, inputs, targets, settings, reading)
         topology = narx_of(settings, **records[0].sizes)
         needed = max(plan(topology).longest_delays.values()) + (settings.window if settings.trainer == "adam" else 1)
-        own = [] if validation is None else _records(validation, inputs, targets, settings)
+        own = [] if validation is None else _records(validation, inputs, targets, settings, reading)
         parts = _parts(records, settings, own, needed)
         loops = {models.measured_name(target): target for target in targets}
         pieces = [[p.measured(loops) for record in part for p in record.unbroken(needed)] for part in parts]
@@ -78,6 +81,11 @@ class Experiment:
                 )
         scalers = scalers_of(pieces[0], shared=loops)
         return cls(topology, tuple(targets), scalers, *pieces)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How the files of all records were read, each note once."""
+        return notes_on(record for part in (self.train, self.validation, self.test) for record in part)
 
     def on(self, topology: Topology) -> "Experiment":
         """Returns the same records for another topology of the same inputs and targets, with no longer delays."""
@@ -156,11 +164,15 @@ def _check_names(inputs: Sequence[str], targets: Sequence[str]) -> None:
         )
 
 
-def _records(given: Any, inputs: Sequence[str], targets: Sequence[str], settings: Settings) -> list[Record]:
+def _records(
+    given: Any, inputs: Sequence[str], targets: Sequence[str], settings: Settings, reading: Reading | None
+) -> list[Record]:
     if holds_records(given):
         return as_records(given, "identify")
     sources = given if isinstance(given, (list, tuple)) else [given]
-    return [timed_record(source, list(inputs), list(targets), settings.missing) for source in sources]
+    return [
+        Record.of(source, list(inputs), list(targets), missing=settings.missing, reading=reading) for source in sources
+    ]
 
 
 def _parts(records: list[Record], settings: Settings, own: list[Record], needed: int) -> list[list[Record]]:

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from lddn_jax.checks import expect
+from lddn_jax.data.reading import Reading
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.gradients.gradient_report import GradientReport
 from lddn_jax.identification.experiment import Experiment
@@ -82,6 +83,7 @@ def identify(
     checkpoint: Checkpoint | None = None,
     resume: bool = False,
     progress: bool | None = None,
+    reading: Reading | None = None,
 ) -> Identified:
     """Identifies a NARX network from records.
 
@@ -97,6 +99,7 @@ def identify(
         checkpoint: Saves each stage of the training in its own folder.
         resume: Whether to resume from the files of `checkpoint`.
         progress: As in `lddn_jax.fit`.
+        reading: How files are read; see `lddn_jax.data.Reading`.
 
     Returns:
         An `Identified`.
@@ -113,7 +116,9 @@ def identify(
             raise DataError(f"{name}={given!r} is one name; {call} takes a list of names: write {name}=[{given!r}].")
     if settings.trainer not in TRAINERS:
         raise LDDNError(f"trainer={settings.trainer!r} is unknown; known are {sorted(TRAINERS)}.")
-    experiment = Experiment.of(records, inputs, targets, settings, validation)
+    experiment = Experiment.of(records, inputs, targets, settings, validation, reading)
+    if experiment.notes:
+        say("\n".join(experiment.notes))
     longest_test = max(map(len, experiment.test)) - experiment.held
     if settings.warmup >= longest_test:
         raise LDDNError(f"warmup={settings.warmup}, but no test piece is longer than {longest_test} steps.")

@@ -14,6 +14,7 @@ import jax
 from lddn_jax.bayesian.bayesian import BayesianRegularization
 from lddn_jax.bayesian.comparison import Comparison, compare
 from lddn_jax.checks import expect
+from lddn_jax.data.reading import Reading
 from lddn_jax.data.records import Record
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.errors import LDDNError
@@ -49,6 +50,8 @@ def compare_narx(
     feedback_delays: Sequence[tuple[int, ...]] = ((1, 2),),
     settings: Settings | None = None,
     progress: bool | None = None,
+    say: Callable[[str], None] = lambda text: None,
+    reading: Reading | None = None,
 ) -> Selection:
     """Trains a NARX network for each size and set of delays by Bayesian regularization, and compares their evidence.
 
@@ -62,6 +65,8 @@ def compare_narx(
         settings: Other settings. Used are `train`, `validation`, `division`, `missing`, `linear_path`, `init`,
             `restarts`, `groups`, `epochs` (100 if None) and `seed`.
         progress: As in `lddn_jax.fit`.
+        say: A function that is called with notes on how files were read.
+        reading: How files are read; see `lddn_jax.data.Reading`.
 
     Returns:
         A `Selection`; the loops of its networks are open.
@@ -97,7 +102,9 @@ def compare_narx(
     ]
     # The union of all delays makes the records long enough for each candidate.
     every = replace(choices[0], input_delays=_union(input_delays), feedback_delays=_union(feedback_delays))
-    experiment = Experiment.of(records, inputs, targets, every)
+    experiment = Experiment.of(records, inputs, targets, every, reading=reading)
+    if experiment.notes:
+        say("\n".join(experiment.notes))
     sizes = experiment.train[0].sizes
     exogenous = {name: size for name, size in sizes["inputs"].items() if name not in experiment.loops}
     grid = {_name(choice, bool(inputs)): narx_of(choice, exogenous, sizes["targets"]) for choice in choices}

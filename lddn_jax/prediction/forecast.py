@@ -18,10 +18,11 @@ from jaxtyping import Float
 
 from lddn_jax import diagnostics
 from lddn_jax.checks import check_positive, expect
-from lddn_jax.data.records import Record, timed_record
+from lddn_jax.data.reading import Reading
+from lddn_jax.data.records import Record, notes_on
 from lddn_jax.data.scaling import scaled
 from lddn_jax.data.sequences import Sequences
-from lddn_jax.data.sources import names_of, signals_of
+from lddn_jax.data.sources import label_of, names_of, opened_source, signals_of
 from lddn_jax.data.tables import Table
 from lddn_jax.data.windowing import starts_of, whole
 from lddn_jax.diagnostics.lagged import channels
@@ -59,6 +60,7 @@ class Forecast:
         inputs: Inputs by name, without the feedback inputs.
         std: Standard deviation of a measurement in the free run, by output; empty without error bars.
         run: Sequences of the free run, `(records, time, size)` in scaled units; None if no output was measured.
+        notes: How the file was read.
     """
 
     time: Float[np.ndarray, " time"]
@@ -69,6 +71,7 @@ class Forecast:
     inputs: Mapping[str, Float[np.ndarray, " time"]] = dataclasses.field(default_factory=dict)
     std: Mapping[str, Float[np.ndarray, " time"]] = dataclasses.field(default_factory=dict)
     run: Sequences | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def scored(self) -> Lines:
@@ -167,7 +170,9 @@ class Forecast:
         return {"rmse": diagnostics.rmse(measured, predicted), "r2": r2 if np.isfinite(r2) else None}
 
 
-def forecast(model: Scaled, source: Any, ahead: Sequence[int] = (1,), *, warmup: int = 0) -> Forecast:
+def forecast(
+    model: Scaled, source: Any, ahead: Sequence[int] = (1,), *, warmup: int = 0, reading: Reading | None = None
+) -> Forecast:
     """Predicts a record, one or several steps ahead and in free run, and scores the predictions.
 
     Args:
@@ -176,6 +181,7 @@ def forecast(model: Scaled, source: Any, ahead: Sequence[int] = (1,), *, warmup:
             outputs of the network. Without output columns, only a free run is made.
         ahead: Numbers of steps ahead, in addition to the free run; ignored if measured outputs have gaps.
         warmup: Number of first steps that are not scored.
+        reading: How a file is read; see `lddn_jax.data.Reading`.
 
     Returns:
         A `Forecast`.
@@ -199,10 +205,11 @@ def forecast(model: Scaled, source: Any, ahead: Sequence[int] = (1,), *, warmup:
     for k in ahead:
         check_positive("ahead", k)
     loops_of(model.net, None)
+    source = opened_source(source, reading, exogenous(model))
     columns = () if isinstance(source, Record) else names_of(source)
     if columns and not any(name in columns for name in model.net.topology.outputs):
-        return _unmeasured(model, source)
-    return evaluate(model, [record_for(model, source, "mask")], ahead, warmup=warmup)
+        return _unmeasured(model, source, reading)
+    return evaluate(model, [record_for(model, source, "mask", reading)], ahead, warmup=warmup)
 
 
 def evaluate(
@@ -255,6 +262,7 @@ def evaluate(
         steps=steps,
         inputs=_rows(inputs, firsts),
         run=run,
+        notes=notes_on(records),
     )
 
 
@@ -328,13 +336,14 @@ def exogenous(model: Scaled) -> list[str]:
     return [i.name for i in model.net.topology.inputs if i.name not in loops]
 
 
-def record_for(model: Scaled, source: Any, missing: str = "error") -> Record:
+def record_for(model: Scaled, source: Any, missing: str = "error", reading: Reading | None = None) -> Record:
     """Builds the record of a network's inputs and outputs from a source; a `Record` is returned unchanged.
 
     Args:
         model: A network with its loop open.
         source: As in `Record.of`; a column `time` that is not a signal gives the sampling instants.
         missing: As in `Record`.
+        reading: How a file is read.
     """
     if isinstance(source, Record):
         needed, held = (*exogenous(model), *model.net.topology.outputs), {**source.inputs, **source.targets}
@@ -342,17 +351,18 @@ def record_for(model: Scaled, source: Any, missing: str = "error") -> Record:
             if name not in held:
                 raise DataError(f"{source} has no {name!r}; the network needs all of {list(needed)}.")
         return source
-    return timed_record(source, exogenous(model), list(model.net.topology.outputs), missing)
+    outputs = list(model.net.topology.outputs)
+    return Record.of(source, exogenous(model), outputs, missing=missing, reading=reading)
 
 
-def _unmeasured(model: Scaled, source: Any) -> Forecast:
-    inputs, columns = exogenous(model), names_of(source)
+def _unmeasured(model: Scaled, source: Any, reading: Reading | None) -> Forecast:
+    inputs = exogenous(model)
     if not inputs:
         raise DataError(
             f"the record has none of the outputs {list(model.net.topology.outputs)}, and the network has no other "
             "input. Pass a record with measured outputs to start from."
         )
-    signals, _, instants = signals_of(source, inputs, [], "time" if "time" in {*columns} - {*inputs} else None)
+    signals, _, instants, notes = signals_of(source, inputs, [], None, reading)
     units = {name: model.scalers[name].apply(signal)[None] for name, signal in signals.items()}
     data = Sequences(units, None)  # raises if an input is NaN
     free = predict(closed_over(model.net, loops_of(model.net, None)), data.inputs)
@@ -363,6 +373,7 @@ def _unmeasured(model: Scaled, source: Any) -> Forecast:
         warmup=0,
         steps=(data.steps,),
         inputs=_rows([signals], [0]),
+        notes=(f"{label_of(source) or 'the record'}: {'; '.join(notes)}",) if notes else (),
     )
 
 
