@@ -1,24 +1,26 @@
 """Records in the cells of cell arrays and struct arrays: one `MatFile` for each.
 
-y = {y1, y2, y3}            three records
-runs(1).u, runs(2).u        two records
-c = {u1, y1; u2, y2; …}     cells in two dimensions, also nested: records along the axis on which lengths may differ,
-                            signals `c_1`, `c_2` along the other
+    y = {y1, y2, y3}          three records
+    runs(1).u, runs(2).u      two records
+    c = {u1, y1; u2, y2; …}   one record per row, with the signals `c_1` and `c_2`; or one per column
+
+All signals of a record have one length, which decides whether the rows or the columns are records.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from lddn_jax.data.mat_file import MatFile, listed, shape_of
-from lddn_jax.data.matfiles.contents import Leaf, Wanted, printable
+from lddn_jax.data.mat_file import MatFile, shape_of
+from lddn_jax.data.matfiles.contents import Leaf, Wanted
+from lddn_jax.data.text_lines import listed, shown
 from lddn_jax.errors import DataError, ShapeError, fix
 
 ONE_CELL = re.compile(r"(?P<name>.*)[({](?P<number>\d+)[)}]")
 ALL = "all"
 
 
-def records_of(file: MatFile, chosen: str | Sequence[str] | bool, names: Sequence[str] | None) -> list[MatFile]:
+def cells_of(file: MatFile, chosen: str | Sequence[str] | bool, names: Sequence[str] | None) -> list[MatFile]:
     """Returns the records in the cells of a file.
 
     Args:
@@ -43,7 +45,7 @@ def records_of(file: MatFile, chosen: str | Sequence[str] | bool, names: Sequenc
         asked = "cell array" if arrays == [ALL] else f"cell array {listed(arrays)}"
         raise DataError(
             f"{file} has no {asked} with one cell per record; it has "
-            f"{listed(cells) if cells else listed(file.names) or 'no numeric variable'}."
+            f"{listed([*cells]) if cells else listed(file.names) or 'no numeric variable'}."
         )
     if names is not None:
         asked = Wanted(names)
@@ -54,22 +56,26 @@ def records_of(file: MatFile, chosen: str | Sequence[str] | bool, names: Sequenc
         signals |= _signals(file, group, cells, notes)
     signals = {name: cells for name, cells in signals.items() if any(shape_of(leaf) for leaf in cells.values())}
     if not signals:
-        raise DataError(f"{file}: the cells of {listed(groups)} hold no arrays of numbers.")
+        raise DataError(f"{file}: the cells of {listed([*groups])} hold no arrays of numbers.")
     counts = {name: len(cells) for name, cells in signals.items()}
     if len(set(counts.values())) > 1:
         raise DataError(
             f"{file}: cell arrays hold different numbers of records: "
-            f"{listed(f'{name}: {count}' for name, count in counts.items())}. Name those of one experiment: "
+            f"{listed([f'{name}: {count}' for name, count in counts.items()])}. Name those of one experiment: "
             f"{fix('columns=[...]', '--records NAME')}."
         )
-    return _files(file, signals, notes, int(only["number"]) if only else None)
+    return _files(file, signals, notes, int(only["number"]) if only else None, names is not None)
 
 
 def _files(
-    file: MatFile, signals: Mapping[str, Mapping[int, Leaf]], notes: Sequence[str], number: int | None
+    file: MatFile,
+    signals: Mapping[str, Mapping[int, Leaf]],
+    notes: Sequence[str],
+    number: int | None,
+    with_others: bool,
 ) -> list[MatFile]:
     found = []
-    shared = tuple(leaf for leaf in file.leaves if not leaf.index)
+    shared = tuple(leaf for leaf in file.leaves if not leaf.index and with_others)
     keys = sorted(set.union(*({*cells} for cells in signals.values())))
     empty = [k for k in keys if not all(shape_of(cells[k]) for cells in signals.values())]
     for k in keys:
@@ -78,9 +84,9 @@ def _files(
             found.append(replace(file, leaves=(*leaves, *shared), cell=f"cell {k + 1}", notes=tuple(notes)))
     if not found:
         which = f"no cell {number} with numbers" if number else "no cell whose signals all hold numbers"
-        raise DataError(f"{file}: {listed(signals)} has {which}; there are {len(keys) - len(empty)}.")
+        raise DataError(f"{file}: {listed([*signals])} has {which}; there are {len(keys) - len(empty)}.")
     if empty:
-        note = f"left out, because something in them is empty or no number: cells {listed(str(k + 1) for k in empty)}"
+        note = f"left out, because something in them is empty or no number: cells {listed([str(k + 1) for k in empty])}"
         found[0] = replace(found[0], notes=(*found[0].notes, note))
     return found
 
@@ -116,7 +122,7 @@ def _record_axis(file: MatFile, group: str, cells: Mapping[tuple[int, ...], Leaf
         return 0 if agree[0] else 1
     if not agree[0]:
         raise DataError(
-            f"{file}: the vectors of the cell array {printable(group)} agree in length neither along its rows nor "
+            f"{file}: the vectors of the cell array {shown(group)} agree in length neither along its rows nor "
             f"along its columns. Name single cells, such as '{group}{{1,1}}'."
         )
     if file.transpose is not None:
@@ -124,7 +130,7 @@ def _record_axis(file: MatFile, group: str, cells: Mapping[tuple[int, ...], Leaf
     if rows > columns:
         return 0
     raise ShapeError(
-        f"{file}: the cell array {printable(group)} is {rows}-by-{columns}, and all its vectors have one length: "
+        f"{file}: the cell array {shown(group)} is {rows}-by-{columns}, and all its vectors have one length: "
         f"{rows} records of {columns} signals, or {columns} records of {rows}? Write "
         f"{fix('transpose=True', '--transpose')} if its columns are records, or "
         f"{fix('transpose=False', '--no-transpose')}."

@@ -6,7 +6,7 @@ name alone, if only one is called so.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +14,12 @@ import numpy as np
 from jaxtyping import Float
 
 from lddn_jax.checks import did_you_mean
-from lddn_jax.data.matfiles.contents import Leaf, by, printable
+from lddn_jax.data.matfiles.contents import Leaf, by
 from lddn_jax.data.tables import Table
+from lddn_jax.data.text_lines import listed, shown
 from lddn_jax.data.time_axis import time_axes
 from lddn_jax.errors import DataError, fix
 
-MOST_LISTED_NAMES = 20
 MOST_SEARCHED_NAMES = 1000
 # How to save in MATLAB what is not an array of real numbers, by its class.
 REMEDIES = {
@@ -107,14 +107,20 @@ class MatFile:
             values = np.asarray(place.leaf.values)
             signal = values[:, None] if values.ndim == 1 else values.T if axes[place.leaf.name] else values
             if place.part is not None and not 0 <= place.part < signal.shape[1]:
-                raise DataError(
-                    f"{self}: there is no column {printable(name)}; {place.leaf.name} is {by(values.shape)}."
-                )
+                raise DataError(f"{self}: there is no column {shown(name)}; {place.leaf.name} is {by(values.shape)}.")
             found[name] = signal if place.part is None else signal[:, [place.part]]
             last = place.leaf.name.rpartition(".")[2]
             if "." in place.leaf.name and name.split("_")[0].split("(")[0].split("[")[0] == last.split("_")[0]:
                 notes.append(f"{name} is {place.leaf.name}")
         return found, tuple(notes)
+
+    def vectors(self, steps: int) -> dict[str, Float[np.ndarray, " time"]]:
+        """Returns the vectors of this length that were read, by name."""
+        return {
+            leaf.name: leaf.values
+            for leaf in self.leaves
+            if leaf.values is not None and leaf.values.shape == (steps,) and not leaf.index
+        }
 
     def table(self, columns: Sequence[str] | None = None) -> Table:
         """Returns columns as a `Table`; all vectors and matrices if None."""
@@ -130,7 +136,7 @@ class MatFile:
         lengths = {name: len(signal) for name, signal in signals.items()}
         if len(set(lengths.values())) > 1:
             raise DataError(
-                f"{self}: columns differ in length: {listed(f'{n}: {k}' for n, k in lengths.items())}. Name those of "
+                f"{self}: columns differ in length: {listed([f'{n}: {k}' for n, k in lengths.items()])}. Name those of "
                 "one record: columns=[...]."
             )
         arrays = {}
@@ -155,7 +161,7 @@ class MatFile:
                 inner = [leaf for leaf in inner if shape_of(leaf)]
             if len(inner) > 1:
                 raise DataError(
-                    f"{self} has {printable(stem)} more than once: {listed(leaf.name for leaf in inner)}. Write the "
+                    f"{self} has {shown(stem)} more than once: {listed([leaf.name for leaf in inner])}. Write the "
                     "full name."
                 )
             if inner:
@@ -165,15 +171,14 @@ class MatFile:
     def _with_numbers(self, place: _Place) -> _Place:
         leaf = place.leaf
         if leaf.left_out == "empty":
-            raise DataError(f"{self}: {printable(leaf.name)} is empty.")
+            raise DataError(f"{self}: {shown(leaf.name)} is empty.")
         if leaf.left_out:
             kind = leaf.left_out.rpartition(".")[2]
             remedy = REMEDIES.get(kind, "save numbers: save('record.mat', 'u', 'y')").format(x=leaf.name)
             if kind in REMEDIES:
                 remedy = f"in MATLAB: {remedy}"
             raise DataError(
-                f"{self}: {printable(leaf.name)} is not an array of real numbers, but {_article(leaf.left_out)}; "
-                f"{remedy}."
+                f"{self}: {shown(leaf.name)} is not an array of real numbers, but {_article(leaf.left_out)}; {remedy}."
             )
         return place
 
@@ -184,22 +189,23 @@ class MatFile:
             group = cells[0].group
             one = cells[0].name
             return (
-                f"{self}: {printable(name)} is a cell array or struct array. If each cell is a record, write "
+                f"{self}: {shown(name)} is a cell array or struct array. If each cell is a record, write "
                 f"{fix(f'records={plain!r}', f'--records {plain}')}; or name one cell: {one!r}."
                 if group
                 else ""
             )
         fields = [leaf.name for leaf in self.leaves if leaf.name.startswith(f"{plain}.")]
         if fields:
-            return f"{self}: {printable(name)} is a struct; name one of its fields: {listed(fields)}."
+            return f"{self}: {shown(name)} is a struct; name one of its fields: {listed(fields)}."
         close = did_you_mean(name[:100], self.names[:MOST_SEARCHED_NAMES])
-        return f"{self} has no {printable(name)}; it has {listed(self.names) or 'no numeric variable'}.{close}"
+        return f"{self} has no {shown(name)}; it has {listed(self.names) or 'no numeric variable'}.{close}"
 
     def _contents(self) -> str:
         """What a file without vectors has instead."""
         cells = dict.fromkeys(leaf.group for leaf in self.leaves if leaf.index)
         if cells:
-            return f" It has cell arrays, {listed(cells)}: write {fix("records='all'", '--records all')}."
+            every = fix('records="all"', "--records all")
+            return f" It has cell arrays, {listed([*cells])}: write {every}."
         left_out = [f"{leaf.name} ({leaf.left_out})" for leaf in self.leaves if leaf.left_out]
         return f" It has {listed(left_out)}." if left_out else ""
 
@@ -211,13 +217,6 @@ def shape_of(leaf: Leaf) -> tuple[int, ...]:
     if leaf.shape is None or 0 in leaf.shape:
         return ()
     return tuple(size for size in leaf.shape if size > 1) or (1,)
-
-
-def listed(names: Iterable[str]) -> str:
-    """The first names, separated by commas."""
-    found = [printable(name)[1:-1] for name in names]
-    more = len(found) - MOST_LISTED_NAMES
-    return ", ".join(found[:MOST_LISTED_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _parts(name: str) -> list[tuple[str, int, int | None]]:

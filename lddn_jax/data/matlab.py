@@ -17,12 +17,12 @@ from os import PathLike
 from pathlib import Path
 from typing import Literal, overload
 
-from lddn_jax.checks import did_you_mean
-from lddn_jax.data.cell_records import records_of
+from lddn_jax.data.cell_records import cells_of
 from lddn_jax.data.mat_file import MatFile
-from lddn_jax.data.matfiles.contents import Damaged, TooLarge, printable
+from lddn_jax.data.matfiles.contents import DamagedError, TooLargeError
 from lddn_jax.data.matfiles.file_kinds import LONGEST_HEAD, kind_of
 from lddn_jax.data.matfiles.reader_process import read_leaves
+from lddn_jax.data.paths import bytes_of
 from lddn_jax.data.tables import Table
 from lddn_jax.errors import DataError, LDDNError, fix
 
@@ -84,7 +84,7 @@ def read_mat(
     file = open_mat(path, columns, records=records, transpose=transpose)
     if not records:
         return file.table(columns)
-    return [cell.table(columns) for cell in records_of(file, records, columns)]
+    return [cell.table(columns) for cell in cells_of(file, records, columns)]
 
 
 def open_mat(
@@ -107,7 +107,7 @@ def open_mat(
         LDDNError: If the file is HDF5 and h5py is not installed.
     """
     path = Path(path)
-    kind = kind_of(_head(path))
+    kind = kind_of(bytes_of(path, "a .mat file", LONGEST_HEAD))
     if kind not in ("hdf5", "version 5", "version 4"):
         raise DataError(f"{path} is not a MATLAB file; it is {kind}.")
     if kind == "hdf5" and find_spec("h5py") is None:
@@ -117,34 +117,15 @@ def open_mat(
         )
     try:
         leaves = read_leaves(path, kind, names)
-    except Damaged as error:
+    except DamagedError as error:
         raise DataError(
             f"{path} is damaged: {error}. Copy it again, save it again, save('record.mat', 'u', 'y'), or export a CSV "
             "file: writetable(t, 'record.csv')."
         ) from error
-    except TooLarge as error:
+    except TooLargeError as error:
         columns = fix("columns=['u', 'y']", "--inputs u --targets y")
         raise DataError(
             f"{path} is too large or damaged: {error}. Name the columns, {columns}, or save only what you need, "
             "save('record.mat', 'u', 'y')."
         ) from error
     return MatFile(path, tuple(leaves), transpose)
-
-
-def _head(path: Path) -> bytes:
-    """The first bytes of a file; checks that it can be read."""
-    shown = path if len(str(path)) < 300 and str(path).isprintable() else printable(path, 200)
-    try:
-        if path.is_dir():
-            raise DataError(f"{shown} is a folder. Give the path of a .mat file in it.")
-        with path.open("rb") as file:
-            return file.read(LONGEST_HEAD)
-    except FileNotFoundError:
-        folder = path.parent
-        near = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-        raise DataError(
-            f"There is no file {shown} (looked in {folder.resolve()}).{did_you_mean(path.name, near)}"
-        ) from None
-    except (OSError, ValueError) as error:  # a path with a null character is a ValueError
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{shown} cannot be read: {reason}. Give the path of a .mat file.") from error

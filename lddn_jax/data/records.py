@@ -18,7 +18,7 @@ from jaxtyping import Float, Shaped
 from lddn_jax.checks import called
 from lddn_jax.data.reading import Reading
 from lddn_jax.data.sampling import uniform_sampling
-from lddn_jax.data.sources import Names, label_of, signals_of
+from lddn_jax.data.sources import Names, columns_of, label_of, opened_sources, signals_of
 from lddn_jax.errors import DataError, ShapeError, fix
 from lddn_jax.network.signals import SignalLike, real
 
@@ -268,6 +268,22 @@ class Record:
 
 
 Records: TypeAlias = Record | Iterable[Record]
+
+
+def records_in(
+    source: Any, inputs: Names = (), targets: Names = (), *, missing: str = "error", reading: Reading | None = None
+) -> list[Record]:
+    """Returns all records of a source: one, unless it is a file whose cell arrays hold several.
+
+    Args:
+        source: As in `Record.of`.
+        inputs: As in `Record.of`.
+        targets: As in `Record.of`.
+        missing: As in `Record.of`.
+        reading: How a file is read; `Reading(records="all")` for one record per cell.
+    """
+    opened = opened_sources(source, reading, columns_of(inputs) + columns_of(targets))
+    return [Record.of(each, inputs, targets, missing=missing, reading=reading) for each in opened]
 
 
 def notes_on(records: Iterable[Record]) -> tuple[str, ...]:

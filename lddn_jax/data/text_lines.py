@@ -6,7 +6,7 @@ Lines end in `\n`, `\r` or `\r\n`, and in nothing else. Unicode's other separato
 from collections.abc import Sequence
 from pathlib import Path
 
-from lddn_jax.checks import did_you_mean
+from lddn_jax.data.paths import bytes_of
 from lddn_jax.data.reading import Reading
 from lddn_jax.errors import DataError, fix
 
@@ -50,7 +50,7 @@ def read_text(path: Path, reading: Reading) -> tuple[str, list[str]]:
     Raises:
         DataError: If the file cannot be read, or is not text.
     """
-    content = _content(path)
+    content = bytes_of(path, "a text file")
     kind = next((kind for begin, kind in KINDS_OF_FILES.items() if content.startswith(begin)), None)
     if kind is not None:
         raise DataError(f"{path} is {kind}, not a table of text. Export the data as CSV.")
@@ -85,21 +85,6 @@ def listed(names: Sequence[str], most: int = 12) -> str:
     """
     first = ", ".join(repr(name)[1:-1] if len(name) <= SHOWN_CHARACTERS else shown(name) for name in names[:most])
     return first + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        folder = path.parent
-        near = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-        raise DataError(
-            f"There is no file {path} (looked in {folder.resolve()}).{did_you_mean(path.name, near)}"
-        ) from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}. Give the path of a text file.") from error
-    except ValueError as error:  # a path with a zero byte, for example
-        raise DataError(f"{shown(str(path))} cannot be the path of a file: {error}.") from None
 
 
 def _decoded(path: Path, content: bytes, encoding: str | None) -> tuple[str, list[str]]:

@@ -1,8 +1,10 @@
 """Which axis of a matrix is time, where a file does not say: the lengths of the other variables decide.
 
-u 1-by-2500, y 2-by-2500    time is the second axis of y, because u has 2500 samples
-y 2500-by-2                 time is the first axis, which is the longer one
-y 2-by-2500, alone          ambiguous: `transpose` decides
+    u 1-by-2500, y 2-by-2500    time is the second axis of y, because u has 2500 samples
+    y 2500-by-2                 time is the first axis, which is the longer one
+    y 2-by-2500, alone          ambiguous: `transpose` decides
+
+A length that two variables of a record share is the number of samples.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -205,7 +205,7 @@ def forecast(
     for k in ahead:
         check_positive("ahead", k)
     loops_of(model.net, None)
-    source = opened_source(source, reading, exogenous(model))
+    source = opened_source(source, reading, exogenous(model), model.net.topology.outputs)
     columns = () if isinstance(source, Record) else names_of(source)
     if columns and not any(name in columns for name in model.net.topology.outputs):
         return _unmeasured(model, source, reading)

@@ -23,11 +23,11 @@ LARGEST_EXACT = 2**53  # whole numbers beyond it are rounded by float64
 LIMIT_BYTES = 2 * 2**30
 
 
-class TooLarge(Exception):
+class TooLargeError(Exception):
     """A file that claims more than the limits allow."""
 
 
-class Damaged(Exception):
+class DamagedError(Exception):
     """A file whose structure contradicts itself."""
 
 
@@ -110,14 +110,14 @@ def leaves(name: str, value: Any) -> list[Leaf]:
     """Flattens a variable; one that is nested too deeply, or has too many elements, is left out."""
     try:
         found = list(itertools.islice(_flattened(name, name, (), value, 0), MOST_LEAVES + 1))
-    except TooLarge as error:
+    except TooLargeError as error:
         return [Leaf(name, name, left_out=str(error))]
     return found if len(found) <= MOST_LEAVES else [Leaf(name, name, left_out=f"more than {MOST_LEAVES:,} cells")]
 
 
 def _flattened(name: str, group: str, index: tuple[int, ...], value: Any, depth: int) -> Iterator[Leaf]:
     if depth > DEEPEST:
-        raise TooLarge(f"nested more than {DEEPEST} levels deep")
+        raise TooLargeError(f"nested more than {DEEPEST} levels deep")
     if isinstance(value, Fields):
         for field_name, inner in value.items():
             yield from _flattened(f"{name}.{field_name}", f"{group}.{field_name}", index, inner, depth + 1)
@@ -177,7 +177,7 @@ def _numbers(value: np.ndarray, note: str) -> tuple[np.ndarray | LeftOut, str]:
     if kind == "c":
         if np.any(value.imag):
             return LeftOut("complex numbers"), ""
-        value, note = value.real, "its imaginary part, zero, was dropped"
+        value, note = np.real(value), "its imaginary part, zero, was dropped"
     if kind in "iu" and value.dtype.itemsize == 8 and (value.max() > LARGEST_EXACT or value.min() < -LARGEST_EXACT):
         note = "its whole numbers beyond 2^53 were rounded"
     with np.errstate(over="ignore"):
@@ -193,7 +193,7 @@ def by(shape: tuple[int, ...]) -> str:
 
 
 def check_size(name: str, count: int, item_bytes: int = 8) -> None:
-    """Raises TooLarge if an array of `count` numbers would exceed the limit.
+    """Raises TooLargeError if an array of `count` numbers would exceed the limit.
 
     Args:
         name: Name of the variable.
@@ -201,7 +201,7 @@ def check_size(name: str, count: int, item_bytes: int = 8) -> None:
         item_bytes: Bytes of an element in memory.
     """
     if count * item_bytes > LIMIT_BYTES:
-        raise TooLarge(
+        raise TooLargeError(
             f"{printable(name)} claims {count:,} elements, {count * item_bytes / 2**30:,.1f} GiB; the limit is "
             f"{LIMIT_BYTES / 2**30:.0f} GiB"
         )
@@ -257,15 +257,15 @@ class Wanted:
             roots: Names of those at the top of the file.
             known: Names of the arrays at the top of the file.
         """
-        roots, known = set(roots), set(known)
+        roots, known, chosen = set(roots), set(known), set()
         if self.columns is None:
             return roots
-        found = [
-            {root for root in roots for stem in stems if f"{stem}.".startswith(f"{root}.")} for stems in self.columns
-        ]
-        if not all(inside or stems & known for inside, stems in zip(found, self.columns, strict=True)):
-            return roots  # perhaps a field of one of them
-        return set().union(*found)
+        for stems in self.columns:
+            found = {root for root in roots for stem in stems if f"{stem}.".startswith(f"{root}.")}
+            if not found and not stems & known:
+                return roots  # perhaps a field of one of them
+            chosen |= found
+        return chosen
 
 
 def _stems(name: str) -> set[str]:

@@ -14,12 +14,12 @@ from lddn_jax.data.matfiles.contents import (
     DEEPEST,
     MOST_LEAVES,
     Cells,
-    Damaged,
+    DamagedError,
     Fields,
     Leaf,
     LeftOut,
     Noted,
-    TooLarge,
+    TooLargeError,
     Unread,
     Wanted,
     by,
@@ -48,14 +48,14 @@ def read_hdf5(path: str, wanted: Wanted) -> list[Leaf]:
         wanted: Which of them to read.
 
     Raises:
-        Damaged: If the file contradicts itself.
-        TooLarge: If they exceed the limits.
+        DamagedError: If the file contradicts itself.
+        TooLargeError: If they exceed the limits.
     """
     import h5py
 
     with h5py.File(path, "r") as file:
         reader = _Reader(h5py, file, wanted)
-        names = [name for name in file if name not in HIDDEN_GROUPS]
+        names = [str(name) for name in file if name not in HIDDEN_GROUPS]
         groups = {name for name in names if reader.is_nested(name)}
         skipped = groups - wanted.nested(groups, set(names) - groups)
         return [leaf for name in names if name not in skipped for leaf in leaves(name, reader.member(file, name))]
@@ -103,7 +103,9 @@ class _Reader:
     def _converted(self, item: Any, path: str, depth: int) -> Any:
         self.objects += 1
         if depth > DEEPEST or self.objects > MOST_LEAVES:
-            raise TooLarge(f"its groups are nested more than {DEEPEST} levels deep, or hold over {MOST_LEAVES} objects")
+            raise TooLargeError(
+                f"its groups are nested more than {DEEPEST} levels deep, or hold over {MOST_LEAVES} objects"
+            )
         if isinstance(item, self.h5py.Group):
             return self._group(item, path, depth)
         if not isinstance(item, self.h5py.Dataset):
@@ -154,7 +156,7 @@ class _Reader:
         values = dataset[()]
         unwritten = self._unwritten(dataset)
         if unwritten is not None and of_matlab:
-            raise Damaged(f"parts of {path!r} are missing, of {by(shape[::-1])}")
+            raise DamagedError(f"parts of {path!r} are missing, of {by(shape[::-1])}")
         if dtype.names:
             return _compound(values)
         values = np.asarray(values).T if of_matlab else np.asarray(values)
@@ -194,7 +196,7 @@ class _Reader:
 
     def _cells(self, dataset: Any, path: str, depth: int) -> Cells:
         if dataset.size > MOST_LEAVES:
-            raise TooLarge(f"{path!r} has more than {MOST_LEAVES} cells")
+            raise TooLargeError(f"{path!r} has more than {MOST_LEAVES} cells")
         references = np.asarray(dataset[()]).T
         elements = np.full(references.shape, None, object)
         for place in np.ndindex(references.shape):
@@ -206,7 +208,7 @@ class _Reader:
     def _ragged(self, dataset: Any) -> Any:
         """A dataset of vectors of different lengths, as cells."""
         if dataset.size > MOST_LEAVES:
-            raise TooLarge(f"a dataset has more than {MOST_LEAVES} vectors of their own lengths")
+            raise TooLargeError(f"a dataset has more than {MOST_LEAVES} vectors of their own lengths")
         if self.h5py.check_vlen_dtype(dataset.dtype) is None:
             return LeftOut("references to regions")
         return Cells(np.asarray(dataset[()], object)) if dataset.shape else dataset[()]
@@ -226,9 +228,9 @@ class _Reader:
             return LeftOut("complex numbers")
         counts = np.diff(pointers)
         if pointers[0] or np.any(counts < 0) or not pointers[-1] == len(indices) == len(values):
-            raise Damaged("the indices of a sparse matrix contradict each other")
+            raise DamagedError("the indices of a sparse matrix contradict each other")
         if len(indices) and not 0 <= indices.min() <= indices.max() < rows:
-            raise Damaged("the indices of a sparse matrix lie outside of it")
+            raise DamagedError("the indices of a sparse matrix lie outside of it")
         dense[indices, np.repeat(np.arange(columns), counts)] = values
         return dense
 

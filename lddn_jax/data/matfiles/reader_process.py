@@ -8,6 +8,7 @@ A program that was frozen into one executable has no interpreter to start; there
 
 import contextlib
 import json
+import math
 import multiprocessing.spawn
 import os
 import signal
@@ -19,7 +20,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from lddn_jax.data.matfiles.contents import LIMIT_BYTES, Damaged, Leaf, TooLarge, Wanted, printable
+from lddn_jax.data.matfiles.contents import LIMIT_BYTES, DamagedError, Leaf, TooLargeError, Wanted, printable
 
 # Seconds for any file, and bytes that are read in a further second.
 LEAST_SECONDS, BYTES_PER_SECOND = 120, 2**20
@@ -33,7 +34,7 @@ sys.path[:] = sys.argv[3:]
 from lddn_jax.data.matfiles.reader_process import serve
 serve()
 """
-ERRORS: Mapping[str, type[Exception]] = {"Damaged": Damaged, "TooLarge": TooLarge}
+ERRORS: Mapping[str, type[Exception]] = {"DamagedError": DamagedError, "TooLargeError": TooLargeError}
 
 
 def read_leaves(path: Path, kind: str, names: Sequence[str] | None) -> list[Leaf]:
@@ -45,8 +46,8 @@ def read_leaves(path: Path, kind: str, names: Sequence[str] | None) -> list[Leaf
         names: Names of columns to read; None for all.
 
     Raises:
-        Damaged: If the file contradicts itself, or the reader crashed.
-        TooLarge: If reading exceeds the limits of memory or time.
+        DamagedError: If the file contradicts itself, or the reader crashed.
+        TooLargeError: If reading exceeds the limits of memory or time.
     """
     request = {"path": str(path.absolute()), "kind": kind, "names": None if names is None else list(names)}
     interpreter = multiprocessing.spawn.get_executable()
@@ -66,11 +67,11 @@ def read_leaves(path: Path, kind: str, names: Sequence[str] | None) -> list[Leaf
         try:
             answer, _ = process.communicate(json.dumps(request).encode(), timeout=seconds)
         except subprocess.TimeoutExpired:
-            raise TooLarge(f"reading it took more than {seconds:.0f} seconds") from None
+            raise TooLargeError(f"reading it took more than {seconds:.0f} seconds") from None
         finally:
             process.kill()
     if process.returncode:
-        raise Damaged(f"the library that reads it ended with {_ending(process.returncode)}")
+        raise DamagedError(f"the library that reads it ended with {_ending(process.returncode)}")
     return _unpacked(answer)
 
 
@@ -87,11 +88,11 @@ def serve() -> None:
     try:
         _write(answer, _read(request, limit=True))
     except MemoryError:
-        _write_header(answer, {"error": "TooLarge", "text": "reading it takes more memory than the limit allows"})
+        _write_header(answer, {"error": "TooLargeError", "text": "reading it takes more memory than the limit allows"})
     except Exception as error:  # SciPy and h5py have no exception class for damaged files
         kind = type(error).__name__
         text = str(error) if kind in ERRORS else f"{kind}: {printable(error, 200)[1:-1]}"
-        _write_header(answer, {"error": kind if kind in ERRORS else "Damaged", "text": text})
+        _write_header(answer, {"error": kind if kind in ERRORS else "DamagedError", "text": text})
     answer.flush()
 
 
@@ -114,8 +115,9 @@ def _limit_memory(limit: bool) -> None:
         return
     import resource
 
+    most = _reserved_bytes() + 4 * LIMIT_BYTES
     with contextlib.suppress(ValueError, OSError):  # macOS accepts no limit below what is reserved
-        resource.setrlimit(resource.RLIMIT_AS, (_reserved_bytes() + 4 * LIMIT_BYTES,) * 2)
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
@@ -160,10 +162,9 @@ def _unpacked(answer: bytes) -> list[Leaf]:
         raise ERRORS[header["error"]](header["text"])
     found, at = [], len(line) + 1
     for entry in header:
-        shape = None if entry["shape"] is None else tuple(entry["shape"])
-        values = None
+        shape, values = entry["shape"] and tuple(entry["shape"]), None
         if entry.pop("is_read"):
-            count = int(np.prod(shape))
+            count = math.prod(shape)
             values, shape = np.frombuffer(answer, np.float64, count, at).reshape(shape), None
             at += 8 * count
         found.append(Leaf(**entry | {"index": tuple(entry["index"]), "shape": shape, "values": values}))

@@ -12,7 +12,7 @@ import scipy.sparse
 from lddn_jax.data.matfiles.contents import (
     LIMIT_BYTES,
     Cells,
-    Damaged,
+    DamagedError,
     Fields,
     Leaf,
     LeftOut,
@@ -33,8 +33,8 @@ def read_version_5(path: str, wanted: Wanted, version: int = 5) -> list[Leaf]:
         version: 4, or 5 for versions 5 to 7.
 
     Raises:
-        Damaged: If the file contradicts itself.
-        TooLarge: If the variables exceed the limits.
+        DamagedError: If the file contradicts itself.
+        TooLargeError: If the variables exceed the limits.
     """
     check = check_version_4 if version == 4 else check_version_5
     claims = check(path)
@@ -108,5 +108,5 @@ def _dense(matrix: Any) -> Any:
         and (not len(indices) or (indices.min() >= 0 and indices.max() < rows))
     )
     if not is_valid:
-        raise Damaged("the indices of a sparse matrix lie outside of it")
+        raise DamagedError("the indices of a sparse matrix lie outside of it")
     return matrix.toarray()
