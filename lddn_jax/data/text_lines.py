@@ -70,7 +70,7 @@ def shown(text: str) -> str:
 
     Example:
         >>> shown("1.5" + chr(7)), len(shown("9" * 500))
-        ("'1.5\\x07'", 52)
+        ("'1.5\\x07'", 50)
     """
     cut = text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 10]}…"
     return repr(cut) + (f" ({len(text)} characters)" if cut is not text else "")
