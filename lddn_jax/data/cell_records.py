@@ -36,20 +36,24 @@ def cells_of(file: MatFile, chosen: str | Sequence[str] | bool, names: Sequence[
     arrays = [ALL] if chosen is True else [chosen] if isinstance(chosen, str) else list(chosen or [])
     only = ONE_CELL.fullmatch(arrays[0]) if len(arrays) == 1 else None
     arrays = [only["name"]] if only else arrays
-    groups: dict[str, dict[tuple[int, ...], Leaf]] = {}
+    every: dict[str, dict[tuple[int, ...], Leaf]] = {}
     for leaf in file.leaves:
-        if leaf.index and any(name == ALL or f"{leaf.group}.".startswith(f"{name}.") for name in arrays):
-            groups.setdefault(leaf.group, {})[leaf.index] = leaf
+        if leaf.index:
+            every.setdefault(leaf.group, {})[leaf.index] = leaf
+    groups = {g: cells for g, cells in every.items() if any(n == ALL or f"{g}.".startswith(f"{n}.") for n in arrays)}
     if not groups:
-        cells = dict.fromkeys(leaf.group for leaf in file.leaves if leaf.index)
-        asked = "cell array" if arrays == [ALL] else f"cell array {listed(arrays)}"
+        kind = "cell array" if arrays == [ALL] else f"cell array {listed(arrays)}"
         raise DataError(
-            f"{file} has no {asked} with one cell per record; it has "
-            f"{listed([*cells]) if cells else listed(file.names) or 'no numeric variable'}."
+            f"{file} has no {kind} with one cell per record; it has "
+            f"{listed([*every]) if every else listed(file.names) or 'no numeric variable'}."
         )
     if names is not None:
-        asked = Wanted(names)
-        groups = {name: cells for name, cells in groups.items() if asked.is_asked(name)} or groups
+        asked: dict[str, dict[tuple[int, ...], Leaf]] = {}
+        for name in names:
+            wanted = Wanted([name])
+            within = {group: cells for group, cells in groups.items() if wanted.is_asked(group)}
+            asked |= within or {group: cells for group, cells in every.items() if wanted.is_asked(group)}
+        groups = asked or groups
     notes: list[str] = list(file.notes)
     signals: dict[str, dict[int, Leaf]] = {}
     for group, cells in groups.items():
@@ -86,7 +90,8 @@ def _files(
         which = f"no cell {number} with numbers" if number else "no cell whose signals all hold numbers"
         raise DataError(f"{file}: {listed([*signals])} has {which}; there are {len(keys) - len(empty)}.")
     if empty:
-        note = f"left out, because something in them is empty or no number: cells {listed([str(k + 1) for k in empty])}"
+        cells = f"cell{'s' if len(empty) > 1 else ''} {listed([str(k + 1) for k in empty])}"
+        note = f"{cells} left out, where a signal is empty or not numeric"
         found[0] = replace(found[0], notes=(*found[0].notes, note))
     return found
 

@@ -23,6 +23,11 @@ from lddn_jax.errors import DataError, fix
 MOST_SEARCHED_NAMES = 1000
 # How to save in MATLAB what is not an array of real numbers, by its class.
 REMEDIES = {
+    "a link to another file": "store the numbers in this file",
+    "a link that leads nowhere": "store the numbers in this file",
+    "a virtual dataset, whose numbers lie in other files": "store the numbers in this file",
+    "a dataset whose numbers lie in another file": "store the numbers in this file",
+    "numbers that were never written": "record them first",
     "table": "u = {x}.u; y = {x}.y; save('record.mat', 'u', 'y')",
     "timetable": "u = {x}.u; y = {x}.y; save('record.mat', 'u', 'y')",
     "iddata": "u = {x}.u; y = {x}.y; save('record.mat', 'u', 'y')",
@@ -175,10 +180,11 @@ class MatFile:
         if leaf.left_out:
             kind = leaf.left_out.rpartition(".")[2]
             remedy = REMEDIES.get(kind, "save numbers: save('record.mat', 'u', 'y')").format(x=leaf.name)
-            if kind in REMEDIES:
-                remedy = f"in MATLAB: {remedy}"
+            if kind.startswith("a dataset compressed"):
+                remedy = "pip install hdf5plugin, or compress it by gzip: h5repack -f GZIP=4 old.h5 new.h5"
             raise DataError(
-                f"{self}: {shown(leaf.name)} is not an array of real numbers, but {_article(leaf.left_out)}; {remedy}."
+                f"{self}: {shown(leaf.name)} is not an array of real numbers, but {_article(kind)}. To use it: "
+                f"{remedy}."
             )
         return place
 

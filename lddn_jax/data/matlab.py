@@ -20,7 +20,7 @@ from typing import Literal, overload
 from lddn_jax.data.cell_records import cells_of
 from lddn_jax.data.mat_file import MatFile
 from lddn_jax.data.matfiles.contents import DamagedError, TooLargeError
-from lddn_jax.data.matfiles.file_kinds import LONGEST_HEAD, kind_of
+from lddn_jax.data.matfiles.file_kinds import LONGEST_HEAD, READERS, kind_of
 from lddn_jax.data.matfiles.reader_process import read_leaves
 from lddn_jax.data.paths import bytes_of
 from lddn_jax.data.tables import Table
@@ -108,7 +108,7 @@ def open_mat(
     """
     path = Path(path)
     kind = kind_of(bytes_of(path, "a .mat file", LONGEST_HEAD))
-    if kind not in ("hdf5", "version 5", "version 4"):
+    if kind not in READERS:
         raise DataError(f"{path} is not a MATLAB file; it is {kind}.")
     if kind == "hdf5" and find_spec("h5py") is None:
         raise LDDNError(

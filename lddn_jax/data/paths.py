@@ -12,7 +12,9 @@ MOST_NEIGHBORS = 1000
 def shown_path(path: Path) -> str:
     """Returns a path as an error shows it: without control characters, of bounded length."""
     text = str(path)
-    return ascii(f"{text[:40]}…{text[-40:]}") if len(text) > LONGEST_PATH_CHARACTERS or not text.isprintable() else text
+    if len(text) > LONGEST_PATH_CHARACTERS:
+        text = f"{text[:40]} ... {text[-40:]}"
+    return text if text.isprintable() else ascii(text)
 
 
 def bytes_of(path: Path, needed: str, count: int = -1) -> bytes:

@@ -37,9 +37,10 @@ Names: TypeAlias = Chosen | Sequence[Chosen]
 TEXT_EXTENSIONS = ("", ".csv", ".tsv", ".tab", ".txt", ".dat", ".data", ".asc", ".prn", ".lvm", ".out")
 MAT_EXTENSIONS = (".mat", ".h5", ".hdf5", ".hdf", ".he5")
 RENAME = "Rename the file if it is one of these, or read it into a Table yourself."
-OTHER_KINDS = dict.fromkeys((".xlsx", ".xls", ".xlsm", ".ods"), "Save the sheet as CSV.") | dict.fromkeys(
-    (".gz", ".zip", ".bz2", ".xz", ".7z"), "Unpack the archive first."
-)
+OTHER_KINDS: dict[str, str] = {
+    **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".ods"), "Save the sheet as CSV."),
+    **dict.fromkeys((".gz", ".zip", ".bz2", ".xz", ".7z"), "Unpack the archive first."),
+}
 
 
 def signals_of(

@@ -6,6 +6,7 @@ Lines end in `\n`, `\r` or `\r\n`, and in nothing else. Unicode's other separato
 from collections.abc import Sequence
 from pathlib import Path
 
+from lddn_jax.data.matfiles.file_kinds import LONGEST_HEAD, READERS, kind_of
 from lddn_jax.data.paths import bytes_of
 from lddn_jax.data.reading import Reading
 from lddn_jax.errors import DataError, fix
@@ -16,12 +17,10 @@ SHOWN_CHARACTERS = 40
 KINDS_OF_FILES = {
     b"PK\x03\x04": "a zip archive or an Excel workbook",
     b"\xd0\xcf\x11\xe0": "an Excel workbook",
-    b"\x89HDF": "an HDF5 file",
     b"\x89PNG": "an image",
     b"\xff\xd8\xff": "an image",
     b"%PDF": "a PDF document",
     b"\x1f\x8b": "a gzip archive",
-    b"MATLAB 5.0 MAT": "a MATLAB file; its name must end in .mat",
     b"PAR1": "a Parquet file",
     b"\x93NUMPY": "a NumPy file",
     b"{\\rtf": "a formatted document",
@@ -54,6 +53,8 @@ def read_text(path: Path, reading: Reading) -> tuple[str, list[str]]:
     kind = next((kind for begin, kind in KINDS_OF_FILES.items() if content.startswith(begin)), None)
     if kind is not None:
         raise DataError(f"{path} is {kind}, not a table of text. Export the data as CSV.")
+    if kind_of(content[:LONGEST_HEAD]) in READERS:
+        raise DataError(f"{path} is a MATLAB or HDF5 file, not a table of text; its name must end in .mat or .h5.")
     text, notes = _decoded(path, content, reading.encoding)
     if "\0" in text:
         encoding = fix("encoding='utf-16'", "--encoding utf-16")
@@ -70,7 +71,7 @@ def shown(text: str) -> str:
 
     Example:
         >>> shown("1.5" + chr(7)), len(shown("9" * 500))
-        ("'1.5\\x07'", 52)
+        ("'1.5\\x07'", 50)
     """
     cut = text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 10]}…"
     return repr(cut) + (f" ({len(text)} characters)" if cut is not text else "")

@@ -54,7 +54,10 @@ def _axis(name: str, shape: Sequence[int], steps: int | None, transpose: bool | 
     if rows > columns:
         return 0
     along, across = fix("transpose=True", "--transpose"), fix("transpose=False", "--no-transpose")
+    doubt = f"{rows} samples of {columns} columns, or {columns} samples of {rows}? No other variable decides."
+    if rows == columns:
+        doubt = "which axis is time is not known."
     raise ShapeError(
-        f"{where}: variable {name!r} is {rows}-by-{columns}: {rows} samples of {columns} columns, or {columns} samples "
-        f"of {rows}? No other variable decides. Write {along} if time runs along the second axis, or {across}."
+        f"{where}: variable {name!r} is {rows}-by-{columns}: {doubt} Write {along} if time runs along the second axis, "
+        f"or {across}."
     )

@@ -37,6 +37,7 @@ from lddn_jax.prediction.scaled import Scaled
 from lddn_jax.simulation.delays import cut, state_sizes
 from lddn_jax.simulation.simulate import predict
 from lddn_jax.topology.plan import plan
+from lddn_jax.topology.topology import Topology
 
 ONE_STEP, FREE_RUN, PERSISTENCE = "one step ahead", "free run", "persistence"
 
@@ -229,6 +230,7 @@ def evaluate(
     """
     net, loops = model.net, loops_of(model.net, None)
     closed = closed_over(net, loops)
+    records = _without_gaps(records, closed.topology)
     firsts = [starts_of(closed.topology, record, 1)[0] for record in records]
     steps = tuple(len(record) - first for record, first in zip(records, firsts, strict=True))
     if not 0 <= warmup < max(steps):
@@ -264,6 +266,19 @@ def evaluate(
         run=run,
         notes=notes_on(records),
     )
+
+
+def _without_gaps(records: Sequence[Record], topology: Topology) -> Sequence[Record]:
+    """Cuts records where inputs are missing, which no simulation can cross."""
+    if not any(np.isnan(x).any() for record in records for x in record.inputs.values()):
+        return records
+    shortest = max(plan(topology).longest_delays.values(), default=0) + 1
+    pieces = [piece for record in records for piece in record.unbroken(shortest, targets=False)]
+    if not pieces:
+        raise DataError(
+            f"no record has {shortest} samples without a missing input, all but one of which fill the delays."
+        )
+    return pieces
 
 
 def evaluate_sequences(net: Network, data: Sequences) -> Forecast:

@@ -145,7 +145,7 @@ def _flattened_cells(name: str, group: str, index: tuple[int, ...], cells: Cells
         numbers = np.array([np.asarray(element).item() for element in elements.flat]).reshape(elements.shape)
         yield from _flattened(name, group, index, numbers, depth + 1)
         return
-    if elements.size > 1 and all(isinstance(e, LeftOut) and e.kind == "text" for e in elements.flat):
+    if elements.size > 1 and all(_is_text(element) for element in elements.flat):
         yield Leaf(name, group, index, left_out="text")
         return
     stem, _, last = name.rpartition(".") if cells.is_struct else ("", "", "")
@@ -165,6 +165,12 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, np.ndarray) and value.size == 1 and value.dtype.kind in "fiub"
 
 
+def _is_text(value: Any) -> bool:
+    return (
+        value == LeftOut("text") if isinstance(value, LeftOut) else getattr(value, "dtype", np.dtype("V")).kind in "US"
+    )
+
+
 def _numbers(value: np.ndarray, note: str) -> tuple[np.ndarray | LeftOut, str]:
     """Converts an array to float64 of one or two axes, and says what that changed."""
     kind = value.dtype.kind
@@ -175,7 +181,7 @@ def _numbers(value: np.ndarray, note: str) -> tuple[np.ndarray | LeftOut, str]:
     if not value.size:
         return LeftOut("empty"), ""
     if kind == "c":
-        if np.any(value.imag):
+        if np.any(np.imag(value)):
             return LeftOut("complex numbers"), ""
         value, note = np.real(value), "its imaginary part, zero, was dropped"
     if kind in "iu" and value.dtype.itemsize == 8 and (value.max() > LARGEST_EXACT or value.min() < -LARGEST_EXACT):

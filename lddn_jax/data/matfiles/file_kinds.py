@@ -19,6 +19,8 @@ OTHERS: Mapping[bytes, str] = {
     b"%PDF": "a PDF document: export the data as a CSV file",
     b"PAR1": "a Parquet file: read it into a data frame and pass that, or export it as a CSV file",
 }
+# Kinds of files that can be read.
+READERS = ("hdf5", "version 5", "version 4")
 TEXT_BYTES = frozenset(range(32, 127)) | frozenset(b"\t\r\n\f\x0b")
 
 

@@ -70,6 +70,7 @@ class _Reader:
         self.wanted = wanted
         self.numbers = 0
         self.objects = 0
+        self.around: list[Any] = []  # the groups on the way to the object
 
     def is_nested(self, name: str) -> bool:
         """Whether an object at the top of the file holds others: a group, or cells."""
@@ -127,7 +128,12 @@ class _Reader:
             return self._sparse(group)
         if set(group) == {"type", "value"} and "OCTAVE_NEW_FORMAT" in group.attrs:
             return self._converted(self._linked(group, "value", 0), path, depth)  # Octave's way to store a variable
-        return Fields({name: self.member(group, name, path, depth + 1) for name in group})
+        if group.id in self.around:
+            return LeftOut("a link to a group around it")
+        self.around.append(group.id)
+        found = Fields({str(name): self.member(group, name, path, depth + 1) for name in group})
+        self.around.pop()
+        return found
 
     def _dataset(self, dataset: Any, path: str, depth: int, of_matlab: bool) -> Any:
         dtype, shape = dataset.dtype, dataset.shape
