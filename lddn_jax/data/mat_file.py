@@ -24,7 +24,7 @@ MOST_SEARCHED_NAMES = 1000
 # How to save in MATLAB what is not an array of real numbers, by its class.
 REMEDIES = {
     "a link to another file": "store the numbers in this file",
-    "a link that leads nowhere": "store the numbers in this file",
+    "a link to nothing": "store the numbers in this file",
     "a virtual dataset, whose numbers lie in other files": "store the numbers in this file",
     "a dataset whose numbers lie in another file": "store the numbers in this file",
     "numbers that were never written": "record them first",

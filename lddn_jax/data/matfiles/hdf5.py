@@ -96,7 +96,7 @@ class _Reader:
                 if part in ("", "."):
                     continue
                 if links == MOST_LINKS or not isinstance(found, self.h5py.Group) or part not in found:
-                    return LeftOut("a link that leads nowhere")
+                    return LeftOut("a link to nothing")
                 found = self._linked(found, part, links + 1)
             return found
         return group[name]

@@ -53,7 +53,7 @@ def read_leaves(path: Path, kind: str, names: Sequence[str] | None) -> list[Leaf
     interpreter = multiprocessing.spawn.get_executable()
     package = Path(__file__).parents[2]
     if getattr(sys, "frozen", False) or not interpreter or not (package / "__init__.py").is_file():
-        return _read(request)
+        return read_here(request)
     folders = [str(package), str(package / "data")]
     seconds = LEAST_SECONDS + path.stat().st_size / BYTES_PER_SECOND
     process = subprocess.Popen(
@@ -83,30 +83,40 @@ def _ending(code: int) -> str:
 
 def serve() -> None:
     """Reads the file that stdin asks for, and writes its arrays to stdout; the main function of the process."""
-    request = json.loads(sys.stdin.buffer.read())
-    answer = sys.stdout.buffer
+    request, answer = json.loads(sys.stdin.buffer.read()), sys.stdout.buffer
     try:
-        _write(answer, _read(request, limit=True))
+        _write(answer, read_here(request, limit=True))
     except MemoryError:
         _write_header(answer, {"error": "TooLargeError", "text": "reading it takes more memory than the limit allows"})
-    except Exception as error:  # SciPy and h5py have no exception class for damaged files
-        kind = type(error).__name__
-        text = str(error) if kind in ERRORS else f"{kind}: {printable(error, 200)[1:-1]}"
-        _write_header(answer, {"error": kind if kind in ERRORS else "DamagedError", "text": text})
+    except (DamagedError, TooLargeError) as error:
+        _write_header(answer, {"error": type(error).__name__, "text": str(error)})
     answer.flush()
 
 
-def _read(request: Mapping[str, Any], limit: bool = False) -> list[Leaf]:
+def read_here(request: Mapping[str, Any], limit: bool = False) -> list[Leaf]:
+    """Reads a file in this process.
+
+    Args:
+        request: Path and kind of the file, and names of columns, as `read_leaves` takes them.
+        limit: Whether to limit the memory of this process.
+
+    Raises:
+        DamagedError: If the file contradicts itself.
+        TooLargeError: If it exceeds the limits.
+        MemoryError: If the limit of memory is exceeded.
+    """
     wanted = Wanted(request["names"])
     if request["kind"] == "hdf5":
-        from lddn_jax.data.matfiles.hdf5 import read_hdf5
-
-        _limit_memory(limit)
-        return read_hdf5(request["path"], wanted)
-    from lddn_jax.data.matfiles.version5 import read_version_5
-
+        from lddn_jax.data.matfiles.hdf5 import read_hdf5 as read
+    else:
+        from lddn_jax.data.matfiles.version5 import read_version_5 as read
     _limit_memory(limit)
-    return read_version_5(request["path"], wanted, 4 if request["kind"] == "version 4" else 5)
+    try:
+        return read(request["path"], wanted)
+    except (DamagedError, TooLargeError, MemoryError):
+        raise
+    except Exception as error:  # SciPy and h5py have no exception class for damaged files
+        raise DamagedError(f"{type(error).__name__}: {printable(error, 200)[1:-1]}") from error
 
 
 def _limit_memory(limit: bool) -> None:

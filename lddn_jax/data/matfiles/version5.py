@@ -24,19 +24,19 @@ from lddn_jax.data.matfiles.contents import (
 from lddn_jax.data.matfiles.elements import check_version_4, check_version_5
 
 
-def read_version_5(path: str, wanted: Wanted, version: int = 5) -> list[Leaf]:
+def read_version_5(path: str, wanted: Wanted) -> list[Leaf]:
     """Reads the variables of a file.
 
     Args:
         path: The file.
         wanted: Which variables to read.
-        version: 4, or 5 for versions 5 to 7.
 
     Raises:
         DamagedError: If the file contradicts itself.
         TooLargeError: If the variables exceed the limits.
     """
-    check = check_version_4 if version == 4 else check_version_5
+    with open(path, "rb") as file:
+        check = check_version_4 if 0 in file.read(4) else check_version_5  # a file of version 5 begins with text
     claims = check(path)
     arrays = {claim.name: claim.shape for claim in claims if claim.is_numeric and claim.name}
     nested = {claim.name for claim in claims if not claim.is_numeric and claim.name}
