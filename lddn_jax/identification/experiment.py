@@ -12,7 +12,7 @@ from typing import Any
 
 from lddn_jax import models
 from lddn_jax.data.reading import Reading
-from lddn_jax.data.records import Record, as_records, holds_records, notes_on
+from lddn_jax.data.records import Record, as_records, holds_records, notes_on, records_in
 from lddn_jax.data.scaling import AbstractScaler, scaled, scalers_of
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.split import divide
@@ -171,7 +171,9 @@ def _records(
         return as_records(given, "identify")
     sources = given if isinstance(given, (list, tuple)) else [given]
     return [
-        Record.of(source, list(inputs), list(targets), missing=settings.missing, reading=reading) for source in sources
+        record
+        for source in sources
+        for record in records_in(source, list(inputs), list(targets), missing=settings.missing, reading=reading)
     ]
 
 
