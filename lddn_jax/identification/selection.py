@@ -119,11 +119,11 @@ def _selected(records, inputs, targets, hidden, input_delays, feedback_delays, s
         grid,
         of(experiment.scaled_train),
         trainer=BayesianRegularization(
-            groups=settings.groups, restarts=settings.restarts, init_of_restarts=settings.init
+            groups=settings.groups, restarts=settings.restarts, init_of_restarts=experiment.initializer(settings.init)
         ),
         held_out=of(experiment.scaled_validation),
         epochs=settings.epochs or 100,
-        init=settings.init,
+        init=experiment.initializer(settings.init),
         key=jax.random.key(settings.seed),
         progress=progress,
     )
