@@ -318,7 +318,7 @@ def check_gradients(
 
     def compared(pair: _Pair, blocks: Mapping[str, _Blocks]) -> Difference:
         bounds = [_bound(method, dtype) if given is None else given for method in pair if _is_approximate(method)]
-        return _compare(net, blocks, *(method.name for method in pair), floor, max([allowed, *bounds]))
+        return _compare(net, blocks, pair[0].name, pair[1].name, floor, max([allowed, *bounds]))
 
     pairs = list(itertools.combinations(comparable, 2))
     differences = [compared(pair, blocks) for pair in pairs]

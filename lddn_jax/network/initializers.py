@@ -124,7 +124,7 @@ class Ignoring:
     init: "str | Initializer"
     elements: tuple[tuple[str, tuple[int, ...]], ...]
 
-    def __call__(self, key: PRNGKeyArray, layer: Layer, shapes: Shapes, dtype: DTypeLike) -> Drawn:  # noqa: D102
+    def __call__(self, key: PRNGKeyArray | None, layer: Layer, shapes: Shapes, dtype: DTypeLike) -> Drawn:  # noqa: D102
         ignored = dict(self.elements)
         kept = {s: [k for k in range(shape[-1]) if k not in ignored.get(s, ())] for s, shape in shapes.items()}
         smaller = {source: (*shapes[source][:-1], len(places)) for source, places in kept.items() if places}

@@ -215,7 +215,7 @@ def _advanced(
     )
 
 
-def _finite(trainer: AbstractTrainer, row: Row) -> tuple[Bool[np.ndarray, " restarts"], list[str]]:
+def _finite(trainer: AbstractTrainer, row: Mapping[str, np.ndarray]) -> tuple[Bool[np.ndarray, " restarts"], list[str]]:
     """Which networks have finite numbers in a step, and for each network the first quantity that is not finite."""
     needed = [name for name in row if name.partition(":")[0] in trainer.always_finite]
     finite = np.array([np.isfinite(row[name]) for name in needed])  # quantities × restarts
