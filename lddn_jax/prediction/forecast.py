@@ -34,7 +34,7 @@ from lddn_jax.losses import counted
 from lddn_jax.network.network import Network
 from lddn_jax.network.rewiring import closed_over, loops_of, measured_loops
 from lddn_jax.network.signals import Signals, as_signals
-from lddn_jax.prediction.continuation import Continuation, measured_rows, state_after
+from lddn_jax.prediction.continuation import Continuation, known_row, measured_rows, state_after
 from lddn_jax.prediction.error_bars import ErrorBars
 from lddn_jax.prediction.free_run import diverged_at
 from lddn_jax.prediction.horizons import k_step, shortest_delay
@@ -298,13 +298,14 @@ def forecast(
     _check_beyond(model, steps)
     held = max((d for d, _ in state_sizes(closed.topology).values()), default=0)
     coming = len(record) - rows + steps
+    start = known_row(closed, record, rows) if coming else rows
     if rows <= held and coming:  # all that was measured is needed to start from
         past = Forecast(np.zeros(0), {}, {}, 0, (0,), ranges=output_ranges(model), notes=notes_on([record]))
     else:
         past = evaluate(model, [record.piece(0, rows)], ahead, warmup=warmup, posterior=posterior)
     if not coming:
         return past
-    future = _continued(model, closed, record, rows, steps, posterior)
+    future = _continued(model, closed, record, (rows, start), steps, posterior)
     return dataclasses.replace(past, future=future)
 
 
@@ -541,12 +542,18 @@ def _unmeasured(
 
 
 def _continued(
-    model: Scaled, closed: Network, record: Record, rows: int, steps: int, posterior: ErrorBars | None
+    model: Scaled,
+    closed: Network,
+    record: Record,
+    measured_and_known: tuple[int, int],
+    steps: int,
+    posterior: ErrorBars | None,
 ) -> Continuation:
-    """The forecast of the rows from `rows` on, and of `steps` more."""
+    """The forecast of the rows after the measured ones, and of `steps` more."""
+    rows, start = measured_and_known
     outputs, names = closed.topology.outputs, exogenous(model)
     units = scaled(record, model.scalers)
-    state, count = state_after(closed, units, rows), len(record) - rows + steps
+    state, count = state_after(closed, units, rows, start), len(record) - rows + steps
     # Inputs beyond the last row are not read: their delays are at least `steps`.
     inputs = {name: _longer(np.asarray(units.inputs[name]), steps)[None, rows:] for name in names}
     data = Sequences(inputs, None if inputs else dict.fromkeys(outputs, np.zeros((1, count, 1))), state)

@@ -31,8 +31,9 @@ def advise(known: Evaluation, found: Diagnosis) -> tuple[str, ...]:
     warnings = [about_stop(known.stop_reason, known.history)]
     warnings += [about_divergence(kind, step) for kind, step in found.diverged.items()]
     warnings += [about_stability(found.stability)] if found.stability is not None else []
-    if PERSISTENCE in found.scores and ONE_STEP in found.scores:
-        warnings.append(about_persistence(found.scores[ONE_STEP].all, found.scores[PERSISTENCE].all))
+    ahead = known.forecast.open_loop
+    if PERSISTENCE in found.scores and ahead in found.scores:
+        warnings.append(about_persistence(found.scores[ahead].all, found.scores[PERSISTENCE].all, ahead))
     if FREE_RUN in found.scores:
         warnings.append(about_free_run(found.scores[FREE_RUN].all))
     warnings += [about_range(name, step, name in known.measured) for name, step in found.outside.items()]
@@ -40,7 +41,9 @@ def advise(known: Evaluation, found: Diagnosis) -> tuple[str, ...]:
         warnings.append(about_input(correlation, source, output, delays.get(source.partition("[")[0], set())))
     for output, test in found.whiteness.items():
         own = delays.get(output.partition("[")[0], set()) | delays.get(measured_name(output.partition("[")[0]), set())
-        warnings.append(about_whiteness(test, found.own[output], output, own, _free_run_as_good(found, output)))
+        warnings.append(
+            about_whiteness(test, found.own[output], output, own, _free_run_as_good(found, output, ahead), ahead)
+        )
     warnings += [about_coverage(share, output) for output, share in found.coverage.items()]
     if known.std:
         warnings += [about_normality(test, output) for output, test in found.normality.items()]
@@ -89,6 +92,7 @@ def about_whiteness(
     output: str,
     delays: Collection[int] = (),
     free_run_as_good: bool = False,
+    ahead: str = ONE_STEP,
 ) -> str | None:
     """Warns of residuals that are not white.
 
@@ -97,9 +101,10 @@ def about_whiteness(
         correlation: Autocorrelation of the residuals.
         output: Name of the output.
         delays: Delays at which the network reads the past of that output.
-        free_run_as_good: Whether the RMSE of the free run is not larger than that one step ahead. This indicates
-            measurement noise v: residuals one step ahead are then v(t) − Σ_d θ(d) v(t−d), which are correlated even
-            for the true system.
+        free_run_as_good: Whether the RMSE of the free run is not larger than that with the loop open. This
+            indicates measurement noise v: residuals one step ahead are then v(t) − Σ_d θ(d) v(t−d), which are
+            correlated even for the true system.
+        ahead: Kind of the predictions with the loop open.
     """
     lag = correlation.strongest()
     if test.p_value >= FALSE_ALARM_RATE or lag is None:
@@ -110,8 +115,8 @@ def about_whiteness(
     )
     if free_run_as_good and value < 0:
         return (
-            f"{start}, as expected from measurement noise, which enters predictions one step ahead. The RMSE of the "
-            "free run is not larger, so a larger network would not help: evaluate the model by its free run."
+            f"{start}, as expected from measurement noise, which enters predictions {ahead}. The RMSE of the free run "
+            "is not larger, so a larger network would not help: evaluate the model by its free run."
         )
     if lag in delays:
         return f"{start}, although the network reads that delay: try more hidden neurons or longer training."
@@ -158,7 +163,7 @@ def about_divergence(kind: str, step: int) -> str:
 
 def about_stability(found: Stability) -> str | None:
     """Warns of a closed loop in which disturbances grow."""
-    if not np.isfinite(found.exponent) or found.exponent <= 0:
+    if found.growth != "grows" or not np.isfinite(found.exponent):
         return None
     growth = np.expm1(found.exponent)
     return (
@@ -167,12 +172,12 @@ def about_stability(found: Stability) -> str | None:
     )
 
 
-def about_persistence(model: Score, persistence: Score) -> str | None:
+def about_persistence(model: Score, persistence: Score, ahead: str = ONE_STEP) -> str | None:
     """Warns of a model that is no better than persistence."""
     if model.rmse < persistence.rmse:
         return None
     return (
-        f"One step ahead the network (RMSE {model.rmse:.3g}) is no better than repeating the last measurement "
+        f"{ahead.capitalize()} the network (RMSE {model.rmse:.3g}) is no better than repeating the last measurement "
         f"({persistence.rmse:.3g}): it has learned nothing yet. Train longer, or check delays and scaling."
     )
 
@@ -208,11 +213,11 @@ def p_in_words(p: float) -> str:
     return f"= {p:.1g}" if p > 1e-12 else "< 1e-12"
 
 
-def _free_run_as_good(found: Diagnosis, output: str) -> bool:
-    """Returns whether the RMSE of the free run is not larger than that one step ahead."""
-    if not {ONE_STEP, FREE_RUN} <= found.scores.keys():
+def _free_run_as_good(found: Diagnosis, output: str, ahead: str) -> bool:
+    """Returns whether the RMSE of the free run is not larger than that with the loop open."""
+    if not {ahead, FREE_RUN} <= found.scores.keys():
         return False
-    return found.scores[FREE_RUN].by_output[output].rmse <= found.scores[ONE_STEP].by_output[output].rmse
+    return found.scores[FREE_RUN].by_output[output].rmse <= found.scores[ahead].by_output[output].rmse
 
 
 def _beyond_chance(correlation: Correlation) -> int | None:
