@@ -1,8 +1,8 @@
 """The callback protocol, checked before training starts."""
 
-import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from signal import Signals
 from typing import Any
 
 from lddn_jax.checks import called
@@ -21,7 +21,7 @@ class Hooks:
     start: tuple[Callable[[TrainingState], Any], ...]
     step: tuple[tuple[Callable[[TrainingState], bool | None], StopReason], ...]
     end: tuple[Callable[[TrainingState], Any], ...]
-    signal: tuple[Callable[[signal.Signals], bool | None], ...]
+    signal: tuple[Callable[[Signals], bool | None], ...]
 
     @classmethod
     def of(cls, callbacks: Sequence[Any], progress: bool | None = False) -> "Hooks":
@@ -83,6 +83,6 @@ class Hooks:
         if errors:
             raise errors[0]
 
-    def on_signal(self, received: signal.Signals) -> bool:
+    def on_signal(self, received: Signals) -> bool:
         """Calls all `on_signal` hooks, after `on_end`; returns True if one of them lets `fit` return."""
         return any([hook(received) for hook in self.signal])
