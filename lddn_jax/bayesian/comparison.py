@@ -26,7 +26,7 @@ from lddn_jax.bayesian.posterior import Posterior, posterior
 from lddn_jax.checks import called, expect
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.tables import csv_of
-from lddn_jax.errors import DataError, LDDNError
+from lddn_jax.errors import DataError, LDDNError, NumericalError
 from lddn_jax.gradients.method import AbstractGradient
 from lddn_jax.losses import AbstractLeastSquares, MeanSquaredError
 from lddn_jax.network.network import Network
@@ -61,12 +61,14 @@ class Candidate:
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns a row of the table; `alpha` is the mean over groups, weighted by their effective parameters."""
+        """Returns a row of the table, with None for numbers that are not finite.
+
+        `alpha` is the mean over groups, weighted by their effective parameters.
+        """
         p = self.posterior
         gamma, alpha = np.asarray(p.gamma, float), np.asarray(p.strengths.alpha, float)
         mean = float(np.sum(gamma * alpha) / max(np.sum(gamma), np.finfo(float).tiny))
-        return {
-            "name": self.name,
+        numbers = {
             "parameters": p.net.parameter_count,
             "log_evidence": float(p.log_evidence),
             "gamma": float(np.sum(gamma)),
@@ -76,8 +78,9 @@ class Candidate:
             "held_out_rmse": self.held_out_rmse,
             "epochs": self.fitted.best_epoch,
             "seconds": self.seconds,
-            "stop_reason": str(self.fitted.stop_reason),
         }
+        known = {name: x if x is not None and np.isfinite(x) else None for name, x in numbers.items()}
+        return {"name": self.name, **known, "stop_reason": str(self.fitted.stop_reason)}
 
 
 @dataclass(frozen=True)
@@ -92,8 +95,19 @@ class Comparison:
 
     @property
     def best(self) -> Candidate:
-        """The candidate with the largest evidence."""
-        return max(self.candidates, key=lambda candidate: float(candidate.posterior.log_evidence))
+        """The candidate with the largest evidence; one whose evidence is NaN or infinite is never the best.
+
+        Raises:
+            NumericalError: If no candidate has a finite evidence.
+        """
+        finite = [c for c in self.candidates if np.isfinite(float(c.posterior.log_evidence))]
+        if not finite:
+            reasons = ", ".join(f"{c.name!r}: {c.fitted.stop_reason}" for c in self.candidates)
+            raise NumericalError(
+                f"no topology has a finite evidence ({reasons}). Scale the signals (lddn.Scaled.fit), or train from "
+                "other initial weights: key=jax.random.key(1)."
+            )
+        return max(finite, key=lambda candidate: float(candidate.posterior.log_evidence))
 
     def to_dict(self) -> list[dict[str, Any]]:
         """Returns the rows as plain values for `json.dump`."""
@@ -104,7 +118,8 @@ class Comparison:
         return csv_of(self.to_dict(), path)
 
     def __str__(self):
-        best, rows = self.best.name, self.to_dict()
+        rows = self.to_dict()
+        best = None if all(row["log_evidence"] is None for row in rows) else self.best.name
         width = max(len("topology"), *(len(row["name"]) for row in rows))
         lines = [f"{'topology':<{width}}" + "".join(f"{name:>15}" for name in COLUMNS)]
         for row in rows:

@@ -14,9 +14,10 @@ from lddn_jax.bayesian.groups import LABELS
 from lddn_jax.cli.arguments import count, delays, horizons, names, positive, rate, say, share, share_or_file
 from lddn_jax.cli.files import check_checkpoints, output_folder, told_to_resume, write_json
 from lddn_jax.cli.results import draw, write_model
+from lddn_jax.errors import PrecisionError
 from lddn_jax.identification.identify import identify
 from lddn_jax.identification.recipes import TRAINERS
-from lddn_jax.identification.settings import Settings
+from lddn_jax.identification.settings import NEED_FLOAT64, Settings
 from lddn_jax.storage.environment import versions
 from lddn_jax.training.interruption import exit_code
 
@@ -150,6 +151,11 @@ def _identify(
     targets: list[str],
     seconds: dict[str, float],
 ) -> int:
+    if options.dtype == "float32" and options.trainer in NEED_FLOAT64:
+        raise PrecisionError(
+            f"--dtype float32 has too few digits for --trainer {options.trainer}. Omit --dtype, or train with "
+            "--trainer adam."
+        )
     chosen = {f.name: getattr(options, f.name) for f in fields(Settings) if hasattr(options, f.name)}
     chosen["division"] = DIVISIONS[options.division]
     validation = chosen["validation"] if isinstance(chosen["validation"], str) else None

@@ -33,6 +33,7 @@ from lddn_jax.checks import called, did_you_mean
 from lddn_jax.data.records import Record, Records, as_records
 from lddn_jax.errors import DataError, ShapeError
 from lddn_jax.network.signals import SignalLike, real
+from lddn_jax.numerics.precision import is_default
 
 # A signal, one sample of it, or any array with channels on its last axis.
 Scalable: TypeAlias = Shaped[ArrayLike, "*batch_and_time size"] | Sequence[Any]
@@ -340,7 +341,7 @@ def _columns(x: SignalLike, where: str) -> tuple[Float[np.ndarray, "samples size
 
 
 def _array(values: Sequence[float] | Float[np.ndarray, " size"], dtype: DTypeLike) -> Float[Array, " size"]:
-    dtype = jnp.result_type(np.dtype(dtype))  # float32 unless JAX has x64 enabled
+    dtype = np.dtype(dtype) if is_default(dtype) else np.dtype(np.float32)
     return jnp.asarray(np.asarray(values, dtype=dtype), dtype)
 
 

@@ -19,6 +19,7 @@ from lddn_jax.data.sequences import Sequences
 from lddn_jax.errors import LDDNError
 from lddn_jax.identification.experiment import Experiment, narx_of
 from lddn_jax.identification.settings import Settings
+from lddn_jax.numerics.precision import computing_in, in_default_float
 from lddn_jax.prediction.scaled import Scaled
 from lddn_jax.topology.topology import Topology
 
@@ -77,8 +78,7 @@ def compare_narx(
         >>> u = np.random.default_rng(0).normal(size=200)
         >>> table = lddn.data.Table({"u": u, "y": np.roll(u, 2)})
         >>> settings = lddn.Settings(restarts=1, epochs=20)
-        >>> with jax.enable_x64(True):
-        ...     found = lddn.compare_narx(table, ["u"], ["y"], hidden=[1], input_delays=[(1,), (2,)], settings=settings)
+        >>> found = lddn.compare_narx(table, ["u"], ["y"], hidden=[1], input_delays=[(1,), (2,)], settings=settings)
         >>> found.comparison.best.name
         '1 hidden, input delays 2, feedback delays 1,2'
 
@@ -93,8 +93,14 @@ def compare_narx(
         if not isinstance(sets, Sequence) or not all(isinstance(delays, Sequence) for delays in sets):
             one = (sets,) if isinstance(sets, int) else sets
             raise LDDNError(f"compare_narx: {name}={sets!r} is not a list of sets of delays; write {name}=({one!r},).")
+    with computing_in("float64"):  # which Bayesian regularization needs
+        found = _selected(records, inputs, targets, hidden, input_delays, feedback_delays, settings, progress)
+    return in_default_float(found)
+
+
+def _selected(records, inputs, targets, hidden, input_delays, feedback_delays, settings, progress) -> Selection:
     choices = [
-        replace(settings, trainer="br", hidden=size, input_delays=delays, feedback_delays=feedback)
+        replace(settings, trainer="br", dtype=None, hidden=size, input_delays=delays, feedback_delays=feedback)
         for size, delays, feedback in itertools.product(hidden, input_delays, feedback_delays)
     ]
     # The union of all delays makes the records long enough for each candidate.

@@ -66,10 +66,11 @@ def comparison(found: Any, *, axes: Any = None) -> Any:
     axes = new_axes(2) if axes is None else axes
     rows, best = found.to_dict(), found.best.name
     places = np.arange(len(rows))
-    evidence = np.array([row["log_evidence"] for row in rows])
+    evidence = np.array([row["log_evidence"] for row in rows], float)  # NaN where it is not finite
     # Only differences of the log evidence are meaningful.
-    axes[0].hlines(places, evidence.min() - evidence.max(), evidence - evidence.max(), color=COLORS[0], linewidth=1.0)
-    axes[0].plot(evidence - evidence.max(), places, "o", color=COLORS[0])
+    evidence -= np.nanmax(evidence)
+    axes[0].hlines(places, np.nanmin(evidence), evidence, color=COLORS[0], linewidth=1.0)
+    axes[0].plot(evidence, places, "o", color=COLORS[0])
     axes[0].plot(0, rows.index(next(row for row in rows if row["name"] == best)), "o", color=COLORS[2], markersize=10)
     axes[0].set_yticks(places, [literal(row["name"]) for row in rows])
     axes[0].invert_yaxis()

@@ -35,6 +35,7 @@ from lddn_jax.network.signals import SequencesLike, Signals, WeightsLike, as_sig
 from lddn_jax.prediction.free_run import error_of, free_run, smallest
 from lddn_jax.topology.plan import plan
 from lddn_jax.training.callbacks.periodic_checkpoint import Checkpoint
+from lddn_jax.training.callbacks.time_limit import one_run
 from lddn_jax.training.checkpoint import epochs_asked
 from lddn_jax.training.fit import fit
 from lddn_jax.training.history import History
@@ -233,29 +234,33 @@ def fit_closed_loop(
         _check_epochs(checkpoint, horizons, counts)
     stages: list[Stage] = []
     nets = closed
-    for k, (horizon, count) in enumerate(zip(horizons, counts, strict=True)):
-        _logger.info("fit_closed_loop: horizon %s", horizon)
-        own = None if checkpoint is None else _part(checkpoint, k)
-        fitted = fit(
-            nets,
-            _cut(closed, records, horizon),
-            loss,
-            trainer,
-            gradient=gradient,
-            epochs=count,
-            key=key,
-            callbacks=callbacks if own is None else (*callbacks, own),
-            resume=own.saved if own is not None and resume else None,
-            progress=progress,
-        )
-        nets = fitted.restarts if fitted.restarts is not None else fitted.net
-        candidates = _unstacked(nets, trainer.restarts)
-        runs = [free_run(candidate, uncut) for candidate in candidates]
-        chosen = smallest([error for error, _ in runs])
-        ahead, seconds = error_of(candidates[chosen], single)[0], float(np.max(fitted.history["seconds"], initial=0))
-        stages.append(Stage(horizon, fitted, candidates[chosen], chosen, ahead, *runs[chosen], seconds))
-        if fitted.stop_reason.cut_short:
-            break
+    with one_run(callbacks):
+        for k, (horizon, count) in enumerate(zip(horizons, counts, strict=True)):
+            _logger.info("fit_closed_loop: horizon %s", horizon)
+            own = None if checkpoint is None else _part(checkpoint, k)
+            fitted = fit(
+                nets,
+                _cut(closed, records, horizon),
+                loss,
+                trainer,
+                gradient=gradient,
+                epochs=count,
+                key=key,
+                callbacks=callbacks if own is None else (*callbacks, own),
+                resume=own.saved if own is not None and resume else None,
+                progress=progress,
+            )
+            nets = fitted.restarts if fitted.restarts is not None else fitted.net
+            candidates = _unstacked(nets, trainer.restarts)
+            runs = [free_run(candidate, uncut) for candidate in candidates]
+            chosen = smallest([error for error, _ in runs])
+            ahead, seconds = (
+                error_of(candidates[chosen], single)[0],
+                float(np.max(fitted.history["seconds"], initial=0)),
+            )
+            stages.append(Stage(horizon, fitted, candidates[chosen], chosen, ahead, *runs[chosen], seconds))
+            if fitted.stop_reason.cut_short:
+                break
     # If errors are equal, the longest horizon wins.
     return ClosedLoop(tuple(stages), len(stages) - 1 - smallest([s.closed_loop for s in reversed(stages)]), loops)
 

@@ -10,7 +10,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Bool, PRNGKeyArray
 
 from lddn_jax.checks import check_key, check_positive, expect, is_number
 from lddn_jax.errors import LDDNError
@@ -183,10 +183,10 @@ def _advanced(
     wait(info)
     info = {"loss": info["loss"]} | info  # "loss" is the first column of the history
     row = {name: np.where(active, rows_of(value), np.nan) for name, value in info.items()}
-    finite = np.isfinite(row["loss"])  # of the networks before the step
+    finite, quantities = _finite(course.trainer, row)
     lost = active & ~finite
     reasons, ends = list(t.stop_reasons), list(t.ends)
-    places = course.lost(t, lost, t.trained, t.epoch) if lost.any() else t.non_finite
+    places = course.lost(t, lost, t.trained, t.epoch, quantities) if lost.any() else t.non_finite
     for k in np.flatnonzero(lost):
         reasons[k], ends[k] = StopReason.NON_FINITE, t.epoch
     going = active & finite
@@ -221,6 +221,13 @@ def _advanced(
         non_finite=places,
         seconds=seconds,
     )
+
+
+def _finite(trainer: AbstractTrainer, row: Row) -> tuple[Bool[np.ndarray, " restarts"], list[str]]:
+    """Which networks have finite numbers in a step, and for each network the first quantity that is not finite."""
+    needed = [name for name in row if name.partition(":")[0] in trainer.always_finite]
+    finite = np.array([np.isfinite(row[name]) for name in needed])  # quantities × restarts
+    return finite.all(axis=0), [needed[k] for k in np.argmin(finite, axis=0)]
 
 
 def _reason(

@@ -110,7 +110,11 @@ for _name, _meaning, _success in (
     ("interrupted", "training was interrupted; the best network so far is returned", False),
     ("unfinished", "the run had not ended when it was saved; resume it with fit(..., resume=...)", False),
     ("diverged", "the loss diverged; the best network before that is returned", False),
-    ("non_finite", "the loss became NaN or infinite; the best network before that is returned", False),
+    (
+        "non_finite",
+        "loss, gradient or evidence became NaN or infinite; the best network before that is returned",
+        False,
+    ),
 ):
     _KNOWN[_name] = StopReason(_name, _meaning, _success)
     setattr(StopReason, _name.upper(), _KNOWN[_name])

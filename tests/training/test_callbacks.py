@@ -233,6 +233,14 @@ def test_time_is_up():
     assert fitted.success
 
 
+def test_each_run_has_the_whole_time():
+    """The clock starts anew with each fit: a limit that was used before does not end the next run at once."""
+    limit = cb.TimeLimit(100.0)
+    run([limit], epochs=2)
+    limit._end -= 200.0  # as if the first run had used all its time
+    assert run([limit], epochs=3).stop_reason == "epochs"
+
+
 def test_horizons_share_the_time():
     net = lddn.Network(lddn.models.narx({"u": 1}, {"y": 1}, hidden=2), key=jax.random.key(0))
     u = jax.random.normal(jax.random.key(1), (40, 1))
