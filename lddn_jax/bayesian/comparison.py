@@ -29,6 +29,7 @@ from lddn_jax.data.tables import csv_of
 from lddn_jax.errors import DataError, LDDNError, NumericalError
 from lddn_jax.gradients.method import AbstractGradient
 from lddn_jax.losses import AbstractLeastSquares, MeanSquaredError
+from lddn_jax.network.initializers import Initializer
 from lddn_jax.network.network import Network
 from lddn_jax.network.signals import check_data
 from lddn_jax.prediction.free_run import error_of
@@ -138,7 +139,7 @@ def compare(
     loss: AbstractLeastSquares | None = None,
     gradient: AbstractGradient | None = None,
     epochs: int | None = None,
-    init: str = "nguyen-widrow",
+    init: str | Initializer = "nguyen-widrow",
     key: PRNGKeyArray | None = None,
     callbacks: Sequence[Any] = (),
     progress: bool | None = None,

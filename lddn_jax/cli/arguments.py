@@ -3,6 +3,7 @@
 import argparse
 import csv
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -43,8 +44,9 @@ def model_of(path: str) -> Scaled:
 
 def names(text: str) -> list[str]:
     """Parses names of columns, separated by commas; a name with a comma is quoted: '"flow, hot",level'."""
-    cells = next(csv.reader([text], skipinitialspace=True), [])
-    return [name.strip() for name in cells if name.strip()]
+    joined = re.sub(r"[(\[{][\d:, ]*[)\]}]", lambda index: index[0].replace(",", "\0"), text)  # y(2,:) is one name
+    cells = next(csv.reader([joined], skipinitialspace=True), [])
+    return [name.strip().replace("\0", ",") for name in cells if name.strip()]
 
 
 def positive(text: str) -> int:

@@ -93,26 +93,25 @@ def open_text(path: Path, reading: Reading, wanted: Iterable[str] = ()) -> TextF
         delimiter = delimiter or declared[1]
         start += 1
     comments: list[str] = []
-    numbered: list[tuple[int, str]] = []
+    while len(lines) > start and not lines[-1].strip():
+        lines.pop()
+    while len(lines) > start and not lines[start].strip():
+        start += 1
+    numbers: Sequence[int] = range(start + 1, len(lines) + 1)
     if "#" in text or "%" in text or "//" in text:
-        for number, line in enumerate(lines[start:], start=start + 1):
-            if _is_comment(line):
-                if not numbered:
-                    comments.append(line)
-            elif line or numbered:
-                numbered.append((number, line))
-    else:
-        numbered = list(enumerate(lines[start:], start=start + 1))
-    while numbered and not numbered[-1][1].strip():
-        numbered.pop()
-    while numbered and not numbered[0][1].strip():
-        numbered.pop(0)
-    if not numbered:
+        remarks = {number for number in numbers if _is_comment(lines[number - 1])}
+        numbers = [number for number in numbers if number not in remarks]
+        first = next((number for number in numbers if lines[number - 1].strip()), len(lines))
+        comments = [lines[number - 1] for number in sorted(remarks) if number < first]
+        numbers = [number for number in numbers if number >= first]
+        while numbers and not lines[numbers[-1] - 1].strip():
+            numbers.pop()
+    if not numbers or not lines[numbers[0] - 1].strip():
         raise DataError(f"{path} is empty. It needs a header such as 'time,current,position', then numbers.")
-    numbers, body = [number for number, _ in numbered], [line for _, line in numbered]
+    body = [lines[number - 1] for number in numbers]
     if delimiter is None:
         delimiter = find_delimiter(body, reading.decimal)
-    rows, lines_of = _split(path, body, numbers, delimiter)
+    rows, lines_of = _split(path, body, numbers, delimiter, is_quoted='"' in text)
     rows, lines_of = _without_blank_rows(rows, lines_of, notes)
 
     def split_otherwise(k: int, count: int) -> list[str]:
@@ -141,8 +140,9 @@ def find_delimiter(lines: Sequence[str], decimal: str | None = None) -> str:
         >>> find_delimiter(["u;y", "0,12;3,4", "0,15;3,5"]), find_delimiter(["1.0  2.0", "1.5   2.5"])
         (';', ' ')
     """
-    sample = [line for line in lines[len(lines) // 2 :] if line.strip()] or list(lines)
-    sample = sample[:: max(len(sample) // MOST_SAMPLED_LINES, 1)]
+    half = len(lines) - len(lines) // 2
+    sample = lines[len(lines) // 2 :: max(half // MOST_SAMPLED_LINES, 1)]
+    sample = [line for line in sample if line.strip()] or [line for line in lines if line.strip()][-1:]
     while len(sample) > 2 and sum(map(len, sample)) > MOST_SAMPLED_CHARACTERS:
         sample = sample[::2]
     best, most = ",", 0.0
@@ -196,12 +196,11 @@ def _by_blanks(line: str) -> list[str]:
 
 
 def _split(
-    path: Path, body: Sequence[str], numbers: Sequence[int], delimiter: str
+    path: Path, body: Sequence[str], numbers: Sequence[int], delimiter: str, *, is_quoted: bool
 ) -> tuple[list[list[str]], Sequence[int]]:
     """Splits lines into cells; a quoted cell may run over several lines."""
     if delimiter == " ":
         return [_by_blanks(line) for line in body], numbers
-    is_quoted = any('"' in line for line in body)
     given = [f"{line}\n" for line in body] if is_quoted else body
     reader = csv.reader(given, delimiter=delimiter, skipinitialspace=delimiter != "\t")
     rows: list[list[str]] = []

@@ -3,8 +3,8 @@
 A record holds evenly sampled signals, u(0) … u(T−1) and y(0) … y(T−1). Several records, of unequal length and with
 gaps, are passed as a list to `stack`, `windows`, `whole` and `divide`.
 
-Inputs must not have missing values, because a simulation would propagate NaN to all later steps. Targets may have them
-with `missing="mask"`, which excludes missing targets from losses and scores.
+Signals may have missing values with `missing="mask"`. It excludes missing targets from losses and scores. Missing
+inputs cut the record, because a simulation would propagate NaN to all later steps: see `unbroken`.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from jaxtyping import Float, Shaped
 from lddn_jax.checks import called
 from lddn_jax.data.reading import Reading
 from lddn_jax.data.sampling import uniform_sampling
-from lddn_jax.data.sources import Names, label_of, signals_of
+from lddn_jax.data.sources import Names, columns_of, label_of, opened_sources, signals_of
 from lddn_jax.errors import DataError, ShapeError, fix
 from lddn_jax.network.signals import SignalLike, real
 
@@ -32,15 +32,15 @@ class Record:
         targets: `(time, size)` by name; NaN where missing.
         time: Sampling instants, `(time,)`, in seconds or any other unit; None if unknown.
         name: Name of the record in error messages.
-        missing: "error" to reject targets that are NaN, or "mask" to exclude them from losses and scores.
+        missing: "error" to reject signals that are NaN; "mask" to exclude missing targets from losses and scores, and
+            to cut the record where inputs are missing.
         notes: How the file was read that the record comes from, where there was a choice.
 
     Attributes:
         inputs, targets, time: The arguments as read-only float64 arrays.
 
     Raises:
-        DataError: If an input is NaN or infinite, a target is infinite, or NaN with `missing="error"`, sampling is
-            uneven, or there is no target.
+        DataError: If a signal is infinite, or NaN with `missing="error"`, sampling is uneven, or there is no target.
         ShapeError: If a signal is not `(time, size)`, or lengths differ.
 
     Example:
@@ -123,7 +123,7 @@ class Record:
             time: Name of the column of sampling instants, numbers or dates; it is checked for even sampling. By default
                 one that is called time, timestamp or date, if there is one; False for none.
             name: Name of the record in error messages; by default the name of the file.
-            missing: "error" to reject targets that are NaN, or "mask" to exclude them from losses and scores.
+            missing: "error" to reject signals that are NaN, or "mask" for gaps, as in `Record`.
             reading: How a file is read; see `Reading`.
 
         Raises:
@@ -177,12 +177,13 @@ class Record:
             time=None if self.time is None else self.time[rows],
         )
 
-    def unbroken(self, shortest: int = 2) -> list["Record"]:
-        """Splits the record into pieces without missing targets.
+    def unbroken(self, shortest: int = 2, *, targets: bool = True) -> list["Record"]:
+        """Splits the record into pieces without missing values.
 
         Args:
             shortest: Minimum number of samples of a piece; it must exceed the longest delay of the network. Shorter
                 pieces are dropped.
+            targets: Whether to split also where only targets are missing, or just where inputs are.
 
         Example:
             >>> import numpy as np
@@ -190,7 +191,8 @@ class Record:
             >>> [len(piece) for piece in Record({}, {"y": y}, missing="mask").unbroken()]
             [3, 2]
         """
-        known = ~np.any([np.isnan(target).any(axis=1) for target in self.targets.values()], axis=0)
+        signals = [*self.inputs.values(), *(self.targets.values() if targets else [])]
+        known = ~np.any([np.isnan(x).any(axis=1) for x in signals] or [np.zeros(len(self), bool)], axis=0)
         edges = np.flatnonzero(np.diff(known, prepend=False, append=False))  # where known pieces begin and end
         return [self.piece(int(a), int(b)) for a, b in edges.reshape(-1, 2) if b - a >= shortest]
 
@@ -207,9 +209,14 @@ class Record:
         for target in loops.values():
             if target not in self.targets:
                 raise DataError(f"{self._called} has no target {target!r}; it has {list(self.targets)}.")
-        for name, target in loops.items():
-            self._check_finite("input", name, self.targets[target])
         added = {name: self.targets[target] for name, target in loops.items()}
+        for name, signal in added.items():
+            gaps = np.isnan(signal).any(axis=1)
+            if gaps.any():
+                raise DataError(
+                    f"{self._called}: input {name!r} is nan at sample {int(np.argmax(gaps))}, the first of "
+                    f"{gaps.sum()}. Pass pieces without missing targets: record.unbroken()."
+                )
         return self.replaced(inputs={**self.inputs, **added})
 
     def replaced(
@@ -255,7 +262,8 @@ class Record:
         if steps < size:
             raise ShapeError(
                 f"{what} has shape {signal.shape}, which would be {steps} sample(s) of {size} elements; a signal is "
-                f"(time, size). If time runs along the second axis, write {name}.T, of shape {signal.shape[::-1]}."
+                f"(time, size). If time runs along the second axis, write "
+                f"{fix(f'{name}.T', '--transpose')}, of shape {signal.shape[::-1]}."
             )
         signal.setflags(write=False)
         return signal
@@ -277,16 +285,16 @@ class Record:
         object.__setattr__(self, "time", time)
 
     def _check_finite(self, kind: str, name: str, signal: Float[np.ndarray, "time size"]):
-        dont_care = kind == "target" and self.missing == "mask"
-        bad = np.isinf(signal) if dont_care else ~np.isfinite(signal)
+        bad = np.isinf(signal) if self.missing == "mask" else ~np.isfinite(signal)
         if not bad.any():
             return
         step, element = np.argwhere(bad)[0]
         when = "" if self.time is None else f" (time {self.time[step]:.9g})"
         channel = f"{kind} {name!r}" + (f", element {element}," if signal.shape[1] > 1 else "")
+        masked = fix('missing="mask"', "--missing mask")
         fixes = {
-            "input": "A simulation would propagate it to all later steps: fill the gap, or cut the record there.",
-            "target": "Fill the gap, or ignore missing targets with " + fix('missing="mask".', "--missing mask."),
+            "input": f"A simulation would propagate it: fill the gap, or cut the record there with {masked}.",
+            "target": f"Fill the gap, or ignore missing targets with {masked}.",
         }
         remedy = fixes[kind] if np.isnan(signal[step, element]) else "Correct it, or mark it as missing with NaN."
         raise DataError(
@@ -296,6 +304,22 @@ class Record:
 
 
 Records: TypeAlias = Record | Iterable[Record]
+
+
+def records_in(
+    source: Any, inputs: Names = (), targets: Names = (), *, missing: str = "error", reading: Reading | None = None
+) -> list[Record]:
+    """Returns all records of a source: one, unless it is a file whose cell arrays hold several.
+
+    Args:
+        source: As in `Record.of`.
+        inputs: As in `Record.of`.
+        targets: As in `Record.of`.
+        missing: As in `Record.of`.
+        reading: How a file is read; `Reading(records="all")` for one record per cell.
+    """
+    opened = opened_sources(source, reading, columns_of(inputs) + columns_of(targets))
+    return [Record.of(each, inputs, targets, missing=missing, reading=reading) for each in opened]
 
 
 def notes_on(records: Iterable[Record]) -> tuple[str, ...]:

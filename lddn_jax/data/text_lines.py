@@ -6,7 +6,8 @@ Lines end in `\n`, `\r` or `\r\n`, and in nothing else. Unicode's other separato
 from collections.abc import Sequence
 from pathlib import Path
 
-from lddn_jax.checks import did_you_mean
+from lddn_jax.data.matfiles.file_kinds import LONGEST_HEAD, READERS, kind_of
+from lddn_jax.data.paths import bytes_of
 from lddn_jax.data.reading import Reading
 from lddn_jax.errors import DataError, fix, shown
 
@@ -15,12 +16,10 @@ LONGEST_CELL_CHARACTERS = 131_072  # the limit of Python's csv module, too
 KINDS_OF_FILES = {
     b"PK\x03\x04": "a zip archive or an Excel workbook",
     b"\xd0\xcf\x11\xe0": "an Excel workbook",
-    b"\x89HDF": "an HDF5 file",
     b"\x89PNG": "an image",
     b"\xff\xd8\xff": "an image",
     b"%PDF": "a PDF document",
     b"\x1f\x8b": "a gzip archive",
-    b"MATLAB 5.0 MAT": "a MATLAB file; its name must end in .mat",
     b"PAR1": "a Parquet file",
     b"\x93NUMPY": "a NumPy file",
     b"{\\rtf": "a formatted document",
@@ -49,10 +48,12 @@ def read_text(path: Path, reading: Reading) -> tuple[str, list[str]]:
     Raises:
         DataError: If the file cannot be read, or is not text.
     """
-    content = _content(path)
+    content = bytes_of(path, "a text file")
     kind = next((kind for begin, kind in KINDS_OF_FILES.items() if content.startswith(begin)), None)
     if kind is not None:
         raise DataError(f"{path} is {kind}, not a table of text. Export the data as CSV.")
+    if kind_of(content[:LONGEST_HEAD]) in READERS:
+        raise DataError(f"{path} is a MATLAB or HDF5 file, not a table of text; its name must end in .mat or .h5.")
     text, notes = _decoded(path, content, reading.encoding)
     if "\0" in text:
         encoding = fix("encoding='utf-16'", "--encoding utf-16")
@@ -73,21 +74,6 @@ def listed(names: Sequence[str], most: int = 12) -> str:
     """
     first = ", ".join(shown(name)[1:-1] for name in names[:most])
     return first + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        folder = path.parent
-        near = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-        raise DataError(
-            f"There is no file {path} (looked in {folder.resolve()}).{did_you_mean(path.name, near)}"
-        ) from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}. Give the path of a text file.") from error
-    except ValueError as error:  # a path with a zero byte, for example
-        raise DataError(f"{shown(str(path))} cannot be the path of a file: {error}.") from None
 
 
 def _decoded(path: Path, content: bytes, encoding: str | None) -> tuple[str, list[str]]:

@@ -42,6 +42,7 @@ from lddn_jax.prediction.scaled import Scaled
 from lddn_jax.simulation.delays import started, state_sizes
 from lddn_jax.simulation.simulate import predict
 from lddn_jax.topology.plan import plan
+from lddn_jax.topology.topology import Topology
 
 ONE_STEP, FREE_RUN, PERSISTENCE, FORECAST = "one step ahead", "free run", "persistence", "forecast"
 MOST_PRINTED_STEPS = 10  # steps of a forecast that are printed
@@ -280,7 +281,7 @@ def forecast(
     closed, loops = loop_closed(model)
     if posterior is not None:
         posterior = _of_this_network(posterior, closed, loops)
-    source = opened_source(source, reading, exogenous(model))
+    source = opened_source(source, reading, exogenous(model), model.net.topology.outputs)
     columns = () if isinstance(source, Record) else names_of(source)
     if columns and not any(name in columns for name in model.net.topology.outputs):
         return _unmeasured(model, source, steps, posterior, reading)
@@ -333,6 +334,7 @@ def evaluate(
     net = model.net
     closed, loops = loop_closed(model)
     least = least_ahead(net, loops)
+    records = _without_gaps(records, closed.topology)
     firsts = [starts_of(closed.topology, record, 1)[0] for record in records]
     steps = tuple(len(record) - first for record, first in zip(records, firsts, strict=True))
     if not 0 <= warmup < max(steps):
@@ -373,6 +375,19 @@ def evaluate(
         ranges=output_ranges(model),
         notes=notes_on(records),
     )
+
+
+def _without_gaps(records: Sequence[Record], topology: Topology) -> Sequence[Record]:
+    """Cuts records where inputs are missing, which no simulation can cross."""
+    if not any(np.isnan(x).any() for record in records for x in record.inputs.values()):
+        return records
+    shortest = max(plan(topology).longest_delays.values(), default=0) + 1
+    pieces = [piece for record in records for piece in record.unbroken(shortest, targets=False)]
+    if not pieces:
+        raise DataError(
+            f"no record has {shortest} samples without a missing input, all but one of which fill the delays."
+        )
+    return pieces
 
 
 def evaluate_sequences(net: Network, data: Sequences) -> Forecast:
