@@ -11,7 +11,7 @@ from lddn_jax.cli.files import can_draw, canvas, output_folder, save_figure, wri
 from lddn_jax.data.sources import signals_of
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.network.rewiring import opened_at
-from lddn_jax.prediction.forecast import FORECAST, exogenous, loop_closed, same_network
+from lddn_jax.prediction.forecast import FORECAST, exogenous, loop_closed, loop_opened, same_network
 
 
 def add(commands) -> None:
@@ -109,7 +109,7 @@ def _posterior(path: Path, model: lddn.Scaled) -> lddn.Posterior | None:
     except LDDNError as error:
         say(f"no error bars: {error}")
         return None
-    closed, loops = loop_closed(model)
+    closed, loops = loop_closed(loop_opened(model))
     if isinstance(posterior, lddn.Posterior) and (
         same_network(posterior.net, closed) or same_network(posterior.net, opened_at(closed, loops))
     ):
@@ -120,7 +120,7 @@ def _posterior(path: Path, model: lddn.Scaled) -> lddn.Posterior | None:
 
 def _figure(found: lddn.Forecast):
     table = found.to_table()
-    names = list(next(iter(found.predictions.values()))) or list(found.measured)
+    names = list(next(iter(found.predictions.values()), found.measured))
     kinds = list(found.predictions)
     if found.future is not None:
         names, kinds = list(found.future.predictions), [*kinds, FORECAST]
