@@ -41,6 +41,7 @@ from lddn_jax.gradients.sensitivity import SensitivityBPTT
 from lddn_jax.losses import AbstractLoss
 from lddn_jax.network.network import Network
 from lddn_jax.network.signals import SequencesLike
+from lddn_jax.numerics.text_table import aligned
 
 # The only list of default methods; the tests and the notebook on gradients use it too.
 METHODS = (BPTT(), SensitivityBPTT(), RTRL(), Autodiff(), FiniteDifference(order=4))
@@ -221,8 +222,7 @@ class GradientReport:
                     *cost,
                 )
             )
-        widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        lines = aligned(rows, "<")
         every = "the methods compared" if self.left_out else "all methods"
         failed = [d.method for d in self.deviations if not d.passed]
         verdict = f"{every} agree"

@@ -30,6 +30,7 @@ from lddn_jax.losses import counted
 from lddn_jax.network.network import Network
 from lddn_jax.network.rewiring import closed_over, loops_of, measured_loops
 from lddn_jax.network.signals import Signals, as_signals
+from lddn_jax.numerics.text_table import aligned, digits, ratio_digits
 from lddn_jax.prediction.free_run import diverged_at
 from lddn_jax.prediction.horizons import k_step
 from lddn_jax.prediction.scaled import Scaled
@@ -140,17 +141,13 @@ class Forecast:
         lines = [f"{len(self.time)} steps{skipped}"]
         if not self.measured:
             return f"{lines[0]}; the record has no measured outputs to compare with"
-        lines.append(f"{'':<34}{'RMSE':>12}{'R²':>12}")
+        rows: list[tuple[str, ...]] = [("", "RMSE", "R²")]
         for kind, outputs in self.scores.items():
             for name, score in outputs.items():
-                numbers = (
-                    f"{'diverged':>12}  at step {score['diverged_at']}"
-                    if score["rmse"] is None
-                    else f"{score['rmse']:>12.6g}{'undefined':>12}"
-                    if score["r2"] is None
-                    else f"{score['rmse']:>12.6g}{score['r2']:>12.6f}"
-                )
-                lines.append(f"{f'{name}, {kind}':<34}{numbers}")
+                r2 = "undefined" if score["r2"] is None else ratio_digits(score["r2"])
+                broken = "diverged", f"at step {score.get('diverged_at')}"
+                rows.append((f"{name}, {kind}", *(broken if score["rmse"] is None else (digits(score["rmse"]), r2))))
+        lines += aligned(rows)
         constant = [name for name, y in self.scored.items() if np.nanmin(y) == np.nanmax(y)]
         if constant:
             lines.append(f"measured {', '.join(constant)} is constant here, so R² is undefined")
