@@ -63,7 +63,7 @@ class Correlation:
         }
 
     def __str__(self):
-        rows = [("lag", "correlation", "95 %", "99 %", "")]
+        rows: list[tuple[str, ...]] = [("lag", "correlation", "95 %", "99 %", "")]
         for k, value, b95, b99 in zip(self.lags, self.values, self.bound(0.95), self.bound(0.99), strict=True):
             mark = "**" if abs(value) > b99 else "*" if abs(value) > b95 else ""
             rows.append((str(k), *(f"{number:.4f}" for number in (value, b95, b99)), mark))

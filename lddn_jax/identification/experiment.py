@@ -16,6 +16,8 @@ from lddn_jax.data.scaling import AbstractScaler, scaled, scalers_of
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.split import divide
 from lddn_jax.data.windowing import whole, windows
+from lddn_jax.diagnostics.lagged import channels
+from lddn_jax.diagnostics.record_quality import about_interpolation, about_length
 from lddn_jax.errors import DataError
 from lddn_jax.identification.settings import Settings
 from lddn_jax.topology.plan import plan
@@ -102,6 +104,14 @@ class Experiment:
     def scaled_validation(self) -> list[Record]:
         """`validation` in scaled units."""
         return [scaled(record, self.scalers) for record in self.validation]
+
+    @property
+    def remarks(self) -> list[str]:
+        """Warnings about the records themselves: interpolated targets, and a test part that is too short."""
+        longest = max(self.train, key=len)
+        found = [about_interpolation(name, line) for name, line in channels(longest.targets).items()]
+        found.append(about_length("test part", sum(len(piece) - self.held for piece in self.test)))
+        return [remark for remark in found if remark]
 
     def cut(
         self, records: Sequence[Record], length: int | None, topology: Topology | None = None, skip: int = 0

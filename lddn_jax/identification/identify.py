@@ -119,6 +119,8 @@ def identify(
         raise LDDNError(f"warmup={settings.warmup}, but no test piece is longer than {longest_test} steps.")
     check_horizons(settings, experiment)
     say(str(experiment))
+    for remark in experiment.remarks:
+        say(remark)
     key, shuffle = jax.random.split(jax.random.key(settings.seed))
     dtype = None if settings.dtype is None else np.dtype(settings.dtype)
     net = Network(experiment.topology, key=key, init=settings.init, dtype=dtype)

@@ -25,6 +25,7 @@ from lddn_jax.data.sources import names_of, signals_of
 from lddn_jax.data.tables import Table
 from lddn_jax.data.windowing import starts_of, whole
 from lddn_jax.diagnostics.lagged import channels
+from lddn_jax.diagnostics.ranges import Excursion, Range, excursions
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.losses import counted
 from lddn_jax.network.network import Network
@@ -59,6 +60,7 @@ class Forecast:
         steps: Number of predicted steps of each record.
         inputs: Inputs by name, without the feedback inputs.
         std: Standard deviation of a measurement in the free run, by output; empty without error bars.
+        ranges: Smallest and largest value in training, by name; empty if unknown.
         run: Sequences of the free run, `(records, time, size)` in scaled units; None if no output was measured.
     """
 
@@ -69,7 +71,13 @@ class Forecast:
     steps: tuple[int, ...]
     inputs: Mapping[str, Float[np.ndarray, " time"]] = dataclasses.field(default_factory=dict)
     std: Mapping[str, Float[np.ndarray, " time"]] = dataclasses.field(default_factory=dict)
+    ranges: Mapping[str, Range] = dataclasses.field(default_factory=dict)
     run: Sequences | None = None
+
+    @property
+    def outside(self) -> dict[str, Excursion]:
+        """Inputs and measured outputs that leave the training range, where the network extrapolates."""
+        return excursions(self.apart(self.inputs) | self.apart(self.scored), self.ranges)
 
     @property
     def scored(self) -> Lines:
@@ -138,9 +146,12 @@ class Forecast:
     def __str__(self):
         of_each = " of each record" if len(self.steps) > 1 else ""
         skipped = f"; the first {self.warmup}{of_each} are warm-up and not scored" if self.warmup else ""
-        lines = [f"{len(self.time)} steps{skipped}"]
+        unmeasured = "" if self.measured else "; the record has no measured outputs to compare with"
+        lines = [f"{len(self.time)} steps{skipped}{unmeasured}"]
+        for name, excursion in self.outside.items():  # causes come before scores
+            lines.append(excursion.about(f"{'measured' if name in self.measured else 'input'} {name}"))
         if not self.measured:
-            return f"{lines[0]}; the record has no measured outputs to compare with"
+            return "\n".join(lines)
         rows: list[tuple[str, ...]] = [("", "RMSE", "R²")]
         for kind, outputs in self.scores.items():
             for name, score in outputs.items():
@@ -251,6 +262,7 @@ def evaluate(
         warmup=warmup,
         steps=steps,
         inputs=_rows(inputs, firsts),
+        ranges=model.ranges,
         run=run,
     )
 
@@ -360,6 +372,7 @@ def _unmeasured(model: Scaled, source: Any) -> Forecast:
         warmup=0,
         steps=(data.steps,),
         inputs=_rows([signals], [0]),
+        ranges=model.ranges,
     )
 
 

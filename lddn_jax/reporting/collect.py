@@ -6,10 +6,8 @@ from typing import Any, cast
 import jax
 import numpy as np
 
-from lddn_jax import diagnostics
 from lddn_jax.checks import called
 from lddn_jax.data.records import Record
-from lddn_jax.data.scaling import MinMax
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.diagnostics.lagged import channels
 from lddn_jax.errors import DataError, LDDNError
@@ -84,10 +82,8 @@ def _of_fit(found: Fitted | ClosedLoop, data: Sequences) -> Evaluation:
 
 
 def _of_identified(found: Identified) -> Evaluation:
-    experiment, trained, forecast = found.experiment, found.trained, found.test
+    trained, forecast = found.trained, found.test
     fitted = trained.after if isinstance(trained, Regularized) else trained
-    trained_on = [_elements(r.targets) | _elements(r.inputs) for r in experiment.train]
-    names = (*forecast.inputs, *forecast.measured)
     loop, opened = _longest(found.model, forecast)
     return Evaluation(
         net=found.net,
@@ -99,7 +95,6 @@ def _of_identified(found: Identified) -> Evaluation:
         loop=loop,
         opened=opened,
         record=_whole_record(found),
-        ranges=diagnostics.training_range({k: np.concatenate([p[k] for p in trained_on])[:, None] for k in names}),
         scale=_scale(found.model),
     )
 
@@ -112,8 +107,6 @@ def _of_model(model: Scaled, record: Record) -> Evaluation:
             "the record has missing targets, so predictions one step ahead are not possible. Evaluate the network "
             "on a piece between gaps: record.unbroken()."
         )
-    loops = loops_of(model.net, None)
-    ranges = {name: (s.lowest, s.highest) for name, s in model.scalers.items() if isinstance(s, MinMax)}
     loop, opened = _longest(model, forecast)
     return Evaluation(
         net=model.net,
@@ -124,7 +117,6 @@ def _of_model(model: Scaled, record: Record) -> Evaluation:
         forecast=forecast,
         loop=loop,
         opened=opened,
-        ranges={name: tuple(map(np.asarray, pair)) for name, pair in ranges.items() if name not in loops},
         scale=_scale(model),
     )
 
