@@ -48,5 +48,5 @@ def _figure(found: lddn.Forecast):
     figure = canvas(10, 3.5 * len(names))
     for ax, name in zip(figure.subplots(len(names), 1, squeeze=False)[:, 0], names, strict=True):
         lines = {kind: outputs[name] for kind, outputs in found.predictions.items()}
-        lddn.plots.response(found.time, found.measured.get(name), lines, ylabel=name, ax=ax)
+        lddn.plots.response(found.time, found.measured.get(name), lines, ylabel=name, steps=found.steps, ax=ax)
     return figure

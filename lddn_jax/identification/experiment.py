@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from lddn_jax import models
 from lddn_jax.data.records import Record, as_records, holds_records, timed_record
 from lddn_jax.data.scaling import AbstractScaler, scaled, scalers_of
@@ -168,9 +170,14 @@ def _check_names(inputs: Sequence[str], targets: Sequence[str]) -> None:
 
 def _records(given: Any, inputs: Sequence[str], targets: Sequence[str], settings: Settings) -> list[Record]:
     if holds_records(given):
-        return as_records(given, "identify")
+        return [_counted(record) for record in as_records(given, "identify")]
     sources = given if isinstance(given, (list, tuple)) else [given]
-    return [timed_record(source, list(inputs), list(targets), settings.missing) for source in sources]
+    return [_counted(timed_record(source, list(inputs), list(targets), settings.missing)) for source in sources]
+
+
+def _counted(record: Record) -> Record:
+    """The record with row numbers in place of unknown times, so that its pieces know their place in it."""
+    return record if record.time is not None else replace(record, time=np.arange(len(record), dtype=float))
 
 
 def _parts(records: list[Record], settings: Settings, own: list[Record], needed: int) -> list[list[Record]]:

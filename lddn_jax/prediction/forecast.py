@@ -53,7 +53,8 @@ class Forecast:
     delay state of a record are not included.
 
     Attributes:
-        time: Time of the predicted steps; row numbers if there are several records, or if the record has no times.
+        time: Time of the predicted steps of a record, or of pieces of one; row numbers if the record has no times, or
+            if there are several records.
         measured: Measured outputs by name; NaN where missing, empty if no output was measured.
         predictions: Predictions by kind and output: {"free run": {"y": …}, "one step ahead": {"y": …}}.
         warmup: Number of first steps of each record that are not scored.
@@ -384,8 +385,7 @@ def _rows(records: Sequence[Mapping[str, np.ndarray]], firsts: Sequence[int]) ->
 
 
 def _moments(records: Sequence[Record], firsts: Sequence[int], steps: Sequence[int]) -> Float[np.ndarray, " time"]:
-    """Sampling instants of a single record; row numbers for several records or unknown instants."""
-    if len(records) > 1:
-        return np.arange(sum(steps), dtype=float)
-    (record,), (first,) = records, firsts
-    return np.asarray(np.arange(len(record), dtype=float) if record.time is None else record.time)[first:]
+    """Sampling instants of a record or of its pieces; row numbers for unknown instants and for several records."""
+    times = [np.arange(len(r), dtype=float) if r.time is None else np.asarray(r.time) for r in records]
+    found = np.concatenate([time[first:] for time, first in zip(times, firsts, strict=True)])
+    return found if (np.diff(found) > 0).all() else np.arange(sum(steps), dtype=float)

@@ -95,6 +95,7 @@ def _of_identified(found: Identified) -> Evaluation:
         loop=loop,
         opened=opened,
         record=_whole_record(found),
+        record_steps=tuple(len(piece) for piece in _pieces(found)),
         scale=_scale(found.model),
     )
 
@@ -141,7 +142,7 @@ def _whole_record(found: Identified) -> tuple[dict[str, np.ndarray], np.ndarray,
     """Returns all records concatenated, by element, their time, and the start and end of each part."""
     experiment = found.experiment
     parts = {"train": experiment.train, "validation": experiment.validation, "test": experiment.test}
-    pieces = [piece for part in parts.values() for piece in part]
+    pieces = _pieces(found)
     shown = [
         _elements({k: x for k, x in p.inputs.items() if k not in experiment.loops} | dict(p.targets)) for p in pieces
     ]
@@ -157,6 +158,12 @@ def _whole_record(found: Identified) -> tuple[dict[str, np.ndarray], np.ndarray,
         for name, start, stop in zip(parts, starts, stops, strict=True)
     }
     return lines, time, splits
+
+
+def _pieces(found: Identified) -> list[Record]:
+    """Returns the pieces of all parts of the record."""
+    experiment = found.experiment
+    return [*experiment.train, *experiment.validation, *experiment.test]
 
 
 def _elements(signals: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -27,6 +27,7 @@ class Evaluation:
         loop: The network with its loop closed, and data in the network's units; None if there is no loop.
         opened: The network and data for the horizon profile; None if there is no loop or the data have gaps.
         record: The whole record of an identified network: signals by column, time, and parts.
+        record_steps: Number of samples of each piece of `record`.
         scale: Factor by output that converts an error from the units of `opened` to those of the record.
     """
 
@@ -39,11 +40,12 @@ class Evaluation:
     loop: tuple[Network, Sequences] | None = None
     opened: tuple[Network, Sequences] | None = None
     record: tuple[Mapping[str, np.ndarray], np.ndarray, dict[str, tuple[float, float]]] | None = None
+    record_steps: tuple[int, ...] | None = None
     scale: dict[str, float] = field(default_factory=dict)
 
     @property
     def time(self) -> Float[np.ndarray, " time"]:
-        """`(time,)`: time of a single record; step numbers if there are several records."""
+        """`(time,)`: time of a single record; step numbers if there are several records, whose longest it is."""
         steps = self.forecast.steps
         return self.forecast.time if len(steps) == 1 else np.arange(max(steps), dtype=float)
 
