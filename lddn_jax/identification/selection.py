@@ -94,11 +94,15 @@ def compare_narx(
             one = (sets,) if isinstance(sets, int) else sets
             raise LDDNError(f"compare_narx: {name}={sets!r} is not a list of sets of delays; write {name}=({one!r},).")
     with computing_in("float64"):  # which Bayesian regularization needs
-        found = _selected(records, inputs, targets, hidden, input_delays, feedback_delays, settings, progress)
+        found = _selected(
+            records, inputs, targets, hidden, input_delays, feedback_delays, settings, callbacks, progress
+        )
     return in_default_float(found)
 
 
-def _selected(records, inputs, targets, hidden, input_delays, feedback_delays, settings, progress) -> Selection:
+def _selected(
+    records, inputs, targets, hidden, input_delays, feedback_delays, settings, callbacks, progress
+) -> Selection:
     choices = [
         replace(settings, trainer="br", dtype=None, hidden=size, input_delays=delays, feedback_delays=feedback)
         for size, delays, feedback in itertools.product(hidden, input_delays, feedback_delays)

@@ -187,7 +187,7 @@ def _content(path: Path) -> bytes:
         raise read_error(path, error) from None
 
 
-def write_atomically(path: str | Path, content: bytes) -> None:
+def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     """Writes a file under a temporary name and moves it into place.
 
     Raises:
