@@ -35,6 +35,7 @@ _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}\Z", re.ASCII)
 _GROUPED = re.compile(r"[+-]?\d{1,3}(?:[.,'\u2019 \u00a0\u202f]\d{3})+(?:[.,]\d*)?\Z", re.ASCII)
 _INFINITE = {"inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"}
 _TRUTH = {"true": 1.0, "false": 0.0}
+_WORDS_OF_NUMBERS = _INFINITE | set(_TRUTH)
 
 
 class CellError(ValueError):
@@ -150,7 +151,7 @@ def is_number(cell: str) -> bool:
         [True, True, False, False, False]
     """
     cell = cell.strip(BLANKS)
-    return bool(_NUMBER.match(cell) or _COMMA.match(cell)) or cell.lower() in _INFINITE
+    return bool(_NUMBER.match(cell) or _COMMA.match(cell)) or cell.lower() in _WORDS_OF_NUMBERS
 
 
 def is_missing(cell: str) -> bool:

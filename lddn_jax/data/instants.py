@@ -144,7 +144,10 @@ def _read(stamps: Sequence[str]) -> tuple[Float[np.ndarray, " time"], str]:
                 break  # all styles agree
     if not results:
         raise max(errors, key=lambda error: error.row)
-    seconds, _, note = next((found for found in results if _is_even(found[0])), results[0])
+    even = [found for found in results if _is_even(found[0])]
+    # The first of January, February … may be months, or days of January whose months come first; days are likelier.
+    daily = [found for found in even if not found[2].startswith("monthly")]
+    seconds, _, note = (daily or even or results)[0]
     return seconds, note
 
 

@@ -27,6 +27,7 @@ KINDS_OF_FILES = {
     b"{\\rtf": "a formatted document",
     b"<!DOCTYPE": "a web page",
     b"<html": "a web page",
+    b'{"': "a JSON document",
 }
 _BYTE_ORDER_MARKS = {
     b"\xef\xbb\xbf": "utf-8-sig",
