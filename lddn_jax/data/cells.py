@@ -83,7 +83,8 @@ class Spelling:
             CellError: At the first cell that is not a number.
         """
         joined = "".join(cells)
-        found = self._plain(cells) if set(joined) <= _PLAIN else None
+        is_plain = set(joined) <= _PLAIN and not (self.decimal == "," and "." in joined)
+        found = self._plain(cells) if is_plain else None
         if found is not None:
             if self.point is None and "." in joined:
                 self.point = next(cell for cell in cells if "." in cell)

@@ -164,7 +164,7 @@ def find_delimiter(lines: Sequence[str], decimal: str | None = None) -> str:
         sample = sample[::2]
     best, most = ",", 0.0
     for delimiter in _DELIMITERS:
-        if delimiter == "," == decimal:
+        if delimiter == "," == decimal and not any('"' in line for line in sample):
             continue
         split = [_cells(line, delimiter) for line in sample]
         (count, often), *_ = Counter(map(len, split)).most_common(1)
