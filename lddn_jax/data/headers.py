@@ -118,7 +118,7 @@ def named(row: Sequence[str]) -> list[str]:
 def tail(rows: Sequence[_Row], most: int) -> list[_Row]:
     """Returns about so many rows of the second half, or of the last quarter of a short file, which are surely data."""
     share = 4 if len(rows) < SHORT_FILE_ROWS else 2
-    last = rows[len(rows) - max(len(rows) // share, min(len(rows) // 2, 3), 1) :]
+    last = rows[len(rows) - max(len(rows) // share, min(len(rows) - 1, 3), 1) :]
     return list(last[:: max(len(last) // most, 1)])
 
 
