@@ -115,7 +115,7 @@ class Spelling:
             return None
 
     def _number(self, row: int, cell: str) -> float:
-        text = cell.strip(BLANKS)
+        text = bare(cell)
         lower = text.casefold()
         if lower in MISSING_WORDS or lower in self._words:
             return np.nan
@@ -144,6 +144,12 @@ class Spelling:
         return value
 
 
+def bare(cell: str) -> str:
+    """Returns a cell without blanks around it, and without the `="…"` by which spreadsheets mark a number as text."""
+    text = cell.strip(BLANKS)
+    return text[2:-1] if text.startswith('="') and text.endswith('"') and len(text) > 2 else text
+
+
 def is_number(cell: str) -> bool:
     """Whether a cell is a number, with a decimal point or comma.
 
@@ -151,7 +157,7 @@ def is_number(cell: str) -> bool:
         >>> [is_number(cell) for cell in ("-1.5e3", "0,5", "1,5,2", "five", "")]
         [True, True, False, False, False]
     """
-    cell = cell.strip(BLANKS)
+    cell = bare(cell)
     return bool(_NUMBER.match(cell) or _COMMA.match(cell)) or cell.lower() in _WORDS_OF_NUMBERS
 
 

@@ -28,6 +28,7 @@ MOST_SAMPLED_CHARACTERS = 50_000
 MOST_SAMPLED_LINES = 20
 MOST_JUDGED_CELLS = 200
 MOST_COMPARED_NAMES = 300
+MOST_LINES_BELOW = 5
 
 
 @dataclass(frozen=True)
@@ -138,11 +139,13 @@ def open_text(path: Path, reading: Reading, wanted: Iterable[str] = ()) -> TextF
     found = find_header(rows, () if reading.names else wanted, split_otherwise)
     if found is None:
         kind = "no numbers" if len(rows) > 1 else "no row of numbers below its header"
+        separated = fix("Reading(delimiter=':')", "--delimiter ':'")
         cell = next((cell for cell in rows[-1] if cell[:1].isdecimal()), None)
         reason = "" if cell is None else f" {shown(cell)} {why_not(cell)}."
         raise DataError(
             f"{path} has {kind}: its last line is {shown(body[-1])}.{reason} It needs a header such as "
-            "'time,current,position', then numbers."
+            "'time,current,position', then numbers. If another character separates cells: "
+            f"{separated}."
         )
     return _assembled(path, reading, rows, lines_of, delimiter, found, comments, notes, is_cut)
 
@@ -284,6 +287,12 @@ def _assembled(
     data, places = rows[header.data :], lines[header.data :]
     while len(data) > 1 and not filled(data[-1]) and len(data[-1]) > 1:
         data.pop()  # spreadsheets write rows of separators below the data
+    width = max(map(len, data))
+    below = 0
+    while len(data) > 1 and below < MOST_LINES_BELOW and _is_footer(data[-1], width):
+        data.pop()
+        below += 1
+    notes += [f"{_count(below, 'line')} of words below the data left out"] if below else []
     places = places[: len(data)]
     counts = set(map(len, data))
     width = max(counts)
@@ -310,6 +319,12 @@ def _assembled(
     return TextFile(path, tuple(names), data, places, delimiter, frozenset(unnamed), tuple(notes), reading)
 
 
+def _is_footer(row: Sequence[str], width: int) -> bool:
+    """Whether a row is a line of words below the data, such as END, with fewer cells than those."""
+    count = filled(row)
+    return count < width and not any(is_missing(cell) or is_number(cell) or is_stamp(cell) for cell in row[:count])
+
+
 def _names(
     path: Path,
     reading: Reading,
@@ -326,7 +341,7 @@ def _names(
     if before:
         notes.append(f"{_count(before, 'line')} above the {'data' if header.row is None else 'header'} skipped")
     if header.units:
-        notes.append(f"{_count(header.units, 'line')} of units below the header skipped")
+        notes.append(f"{_count(header.units, 'line')} between header and data skipped")
     if reading.names is not None:
         if len(reading.names) != width:
             raise DataError(
@@ -386,10 +401,11 @@ def _uneven(
         return DataError(
             f"{path}, line {line} repeats the header, so the file holds several records. Put each into its own file."
         )
+    more = f" Or name all columns: {fix('Reading(names=[...])', '--names')}." if count > len(names) else ""
     by = "the header names" if header.row is not None or reading.names else "the first rows have"
     return DataError(
         f"{path}, line {line} has {_count(count, 'cell')}, but {by} {_count(len(names), 'column')} ({listed(names)}). "
-        "Every row needs one cell per column, empty if a value is missing."
+        f"Every row needs one cell per column, empty if a value is missing.{more}"
     )
 
 

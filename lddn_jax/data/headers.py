@@ -98,7 +98,8 @@ def find_header(
             break
     if header is None:
         return Header(None, None, first)
-    return Header(tuple(above[header]), header, first, first - header - 1)
+    names = [*above[header], *[""] * (min(len(rows[header]), width) - len(above[header]))]
+    return Header(tuple(names), header, first, first - header - 1)
 
 
 def _has(row: Sequence[str], wanted: set[str]) -> bool:

@@ -19,12 +19,11 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from lddn_jax.data.sampling import uniform_sampling
+from lddn_jax.data.sampling import DAY_SECONDS, uniform_sampling
 from lddn_jax.data.text_lines import shown
 from lddn_jax.errors import DataError
 
 NAMES_OF_TIME = ("time", "timestamp", "date_time", "datetime", "date")
-DAY_SECONDS = 86_400
 LONGEST_STAMP_CHARACTERS = 60
 # How numbers that could be read in several ways are read, for a whole column: the first that gives even steps.
 _STYLES = ("day first", "month first", "clock with points")

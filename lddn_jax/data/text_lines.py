@@ -56,6 +56,9 @@ def read_text(path: Path, reading: Reading) -> tuple[str, list[str]]:
     if kind is not None:
         raise DataError(f"{path} is {kind}, not a table of text. Export the data as CSV.")
     text, notes = _decoded(path, content, reading.encoding)
+    if text.endswith("\0"):
+        text = text.rstrip("\0")
+        notes = [*notes, "zero bytes at the end ignored"]
     if "\0" in text:
         encoding = fix("encoding='utf-16'", "--encoding utf-16")
         raise DataError(

@@ -38,7 +38,7 @@ FILES: dict[str, tuple[str | bytes, str]] = {
     "quoted decimal commas": ("u,y\n" + rows('"{U}","{Y}"'), "decimal commas"),
     "quoted numbers": ('"u","y"\n' + rows('"{u}", "{y}"'), ""),
     "quoted line end": ('"u",y,"note\n(none)"\n' + rows("{u},{y},1"), ""),
-    "bars": ("|u|y|\n|---|---|\n" + rows("|{u}|{y}|"), "1 line of units.*bar between cells"),
+    "bars": ("|u|y|\n|---|---|\n" + rows("|{u}|{y}|"), "1 line between header and data.*bar between cells"),
     "header of another delimiter": ("u,y\n" + rows("{u} {y}"), "blanks between cells"),
     "Excel": (
         "\ufeffsep=;\r\nu;y\r\n" + rows("{U};{Y}", "\r\n") + ";\r\n;\r\n",
@@ -50,16 +50,16 @@ FILES: dict[str, tuple[str | bytes, str]] = {
     "latin-1": (("Größe,u,y\n" + rows("1,{u},{y}")).encode("latin-1"), "not UTF-8, so read as cp1252"),
     "UTF-16": (("u,y\n" + rows("{u},{y}")).encode("utf-16"), "encoding utf-16"),
     "UTF-16 without a mark": (("u,y\n" + rows("{u},{y}")).encode("utf-16-le"), "encoding utf-16-le"),
-    "units": ("n,u,y\ns,V,mm\n" + rows("0.{k},{u},{y}"), "1 line of units below the header skipped"),
-    "units in brackets": ("u;y\n[V];[mm]\n" + rows("{u};{y}"), "1 line of units"),
-    "unknown units": ("u;y\nVolt DC;Grad C\n" + rows("{u};{y}"), "1 line of units"),
+    "units": ("n,u,y\ns,V,mm\n" + rows("0.{k},{u},{y}"), "1 line between header and data"),
+    "units in brackets": ("u;y\n[V];[mm]\n" + rows("{u};{y}"), "1 line between header and data"),
+    "unknown units": ("u;y\nVolt DC;Grad C\n" + rows("{u};{y}"), "1 line between header and data"),
     "preamble": (
         "Rig 7, measured by Smith\nDate: 2021-11-05\nu,y\n" + rows("{u},{y}"),
         "2 lines above the header skipped",
     ),
     "preamble, blank line, units": (
         "Rig 7\nSampling rate: 100 Hz\n\nu,y\nV,mm\n" + rows("{u},{y}"),
-        "1 blank line.*2 lines above the header.*1 line of units",
+        "1 blank line.*2 lines above the header.*1 line between header and data",
     ),
     "preamble of a spreadsheet": ("Rig 7,\nRate,100\n,\nu,y\n" + rows("{u},{y}"), "3 lines above the header"),
     "number of rows": ("8 2\nu y\n" + rows("{u} {y}"), "1 line above the header"),
@@ -71,6 +71,10 @@ FILES: dict[str, tuple[str | bytes, str]] = {
     "missing": ("u,y\nNA,1\nN/A,null\n#N/A,?\n" + rows("{u},{y}"), "read as missing: 'NA' .1.*'N/A' .1"),
     "true and false": ("u,y\nTrue,1\nFalse,2\n" + rows("{u},{y}"), ""),
     "cut short": ("u,y\n" + rows("{u},{y}") + "1.5", "the last line, 10, is cut short and left out"),
+    "values without a name": ("u,y,\n" + rows("{u},{y},{k}"), "1 column without a name: 3"),
+    "words at the end": ("u,y\n" + rows("{u},{y}") + "END\n", "1 line of words below the data left out"),
+    "zero bytes at the end": ("u,y\n" + rows("{u},{y}") + 50 * "\0", "zero bytes at the end ignored"),
+    "numbers as text": ("u,y\n" + rows('="{u}",="{y}"'), ""),
     "codes": ("u,y\n-999,1\n-999,1\n-999,1\n" + rows("{y},{u}") + rows("{u},{y}"), "'u': -999 occurs 3 times"),
 }
 # Content, note, and the sampling interval.
