@@ -106,8 +106,8 @@ def compare_narx(
         # The union of all delays makes the records long enough for each candidate.
         every = replace(choices[0], input_delays=_union(input_delays), feedback_delays=_union(feedback_delays))
         experiment = Experiment.of(records, inputs, targets, every, reading=reading)
-        if experiment.notes:
-            say("\n".join(experiment.notes))
+        if experiment.reading_notes:
+            say("\n".join(experiment.reading_notes))
         found = _selected(choices, experiment, settings, callbacks, progress)
     return in_default_float(found)
 
@@ -134,11 +134,11 @@ def _selected(
         grid,
         of(experiment.scaled_train),
         trainer=BayesianRegularization(
-            groups=settings.groups, restarts=settings.restarts, init_of_restarts=settings.init
+            groups=settings.groups, restarts=settings.restarts, init_of_restarts=experiment.initializer(settings.init)
         ),
         held_out=of(experiment.scaled_validation),
         epochs=settings.epochs or 100,
-        init=settings.init,
+        init=experiment.initializer(settings.init),
         key=jax.random.key(settings.seed),
         callbacks=callbacks,
         progress=progress,
