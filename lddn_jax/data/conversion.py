@@ -7,7 +7,6 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from lddn_jax.checks import did_you_mean
 from lddn_jax.data.cells import BLANKS, CellError, Spelling, is_number
 from lddn_jax.data.delimited import TextFile
 from lddn_jax.data.extremes import suspicious_values
@@ -17,7 +16,6 @@ from lddn_jax.data.text_lines import listed
 from lddn_jax.errors import DataError, fix, shown
 
 LONGEST_WORD_CHARACTERS = 20
-MOST_COMPARED_NAMES = 1000
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,6 @@ def converted(
     spelling = Spelling(file.reading.decimal, file.reading.missing_values)
     found, notes = {}, list(file.notes)
     for name in columns:
-        require(name, file.names, file.path)
         column = _column(file, spelling, name, notes, optional)
         if column is not None:
             found[name] = column
@@ -100,7 +97,9 @@ def _column(
         notes.append(f"{shown(name)}: words, left out")
         return None
     missing = ""
-    if cell.isascii() and cell.isprintable() and len(cell) <= LONGEST_WORD_CHARACTERS and " " not in cell:
+    if cell == name:
+        reason, missing = "repeats the header, so the file holds several records: put each into its own file", ""
+    elif cell.isalpha() and cell.isascii() and len(cell) <= LONGEST_WORD_CHARACTERS:
         flag = fix(f"Reading(missing_values=[{cell!r}])", f"--missing-value {cell}")
         missing = f" If it means a missing value: {flag}."
     skip = fix(" To skip the column, name the others: read_csv(path, columns=[...]).", "")
@@ -114,10 +113,10 @@ def _instants(
     if time is False:
         return None
     if isinstance(time, str):
-        require(time, file.names, file.path)
+        file.place(time)  # raises if there is none
         candidates = [time]
     else:
-        candidates = [name for name in time_columns(file.names) if name not in signals and file.names.count(name) == 1]
+        candidates = [name for name in time_columns(file.names) if name not in signals and name not in file.repeated]
         if (
             not candidates
             and 0 in file.unnamed
@@ -184,7 +183,7 @@ def _about_spelling(file: TextFile, spelling: Spelling) -> list[str]:
     """
     notes = []
     if spelling.comma and file.reading.decimal is None:
-        decides = fix("Reading(decimal=',')", "--decimal ,")
+        decides = fix("Reading(decimal=',')", "--decimal ','")
         if spelling.point:
             raise DataError(
                 f"{file.path} has numbers with a point ({shown(spelling.point)}) and with a comma "
@@ -201,10 +200,3 @@ def _about_spelling(file: TextFile, spelling: Spelling) -> list[str]:
         some = ", ".join(f"{shown(word)} ({count})" for word, count in list(words.items())[:4])
         notes.append(f"read as missing: {some}")
     return notes
-
-
-def require(name: str, names: Sequence[str], where: object) -> None:
-    """Raises a DataError that lists the names, unless `name` is one of them."""
-    if name not in names:
-        close = did_you_mean(name, names[:MOST_COMPARED_NAMES])
-        raise DataError(f"No column {shown(name)} in {where}; it has {listed(names)}.{close}")

@@ -213,9 +213,10 @@ class Record:
         for name, signal in added.items():
             gaps = np.isnan(signal).any(axis=1)
             if gaps.any():
+                first = int(np.argmax(gaps))
                 raise DataError(
-                    f"{self._called}: input {name!r} is nan at sample {int(np.argmax(gaps))}, the first of "
-                    f"{gaps.sum()}. Pass pieces without missing targets: record.unbroken()."
+                    f"{self._called}: input {name!r} is nan at sample {first}, the first of {gaps.sum()}. Pass pieces "
+                    "without missing targets: record.unbroken()."
                 )
         return self.replaced(inputs={**self.inputs, **added})
 

@@ -28,6 +28,7 @@ from scipy import linalg, stats
 from lddn_jax.diagnostics.lagged import channel, past, standardized
 from lddn_jax.errors import DataError, ShapeError
 from lddn_jax.network.signals import ArrayOrList
+from lddn_jax.numerics.text_table import aligned
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,11 @@ class Correlation:
         }
 
     def __str__(self):
-        lines = [f"{'lag':>5}{'correlation':>13}{'95 %':>9}{'99 %':>9}"]
+        rows: list[tuple[str, ...]] = [("lag", "correlation", "95 %", "99 %", "")]
         for k, value, b95, b99 in zip(self.lags, self.values, self.bound(0.95), self.bound(0.99), strict=True):
-            mark = " **" if abs(value) > b99 else " *" if abs(value) > b95 else ""
-            lines.append(f"{k:5d}{value:13.4f}{b95:9.4f}{b99:9.4f}{mark}")
-        return "\n".join(lines)
+            mark = "**" if abs(value) > b99 else "*" if abs(value) > b95 else ""
+            rows.append((str(k), *(f"{number:.4f}" for number in (value, b95, b99)), mark))
+        return "\n".join(aligned(rows, ">>>><"))
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ from lddn_jax.losses import AbstractLoss
 from lddn_jax.network.network import Network
 from lddn_jax.network.signals import SequencesLike
 from lddn_jax.numerics.precision import computing_in
+from lddn_jax.numerics.text_table import aligned
 
 _Blocks: TypeAlias = dict[tuple[str, Any], np.ndarray]  # the gradient by field and key
 _Pair: TypeAlias = tuple[AbstractGradient, AbstractGradient]
@@ -235,8 +236,7 @@ class GradientReport:
                     *cost,
                 )
             )
-        widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        lines = aligned(rows, "<")
         every = "the methods compared" if self.left_out else "all methods"
         failed = [d.method for d in self.deviations if not d.passed]
         verdict = f"{every} agree"

@@ -19,6 +19,8 @@ from lddn_jax.data.scaling import AbstractScaler, is_constant, scaled, scalers_o
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.split import divide
 from lddn_jax.data.windowing import whole, windows
+from lddn_jax.diagnostics.lagged import channels
+from lddn_jax.diagnostics.record_quality import about_interpolation, about_length
 from lddn_jax.errors import DataError
 from lddn_jax.identification.settings import Settings
 from lddn_jax.network.initializers import Ignoring, Initializer
@@ -186,6 +188,14 @@ class Experiment:
         """`validation` in scaled units."""
         return [scaled(record, self.scalers) for record in self.validation]
 
+    @property
+    def remarks(self) -> list[str]:
+        """Warnings about the records themselves: interpolated targets, and a test part that is too short."""
+        longest = max(self.train, key=len)
+        found = [about_interpolation(name, line) for name, line in channels(longest.targets).items()]
+        found.append(about_length("test part", sum(len(piece) - self.held for piece in self.test)))
+        return [remark for remark in found if remark]
+
     def cut(
         self, records: Sequence[Record], length: int | None, topology: Topology | None = None, skip: int = 0
     ) -> Sequences:
@@ -264,13 +274,18 @@ def _records(
     given: Any, inputs: Sequence[str], targets: Sequence[str], settings: Settings, reading: Reading | None
 ) -> list[Record]:
     if holds_records(given):
-        return as_records(given, "identify")
+        return [_counted(record) for record in as_records(given, "identify")]
     sources = given if isinstance(given, (list, tuple)) else [given]
     return [
-        record
+        _counted(record)
         for source in sources
         for record in records_in(source, list(inputs), list(targets), missing=settings.missing, reading=reading)
     ]
+
+
+def _counted(record: Record) -> Record:
+    """The record with row numbers in place of unknown times, so that its pieces know their place in it."""
+    return record if record.time is not None else record.replaced(time=np.arange(len(record), dtype=float))
 
 
 def _up_to_the_last_target(records: list[Record]) -> list[Record]:

@@ -151,6 +151,8 @@ def _identified(
         raise LDDNError(f"warmup={settings.warmup}, but no test piece is longer than {longest_test} steps.")
     check_horizons(settings, experiment)
     say(str(experiment))
+    for remark in experiment.remarks:
+        say(remark)
     key, shuffle = jax.random.split(jax.random.key(settings.seed))
     init = experiment.initializer(settings.init)
     net = Network(experiment.topology, key=key, init=init, dtype=settings.training_dtype)

@@ -30,11 +30,13 @@ from lddn_jax.data.sources import label_of, names_of, opened_source, signals_of
 from lddn_jax.data.tables import Table
 from lddn_jax.data.windowing import starts_of, whole
 from lddn_jax.diagnostics.lagged import channels
+from lddn_jax.diagnostics.ranges import Excursion, Range, excursions
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.losses import counted
 from lddn_jax.network.network import Network
 from lddn_jax.network.rewiring import closed_over, measured_loops, open_loop
 from lddn_jax.network.signals import Signals, as_signals, measured_name
+from lddn_jax.numerics.text_table import aligned, digits, ratio_digits
 from lddn_jax.prediction.continuation import Continuation, known_row, measured_rows, state_after
 from lddn_jax.prediction.error_bars import ErrorBars
 from lddn_jax.prediction.free_run import diverged_at
@@ -61,16 +63,18 @@ class Forecast:
     delay state of a record are not included, and those after the last measured outputs are in `future`.
 
     Attributes:
-        time: Time of the predicted steps; row numbers if there are several records, or if the record has no times.
+        time: Time of the predicted steps of a record, or of pieces of one; row numbers if the record has no times, or
+            if there are several records.
         measured: Measured outputs by name; NaN where missing, empty if no output was measured.
         predictions: Predictions by kind and output: {"free run": {"y": …}, "one step ahead": {"y": …}}.
         warmup: Number of first steps of each record that are not scored.
         steps: Number of predicted steps of each record.
         inputs: Inputs by name, without the feedback inputs.
         std: Standard deviation of a measurement in the free run, by output; empty without error bars.
+        ranges: Smallest and largest value in training, by name; empty if unknown.
         run: Sequences of the free run, `(records, time, size)` in scaled units; None if no output was measured.
         ahead: Number of steps ahead of a prediction with the loop open, the smallest delay of the measured outputs.
-        ranges: Range of the training targets by output, for `diverged_at`; empty if unknown.
+        spans: Usual range of the outputs, for `diverged_at`; empty if unknown.
         future: Forecast of the steps after the last measured outputs; None if there are none.
         notes: How the file was read.
     """
@@ -82,9 +86,10 @@ class Forecast:
     steps: tuple[int, ...]
     inputs: Mapping[str, Float[np.ndarray, " time"]] = dataclasses.field(default_factory=dict)
     std: Mapping[str, Float[np.ndarray, " time"]] = dataclasses.field(default_factory=dict)
+    ranges: Mapping[str, Range] = dataclasses.field(default_factory=dict)
     run: Sequences | None = None
     ahead: int = 1
-    ranges: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    spans: Mapping[str, float] = dataclasses.field(default_factory=dict)
     future: Continuation | None = None
     notes: tuple[str, ...] = ()
 
@@ -92,6 +97,11 @@ class Forecast:
     def open_loop(self) -> str:
         """Kind of the predictions with the loop open: "one step ahead", or "2 steps ahead", for example."""
         return steps_ahead(self.ahead)
+
+    @property
+    def outside(self) -> dict[str, Excursion]:
+        """Inputs and measured outputs that leave the training range, where the network extrapolates."""
+        return excursions(self.apart(self.inputs) | self.apart(self.scored), self.ranges)
 
     @property
     def scored(self) -> Lines:
@@ -123,7 +133,7 @@ class Forecast:
         """Returns the first step at which a kind of prediction diverged in any record, or None; see `diverged_at`."""
         if not self.measured:
             return None
-        return diverged_at(self.apart(self.predictions[kind], "last"), self.apart(self.scored), ranges=self.ranges)
+        return diverged_at(self.apart(self.predictions[kind], "last"), self.apart(self.scored), ranges=self.spans)
 
     def joined(self, outputs: Mapping[str, Any]) -> Lines:
         """Concatenates outputs `(records, time, size)` to `(time,)` by element, without the padding of short records.
@@ -173,23 +183,25 @@ class Forecast:
     def __str__(self):
         of_each = " of each record" if len(self.steps) > 1 else ""
         skipped = f"; the first {self.warmup}{of_each} are warm-up and not scored" if self.warmup else ""
-        lines = [f"{len(self.time)} steps{skipped}"]
+        unmeasured = (
+            "" if self.measured or not len(self.time) else "; the record has no measured outputs to compare with"
+        )
+        lines = [f"{len(self.time)} steps{skipped}{unmeasured}"]
+        for name, excursion in self.outside.items():  # causes come before scores
+            lines.append(excursion.about(f"{'measured' if name in self.measured else 'input'} {name}"))
         coming = [] if self.future is None else ["", *self._future_lines(self.future)]
         if not len(self.time):
-            return "\n".join(["all measured outputs are needed to start from; none is left to score", *coming])
+            lines[0] = "all measured outputs are needed to start from; none is left to score"
+            return "\n".join([*lines, *coming])
         if not self.measured:
-            return f"{lines[0]}; the record has no measured outputs to compare with"
-        lines.append(f"{'':<34}{'RMSE':>12}{'R²':>12}")
+            return "\n".join(lines)
+        rows: list[tuple[str, ...]] = [("", "RMSE", "R²")]
         for kind, outputs in self.scores.items():
             for name, score in outputs.items():
-                numbers = (
-                    f"{'diverged':>12}  at step {score['diverged_at']}"
-                    if score["rmse"] is None
-                    else f"{score['rmse']:>12.6g}{'undefined':>12}"
-                    if score["r2"] is None
-                    else f"{score['rmse']:>12.6g}{score['r2']:>12.6f}"
-                )
-                lines.append(f"{f'{name}, {kind}':<34}{numbers}")
+                r2 = "undefined" if score["r2"] is None else ratio_digits(score["r2"])
+                broken = "diverged", f"at step {score.get('diverged_at')}"
+                rows.append((f"{name}, {kind}", *(broken if score["rmse"] is None else (digits(score["rmse"]), r2))))
+        lines += aligned(rows)
         constant = [name for name, y in self.scored.items() if np.nanmin(y) == np.nanmax(y)]
         if constant:
             lines.append(f"measured {', '.join(constant)} is constant here, so R² is undefined")
@@ -218,7 +230,7 @@ class Forecast:
         return lines
 
     def _score(self, measured: np.ndarray, predicted: np.ndarray, name: str) -> dict[str, Any]:
-        broken = diverged_at(self.apart({name: predicted}, "last"), self.apart({name: measured}), ranges=self.ranges)
+        broken = diverged_at(self.apart({name: predicted}, "last"), self.apart({name: measured}), ranges=self.spans)
         if broken is not None:
             return {"rmse": None, "r2": None, "diverged_at": broken}
         r2 = diagnostics.r2(measured, predicted)
@@ -307,7 +319,9 @@ def forecast(
     start = known_row(closed, record, rows) if coming else rows
     _check_inputs(model, record, start if coming else len(record))
     if rows <= held and coming:  # all that was measured is needed to start from
-        past = Forecast(np.zeros(0), {}, {}, 0, (0,), ranges=output_ranges(model), notes=notes_on([record]))
+        past = Forecast(
+            np.zeros(0), {}, {}, 0, (0,), ranges=model.ranges, spans=output_ranges(model), notes=notes_on([record])
+        )
     else:
         past = evaluate(model, [record.piece(0, rows)], ahead, warmup=warmup, posterior=posterior)
     if not coming:
@@ -378,9 +392,10 @@ def evaluate(
         steps=steps,
         inputs=_rows(inputs, firsts),
         std={} if posterior is None else joined(_std(model, posterior, run), steps),
+        ranges=model.ranges,
         run=run,
         ahead=least,
-        ranges=output_ranges(model),
+        spans=output_ranges(model),
         notes=notes_on(records),
     )
 
@@ -559,6 +574,7 @@ def _unmeasured(
         steps=(data.steps,),
         inputs=_rows([signals], [0]),
         std={} if posterior is None else joined(_std(model, posterior, data), (data.steps,)),
+        ranges=model.ranges,
         notes=(f"{label_of(source) or 'the record'}: {'; '.join(notes)}",) if notes else (),
     )
 
@@ -691,8 +707,6 @@ def _rows(records: Sequence[Mapping[str, np.ndarray]], firsts: Sequence[int]) ->
 
 
 def _moments(records: Sequence[Record], firsts: Sequence[int], steps: Sequence[int]) -> Float[np.ndarray, " time"]:
-    """Sampling instants of a single record; row numbers for several records or unknown instants."""
-    if len(records) > 1:
-        return np.arange(sum(steps), dtype=float)
-    (record,), (first,) = records, firsts
-    return _instants(record)[first:]
+    """Sampling instants of a record or of its pieces; row numbers for unknown instants and for several records."""
+    found = np.concatenate([_instants(record)[first:] for record, first in zip(records, firsts, strict=True)])
+    return found if (np.diff(found) > 0).all() else np.arange(sum(steps), dtype=float)

@@ -38,6 +38,7 @@ from lddn_jax.network.signals import (
     first_nan,
     measured_name,
 )
+from lddn_jax.numerics.text_table import aligned, digits
 from lddn_jax.simulation.delays import DelayState, cut, started, state_sizes, states_along
 from lddn_jax.simulation.simulate import predict, prepare, simulate
 from lddn_jax.topology.topology import Topology
@@ -136,11 +137,11 @@ class HorizonProfile:
 
     def __str__(self):
         names = list(self.rmse)
-        lines = [f"{'horizon':>8}" + "".join(f"{name:>14}{'persistence':>14}" for name in names)]
+        rows = [["horizon", *(label for name in names for label in (name, "persistence"))]]
         for k, horizon in enumerate(self.horizons):
-            cells = (f"{self.rmse[name][k]:14.6g}{self.persistence[name][k]:14.6g}" for name in names)
-            lines.append(f"{horizon:>8}" + "".join(cells))
-        return "\n".join(lines)
+            cells = (digits(errors[name][k]) for name in names for errors in (self.rmse, self.persistence))
+            rows.append([str(horizon), *cells])
+        return "\n".join(aligned(rows, ">"))
 
 
 def horizon_profile(

@@ -6,10 +6,8 @@ from typing import Any, cast
 import jax
 import numpy as np
 
-from lddn_jax import diagnostics
 from lddn_jax.checks import called
 from lddn_jax.data.records import Record
-from lddn_jax.data.scaling import MinMax
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.diagnostics.lagged import channels
 from lddn_jax.errors import DataError, LDDNError
@@ -93,10 +91,8 @@ def _of_fit(found: Fitted | ClosedLoop, data: Sequences) -> Evaluation:
 
 
 def _of_identified(found: Identified) -> Evaluation:
-    experiment, trained, forecast = found.experiment, found.trained, found.test
+    trained, forecast = found.trained, found.test
     fitted = trained.after if isinstance(trained, Regularized) else trained
-    trained_on = [_elements(r.targets) | _elements(r.inputs) for r in experiment.train]
-    names = (*forecast.inputs, *forecast.measured)
     loop, opened = _longest(found.model, forecast)
     return Evaluation(
         net=found.net,
@@ -108,7 +104,7 @@ def _of_identified(found: Identified) -> Evaluation:
         loop=loop,
         opened=opened,
         record=_whole_record(found),
-        ranges=diagnostics.training_range({k: np.concatenate([p[k] for p in trained_on])[:, None] for k in names}),
+        record_steps=tuple(len(piece) for piece in _pieces(found)),
         scale=_scale(found.model),
     )
 
@@ -127,7 +123,6 @@ def _of_model(model: Scaled, record: Record) -> Evaluation:
     forecast = evaluate(model, pieces, persistence=True)
     left_out = len(record) - sum(map(len, pieces))
     gaps = f"\n{left_out} of {len(record)} rows are left out: outputs are missing there" if left_out else ""
-    ranges = {name: (s.lowest, s.highest) for name, s in model.scalers.items() if isinstance(s, MinMax)}
     loop, opened = _longest(model, forecast)
     return Evaluation(
         net=model.net,
@@ -138,7 +133,6 @@ def _of_model(model: Scaled, record: Record) -> Evaluation:
         forecast=forecast,
         loop=loop if loops else None,
         opened=opened if loops else None,
-        ranges={name: tuple(map(np.asarray, pair)) for name, pair in ranges.items() if name not in loops},
         scale=_scale(model),
     )
 
@@ -163,7 +157,7 @@ def _whole_record(found: Identified) -> tuple[dict[str, np.ndarray], np.ndarray,
     """Returns all records concatenated, by element, their time, and the start and end of each part."""
     experiment = found.experiment
     parts = {"train": experiment.train, "validation": experiment.validation, "test": experiment.test}
-    pieces = [piece for part in parts.values() for piece in part]
+    pieces = _pieces(found)
     shown = [
         _elements({k: x for k, x in p.inputs.items() if k not in experiment.loops} | dict(p.targets)) for p in pieces
     ]
@@ -179,6 +173,12 @@ def _whole_record(found: Identified) -> tuple[dict[str, np.ndarray], np.ndarray,
         for name, start, stop in zip(parts, starts, stops, strict=True)
     }
     return lines, time, splits
+
+
+def _pieces(found: Identified) -> list[Record]:
+    """Returns the pieces of all parts of the record."""
+    experiment = found.experiment
+    return [*experiment.train, *experiment.validation, *experiment.test]
 
 
 def _elements(signals: Mapping[str, Any]) -> dict[str, np.ndarray]:

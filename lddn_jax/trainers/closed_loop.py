@@ -32,6 +32,7 @@ from lddn_jax.losses import AbstractLoss, MeanSquaredError, counted
 from lddn_jax.network.network import Network, check_network
 from lddn_jax.network.rewiring import closed_over, loops_of, opened_at
 from lddn_jax.network.signals import SequencesLike, Signals, WeightsLike, as_signals, check_data
+from lddn_jax.numerics.text_table import aligned, digits
 from lddn_jax.prediction.free_run import error_of, free_run, least_divergent
 from lddn_jax.topology.plan import plan
 from lddn_jax.training.callbacks.periodic_checkpoint import Checkpoint
@@ -156,14 +157,16 @@ class ClosedLoop:
         }
 
     def __str__(self):
-        lines = [f"{'horizon':>8}{'epochs':>8}{'open loop':>13}{'closed loop':>14}{'seconds':>9}  stopped by"]
+        rows = [(" horizon", "epochs", "open loop", "closed loop", "seconds", "stopped by")]
         for s in self.stages:
-            closed = f"{s.closed_loop:14.6g}" if s.diverged_at is None else f"diverged@{s.diverged_at}".rjust(14)
-            horizon = "all" if s.horizon is None else s.horizon
-            epochs = len(s.fitted.history["loss"])
+            closed = digits(s.closed_loop) if s.diverged_at is None else f"diverged@{s.diverged_at}"
+            horizon = "all" if s.horizon is None else str(s.horizon)
+            epochs = str(len(s.fitted.history["loss"]))
             mark = "  <- returned" if s is self.stages[self.best_stage] else ""
-            rest = f"{s.seconds:9.1f}  {s.fitted.stop_reason}{mark}"
-            lines.append(f"{horizon:>8}{epochs:>8}{s.open_loop:13.6g}{closed}{rest}")
+            rows.append(
+                (horizon, epochs, digits(s.open_loop), closed, f"{s.seconds:.1f}", f"{s.fitted.stop_reason}{mark}")
+            )
+        lines = aligned(rows, ">>>>><")
         for s in self.stages:
             if s.left_out:
                 several = "records are" if s.left_out > 1 else "record is"
@@ -293,8 +296,8 @@ def fit_closed_loop(
     if stages[best].diverged_at is not None:
         notes[str(Flag.FREE_RUN_DIVERGES)] = (
             "THE FREE RUN DIVERGES on the network's own records, for every horizon and restart; that of the network "
-            f"returned at step {stages[best].diverged_at}. Use it one step ahead only, or train with more restarts, "
-            "fewer neurons or another seed"
+            f"returned at step {stages[best].diverged_at}. Use it with its loop open only, or train with more "
+            "restarts, fewer neurons or another seed"
         )
     return ClosedLoop(tuple(stages), best, loops, notes)
 

@@ -10,6 +10,7 @@ from jaxtyping import PyTree
 
 from lddn_jax.errors import LDDNError, NumericalError
 from lddn_jax.network.network import Network
+from lddn_jax.numerics.text_table import digits
 from lddn_jax.simulation.delays import DelayState
 from lddn_jax.training.history import History
 from lddn_jax.training.non_finite import NonFinite
@@ -155,7 +156,7 @@ class Fitted:
         losses = history["loss"]
         lines = [
             f"stopped after {len(losses)} epochs: {reason.meaning} ({reason})",
-            f"loss {losses[0]:.6g} -> {losses[-1]:.6g}" if len(losses) else "no step was taken",
+            f"loss {digits(losses[0])} -> {digits(losses[-1])}" if len(losses) else "no step was taken",
         ]
         if len(self.stop_reasons) > 1:
             counted = ", ".join(f"{self.stop_reasons.count(r)} by {r}" for r in dict.fromkeys(self.stop_reasons))
@@ -164,7 +165,7 @@ class Fitted:
             )
         if "validation_loss" in history and len(losses):
             best = np.nanmin(history["validation_loss"])
-            lines.append(f"best validation loss {best:.6g} after {self.best_epoch} epochs")
+            lines.append(f"best validation loss {digits(best)} after {self.best_epoch} epochs")
         if self.non_finite is not None:
             lines.append(f"not finite: {self.non_finite}")
         first, rest = divergence_first(self.notes)
