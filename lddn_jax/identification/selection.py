@@ -43,7 +43,7 @@ class Selection:
     notes: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self):
-        table = f"{self.comparison}\n(errors one step ahead, in scaled units)"
+        table = f"{self.comparison}\n(errors with the loop open, in scaled units)"
         return "\n".join([table, *note_lines(self.notes, self.notes)])
 
 
