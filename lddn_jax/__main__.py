@@ -3,15 +3,18 @@
 import argparse
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
 import jax
 
 from lddn_jax.cli import check_command, compare_command, fit_command, predict_command, report_command
-from lddn_jax.errors import LDDNError
+from lddn_jax.errors import LDDNError, fixes_as_flags
 from lddn_jax.numerics import platform
 from lddn_jax.storage.environment import versions
+from lddn_jax.storage.file_errors import described
+from lddn_jax.training.interruption import exit_code
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,8 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Without the program's name; None for those of the process.
 
     Returns:
-        The exit code: 0; 1 if gradient methods disagree; 2 for invalid options or files; 130 if training was
-        interrupted.
+        The exit code: 0; 1 if gradient methods disagree; 2 for invalid options or files; 130 after
+        Ctrl-C and 143 after SIGTERM, with the results so far.
     """
     for stream in sys.stdout, sys.stderr:
         if isinstance(stream, io.TextIOWrapper):
@@ -50,14 +53,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Gradients are compared to 1e-11, which needs float64.
     jax.config.update("jax_enable_x64", True)
     try:
-        return options.run(options)
+        with fixes_as_flags():
+            return options.run(options)
     except LDDNError as error:
         print(f"error: {error}", file=sys.stderr)
     except OSError as error:
-        print(f"error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        print(f"error: {described(error)}", file=sys.stderr)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return fit_command.INTERRUPTED_EXIT_STATUS
+        return exit_code(signal.SIGINT)
     return 2
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import lddn_jax as lddn
 from lddn_jax.cli.arguments import say
-from lddn_jax.cli.files import can_draw, canvas, written
+from lddn_jax.cli.files import can_draw, canvas, save_figure, written
 from lddn_jax.identification.identify import Identified
 from lddn_jax.identification.recipes import Regularized
 from lddn_jax.prediction.forecast import FREE_RUN, ONE_STEP
@@ -36,7 +36,7 @@ def draw(out: Path, found: Identified, *, report: bool) -> list[str]:
 
 
 def _save(path: Path, found: Identified) -> None:
-    _FIGURES[path.name](found).savefig(path, dpi=120)
+    save_figure(path, _FIGURES[path.name](found))
 
 
 def _report(path: Path, found: Identified) -> None:

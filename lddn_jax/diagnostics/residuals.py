@@ -49,9 +49,10 @@ class Correlation:
         """Returns the lags with |ρ| above the confidence bound; expect a fraction 1 − `level` of them by chance."""
         return tuple(int(k) for k in self.lags[np.abs(self.values) > self.bound(level)])
 
-    def strongest(self) -> int:
-        """Returns the lag with the largest |ρ| relative to its standard deviation."""
-        return int(self.lags[np.nanargmax(np.abs(self.values) / self.std)])
+    def strongest(self) -> int | None:
+        """Returns the lag with the largest |ρ| relative to its standard deviation; None if all values are NaN."""
+        ratios = np.abs(self.values) / self.std
+        return None if np.isnan(ratios).all() else int(self.lags[np.nanargmax(ratios)])
 
     def to_dict(self) -> dict[str, Any]:
         """Returns a dict of plain Python values for `json.dump`; None for values that are not finite."""

@@ -7,14 +7,15 @@ cut where targets are missing, because the network reads measured targets.
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from lddn_jax import models
-from lddn_jax.data.records import Record, as_records, holds_records, timed_record
-from lddn_jax.data.scaling import AbstractScaler, scaled, scalers_of
+from lddn_jax.data.reading import Reading
+from lddn_jax.data.records import Record, as_records, holds_records, notes_on, records_in
+from lddn_jax.data.scaling import AbstractScaler, is_constant, scaled, scalers_of
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.split import divide
 from lddn_jax.data.windowing import whole, windows
@@ -22,8 +23,13 @@ from lddn_jax.diagnostics.lagged import channels
 from lddn_jax.diagnostics.record_quality import about_interpolation, about_length
 from lddn_jax.errors import DataError
 from lddn_jax.identification.settings import Settings
+from lddn_jax.network.initializers import Ignoring, Initializer
 from lddn_jax.topology.plan import plan
 from lddn_jax.topology.topology import Topology
+from lddn_jax.training.stop_reason import Flag
+
+SMALLEST_SHARE = 1e-3  # of the range of all records, below which the variation of one is invisible
+FEWEST_SAMPLES = 20  # of a piece whose range is compared
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,7 @@ class Experiment:
         targets: Names of the outputs.
         scalers: Scalers by input and target; an input of measured values shares the scaler of its target.
         train, validation, test: Records in their own units, without gaps, measured targets among the inputs.
+        constant: Elements of inputs that do not vary in the training part, with their value, by input.
     """
 
     topology: Topology
@@ -43,6 +50,7 @@ class Experiment:
     train: list[Record]
     validation: list[Record]
     test: list[Record]
+    constant: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -52,6 +60,7 @@ class Experiment:
         targets: Sequence[str],
         settings: Settings,
         validation: Any = None,
+        reading: Reading | None = None,
     ) -> "Experiment":
         """Checks the records, divides them and fits the scalers.
 
@@ -61,16 +70,17 @@ class Experiment:
             targets: Names of the columns to predict.
             settings: See `Settings`.
             validation: Validation records, in the same forms as `given`; None: a share of those given.
+            reading: How files are read.
 
         Raises:
             DataError: If columns are missing, hold NaN where they may not, or a part is too short.
             TopologyError: If the settings give an invalid topology.
         """
         _check_names(inputs, targets)
-        records = _records(given, inputs, targets, settings)
+        records = _records(given, inputs, targets, settings, reading)
         topology = narx_of(settings, **records[0].sizes)
         needed = max(plan(topology).longest_delays.values()) + (settings.window if settings.trainer == "adam" else 1)
-        own = [] if validation is None else _records(validation, inputs, targets, settings)
+        own = [] if validation is None else _records(validation, inputs, targets, settings, reading)
         parts = _parts(records, settings, own, needed)
         loops = {models.measured_name(target): target for target in targets}
         pieces = [[p.measured(loops) for record in part for p in record.unbroken(needed)] for part in parts]
@@ -80,8 +90,15 @@ class Experiment:
                     f"the {name} part has no stretch of {needed} rows without a missing target; "
                     f"{needed - 1} of them fill the delays. Use a longer record or shorter delays."
                 )
+        constant = _constant(pieces[0])
+        pieces[0] = [_exactly(record, constant) for record in pieces[0]]
         scalers = scalers_of(pieces[0], shared=loops)
-        return cls(topology, tuple(targets), scalers, *pieces)
+        return cls(topology, tuple(targets), scalers, *pieces, constant=constant)
+
+    @property
+    def reading_notes(self) -> tuple[str, ...]:
+        """How the files of all records were read, each note once."""
+        return notes_on(record for part in (self.train, self.validation, self.test) for record in part)
 
     def on(self, topology: Topology) -> "Experiment":
         """Returns the same records for another topology of the same inputs and targets, with no longer delays."""
@@ -96,6 +113,57 @@ class Experiment:
     def loops(self) -> dict[str, str]:
         """Targets by the input with their measured values."""
         return {models.measured_name(target): target for target in self.targets}
+
+    def initializer(self, init: str) -> str | Initializer:
+        """Returns an initializer by which a network ignores inputs that do not vary in the training part."""
+        if not self.constant:
+            return init
+        return Ignoring(init, tuple((name, tuple(elements)) for name, elements in self.constant.items()))
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """Notes on the training part, by name of a `lddn_jax.training.stop_reason.Flag`."""
+        loops = self.loops
+        parts = {
+            Flag.CONSTANT_INPUT: self._constant_in(
+                "input",
+                [name for name in self.constant if name not in loops],
+                "weights that read it start at zero and get no gradient, so the model ignores its changes",
+            ),
+            Flag.CONSTANT_TARGET: self._constant_in(
+                "target", [name for name in self.constant if name in loops], "there is nothing to learn"
+            ),
+            Flag.UNEQUAL_SCALES: self._unequal(),
+        }
+        return {str(flag): note for flag, note in parts.items() if note}
+
+    def _constant_in(self, kind: str, names: Sequence[str], consequence: str) -> str:
+        """A sentence on inputs or targets that do not vary in the training part; empty if there are none."""
+        shown = []
+        for name in names:
+            several = self.train[0].inputs[name].shape[1] > 1
+            for k, value in self.constant[name].items():
+                called = f"element {k} of {kind}" if several else kind
+                shown.append(f"{called} {self.loops.get(name, name)!r} is {value:.6g}")
+        more = f" and {len(shown) - 5} more" if len(shown) > 5 else ""
+        return f"{', '.join(shown[:5])}{more} in all of the training part: {consequence}" if shown else ""
+
+    def _unequal(self) -> str:
+        """A sentence if a training record varies far less than all of them together; empty if none does."""
+        for kind in ("targets", "inputs"):
+            for name in getattr(self.train[0], kind):
+                whole = np.ptp(np.concatenate([getattr(r, kind)[name] for r in self.train]), axis=0)
+                for record in self.train:
+                    own = np.ptp(getattr(record, kind)[name], axis=0)
+                    hidden = (own > 0) & (own < SMALLEST_SHARE * whole) & (len(record) >= FEWEST_SAMPLES)
+                    if hidden.any():
+                        k = int(np.argmax(hidden))
+                        called = f"record {record.name!r}" if record.name else "one record"
+                        return (
+                            f"{name!r} varies by {own[k]:.3g} in {called} and by {whole[k]:.3g} over all: under one "
+                            "scale the smaller one is invisible; train a model for each"
+                        )
+        return ""
 
     @functools.cached_property
     def scaled_train(self) -> list[Record]:
@@ -141,6 +209,26 @@ class Experiment:
         )
 
 
+def _constant(records: Sequence[Record]) -> dict[str, dict[int, float]]:
+    """Elements of inputs that do not vary over all records, with their values, by input."""
+    found = {}
+    for name in records[0].inputs:
+        columns = np.concatenate([record.inputs[name] for record in records])
+        elements = {int(k): float(columns[0, k]) for k in np.flatnonzero(is_constant(columns))}
+        found |= {name: elements} if elements else {}
+    return found
+
+
+def _exactly(record: Record, constant: Mapping[str, Mapping[int, float]]) -> Record:
+    """Returns a record whose constant inputs are free of rounding."""
+    inputs = dict(record.inputs)
+    for name, elements in constant.items():
+        inputs[name] = np.array(inputs[name])
+        for k, value in elements.items():
+            inputs[name][:, k] = value
+    return replace(record, inputs=inputs) if constant else record
+
+
 def narx_of(settings: Settings, inputs: Mapping[str, int], targets: Mapping[str, int]) -> Topology:
     """Returns the topology of the settings, for inputs and targets of given sizes.
 
@@ -168,11 +256,17 @@ def _check_names(inputs: Sequence[str], targets: Sequence[str]) -> None:
         )
 
 
-def _records(given: Any, inputs: Sequence[str], targets: Sequence[str], settings: Settings) -> list[Record]:
+def _records(
+    given: Any, inputs: Sequence[str], targets: Sequence[str], settings: Settings, reading: Reading | None
+) -> list[Record]:
     if holds_records(given):
         return [_counted(record) for record in as_records(given, "identify")]
     sources = given if isinstance(given, (list, tuple)) else [given]
-    return [_counted(timed_record(source, list(inputs), list(targets), settings.missing)) for source in sources]
+    return [
+        _counted(record)
+        for source in sources
+        for record in records_in(source, list(inputs), list(targets), missing=settings.missing, reading=reading)
+    ]
 
 
 def _counted(record: Record) -> Record:

@@ -76,7 +76,7 @@ def comparison(found: Any, *, axes: Any = None) -> Any:
     axes = new_axes(2) if axes is None else axes
     rows, best = found.to_dict(), found.best.name
     places = np.arange(len(rows))
-    evidence = np.array([row["log_evidence"] for row in rows])
+    evidence = np.array([row["log_evidence"] for row in rows], float)  # NaN where it is not finite
     # Only differences of the log evidence are meaningful.
     known = evidence[np.isfinite(evidence)]
     least, most = (known.min(), known.max()) if known.size else (0.0, 0.0)

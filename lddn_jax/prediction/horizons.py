@@ -5,6 +5,9 @@ t − k + 1 and runs free until t. For k = 1 this is the network with its loop o
 record it is a free run.
 
     ŷ(t | t−k) = y of the closed loop after min(k, t + 1) steps
+
+A network that reads measured outputs through delays of at least d > 1 predicts d steps ahead with its loop open; there
+is no shorter horizon.
 """
 
 import math
@@ -36,11 +39,33 @@ from lddn_jax.network.signals import (
     measured_name,
 )
 from lddn_jax.numerics.text_table import aligned, digits
-from lddn_jax.simulation.delays import DelayState, cut, state_sizes, states_along
+from lddn_jax.simulation.delays import DelayState, cut, started, state_sizes, states_along
 from lddn_jax.simulation.simulate import predict, prepare, simulate
+from lddn_jax.topology.topology import Topology
 
 DEFAULT_HORIZONS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 OUTPUTS_AT_ONCE = 2**22  # number of output values computed at once, to bound memory
+
+
+def shortest_delay(topology: Topology, sources: Iterable[str]) -> int | None:
+    """Returns the smallest sum of delays on a path from one of the sources to an output; None if there is no path.
+
+    Args:
+        topology: The topology.
+        sources: Names of inputs or layers.
+
+    Example:
+        >>> import lddn_jax as lddn
+        >>> shortest_delay(lddn.models.narx({"u": 1}, {"y": 1}, feedback_delays=(3, 4)), ["measured_y"])
+        3
+    """
+    reached = dict.fromkeys(sources, 0)
+    for _ in topology.layers:  # a shortest path visits no layer twice
+        for c in topology.connections:
+            if c.source in reached:
+                through = reached[c.source] + c.delays[0]
+                reached[c.to] = min(reached.get(c.to, through), through)
+    return min((reached[name] for name in topology.outputs if name in reached), default=None)
 
 
 def k_step(net: Network, data: Sequences, k: int, *, loops: Mapping[str, str] | None = None) -> Signals:
@@ -49,7 +74,8 @@ def k_step(net: Network, data: Sequences, k: int, *, loops: Mapping[str, str] | 
     Args:
         net: The network with its loop open; or closed, if the targets are the measured outputs.
         data: `Sequences`, with the measured outputs among the inputs if the loop is open.
-        k: Number of steps ahead. The first k − 1 predictions start at the beginning of the record.
+        k: Number of steps ahead. The first k − 1 predictions start at the beginning of the record. A number below the
+            smallest delay of the measured outputs gives the same as that delay.
         loops: Output layer by name of its feedback input; by default an input named `measured_y` belongs to output
             `y`.
 
@@ -133,14 +159,16 @@ def horizon_profile(
         net: The network with its loop open; or closed, if the targets are the measured outputs.
         data: `Sequences`, with the measured outputs among the inputs if the loop is open. Targets that are NaN or have
             error weight 0 are ignored, unless they are fed back.
-        horizons: Numbers of steps ahead, ascending; None for 1, 2, 5, 10 … up to half the length of the record.
+        horizons: Numbers of steps ahead, ascending; None for 1, 2, 5, 10 … up to half the length of the record. The
+            first is the smallest delay of the measured outputs if that is not 1.
         loops: As in `k_step`.
 
     Returns:
         A `HorizonProfile`, in the units of the data.
 
     Raises:
-        LDDNError: If horizons are not ascending positive integers, or exceed the length of the record.
+        LDDNError: If horizons are not ascending positive integers, exceed the length of the record, or are shorter
+            than the smallest delay of the measured outputs.
         DataError: If a target that is fed back is missing.
         ShapeError: If data does not match the network.
 
@@ -156,6 +184,7 @@ def horizon_profile(
     check_data(data, call)
     chosen = _horizons(horizons, data.steps)
     record = _Record.of(net, data, loops, call)
+    chosen = _not_below(record.least, chosen, horizons, data.steps)
     sizes = {name: net.topology.sizes[name] for name in net.topology.outputs}
     targets = counted(as_signals("target", data.targets, sizes, net.dtype), data.weights)
     starts, places = np.arange(record.steps - chosen[-1] + 1), np.array(chosen) - 1
@@ -187,25 +216,27 @@ class _Record:
         inputs: `(*batch, time, size)` by input of the closed loop.
         states: Delay state before every step, `(*batch, time, longest delay, size)` by source.
         steps: Number of time steps.
+        least: The shortest horizon: the smallest delay of the measured outputs, at least 1.
     """
 
     closed: Network
     inputs: Signals
     states: dict[str, Float[Array, "*batch time longest_delay=_ size=_"]]
     steps: int
+    least: int
 
     @classmethod
     def of(cls, net: Network, data: Sequences, loops: Mapping[str, str] | None, call: str) -> "_Record":
         check_network(net, call)
         check_data(data, call)
-        inputs, state = data.inputs, data.state
+        inputs, state = data.inputs, started(net.topology, data)
         loops = measured_loops(net.topology) if loops is None else dict(loops)
         if not loops:
             net, inputs, state, loops = _opened(net, data)
         closed = closed_over(net, loops)
         inputs, state, steps = prepare(net, inputs, state, None if net.topology.inputs else data.steps)
         measured = {output: input for input, output in loops.items()}
-        a = simulate(net, inputs, state).a  # for layers that are not measured
+        a = simulate(net, inputs, state, steps=steps).a  # for layers that are not measured
         before, signals = {}, {}
         for name, (longest, _) in state_sizes(closed.topology).items():
             source = measured.get(name, name)
@@ -215,7 +246,8 @@ class _Record:
             short = jnp.zeros((*held.shape[:-2], max(longest - held.shape[-2], 0), held.shape[-1]), held.dtype)
             before[name] = jnp.concatenate([short, held], axis=-2)
         others = {name: signal for name, signal in inputs.items() if name not in loops}
-        return cls(closed, others, states_along(before, signals), steps)
+        least = max(shortest_delay(net.topology, loops) or 1, 1)
+        return cls(closed, others, states_along(before, signals), steps, least)
 
     def runs(
         self, starts: Int[np.ndarray, " starts"], length: int
@@ -241,7 +273,8 @@ def _opened(net: Network, data: Sequences) -> tuple[Network, SignalsLike, StateL
     inputs = dict(by_name("input", data.inputs, topology.input_names))
     targets = by_name("target", data.targets, topology.outputs)
     known = with_gaps(targets, data.weights)
-    state: dict[str, Any] | None = None if data.state is None else dict(data.state)
+    known_state = started(topology, data)
+    state: dict[str, Any] | None = None if known_state is None else dict(known_state)
     for name in topology.outputs:
         late = [c.to for c in topology.connections if c.source == name and c.delays[0] > 0]
         if not late:
@@ -288,3 +321,20 @@ def _horizons(given: Sequence[int] | None, steps: int) -> tuple[int, ...]:
             f"from 1 to {steps}: horizons=(1, 5, 20)."
         )
     return chosen
+
+
+def _not_below(least: int, chosen: tuple[int, ...], given: Sequence[int] | None, steps: int) -> tuple[int, ...]:
+    """Returns the horizons that are not shorter than the smallest delay of the measured outputs."""
+    if chosen[0] >= least:
+        return chosen
+    if least > steps:
+        raise LDDNError(
+            f"horizon_profile: the network predicts {least} or more steps ahead, and the record has only {steps} steps "
+            "after those that fill the delay state. Pass a longer record."
+        )
+    if given is not None:
+        raise LDDNError(
+            f"horizon_profile: horizons={given!r}, but the network reads measured outputs through delays of {least} or "
+            f"more, so it predicts {least} or more steps ahead; write horizons=({least}, ...)."
+        )
+    return (least, *(h for h in chosen if h > least))

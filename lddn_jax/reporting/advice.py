@@ -150,9 +150,9 @@ def about_whiteness(
             measurement noise v, and residuals one step ahead are v(t) − Σ_d θ(d) v(t−d), which are correlated even for
             the true system.
     """
-    if test.p_value >= FALSE_ALARM_RATE:
-        return None
     lag = correlation.strongest()
+    if test.p_value >= FALSE_ALARM_RATE or lag is None:
+        return None
     value = correlation.values[correlation.lags == lag][0]
     start = (
         f"Residuals of {output} are not white (Ljung-Box p {p_in_words(test.p_value)}), most at lag {lag} ({value:.2f})"

@@ -23,12 +23,14 @@ import jax
 import numpy as np
 from jaxtyping import Shaped
 
-from lddn_jax.errors import CheckpointError, LDDNError, PrecisionError
+from lddn_jax.errors import CheckpointError, PrecisionError
+from lddn_jax.storage.file_errors import read_error, write_error
 
 FORMAT_VERSION = 2
 _SEAL = b"sha256:"
 _SEAL_LENGTH = len(_SEAL) + 64
 _COMMENT_LENGTH = 2  # bytes: the field at the end of a zip archive that holds the length of its comment
+TEMPORARY_PREFIX_BYTES = 200  # of the name; with random letters it must not become too long for the file system
 HOST_ONLY = "host/"  # prefix of the names of arrays that stay in NumPy, in float64 whatever JAX is set to
 
 
@@ -105,8 +107,8 @@ def read(path: str | Path) -> Archive:
     path = Path(path)
     try:
         content = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from None
+    except (OSError, ValueError) as error:
+        raise read_error(path, error) from None
     if not content.startswith(b"PK"):  # as every zip archive does
         raise CheckpointError(f"{path} is damaged or was not written by lddn.save: it is not a zip archive.")
     body, seal = content[:-_SEAL_LENGTH], content[-_SEAL_LENGTH:]
@@ -137,7 +139,7 @@ def read(path: str | Path) -> Archive:
     return Archive(path, header, _grouped(arrays, header["notes"]))
 
 
-def write_atomically(path: str | Path, content: bytes) -> None:
+def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     """Writes a file under a temporary name and moves it into place.
 
     Raises:
@@ -158,15 +160,13 @@ def write_atomically(path: str | Path, content: bytes) -> None:
                 temporary.unlink(missing_ok=True)
                 raise
         _sync_folder(path.parent)
-    except OSError as error:
-        raise LDDNError(
-            f"{path} could not be written: {error.strerror}. Make the folder first, or choose another."
-        ) from error
+    except (OSError, ValueError) as error:
+        raise write_error(path, error) from error
 
 
 def temporary_prefix(path: Path) -> str:
     """Returns the prefix of the temporary files that `path` is written to; a leftover means that a write was killed."""
-    return f".{path.name}."
+    return f".{path.name.encode(errors='ignore')[:TEMPORARY_PREFIX_BYTES].decode(errors='ignore')}."
 
 
 def _sync_folder(folder: Path) -> None:

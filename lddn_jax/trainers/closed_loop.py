@@ -15,7 +15,7 @@ Su, McAvoy & Werbos (1992), Ind. Eng. Chem. Res. 31(5); Hagan et al., *Neural Ne
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
 import jax
@@ -33,14 +33,15 @@ from lddn_jax.network.network import Network, check_network
 from lddn_jax.network.rewiring import closed_over, loops_of, opened_at
 from lddn_jax.network.signals import SequencesLike, Signals, WeightsLike, as_signals, check_data
 from lddn_jax.numerics.text_table import aligned, digits
-from lddn_jax.prediction.free_run import error_of, free_run, smallest
+from lddn_jax.prediction.free_run import error_of, free_run, least_divergent
 from lddn_jax.topology.plan import plan
 from lddn_jax.training.callbacks.periodic_checkpoint import Checkpoint
+from lddn_jax.training.callbacks.time_limit import one_run
 from lddn_jax.training.checkpoint import epochs_asked
 from lddn_jax.training.fit import fit
 from lddn_jax.training.history import History
-from lddn_jax.training.result import Fitted
-from lddn_jax.training.stop_reason import StopReason
+from lddn_jax.training.result import Fitted, divergence_first, note_lines
+from lddn_jax.training.stop_reason import Flag, StopReason
 from lddn_jax.training.trainer import AbstractTrainer
 
 _logger = logging.getLogger("lddn_jax")
@@ -63,7 +64,8 @@ class Stage:
         best_restart: Index of that network among the restarts.
         open_loop: Its RMSE one step ahead.
         closed_loop: RMSE of its free run; NaN if that diverged.
-        diverged_at: First step at which the free run is not finite or far outside the targets; None if it stays close.
+        diverged_at: First step at which the free run is not finite or far outside the targets, on the validation or the
+            training records; None if it stays close on both.
         seconds: Training time of this horizon.
     """
 
@@ -97,11 +99,13 @@ class ClosedLoop:
         stages: Results by horizon.
         best_stage: Index of the stage with the smallest free-run error.
         loops: Output layer by name of its feedback input.
+        notes: Sentences on data and result, by name of their flag, as in `lddn_jax.Fitted`.
     """
 
     stages: tuple[Stage, ...]
     best_stage: int
     loops: Mapping[str, str]
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def net(self) -> Network:
@@ -112,6 +116,11 @@ class ClosedLoop:
     def opened(self) -> Network:
         """The same network with its loop open, for one-step-ahead prediction."""
         return opened_at(self.net, self.loops)
+
+    @property
+    def flags(self) -> frozenset[str]:
+        """What is remarkable about data and result, as in `lddn_jax.Fitted`: of the returned stage, and of `notes`."""
+        return self.stages[self.best_stage].fitted.flags.union(self.notes)
 
     @property
     def stop_reason(self) -> StopReason:
@@ -140,6 +149,8 @@ class ClosedLoop:
             "stages": stages,
             "best_stage": self.best_stage,
             "best_restart": self.stages[self.best_stage].best_restart,
+            "flags": sorted(self.flags),
+            "notes": dict(self.notes),
         }
 
     def __str__(self):
@@ -149,10 +160,10 @@ class ClosedLoop:
             horizon = "all" if s.horizon is None else str(s.horizon)
             epochs = str(len(s.fitted.history["loss"]))
             mark = "  <- returned" if s is self.stages[self.best_stage] else ""
-            rows.append(
-                (horizon, epochs, digits(s.open_loop), closed, f"{s.seconds:.1f}", f"{s.fitted.stop_reason}{mark}")
-            )
-        return "\n".join(aligned(rows, ">>>>><"))
+            errors = digits(s.open_loop), closed
+            rows.append((horizon, epochs, *errors, f"{s.seconds:.1f}", f"{s.fitted.stop_reason}{mark}"))
+        first, rest = divergence_first(self.notes)
+        return "\n".join([*first, *aligned(rows, ">>>>><"), *note_lines(rest, rest)])
 
 
 def fit_closed_loop(
@@ -196,7 +207,8 @@ def fit_closed_loop(
 
     Returns:
         `ClosedLoop`: for each horizon the best network with its one-step-ahead and free-run errors over whole records,
-        and the best network over all horizons. The first step of a diverging free run is reported. If training is
+        and the best network over all horizons. A network whose free run diverges on the validation or the training
+        records is returned only if all do, and then the result has the flag "free_run_diverges". If training is
         interrupted or reaches its time limit, the remaining horizons are skipped.
 
     Raises:
@@ -229,37 +241,74 @@ def fit_closed_loop(
             "fill the first delay state; write None for the whole record, horizons=(1, 5, None)."
         )
     single, uncut = _cut(closed, scored, 1), _cut(closed, scored, None)
+    trained_on = None if validation is None else _cut(closed, records, None)
     loss = loss or MeanSquaredError()
 
     if checkpoint is not None and resume:
         _check_epochs(checkpoint, horizons, counts)
     stages: list[Stage] = []
     nets = closed
-    for k, (horizon, count) in enumerate(zip(horizons, counts, strict=True)):
-        _logger.info("fit_closed_loop: horizon %s", horizon)
-        own = None if checkpoint is None else _part(checkpoint, k)
-        fitted = fit(
-            nets,
-            _cut(closed, records, horizon),
-            loss,
-            trainer,
-            gradient=gradient,
-            epochs=count,
-            key=key,
-            callbacks=callbacks if own is None else (*callbacks, own),
-            resume=own.saved if own is not None and resume else None,
-            progress=progress,
-        )
-        nets = fitted.restarts if fitted.restarts is not None else fitted.net
-        candidates = _unstacked(nets, trainer.restarts)
-        runs = [free_run(candidate, uncut) for candidate in candidates]
-        chosen = smallest([error for error, _ in runs])
-        ahead, seconds = error_of(candidates[chosen], single)[0], float(np.max(fitted.history["seconds"], initial=0))
-        stages.append(Stage(horizon, fitted, candidates[chosen], chosen, ahead, *runs[chosen], seconds))
-        if fitted.stop_reason.cut_short:
-            break
+    with one_run(callbacks):
+        for k, (horizon, count) in enumerate(zip(horizons, counts, strict=True)):
+            _logger.info("fit_closed_loop: horizon %s", horizon)
+            own = None if checkpoint is None else _part(checkpoint, k)
+            fitted = fit(
+                nets,
+                _cut(closed, records, horizon),
+                loss,
+                trainer,
+                gradient=gradient,
+                epochs=count,
+                key=key,
+                callbacks=callbacks if own is None else (*callbacks, own),
+                resume=own.saved if own is not None and resume else None,
+                progress=progress,
+            )
+            nets = fitted.restarts if fitted.restarts is not None else fitted.net
+            candidates = _unstacked(nets, trainer.restarts)
+            runs = [free_run(candidate, uncut) for candidate in candidates]
+            chosen, runs = _steady(candidates, runs, trained_on)
+            ahead, seconds = (
+                error_of(candidates[chosen], single)[0],
+                float(np.max(fitted.history["seconds"], initial=0)),
+            )
+            stages.append(Stage(horizon, fitted, candidates[chosen], chosen, ahead, *runs[chosen], seconds))
+            if fitted.stop_reason.cut_short:
+                break
     # If errors are equal, the longest horizon wins.
-    return ClosedLoop(tuple(stages), len(stages) - 1 - smallest([s.closed_loop for s in reversed(stages)]), loops)
+    best = len(stages) - 1 - least_divergent([(s.closed_loop, s.diverged_at) for s in reversed(stages)])
+    notes = dict(stages[best].fitted.notes)
+    if stages[best].diverged_at is not None:
+        notes[str(Flag.FREE_RUN_DIVERGES)] = (
+            "THE FREE RUN DIVERGES on the network's own records, for every horizon and restart; that of the network "
+            f"returned at step {stages[best].diverged_at}. Use it one step ahead only, or train with more restarts, "
+            "fewer neurons or another seed"
+        )
+    return ClosedLoop(tuple(stages), best, loops, notes)
+
+
+def _steady(
+    candidates: list[Network], runs: list[tuple[float, int | None]], trained_on: Sequences | None
+) -> tuple[int, list[tuple[float, int | None]]]:
+    """Returns the candidate with the smallest error among those whose free run stays close to the training records too.
+
+    Args:
+        candidates: The networks with their loops closed.
+        runs: Error and first diverged step of each free run on the validation records.
+        trained_on: The whole training records; None if the runs are on these.
+
+    Returns:
+        The index of the candidate, and the runs, with those that diverge on the training records marked as diverged.
+    """
+    runs = list(runs)
+    while True:
+        chosen = least_divergent(runs)
+        if trained_on is None or runs[chosen][1] is not None:
+            return chosen, runs
+        _, diverged = free_run(candidates[chosen], trained_on)
+        if diverged is None:
+            return chosen, runs
+        runs[chosen] = (float("nan"), diverged)
 
 
 def _part(checkpoint: Checkpoint, k: int) -> Checkpoint:

@@ -7,7 +7,8 @@ import optax
 import pytest
 
 import lddn_jax as lddn
-from lddn_jax.prediction.free_run import diverged_at
+from lddn_jax.prediction.free_run import diverged_at, least_divergent
+from lddn_jax.trainers.closed_loop import _steady
 
 
 def record(steps=200):
@@ -88,3 +89,45 @@ def test_senseless_horizons(arguments, words):
     net = lddn.Network(lddn.models.narx({"u": 1}, {"y": 1}, hidden=2), key=jax.random.key(0))
     with pytest.raises(lddn.LDDNError, match=words):
         lddn.fit_closed_loop(net, record(60), lddn.LevenbergMarquardt(), **arguments)
+
+
+def linear(feedback):
+    """A closed loop y(t) = feedback · y(t−1) + u(t−1)."""
+    net = lddn.Network(lddn.models.narx({"u": 1}, {"y": 1}, hidden=1, linear_path=True), init="zeros")
+    closed = lddn.close_loop(net, "y", "measured_y")
+    return closed.with_weights(IW={("y", "u"): [[[1.0]], [[0.0]]]}, LW={("y", "y"): [[[feedback]], [[0.0]]]})
+
+
+def whole(steps, feedback=0.5):
+    u = np.random.default_rng(0).uniform(-1, 1, (steps, 1))
+    found = lddn.Sequences(u, np.zeros((steps, 1)), {"u": np.zeros((1, 2, 1))[0], "y": np.zeros((2, 1))})
+    return lddn.Sequences({"u": u}, lddn.predict(linear(feedback), u, found.state), found.state)
+
+
+@pytest.mark.parametrize(
+    ("feedbacks", "expected"),
+    [((1.3, 0.6, 0.4), 1), ((0.4, 1.3), 0), ((1.3, 1.2), 1), ((2.0, 1.3, 1.2), 2)],
+    ids=["smallest that stays", "first that stays", "the last to diverge", "the last of three"],
+)
+def test_a_network_that_diverges_on_its_training_records_is_chosen_only_if_all_do(feedbacks, expected):
+    """On the short validation record none diverges, and an unstable network has the smallest error."""
+    candidates = [linear(feedback) for feedback in feedbacks]
+    runs = [(float(k), None) for k in range(len(candidates))]  # errors on the validation record: the first is best
+    chosen, known = _steady(candidates, runs, whole(300))
+    assert chosen == expected
+    assert (known[chosen][1] is None) == any(feedback < 1 for feedback in feedbacks)
+    assert _steady(candidates, runs, None) == (0, runs)
+
+
+@pytest.mark.parametrize(
+    ("runs", "chosen"),
+    [
+        ([(0.5, None), (0.1, None)], 1),
+        ([(0.5, None), (np.nan, 9)], 0),
+        ([(np.nan, 9), (0.5, None)], 1),
+        ([(np.nan, 9), (np.nan, 90), (np.nan, 8)], 1),
+        ([(0.1, None), (0.1, None)], 0),
+    ],
+)
+def test_the_least_divergent_run(runs, chosen):
+    assert least_divergent(runs) == chosen
