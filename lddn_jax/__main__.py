@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import jax
 
 from lddn_jax.cli import check_command, compare_command, fit_command, predict_command, report_command
-from lddn_jax.errors import LDDNError
+from lddn_jax.errors import LDDNError, fixes_as_flags
 from lddn_jax.numerics import platform
 from lddn_jax.storage.environment import versions
 from lddn_jax.storage.file_errors import described
@@ -53,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Gradients are compared to 1e-11, which needs float64.
     jax.config.update("jax_enable_x64", True)
     try:
-        return options.run(options)
+        with fixes_as_flags():
+            return options.run(options)
     except LDDNError as error:
         print(f"error: {error}", file=sys.stderr)
     except OSError as error:

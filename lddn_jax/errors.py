@@ -4,10 +4,41 @@ Every message names what was given, where (layer, connection, record, time), wha
 error is also a `ValueError`, so code that catches the built-in exception keeps working.
 """
 
+import contextlib
 import math
 import os
+from collections.abc import Iterator
+from contextvars import ContextVar
 
 SHOWN_CHARACTERS = 100  # of an argument in an error message
+_FIXES_ARE_FLAGS: ContextVar[bool] = ContextVar("fixes are flags", default=False)
+
+
+def fix(code: str, flag: str) -> str:
+    """Returns the fix that an error shows: code in Python, a flag on the command line.
+
+    Args:
+        code: The fix as Python code.
+        flag: The same fix as a flag of the command line.
+
+    Example:
+        >>> fix('missing="mask"', "--missing mask")
+        'missing="mask"'
+        >>> with fixes_as_flags():
+        ...     fix('missing="mask"', "--missing mask")
+        '--missing mask'
+    """
+    return flag if _FIXES_ARE_FLAGS.get() else code
+
+
+@contextlib.contextmanager
+def fixes_as_flags() -> Iterator[None]:
+    """Within this context, which is that of the command line, `fix` returns flags."""
+    token = _FIXES_ARE_FLAGS.set(True)
+    try:
+        yield
+    finally:
+        _FIXES_ARE_FLAGS.reset(token)
 
 
 class LDDNError(ValueError):

@@ -22,15 +22,17 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from lddn_jax.bayesian.bayesian import BayesianRegularization
-from lddn_jax.bayesian.posterior import Posterior, posterior
+from lddn_jax.bayesian.posterior import EVIDENCE_RESOLUTION, Posterior, posterior
 from lddn_jax.checks import called, expect
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.tables import csv_of
 from lddn_jax.errors import DataError, LDDNError, NumericalError
 from lddn_jax.gradients.method import AbstractGradient
 from lddn_jax.losses import AbstractLeastSquares, MeanSquaredError
+from lddn_jax.network.initializers import Initializer
 from lddn_jax.network.network import Network
 from lddn_jax.network.signals import check_data
+from lddn_jax.numerics.text_table import aligned, digits
 from lddn_jax.prediction.free_run import error_of
 from lddn_jax.topology.topology import Topology, check_topology
 from lddn_jax.training.fit import fit
@@ -120,13 +122,17 @@ class Comparison:
     def __str__(self):
         rows = self.to_dict()
         best = None if all(row["log_evidence"] is None for row in rows) else self.best.name
-        width = max(len("topology"), *(len(row["name"]) for row in rows))
-        lines = [f"{'topology':<{width}}" + "".join(f"{name:>15}" for name in COLUMNS)]
+        table = [["topology", *COLUMNS, ""]]
         for row in rows:
-            cells = ["-" if row[name] is None else f"{row[name]:.6g}" for name in COLUMNS]
-            mark = "  <- largest evidence" if row["name"] == best else ""
-            lines.append(f"{row['name']:<{width}}" + "".join(f"{cell:>15}" for cell in cells) + mark)
-        return "\n".join(lines)
+            cells = [_cell(name, row[name]) for name in COLUMNS]
+            table.append([row["name"], *cells, "<- largest evidence" if row["name"] == best else ""])
+        return "\n".join(aligned(table, "<" + ">" * len(COLUMNS) + "<"))
+
+
+def _cell(column: str, value: Any) -> str:
+    if value is None or isinstance(value, int):
+        return "-" if value is None else str(value)
+    return digits(value, EVIDENCE_RESOLUTION if column == "log_evidence" else None)
 
 
 def compare(
@@ -138,7 +144,7 @@ def compare(
     loss: AbstractLeastSquares | None = None,
     gradient: AbstractGradient | None = None,
     epochs: int | None = None,
-    init: str = "nguyen-widrow",
+    init: str | Initializer = "nguyen-widrow",
     key: PRNGKeyArray | None = None,
     callbacks: Sequence[Any] = (),
     progress: bool | None = None,

@@ -1,8 +1,11 @@
 """Types of command-line options, and printing of messages."""
 
 import argparse
+import csv
 import os
+import re
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from lddn_jax.checks import LARGEST_COUNT, is_seed
@@ -17,6 +20,12 @@ def say(text: str) -> None:
         print(text, end="\n\n", flush=True)
     except OSError:  # the reader of a pipe, such as head, has ended; Python would fail again when it exits
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def say_notes(notes: Sequence[str]) -> None:
+    """Prints how files were read, one line for each note."""
+    if notes:
+        say("\n".join(notes))
 
 
 def model_of(path: str) -> Scaled:
@@ -35,8 +44,10 @@ def model_of(path: str) -> Scaled:
 
 
 def names(text: str) -> list[str]:
-    """Parses names of columns, separated by commas."""
-    return [name.strip() for name in text.split(",") if name.strip()]
+    """Parses names of columns, separated by commas; a name with a comma is quoted: '"flow, hot",level'."""
+    joined = re.sub(r"[(\[{][\d:, ]*[)\]}]", lambda index: index[0].replace(",", "\0"), text)  # y(2,:) is one name
+    cells = next(csv.reader([joined], skipinitialspace=True), [])
+    return [name.strip().replace("\0", ",") for name in cells if name.strip()]
 
 
 def positive(text: str) -> int:

@@ -12,6 +12,7 @@ import jax
 import lddn_jax as lddn
 from lddn_jax.bayesian.groups import LABELS
 from lddn_jax.cli.arguments import count, delays, horizons, names, positive, rate, say, seed, share, share_or_file
+from lddn_jax.cli.file_options import add_reading, reading_of
 from lddn_jax.cli.files import check_checkpoints, output_folder, told_to_resume, write_json
 from lddn_jax.cli.results import draw, write_model
 from lddn_jax.errors import PrecisionError
@@ -37,6 +38,7 @@ def add(commands) -> None:
     table.add_argument("files", nargs="+", help="CSV or .mat files, each a record of its own")
     table.add_argument("--inputs", type=names, default=[], help="input columns, such as current,valve")
     table.add_argument("--targets", type=names, required=True, help="columns to predict")
+    add_reading(table)
     table.set_defaults(run=_fit)
 
     default = Settings()
@@ -135,12 +137,12 @@ def _maglev(options: argparse.Namespace) -> int:
         start = time.perf_counter()
         table = lddn.data.maglev(options.steps, jax.random.key(options.seed))
         seconds = {"simulation": time.perf_counter() - start}
-        return _identify(out, options, table, ["current"], ["position"], seconds)
+        return _identify(out, options, table, ["current"], ["position"], None, seconds)
 
 
 def _fit(options: argparse.Namespace) -> int:
     with output_folder(Path(options.out)) as out:
-        return _identify(out, options, options.files, options.inputs, options.targets, {})
+        return _identify(out, options, options.files, options.inputs, options.targets, reading_of(options), {})
 
 
 def _identify(
@@ -149,6 +151,7 @@ def _identify(
     given: Any,
     inputs: list[str],
     targets: list[str],
+    reading: lddn.data.Reading | None,
     seconds: dict[str, float],
 ) -> int:
     if options.dtype == "float32" and options.trainer in NEED_FLOAT64:
@@ -174,6 +177,7 @@ def _identify(
         callbacks=[stop, *([lddn.callbacks.TimeLimit(options.time_limit)] if options.time_limit else [])],
         checkpoint=checkpoint,
         resume=options.resume,
+        reading=reading,
     )
     start = time.perf_counter()
     with told_to_resume(checkpoint.folder):

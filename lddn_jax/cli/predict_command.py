@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import lddn_jax as lddn
-from lddn_jax.cli.arguments import count, horizons, model_of, say
+from lddn_jax.cli.arguments import count, horizons, model_of, say, say_notes
+from lddn_jax.cli.file_options import add_reading, reading_of
 from lddn_jax.cli.files import can_draw, canvas, output_folder, save_figure, write_json, written
-from lddn_jax.data.sources import names_of, read_table
+from lddn_jax.data.sources import signals_of
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.network.rewiring import opened_at
 from lddn_jax.prediction.forecast import FORECAST, exogenous, loop_closed, same_network
@@ -44,6 +45,7 @@ def add(commands) -> None:
         "inputs that are known ahead, and are forecast",
     )
     predict.add_argument("--out", default="lddn_out", help="folder for predictions, figure and scores")
+    add_reading(predict, again=True)
     predict.set_defaults(run=run)
 
 
@@ -52,14 +54,17 @@ def run(options: argparse.Namespace) -> int:
     if None in options.ahead:
         raise DataError("--ahead all: the free run is always computed; pass numbers of steps, such as --ahead 1,10.")
     model = model_of(options.model)
+    reading = reading_of(options)
     found = lddn.forecast(
         model,
-        _source(options, model),
+        _source(options, model, reading),
         options.ahead,
         warmup=options.warmup,
         steps=options.steps,
         posterior=_posterior(Path(options.model), model),
+        reading=reading,
     )
+    say_notes(found.notes)
     with output_folder(Path(options.out)) as out:
         return _write(found, out)
 
@@ -79,18 +84,18 @@ def _write(found: lddn.Forecast, out: Path) -> int:
     return 0
 
 
-def _source(options: argparse.Namespace, model: lddn.Scaled) -> Any:
+def _source(options: argparse.Namespace, model: lddn.Scaled, reading: lddn.data.Reading) -> Any:
     """The file, or its outputs together with the inputs of another file."""
     if options.inputs_from is None:
         return options.file
-    inputs, outputs = exogenous(model), list(model.net.topology.outputs)
+    inputs = exogenous(model)
     if not inputs:
         raise DataError("--inputs-from: the network reads no inputs. Leave it out; --steps N forecasts beyond the end.")
-    columns = dict(read_table(options.inputs_from, inputs).columns)
-    columns |= read_table(options.file, outputs).columns
-    if "time" in names_of(options.inputs_from) and "time" not in columns:
-        columns["time"] = read_table(options.inputs_from, ["time"])["time"]
-    return columns
+    driving, _, instants, known = signals_of(options.inputs_from, inputs, [], reading=reading)
+    _, measured, _, read = signals_of(options.file, [], list(model.net.topology.outputs), False, reading)
+    say_notes((*known, *read))
+    columns = {name: signal[:, 0] for name, signal in (driving | measured).items()}
+    return columns if instants is None else columns | {"time": instants}
 
 
 def _posterior(path: Path, model: lddn.Scaled) -> lddn.Posterior | None:
@@ -121,7 +126,9 @@ def _figure(found: lddn.Forecast):
     figure = canvas(10, 3.5 * len(names))
     for ax, name in zip(figure.subplots(len(names), 1, squeeze=False)[:, 0], names, strict=True):
         lines = {kind: table[f"{name} {kind}"] for kind in kinds}
-        lddn.plots.response(table["time"], table.columns.get(name), lines, ylabel=name, ax=ax)
+        rest = () if found.future is None else (len(found.future),)
+        steps = (*found.steps, *rest)
+        lddn.plots.response(table["time"], table.columns.get(name), lines, ylabel=name, steps=steps, ax=ax)
         if found.future is not None and found.future.std:
             mean, std = found.future.predictions[name], found.future.std[name]
             ax.fill_between(found.future.time, mean - 2 * std, mean + 2 * std, alpha=0.3, linewidth=0)

@@ -4,8 +4,10 @@ import argparse
 from pathlib import Path
 
 import lddn_jax as lddn
-from lddn_jax.cli.arguments import model_of, say
+from lddn_jax.cli.arguments import model_of, say, say_notes
+from lddn_jax.cli.file_options import add_reading, reading_of
 from lddn_jax.cli.files import output_folder
+from lddn_jax.data.records import notes_on
 from lddn_jax.errors import LDDNError, shown
 from lddn_jax.prediction.forecast import record_for
 
@@ -16,13 +18,15 @@ def add(commands) -> None:
     report.add_argument("file", help="CSV or .mat file with the same column names as the training data")
     report.add_argument("--model", default="lddn_out/network.npz", help="network written by fit (default %(default)s)")
     report.add_argument("--out", default="lddn_out/report.html", help="path of the report (default %(default)s)")
+    add_reading(report, again=True)
     report.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Writes the report and prints its warnings."""
     model = model_of(options.model)
-    record = record_for(model, options.file)
+    record = record_for(model, options.file, "mask", reading=reading_of(options))
+    say_notes(notes_on([record]))
     out = Path(options.out)
     if out.is_dir():
         raise LDDNError(

@@ -1,118 +1,379 @@
-"""Reader for delimited text files: column names, and rows of cells with their line numbers for error messages."""
+"""Reader for delimited text files: which character separates cells, which line names the columns, and the cells.
+
+A file is parsed once, to a `TextFile`; `conversion.py` converts its columns to numbers. The rules are in the docstring
+of `read_csv`. Whatever is not plain is said in `notes`.
+"""
 
 import csv
-from collections.abc import Iterator
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from lddn_jax.checks import did_you_mean
-from lddn_jax.errors import DataError
+from lddn_jax.data.cells import BLANKS, SPREADSHEET_ERRORS, is_missing, is_number
+from lddn_jax.data.headers import Header, filled, find_header, named
+from lddn_jax.data.instants import is_stamp
+from lddn_jax.data.reading import Reading
+from lddn_jax.data.text_lines import LONGEST_CELL_CHARACTERS, listed, read_text
+from lddn_jax.errors import DataError, fix, shown
+
+# Candidates, in the order of preference among equals.
+_DELIMITERS = {"\t": "tab", ";": "semicolon", "|": "bar", ",": "comma", " ": "blanks"}
+_ODD_BLANKS = re.compile(r"[\x0b\x0c\x1c-\x1f\x85\u2028\u2029]")
+MOST_SAMPLED_CHARACTERS = 50_000
+MOST_SAMPLED_LINES = 20
+MOST_JUDGED_CELLS = 200
 
 
-def read_rows(path: Path, encoding: str) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
-    """Splits a file into its header and its rows.
+@dataclass(frozen=True)
+class TextFile:
+    """A delimited text file, parsed but not yet converted.
 
-    The delimiter is a tab, semicolon or comma, whichever is most frequent in the header. Comment lines (`#`) are
-    skipped, and so are empty lines at the beginning and the end.
+    Attributes:
+        path: The file.
+        names: Names of all columns; those without a name have their number, counted from 1.
+        rows: Cells of all rows of data.
+        lines: Number of the line of each row.
+        delimiter: What separates cells.
+        unnamed: Numbers of the columns that have no name in a header.
+        notes: How the file was read.
+        reading: The options.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    rows: Sequence[Sequence[str]]
+    lines: Sequence[int]
+    delimiter: str
+    unnamed: frozenset[int]
+    notes: tuple[str, ...]
+    reading: Reading
+
+    def place(self, name: str) -> int:
+        """Returns the number of a column, from 0.
+
+        Raises:
+            DataError: If the header has this name more than once.
+        """
+        if self.names.count(name) > 1:
+            raise DataError(
+                f"{self.path}: the header has {shown(name)} more than once; rename one, or name all columns: "
+                f"{fix('Reading(names=[...])', '--names a,b,c')}."
+            )
+        return self.names.index(name)
+
+    def cells(self, place: int) -> list[str]:
+        """Returns the cells of a column."""
+        return [row[place] for row in self.rows]
+
+
+def open_text(path: Path, reading: Reading, wanted: Iterable[str] = ()) -> TextFile:
+    """Parses a text file.
 
     Args:
         path: The file.
-        encoding: Text encoding; a byte-order mark is ignored.
-
-    Returns:
-        The column names, and an iterator over (line number, cells) of the rows.
+        reading: Options.
+        wanted: Columns that will be asked for, which help to find the header.
 
     Raises:
-        DataError: If the file cannot be read, or its header does not name the columns.
+        DataError: If the file cannot be read, or holds no table.
     """
-    lines = _text(path, encoding).splitlines()
-    numbered = [(k, line) for k, line in enumerate(lines, start=1) if not line.lstrip().startswith("#")]
-    filled = [place for place, (_, line) in enumerate(numbered) if line.strip()]
-    if not filled:
+    text, notes = read_text(path, reading)
+    is_cut = bool(text) and not text.endswith("\n")
+    lines = text.split("\n")
+    start = reading.skip_rows
+    if start >= len(lines) and start:
+        raise DataError(f"{path} has {len(lines)} lines, so {start} cannot be skipped; skip fewer.")
+    notes += [f"{start} lines skipped"] if start else []
+    delimiter = reading.delimiter
+    declared = re.match(r"\s*\"?sep=(.)\"?[,;\s]*\Z", lines[start], re.I) if lines[start:] else None
+    if declared:
+        delimiter = delimiter or declared[1]
+        start += 1
+    comments: list[str] = []
+    while len(lines) > start and not lines[-1].strip():
+        lines.pop()
+    while len(lines) > start and not lines[start].strip():
+        start += 1
+    numbers: Sequence[int] = range(start + 1, len(lines) + 1)
+    if "#" in text or "%" in text or "//" in text:
+        remarks = {number for number in numbers if _is_comment(lines[number - 1])}
+        numbers = [number for number in numbers if number not in remarks]
+        first = next((number for number in numbers if lines[number - 1].strip()), len(lines))
+        comments = [lines[number - 1] for number in sorted(remarks) if number < first]
+        numbers = [number for number in numbers if number >= first]
+        while numbers and not lines[numbers[-1] - 1].strip():
+            numbers.pop()
+    if not numbers or not lines[numbers[0] - 1].strip():
         raise DataError(f"{path} is empty. It needs a header such as 'time,current,position', then numbers.")
-    (line, header), *body = numbered[filled[0] : filled[-1] + 1]
-    delimiter = max("\t;,", key=header.count)
+    body = [lines[number - 1] for number in numbers]
+    if delimiter is None:
+        delimiter = find_delimiter(body, reading.decimal)
+    rows, lines_of = _split(path, body, numbers, delimiter, is_quoted='"' in text)
+    rows, lines_of = _without_blank_rows(rows, lines_of, notes)
 
-    def cells(text: str) -> list[str]:
-        return [cell.strip() for cell in next(csv.reader([text], delimiter=delimiter, skipinitialspace=True), [])]
+    def split_otherwise(k: int, count: int) -> list[str]:
+        line = body[numbers.index(lines_of[k])]
+        ways = [re.split(r"\t+|\s{2,}", line.strip())] + [_cells(line, other) for other in _DELIMITERS]
+        return next((cells for cells in ways if len(cells) == count), [])
 
-    names = cells(header)
-    _check_header(path, line, names)
-    return names, _full_rows(path, names, ((k, cells(text)) for k, text in body))
+    found = find_header(rows, () if reading.names else wanted, split_otherwise)
+    if found is None:
+        kind = "no numbers" if len(rows) > 1 else "no row of numbers below its header"
+        raise DataError(
+            f"{path} has {kind}: its last line is {shown(body[-1])}. It needs a header such as "
+            "'time,current,position', then numbers."
+        )
+    return _assembled(path, reading, rows, lines_of, delimiter, found, comments, notes, is_cut)
 
 
-def number(path: Path, line: int, column: str, cell: str) -> float:
-    """Parses the number in a cell; an empty cell is NaN.
+def find_delimiter(lines: Sequence[str], decimal: str | None = None) -> str:
+    r"""Returns what separates cells: the candidate that gives most numbers; a comma if there is one column.
 
-    Raises:
-        DataError: If the cell is not a number.
+    Args:
+        lines: Lines of the file; some of the second half are looked at.
+        decimal: The decimal separator, if it is known.
+
+    Example:
+        >>> find_delimiter(["u;y", "0,12;3,4", "0,15;3,5"]), find_delimiter(["1.0  2.0", "1.5   2.5"])
+        (';', ' ')
     """
-    if not cell:
-        return float("nan")
-    if not _is_number(cell):
-        comma = " Use a decimal point instead of a comma." if _is_number(cell.replace(",", ".", 1)) else ""
-        raise DataError(
-            f"{path}, line {line}, column {column!r}: {cell!r} is not a number.{comma} A missing value is an "
-            "empty cell or NaN. To skip the column, name the others: read_csv(path, columns=[...])."
-        )
-    return float(cell)
+    half = len(lines) - len(lines) // 2
+    sample = lines[len(lines) // 2 :: max(half // MOST_SAMPLED_LINES, 1)]
+    sample = [line for line in sample if line.strip()] or [line for line in lines if line.strip()][-1:]
+    while len(sample) > 2 and sum(map(len, sample)) > MOST_SAMPLED_CHARACTERS:
+        sample = sample[::2]
+    best, most = ",", 0.0
+    for delimiter in _DELIMITERS:
+        if delimiter == "," == decimal:
+            continue
+        split = [_cells(line, delimiter) for line in sample]
+        (count, often), *_ = Counter(map(len, split)).most_common(1)
+        cells = [cell for row in split for cell in row[:MOST_JUDGED_CELLS] if cell.strip(" \t,;")]
+        if count < 2 or not cells:
+            continue
+        good = sum(_is_whole(cell, delimiter) for cell in cells) / len(cells) * (0.5 + 0.5 * often / len(split))
+        if good > most + 0.01:
+            best, most = delimiter, good
+    single = best == "," and most and decimal != "." and "," not in lines[0] and not is_number(lines[0])
+    if single and all(is_number(line) for line in sample):
+        return ";"  # one column with decimal commas, whose header is one word
+    return best
 
 
-def _text(path: Path, encoding: str) -> str:
+def _is_whole(cell: str, delimiter: str) -> bool:
+    cell = cell.strip(BLANKS)
+    if delimiter != "," or "," not in cell:
+        return is_missing(cell) or is_number(cell) or is_stamp(cell)
+    return False
+
+
+def _is_comment(line: str) -> bool:
+    begin = line.lstrip()
+    if begin[:1] == "#":
+        return not begin.casefold().startswith(SPREADSHEET_ERRORS)
+    return begin[:1] == "%" or begin[:2] == "//"
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    """The cells of one line."""
+    if delimiter == " ":
+        return _by_blanks(line)
     try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        folder = path.parent
-        near = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+        return next(csv.reader([line], delimiter=delimiter, skipinitialspace=delimiter != "\t"), [])
+    except csv.Error:
+        return []
+
+
+def _by_blanks(line: str) -> list[str]:
+    if '"' in line:
+        return [quoted or plain for quoted, plain in re.findall(r'"([^"]*)"|([^ \t"]+)', line)]
+    if _ODD_BLANKS.search(line):
+        return re.findall(r"[^ \t]+", line)
+    return line.split()
+
+
+def _split(
+    path: Path, body: Sequence[str], numbers: Sequence[int], delimiter: str, *, is_quoted: bool
+) -> tuple[list[list[str]], Sequence[int]]:
+    """Splits lines into cells; a quoted cell may run over several lines."""
+    if delimiter == " ":
+        return [_by_blanks(line) for line in body], numbers
+    given = [f"{line}\n" for line in body] if is_quoted else body
+    reader = csv.reader(given, delimiter=delimiter, skipinitialspace=delimiter != "\t")
+    rows: list[list[str]] = []
+    places: Sequence[int] = numbers
+    try:
+        if is_quoted:
+            begin, places = 0, []
+            for row in reader:
+                rows.append(row)
+                places.append(numbers[begin])
+                begin = reader.line_num
+        else:
+            rows = list(reader)
+    except csv.Error:
+        line = numbers[min(max(reader.line_num, 1), len(numbers)) - 1]
         raise DataError(
-            f"There is no file {path} (looked in {folder.resolve()}).{did_you_mean(path.name, near)}"
+            f"{path}, line {line} has a cell of more than {LONGEST_CELL_CHARACTERS:,} characters. Is a quotation mark "
+            "not closed?"
         ) from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}. Give the path of a text file.") from error
-    try:
-        text = content.decode(encoding)
-    except LookupError:
-        raise DataError(f"Unknown encoding {encoding!r}; common ones are utf-8, utf-16, latin-1.") from None
-    except UnicodeDecodeError as error:
-        likely = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "latin-1"
-        raise DataError(
-            f"{path} is not {encoding} text (invalid byte at {error.start}). Pass its encoding, "
-            f"probably read_csv(path, encoding={likely!r})."
-        ) from None
-    if "\0" in text:
-        raise DataError(f"{path} contains zero bytes, so it is not plain text. Export it as CSV, or pass encoding=.")
-    return text.removeprefix("\ufeff")
+    if is_quoted and rows and (rows[-1] and "\n" in rows[-1][-1]):
+        try:
+            list(
+                csv.reader(given[numbers.index(places[-1]) :], delimiter=delimiter, skipinitialspace=True, strict=True)
+            )
+        except csv.Error as error:
+            if "unexpected end" in str(error):
+                raise DataError(
+                    f"{path}, line {places[-1]}: a quotation mark is opened and never closed: {shown(rows[-1][-1])}."
+                ) from None
+    return rows, places
 
 
-def _check_header(path: Path, line: int, names: list[str]) -> None:
-    if all(_is_number(name) for name in names):
-        raise DataError(
-            f"{path}, line {line}: the first row contains numbers ({', '.join(names[:4])}) but must name the "
-            "columns. Insert a header such as 'time,current,position' above it."
+def _without_blank_rows(
+    rows: list[list[str]], lines: Sequence[int], notes: list[str]
+) -> tuple[list[list[str]], Sequence[int]]:
+    """Drops blank lines; in a file of one column they are missing values."""
+    blank = [k for k, row in enumerate(rows) if not row or (len(row) == 1 and not row[0].strip(BLANKS))]
+    if not blank:
+        return rows, lines
+    single = max(map(filled, rows)) <= 1
+    if single:
+        for k in blank:
+            rows[k] = [""]
+        return rows, lines
+    notes.append(f"{_count(len(blank), 'blank line')} left out, the first is line {lines[blank[0]]}")
+    dropped = set(blank)
+    kept = [k for k in range(len(rows)) if k not in dropped]
+    return [rows[k] for k in kept], [lines[k] for k in kept]
+
+
+def _assembled(
+    path: Path,
+    reading: Reading,
+    rows: list[list[str]],
+    lines: Sequence[int],
+    delimiter: str,
+    header: Header,
+    comments: Sequence[str],
+    notes: list[str],
+    is_cut: bool,
+) -> TextFile:
+    """Names the columns and checks the number of cells of each row."""
+    data, places = rows[header.data :], lines[header.data :]
+    while len(data) > 1 and not filled(data[-1]) and len(data[-1]) > 1:
+        data.pop()  # spreadsheets write rows of separators below the data
+    places = places[: len(data)]
+    counts = set(map(len, data))
+    width = max(counts)
+    if not any(len(row) == width == filled(row) for row in data[:100]):
+        width = max(map(filled, data))
+    names, unnamed = _names(path, reading, header, data, width, comments, delimiter, notes, lines)
+    usual = max(counts)
+    if usual < len(names) and len(data) > 2 and len(counts) == 1 and reading.names is None:
+        empty = names[usual:]
+        notes.append(f"no cells below {listed(empty)}")
+        names = names[:usual]
+    count = len(names)
+    if min(counts) < count or width > count:
+        if is_cut and len(data) > 1 and len(data[-1]) < count:
+            notes.append(f"the last line, {places[-1]}, is cut short and left out")
+            data, places = data[:-1], places[:-1]
+        bad = next((k for k, row in enumerate(data) if len(row) < count or filled(row) > count), None)
+        if bad is not None:
+            raise _uneven(path, places[bad], data[bad], names, header, rows, reading)
+    if usual > count:
+        notes.append("separators at the end of lines ignored")
+    if delimiter not in ",\t" and reading.delimiter is None:
+        notes.append(f"{_DELIMITERS.get(delimiter, repr(delimiter))} between cells" if count > 1 else "one column")
+    return TextFile(path, tuple(names), data, places, delimiter, frozenset(unnamed), tuple(notes), reading)
+
+
+def _names(
+    path: Path,
+    reading: Reading,
+    header: Header,
+    data: Sequence[Sequence[str]],
+    width: int,
+    comments: Sequence[str],
+    delimiter: str,
+    notes: list[str],
+    lines: Sequence[int],
+) -> tuple[list[str], set[int]]:
+    """Returns names of columns, and which of them are only numbers because the header has none."""
+    before = header.data if header.row is None else header.row
+    if before:
+        notes.append(f"{_count(before, 'line')} above the {'data' if header.row is None else 'header'} skipped")
+    if header.units:
+        notes.append(f"{_count(header.units, 'line')} of units below the header skipped")
+    if reading.names is not None:
+        if len(reading.names) != width:
+            raise DataError(
+                f"{path}: the rows have {width} columns, and {len(reading.names)} names were given: "
+                f"{listed(reading.names)}. Give one name for each column."
+            )
+        notes += [f"header in line {lines[header.row]} replaced by the names given"] if header.row is not None else []
+        return list(reading.names), set()
+    names = list(header.names) if header.names is not None else None
+    if names is None and comments:
+        text = comments[-1].lstrip().lstrip("#%/").strip()
+        found = named(next((c for d in (delimiter, *_DELIMITERS) if len(c := _cells(text, d)) == width), []))
+        if len(found) == width and not any(map(is_number, found)) and len(set(found)) == width and width:
+            notes.append("names taken from the comment line above the data")
+            return found, set()
+    if names is None:
+        names = [str(k + 1) for k in range(width)]
+        notes.append(
+            f"no header, so {'the column is called 1' if width == 1 else f'the columns are called 1 to {width}'} "
+            f"({fix('Reading(names=[...])', '--names')} renames)"
         )
-    if "" in names:
-        raise DataError(f"{path}, line {line}: column {names.index('') + 1} of the header has no name; give it one.")
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise DataError(f"{path}, line {line}: the header has {', '.join(repeated)} more than once; rename one.")
+        return names, set()
+    if len(names) == width - 1 and _is_index([row[0] for row in data[:1000] if row]):
+        names.insert(0, "")  # as R writes the names of rows
+    unnamed = {k for k, name in enumerate(names) if not name}
+    taken = set(names)
+    for k in unnamed:
+        names[k] = str(k + 1) if str(k + 1) not in taken else f"column {k + 1}"
+    if unnamed:
+        notes.append(f"{_count(len(unnamed), 'column')} without a name: {listed([names[k] for k in sorted(unnamed)])}")
+    return names, unnamed
 
 
-def _full_rows(path: Path, names: list[str], rows: Iterator[tuple[int, list[str]]]):
-    for line, row in rows:
-        if not row:
-            raise DataError(
-                f"{path}, line {line} is empty within the data. Delete it, or write NaN for a missing sample."
-            )
-        if len(row) != len(names):
-            raise DataError(
-                f"{path}, line {line} has {len(row)} cells, but the header names {len(names)} columns "
-                f"({', '.join(names)}). Every row needs one cell per column, empty if a value is missing."
-            )
-        yield line, row
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
+def _is_index(cells: Sequence[str]) -> bool:
+    """Whether a column is like the names of rows: words, or numbers that count up."""
+    if len(cells) < 2:
         return False
-    return "_" not in cell  # Python parses 1_000 as a number
+    if not any(map(is_number, cells)):
+        return True
+    return all(cell.strip().isdecimal() and cell.isascii() for cell in cells) and all(
+        int(after) - int(before) == 1 for before, after in itertools.pairwise(cells)
+    )
+
+
+def _uneven(
+    path: Path,
+    line: int,
+    row: Sequence[str],
+    names: Sequence[str],
+    header: Header,
+    rows: Sequence[Sequence[str]],
+    reading: Reading,
+) -> DataError:
+    """The error of a row with too few or too many cells."""
+    count = filled(row) if filled(row) > len(names) else len(row)
+    if header.row is not None and named(row) == named(rows[header.row]):
+        return DataError(
+            f"{path}, line {line} repeats the header, so the file holds several records. Put each into its own file."
+        )
+    by = "the header names" if header.row is not None or reading.names else "the first rows have"
+    return DataError(
+        f"{path}, line {line} has {_count(count, 'cell')}, but {by} {_count(len(names), 'column')} ({listed(names)}). "
+        "Every row needs one cell per column, empty if a value is missing."
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' if number != 1 else ''}"

@@ -3,8 +3,8 @@
 A record holds evenly sampled signals, u(0) … u(T−1) and y(0) … y(T−1). Several records, of unequal length and with
 gaps, are passed as a list to `stack`, `windows`, `whole` and `divide`.
 
-Inputs must not have missing values, because a simulation would propagate NaN to all later steps. Targets may have them
-with `missing="mask"`, which excludes missing targets from losses and scores.
+Signals may have missing values with `missing="mask"`. It excludes missing targets from losses and scores. Missing
+inputs cut the record, because a simulation would propagate NaN to all later steps: see `unbroken`.
 """
 
 import dataclasses
@@ -16,9 +16,10 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Shaped
 
 from lddn_jax.checks import called
-from lddn_jax.data.sources import Names, label_of, names_of, signals_of
-from lddn_jax.data.tables import uniform_sampling
-from lddn_jax.errors import DataError, ShapeError
+from lddn_jax.data.reading import Reading
+from lddn_jax.data.sampling import uniform_sampling
+from lddn_jax.data.sources import Names, columns_of, label_of, opened_sources, signals_of
+from lddn_jax.errors import DataError, ShapeError, fix
 from lddn_jax.network.signals import SignalLike, real
 
 
@@ -31,14 +32,15 @@ class Record:
         targets: `(time, size)` by name; NaN where missing.
         time: Sampling instants, `(time,)`, in seconds or any other unit; None if unknown.
         name: Name of the record in error messages.
-        missing: "error" to reject targets that are NaN, or "mask" to exclude them from losses and scores.
+        missing: "error" to reject signals that are NaN; "mask" to exclude missing targets from losses and scores, and
+            to cut the record where inputs are missing.
+        notes: How the file was read that the record comes from, where there was a choice.
 
     Attributes:
         inputs, targets, time: The arguments as read-only float64 arrays.
 
     Raises:
-        DataError: If an input is NaN or infinite, a target is infinite, or NaN with `missing="error"`, sampling is
-            uneven, or there is no target.
+        DataError: If a signal is infinite, or NaN with `missing="error"`, sampling is uneven, or there is no target.
         ShapeError: If a signal is not `(time, size)`, or lengths differ.
 
     Example:
@@ -55,6 +57,7 @@ class Record:
     time: Float[np.ndarray, " time"] | None = None
     name: str = ""
     missing: str = "error"
+    notes: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -63,8 +66,10 @@ class Record:
         time: Shaped[ArrayLike, " time"] | Sequence[float | int] | None = None,
         name: str = "",
         missing: str = "error",
+        notes: Sequence[str] = (),
     ):
         fields = {"inputs": inputs, "targets": targets, "time": time, "name": name, "missing": missing}
+        fields |= {"notes": tuple(notes)}
         for field, value in fields.items():
             object.__setattr__(self, field, value)
         if self.missing not in ("error", "mask"):
@@ -102,9 +107,10 @@ class Record:
         inputs: Names = (),
         targets: Names = (),
         *,
-        time: str | None = None,
+        time: str | bool | None = None,
         name: str = "",
         missing: str = "error",
+        reading: Reading | None = None,
     ) -> "Record":
         """Builds a record from a table, mapping, data frame, file or object.
 
@@ -114,9 +120,11 @@ class Record:
             inputs: Names of the input columns. `{"u": ["u_1", "u_2"]}` in place of a name combines columns into one
                 signal.
             targets: Names of the target columns, in the same form.
-            time: Name of the column of sampling instants, numbers or dates; it is checked for even sampling.
+            time: Name of the column of sampling instants, numbers or dates; it is checked for even sampling. By default
+                one that is called time, timestamp or date, if there is one; False for none.
             name: Name of the record in error messages; by default the name of the file.
-            missing: "error" to reject targets that are NaN, or "mask" to exclude them from losses and scores.
+            missing: "error" to reject signals that are NaN, or "mask" for gaps, as in `Record`.
+            reading: How a file is read; see `Reading`.
 
         Raises:
             DataError: If a column is missing, not numeric, or has a NaN that is not allowed.
@@ -131,10 +139,10 @@ class Record:
         """
         name = name or label_of(source)
         try:
-            found = signals_of(source, inputs, targets, time)
+            driving, measured, instants, notes = signals_of(source, inputs, targets, time, reading)
         except (DataError, ShapeError) as error:
             raise type(error)(f"record {name!r}: {error}" if name else str(error)) from error
-        return cls(*found, name, missing)
+        return cls(driving, measured, instants, name, missing, notes)
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -163,19 +171,19 @@ class Record:
         if not 0 <= start < stop <= len(self):
             raise DataError(f"{self._called} has {len(self)} samples, so it has no piece [{start}, {stop}).")
         rows = slice(start, stop)
-        return dataclasses.replace(
-            self,
+        return self.replaced(
             inputs={name: signal[rows] for name, signal in self.inputs.items()},
             targets={name: signal[rows] for name, signal in self.targets.items()},
             time=None if self.time is None else self.time[rows],
         )
 
-    def unbroken(self, shortest: int = 2) -> list["Record"]:
-        """Splits the record into pieces without missing targets.
+    def unbroken(self, shortest: int = 2, *, targets: bool = True) -> list["Record"]:
+        """Splits the record into pieces without missing values.
 
         Args:
             shortest: Minimum number of samples of a piece; it must exceed the longest delay of the network. Shorter
                 pieces are dropped.
+            targets: Whether to split also where only targets are missing, or just where inputs are.
 
         Example:
             >>> import numpy as np
@@ -183,7 +191,8 @@ class Record:
             >>> [len(piece) for piece in Record({}, {"y": y}, missing="mask").unbroken()]
             [3, 2]
         """
-        known = ~np.any([np.isnan(target).any(axis=1) for target in self.targets.values()], axis=0)
+        signals = [*self.inputs.values(), *(self.targets.values() if targets else [])]
+        known = ~np.any([np.isnan(x).any(axis=1) for x in signals] or [np.zeros(len(self), bool)], axis=0)
         edges = np.flatnonzero(np.diff(known, prepend=False, append=False))  # where known pieces begin and end
         return [self.piece(int(a), int(b)) for a, b in edges.reshape(-1, 2) if b - a >= shortest]
 
@@ -201,7 +210,29 @@ class Record:
             if target not in self.targets:
                 raise DataError(f"{self._called} has no target {target!r}; it has {list(self.targets)}.")
         added = {name: self.targets[target] for name, target in loops.items()}
-        return dataclasses.replace(self, inputs={**self.inputs, **added})
+        for name, signal in added.items():
+            gaps = np.isnan(signal).any(axis=1)
+            if gaps.any():
+                raise DataError(
+                    f"{self._called}: input {name!r} is nan at sample {int(np.argmax(gaps))}, the first of "
+                    f"{gaps.sum()}. Pass pieces without missing targets: record.unbroken()."
+                )
+        return self.replaced(inputs={**self.inputs, **added})
+
+    def replaced(self, **changes: Any) -> "Record":
+        """Returns a copy with other signals of the same length, which are not checked again.
+
+        Unlike a new record, the copy may have fewer samples than elements.
+        """
+        made = object.__new__(Record)
+        for field in dataclasses.fields(self):
+            object.__setattr__(made, field.name, changes.get(field.name, getattr(self, field.name)))
+        for kind in ("inputs", "targets"):
+            signals = {name: np.asarray(signal, np.float64).view() for name, signal in getattr(made, kind).items()}
+            for signal in signals.values():
+                signal.setflags(write=False)
+            object.__setattr__(made, kind, signals)
+        return made
 
     @property
     def _called(self) -> str:
@@ -211,15 +242,16 @@ class Record:
         what = f"{self._called}: {kind} {name!r}"
         signal = np.array(real(what, given), dtype=np.float64)
         if signal.ndim != 2:
-            fix = " Write x[:, None] for one element." if signal.ndim == 1 else " Pass a list of records instead."
-            raise ShapeError(f"{what} has shape {signal.shape}; a signal of a record is (time, size).{fix}")
+            remedy = " Write x[:, None] for one element." if signal.ndim == 1 else " Pass a list of records instead."
+            raise ShapeError(f"{what} has shape {signal.shape}; a signal of a record is (time, size).{remedy}")
         steps, size = signal.shape
         if not steps or not size:
             raise ShapeError(f"{what} has shape {signal.shape}, so it is empty; a signal is (time, size).")
         if steps < size:
             raise ShapeError(
                 f"{what} has shape {signal.shape}, which would be {steps} sample(s) of {size} elements; a signal is "
-                f"(time, size). If time runs along the second axis, write {name}.T, of shape {signal.shape[::-1]}."
+                f"(time, size). If time runs along the second axis, write "
+                f"{fix(f'{name}.T', '--transpose')}, of shape {signal.shape[::-1]}."
             )
         signal.setflags(write=False)
         return signal
@@ -241,31 +273,47 @@ class Record:
         object.__setattr__(self, "time", time)
 
     def _check_finite(self, kind: str, name: str, signal: Float[np.ndarray, "time size"]):
-        dont_care = kind == "target" and self.missing == "mask"
-        bad = np.isinf(signal) if dont_care else ~np.isfinite(signal)
+        bad = np.isinf(signal) if self.missing == "mask" else ~np.isfinite(signal)
         if not bad.any():
             return
         step, element = np.argwhere(bad)[0]
         when = "" if self.time is None else f" (time {self.time[step]:.9g})"
         channel = f"{kind} {name!r}" + (f", element {element}," if signal.shape[1] > 1 else "")
+        masked = fix('missing="mask"', "--missing mask")
         fixes = {
-            "input": "A simulation would propagate it to all later steps: fill the gap, or cut the record there.",
-            "target": 'Fill the gap, or ignore missing targets with missing="mask".',
+            "input": f"A simulation would propagate it: fill the gap, or cut the record there with {masked}.",
+            "target": f"Fill the gap, or ignore missing targets with {masked}.",
         }
-        fix = fixes[kind] if np.isnan(signal[step, element]) else "Correct it, or mark it as missing with NaN."
+        remedy = fixes[kind] if np.isnan(signal[step, element]) else "Correct it, or mark it as missing with NaN."
         raise DataError(
             f"{self._called}: {channel} is {signal[step, element]} at sample {step}{when}, the first of "
-            f"{np.count_nonzero(bad.any(axis=1))}. {fix}"
+            f"{np.count_nonzero(bad.any(axis=1))}. {remedy}"
         )
 
 
 Records: TypeAlias = Record | Iterable[Record]
 
 
-def timed_record(source: Any, inputs: Names, targets: Names, missing: str = "error") -> Record:
-    """Returns `Record.of(...)` with a column named `time`, unless it is a signal, as sampling instants."""
-    is_time = "time" in names_of(source) and "time" not in (*inputs, *targets)
-    return Record.of(source, inputs, targets, time="time" if is_time else None, missing=missing)
+def records_in(
+    source: Any, inputs: Names = (), targets: Names = (), *, missing: str = "error", reading: Reading | None = None
+) -> list[Record]:
+    """Returns all records of a source: one, unless it is a file whose cell arrays hold several.
+
+    Args:
+        source: As in `Record.of`.
+        inputs: As in `Record.of`.
+        targets: As in `Record.of`.
+        missing: As in `Record.of`.
+        reading: How a file is read; `Reading(records="all")` for one record per cell.
+    """
+    opened = opened_sources(source, reading, columns_of(inputs) + columns_of(targets))
+    return [Record.of(each, inputs, targets, missing=missing, reading=reading) for each in opened]
+
+
+def notes_on(records: Iterable[Record]) -> tuple[str, ...]:
+    """Returns how the files of records were read: one line for each file about which there is something to say."""
+    lines = [f"{record.name or 'the record'}: {'; '.join(record.notes)}" for record in records if record.notes]
+    return tuple(dict.fromkeys(lines))
 
 
 def as_records(given: Records, where: str) -> list[Record]:

@@ -1,12 +1,7 @@
 """`Table`: named columns, read from text files.
 
-A file becomes a `Table` of named columns, and columns become a signal `(time, size)`. Delays count rows, not seconds,
-so `uniform_sampling` checks that rows are evenly spaced in time:
-
-    time[k] = time[0] + k h,    h the sampling interval
-
-Malformed rows are never repaired silently: the error names the line and the fix. Only empty cells and NaN are read as
-missing values.
+A file becomes a `Table` of named columns, and columns become a signal `(time, size)`. Malformed rows are never repaired
+silently: an error names the line and the fix, or a note says what was done.
 """
 
 import csv
@@ -21,8 +16,10 @@ import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Shaped
 
-from lddn_jax.checks import called, did_you_mean, floating_dtype
-from lddn_jax.data.delimited import number, read_rows
+from lddn_jax.checks import called, expect, floating_dtype
+from lddn_jax.data.conversion import converted, require
+from lddn_jax.data.delimited import open_text
+from lddn_jax.data.reading import READING, Reading
 from lddn_jax.errors import DataError, ShapeError
 from lddn_jax.storage.archive import write_atomically
 
@@ -33,6 +30,7 @@ class Table:
 
     Attributes:
         columns: Arrays `(time,)` by name, in order, as read-only copies.
+        notes: How the file was read that the table comes from, where there was a choice.
 
     Raises:
         DataError: If there is no column, or lengths differ.
@@ -50,8 +48,9 @@ class Table:
     """
 
     columns: Mapping[str, Shaped[np.ndarray, " time"]]
+    notes: tuple[str, ...]
 
-    def __init__(self, columns: Mapping[str, Shaped[ArrayLike, " time"] | Sequence[Any]]):
+    def __init__(self, columns: Mapping[str, Shaped[ArrayLike, " time"] | Sequence[Any]], notes: Sequence[str] = ()):
         if not isinstance(columns, Mapping):
             raise DataError(
                 f"a Table takes columns by name, not {called(columns)}: "
@@ -71,6 +70,7 @@ class Table:
         if len(set(lengths.values())) > 1:
             raise DataError(f"The columns of a Table must be of equal length; their lengths are {lengths}.")
         object.__setattr__(self, "columns", kept)
+        object.__setattr__(self, "notes", tuple(notes))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -89,7 +89,7 @@ class Table:
 
     def __getitem__(self, name: str) -> Shaped[np.ndarray, " time"]:
         """Returns the column `name`, `(time,)`."""
-        _require(name, self.names, "the table")
+        require(name, self.names, "the table")
         return self.columns[name]
 
     def __repr__(self) -> str:
@@ -147,18 +147,37 @@ def read_csv(
     columns: Sequence[str] | None = None,
     dtype: DTypeLike = np.float64,
     *,
-    encoding: str = "utf-8",
+    encoding: str | None = None,
+    reading: Reading | None = None,
 ) -> Table:
-    r"""Reads a delimited text file with a header and numeric columns.
+    r"""Reads a delimited text file with numeric columns.
 
-    The delimiter is a tab, semicolon or comma, whichever is most frequent in the header. Lines that begin with `#` are
-    comments; empty lines at the end are ignored. An empty cell is a missing value, NaN.
+    | what | is decided so | option |
+    |---|---|---|
+    | encoding | UTF-8, or UTF-16 and UTF-32 by their byte-order mark; else Windows-1252 | `encoding` |
+    | lines | end in `\n`, `\r` or `\r\n`; those that begin with `#`, `%` or `//` are comments | `skip_rows` |
+    | blank lines | left out; in a file of one column they are missing values | |
+    | delimiter | tab, `;`, `|`, comma or blanks: what gives most numbers; the first of equals | `delimiter` |
+    | | a first line `sep=;` declares it | |
+    | header | the line above the data, or above units; with `columns`, the first that has them all | `names` |
+    | no header | names from a comment right above the data, or 1, 2, 3 … | `names` |
+    | preamble, units | lines above the header, and between header and data, are skipped | `skip_rows` |
+    | nameless columns | called by their number, and not read unless named | `names` |
+    | separators at line ends | ignored; rows with another number of cells are errors | |
+    | decimals | points or commas, but not both in one file | `decimal` |
+    | missing values | empty cells, NaN, NA, null, ?, - and their like | `missing_values` |
+    | dates, times of day | seconds since the first row; months if they are monthly | `time` |
+    | last line | left out if it has too few cells and no line end, because the file was cut | |
+
+    Everything that is decided otherwise than for a plain CSV file is listed in the `notes` of the table.
 
     Args:
         path: The file.
-        columns: Columns to read, in order; None for all. Other columns may contain anything, such as dates.
+        columns: Columns to read, in order; None for all with a name, except those of words. Other columns may contain
+            anything.
         dtype: Floating-point dtype of the columns.
-        encoding: Text encoding; a byte-order mark is ignored.
+        encoding: Text encoding, short for `Reading(encoding=...)`.
+        reading: Options; see `Reading`.
 
     Returns:
         The `Table`.
@@ -170,65 +189,18 @@ def read_csv(
         >>> import pathlib, tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = pathlib.Path(folder) / "record.csv"
-        ...     _ = path.write_text("time;current\n0.00;1.5\n0.01;\n")
+        ...     _ = path.write_text("time;current\n0,00;1,5\n0,01;\n")
         ...     table = read_csv(path)
-        >>> table.names, table["current"].tolist()
-        (('time', 'current'), [1.5, nan])
+        >>> table.names, table["current"].tolist(), table.notes
+        (('time', 'current'), [1.5, nan], ('semicolon between cells', 'decimal commas'))
     """
     dtype = floating_dtype("read_csv", dtype, error=DataError, because="an empty cell becomes NaN")
-    path = Path(path)
-    names, rows = read_rows(path, encoding)
-    wanted = names if columns is None else list(columns)
-    for name in wanted:
-        _require(name, names, path)
-    places = [(name, names.index(name)) for name in wanted]
-    values = [[number(path, line, name, row[place]) for name, place in places] for line, row in rows]
-    if not values or not wanted:
-        raise DataError(f"{path} has {len(values)} rows, and {len(wanted)} columns were requested; both must be > 0.")
-    array = np.array(values, dtype=dtype)
-    return Table({name: array[:, k] for k, name in enumerate(wanted)})
-
-
-def uniform_sampling(time: Shaped[ArrayLike, " time"] | Sequence[float | int], tolerance: float | int = 0.01) -> float:
-    """Returns the sampling interval, after checking that samples are evenly spaced.
-
-    Args:
-        time: Sampling instants, `(time,)`, in seconds or any other unit.
-        tolerance: Maximum deviation of a step from the median step, as a fraction of it.
-
-    Returns:
-        The mean step h, in the unit of `time`.
-
-    Raises:
-        DataError: If there are fewer than two samples, or an instant is not finite, does not increase, or deviates too
-            much; the message names the first such index.
-
-    Example:
-        >>> import numpy as np
-        >>> round(uniform_sampling(np.arange(5) * 0.01), 12)
-        0.01
-    """
-    time = np.asarray(time, dtype=np.float64)
-    if time.ndim != 1 or len(time) < 2:
-        raise DataError(f"time needs two or more instants, (time,); the shape given is {time.shape}.")
-    steps = np.diff(time)
-    usual = np.nanmedian(steps) if np.isfinite(steps).any() else np.nan
-    for problem, bad in (
-        ("it is not finite", ~np.isfinite(time)),
-        ("it is not later than the one before", np.r_[False, steps <= 0]),
-        ("the step is not the usual one", np.r_[False, np.abs(steps - usual) > tolerance * usual]),
-    ):
-        if bad.any():
-            k = int(np.argmax(bad))
-            before = f" after time[{k - 1}] = {time[k - 1]:.9g}" if k else ""
-            raise DataError(
-                f"time[{k}] = {time[k]:.9g}{before}: {problem} (usual step {usual:g}). Delays count samples, "
-                "so samples must be evenly spaced. Sort them, or resample each column: "
-                "np.interp(np.arange(time[0], time[-1], step), time, column)."
-            )
-    return float((time[-1] - time[0]) / (len(time) - 1))
-
-
-def _require(name: str, names: Sequence[str], where: object) -> None:
-    if name not in names:
-        raise DataError(f"No column {name!r} in {where}; it has {', '.join(names)}.{did_you_mean(name, names)}")
+    reading = READING if reading is None else reading
+    expect(
+        Reading, "reading", reading, "read_csv(path, reading=...)", "Reading(skip_rows=1), for example", error=DataError
+    )
+    if encoding is not None:
+        reading = dataclasses.replace(reading, encoding=encoding)
+    file = open_text(Path(path), reading, columns or ())
+    found = converted(file, columns, dtype=dtype)
+    return Table(found.columns, found.notes)

@@ -12,11 +12,12 @@ import jax
 import numpy as np
 
 from lddn_jax.checks import expect
+from lddn_jax.data.reading import Reading
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.gradients.gradient_report import GradientReport
 from lddn_jax.identification.experiment import Experiment
 from lddn_jax.identification.gradient_check import check_closed_loop
-from lddn_jax.identification.recipes import TRAINERS, Regularized, Supervision, check_horizons
+from lddn_jax.identification.recipes import TRAINERS, Regularized, Supervision, check_horizons, noted
 from lddn_jax.identification.settings import Settings
 from lddn_jax.network.network import Network
 from lddn_jax.numerics.precision import computing_in, in_default_float, is_default
@@ -84,6 +85,7 @@ def identify(
     checkpoint: Checkpoint | None = None,
     resume: bool = False,
     progress: bool | None = None,
+    reading: Reading | None = None,
 ) -> Identified:
     """Identifies a NARX network from records.
 
@@ -102,6 +104,7 @@ def identify(
         checkpoint: Saves each stage of the training in its own folder.
         resume: Whether to resume from the files of `checkpoint`.
         progress: As in `lddn_jax.fit`.
+        reading: How files are read; see `lddn_jax.data.Reading`.
 
     Returns:
         An `Identified`.
@@ -121,7 +124,7 @@ def identify(
     supervision = Supervision(say, callbacks, checkpoint, resume, progress)
     dtype = settings.training_dtype
     with computing_in(dtype):
-        found = _identified(records, inputs, targets, settings, validation, supervision)
+        found = _identified(records, inputs, targets, settings, validation, supervision, reading)
     if not is_default(dtype):
         say(
             "trained in float64; the model is returned in float32, JAX's default: set "
@@ -137,17 +140,25 @@ def _identified(
     settings: Settings,
     validation: Any,
     supervision: Supervision,
+    reading: Reading | None,
 ) -> Identified:
     say = supervision.say
-    experiment = Experiment.of(records, inputs, targets, settings, validation)
+    experiment = Experiment.of(records, inputs, targets, settings, validation, reading)
+    if experiment.reading_notes:
+        say("\n".join(experiment.reading_notes))
     longest_test = max(map(len, experiment.test)) - experiment.held
     if settings.warmup >= longest_test:
         raise LDDNError(f"warmup={settings.warmup}, but no test piece is longer than {longest_test} steps.")
     check_horizons(settings, experiment)
     say(str(experiment))
+    for remark in experiment.remarks:
+        say(remark)
     key, shuffle = jax.random.split(jax.random.key(settings.seed))
-    net = Network(experiment.topology, key=key, init=settings.init, dtype=settings.training_dtype)
+    init = experiment.initializer(settings.init)
+    net = Network(experiment.topology, key=key, init=init, dtype=settings.training_dtype)
     say(net.summary())
+    for note in experiment.notes.values():
+        say(f"note: {note}")
 
     seconds: dict[str, float] = {}
     gradients = None
@@ -158,6 +169,7 @@ def _identified(
 
     with _Timer(seconds, "training"), one_run(supervision.callbacks):
         opened, trained = TRAINERS[settings.trainer](net, experiment, settings, shuffle, supervision)
+    trained = noted(trained, experiment.notes)
     say(str(trained))
 
     model = Scaled(opened, dict(experiment.scalers))

@@ -14,6 +14,7 @@ import jax
 from lddn_jax.bayesian.bayesian import BayesianRegularization
 from lddn_jax.bayesian.comparison import Comparison, compare
 from lddn_jax.checks import expect
+from lddn_jax.data.reading import Reading
 from lddn_jax.data.records import Record
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.errors import LDDNError
@@ -51,6 +52,8 @@ def compare_narx(
     settings: Settings | None = None,
     callbacks: Sequence[Any] = (),
     progress: bool | None = None,
+    say: Callable[[str], None] = lambda text: None,
+    reading: Reading | None = None,
 ) -> Selection:
     """Trains a NARX network for each size and set of delays by Bayesian regularization, and compares their evidence.
 
@@ -65,6 +68,8 @@ def compare_narx(
             `restarts`, `groups`, `epochs` (100 if None) and `seed`.
         callbacks: As in `lddn_jax.compare`.
         progress: As in `lddn_jax.fit`.
+        say: A function that is called with notes on how files were read.
+        reading: How files are read; see `lddn_jax.data.Reading`.
 
     Returns:
         A `Selection`; the loops of its networks are open.
@@ -94,25 +99,29 @@ def compare_narx(
             one = (sets,) if isinstance(sets, int) else sets
             raise LDDNError(f"compare_narx: {name}={sets!r} is not a list of sets of delays; write {name}=({one!r},).")
     with computing_in("float64"):  # which Bayesian regularization needs
-        found = _selected(
-            records, inputs, targets, hidden, input_delays, feedback_delays, settings, callbacks, progress
-        )
+        choices = [
+            replace(settings, trainer="br", dtype=None, hidden=size, input_delays=delays, feedback_delays=feedback)
+            for size, delays, feedback in itertools.product(hidden, input_delays, feedback_delays)
+        ]
+        # The union of all delays makes the records long enough for each candidate.
+        every = replace(choices[0], input_delays=_union(input_delays), feedback_delays=_union(feedback_delays))
+        experiment = Experiment.of(records, inputs, targets, every, reading=reading)
+        if experiment.reading_notes:
+            say("\n".join(experiment.reading_notes))
+        found = _selected(choices, experiment, settings, callbacks, progress)
     return in_default_float(found)
 
 
 def _selected(
-    records, inputs, targets, hidden, input_delays, feedback_delays, settings, callbacks, progress
+    choices: list[Settings],
+    experiment: Experiment,
+    settings: Settings,
+    callbacks: Sequence[Any],
+    progress: bool | None,
 ) -> Selection:
-    choices = [
-        replace(settings, trainer="br", dtype=None, hidden=size, input_delays=delays, feedback_delays=feedback)
-        for size, delays, feedback in itertools.product(hidden, input_delays, feedback_delays)
-    ]
-    # The union of all delays makes the records long enough for each candidate.
-    every = replace(choices[0], input_delays=_union(input_delays), feedback_delays=_union(feedback_delays))
-    experiment = Experiment.of(records, inputs, targets, every)
     sizes = experiment.train[0].sizes
     exogenous = {name: size for name, size in sizes["inputs"].items() if name not in experiment.loops}
-    grid = {_name(choice, bool(inputs)): narx_of(choice, exogenous, sizes["targets"]) for choice in choices}
+    grid = {_name(choice, bool(exogenous)): narx_of(choice, exogenous, sizes["targets"]) for choice in choices}
 
     def of(part: Sequence[Record]) -> Callable[[Topology], Sequences]:
         def cut(topology):
@@ -125,11 +134,11 @@ def _selected(
         grid,
         of(experiment.scaled_train),
         trainer=BayesianRegularization(
-            groups=settings.groups, restarts=settings.restarts, init_of_restarts=settings.init
+            groups=settings.groups, restarts=settings.restarts, init_of_restarts=experiment.initializer(settings.init)
         ),
         held_out=of(experiment.scaled_validation),
         epochs=settings.epochs or 100,
-        init=settings.init,
+        init=experiment.initializer(settings.init),
         key=jax.random.key(settings.seed),
         callbacks=callbacks,
         progress=progress,

@@ -21,19 +21,22 @@ from jaxtyping import Float
 
 from lddn_jax import diagnostics
 from lddn_jax.checks import check_not_negative, check_positive, expect
-from lddn_jax.data.records import Record, timed_record
+from lddn_jax.data.reading import Reading
+from lddn_jax.data.records import Record, notes_on
 from lddn_jax.data.scaling import scaled
 from lddn_jax.data.sequences import Sequences
-from lddn_jax.data.sources import names_of, signals_of
+from lddn_jax.data.sources import label_of, names_of, opened_source, signals_of
 from lddn_jax.data.tables import Table
 from lddn_jax.data.windowing import starts_of, whole
 from lddn_jax.diagnostics.lagged import channels
+from lddn_jax.diagnostics.ranges import Excursion, Range, excursions
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.losses import counted
 from lddn_jax.network.network import Network
 from lddn_jax.network.rewiring import closed_over, loops_of, measured_loops
 from lddn_jax.network.signals import Signals, as_signals
-from lddn_jax.prediction.continuation import Continuation, measured_rows, state_after
+from lddn_jax.numerics.text_table import aligned, digits, ratio_digits
+from lddn_jax.prediction.continuation import Continuation, known_row, measured_rows, state_after
 from lddn_jax.prediction.error_bars import ErrorBars
 from lddn_jax.prediction.free_run import diverged_at
 from lddn_jax.prediction.horizons import k_step, shortest_delay
@@ -41,6 +44,7 @@ from lddn_jax.prediction.scaled import Scaled
 from lddn_jax.simulation.delays import started, state_sizes
 from lddn_jax.simulation.simulate import predict
 from lddn_jax.topology.plan import plan
+from lddn_jax.topology.topology import Topology
 
 ONE_STEP, FREE_RUN, PERSISTENCE, FORECAST = "one step ahead", "free run", "persistence", "forecast"
 MOST_PRINTED_STEPS = 10  # steps of a forecast that are printed
@@ -57,17 +61,20 @@ class Forecast:
     delay state of a record are not included, and those after the last measured outputs are in `future`.
 
     Attributes:
-        time: Time of the predicted steps; row numbers if there are several records, or if the record has no times.
+        time: Time of the predicted steps of a record, or of pieces of one; row numbers if the record has no times, or
+            if there are several records.
         measured: Measured outputs by name; NaN where missing, empty if no output was measured.
         predictions: Predictions by kind and output: {"free run": {"y": …}, "one step ahead": {"y": …}}.
         warmup: Number of first steps of each record that are not scored.
         steps: Number of predicted steps of each record.
         inputs: Inputs by name, without the feedback inputs.
         std: Standard deviation of a measurement in the free run, by output; empty without error bars.
+        ranges: Smallest and largest value in training, by name; empty if unknown.
         run: Sequences of the free run, `(records, time, size)` in scaled units; None if no output was measured.
         ahead: Number of steps ahead of a prediction with the loop open, the smallest delay of the measured outputs.
-        ranges: Range of the training targets by output, for `diverged_at`; empty if unknown.
+        spans: Usual range of the outputs, for `diverged_at`; empty if unknown.
         future: Forecast of the steps after the last measured outputs; None if there are none.
+        notes: How the file was read.
     """
 
     time: Float[np.ndarray, " time"]
@@ -77,15 +84,22 @@ class Forecast:
     steps: tuple[int, ...]
     inputs: Mapping[str, Float[np.ndarray, " time"]] = dataclasses.field(default_factory=dict)
     std: Mapping[str, Float[np.ndarray, " time"]] = dataclasses.field(default_factory=dict)
+    ranges: Mapping[str, Range] = dataclasses.field(default_factory=dict)
     run: Sequences | None = None
     ahead: int = 1
-    ranges: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    spans: Mapping[str, float] = dataclasses.field(default_factory=dict)
     future: Continuation | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def open_loop(self) -> str:
         """Kind of the predictions with the loop open: "one step ahead", or "2 steps ahead", for example."""
         return steps_ahead(self.ahead)
+
+    @property
+    def outside(self) -> dict[str, Excursion]:
+        """Inputs and measured outputs that leave the training range, where the network extrapolates."""
+        return excursions(self.apart(self.inputs) | self.apart(self.scored), self.ranges)
 
     @property
     def scored(self) -> Lines:
@@ -117,7 +131,7 @@ class Forecast:
         """Returns the first step at which a kind of prediction diverged in any record, or None; see `diverged_at`."""
         if not self.measured:
             return None
-        return diverged_at(self.apart(self.predictions[kind], "last"), self.apart(self.scored), ranges=self.ranges)
+        return diverged_at(self.apart(self.predictions[kind], "last"), self.apart(self.scored), ranges=self.spans)
 
     def joined(self, outputs: Mapping[str, Any]) -> Lines:
         """Concatenates outputs `(records, time, size)` to `(time,)` by element, without the padding of short records.
@@ -167,23 +181,25 @@ class Forecast:
     def __str__(self):
         of_each = " of each record" if len(self.steps) > 1 else ""
         skipped = f"; the first {self.warmup}{of_each} are warm-up and not scored" if self.warmup else ""
-        lines = [f"{len(self.time)} steps{skipped}"]
+        unmeasured = (
+            "" if self.measured or not len(self.time) else "; the record has no measured outputs to compare with"
+        )
+        lines = [f"{len(self.time)} steps{skipped}{unmeasured}"]
+        for name, excursion in self.outside.items():  # causes come before scores
+            lines.append(excursion.about(f"{'measured' if name in self.measured else 'input'} {name}"))
         coming = [] if self.future is None else ["", *self._future_lines(self.future)]
         if not len(self.time):
-            return "\n".join(["all measured outputs are needed to start from; none is left to score", *coming])
+            lines[0] = "all measured outputs are needed to start from; none is left to score"
+            return "\n".join([*lines, *coming])
         if not self.measured:
-            return f"{lines[0]}; the record has no measured outputs to compare with"
-        lines.append(f"{'':<34}{'RMSE':>12}{'R²':>12}")
+            return "\n".join(lines)
+        rows: list[tuple[str, ...]] = [("", "RMSE", "R²")]
         for kind, outputs in self.scores.items():
             for name, score in outputs.items():
-                numbers = (
-                    f"{'diverged':>12}  at step {score['diverged_at']}"
-                    if score["rmse"] is None
-                    else f"{score['rmse']:>12.6g}{'undefined':>12}"
-                    if score["r2"] is None
-                    else f"{score['rmse']:>12.6g}{score['r2']:>12.6f}"
-                )
-                lines.append(f"{f'{name}, {kind}':<34}{numbers}")
+                r2 = "undefined" if score["r2"] is None else ratio_digits(score["r2"])
+                broken = "diverged", f"at step {score.get('diverged_at')}"
+                rows.append((f"{name}, {kind}", *(broken if score["rmse"] is None else (digits(score["rmse"]), r2))))
+        lines += aligned(rows)
         constant = [name for name, y in self.scored.items() if np.nanmin(y) == np.nanmax(y)]
         if constant:
             lines.append(f"measured {', '.join(constant)} is constant here, so R² is undefined")
@@ -212,7 +228,7 @@ class Forecast:
         return lines
 
     def _score(self, measured: np.ndarray, predicted: np.ndarray, name: str) -> dict[str, Any]:
-        broken = diverged_at(self.apart({name: predicted}, "last"), self.apart({name: measured}), ranges=self.ranges)
+        broken = diverged_at(self.apart({name: predicted}, "last"), self.apart({name: measured}), ranges=self.spans)
         if broken is not None:
             return {"rmse": None, "r2": None, "diverged_at": broken}
         r2 = diagnostics.r2(measured, predicted)
@@ -228,6 +244,7 @@ def forecast(
     warmup: int = 0,
     steps: int = 0,
     posterior: ErrorBars | None = None,
+    reading: Reading | None = None,
 ) -> Forecast:
     """Predicts a record, one or several steps ahead and in free run, scores the predictions, and forecasts its end.
 
@@ -245,6 +262,7 @@ def forecast(
         steps: Number of steps to forecast beyond the last row. A network with inputs, whose later values are unknown,
             can be forecast for as many steps as its smallest delay of an input.
         posterior: Posterior of the network, for error bars of free run and forecast.
+        reading: How a file is read; see `lddn_jax.data.Reading`.
 
     Returns:
         A `Forecast`.
@@ -275,12 +293,13 @@ def forecast(
     closed, loops = loop_closed(model)
     if posterior is not None:
         posterior = _of_this_network(posterior, closed, loops)
+    source = opened_source(source, reading, exogenous(model), model.net.topology.outputs)
     columns = () if isinstance(source, Record) else names_of(source)
     if columns and not any(name in columns for name in model.net.topology.outputs):
-        return _unmeasured(model, source, steps, posterior)
+        return _unmeasured(model, source, steps, posterior, reading)
     if isinstance(source, Mapping):
         source = _filled_up(source, exogenous(model), model.net.topology.outputs)
-    record = record_for(model, source, "mask")
+    record = record_for(model, source, "mask", reading)
     outputs = model.net.topology.outputs
     rows = measured_rows(record, outputs)
     if not rows:
@@ -291,13 +310,16 @@ def forecast(
     _check_beyond(model, steps)
     held = max((d for d, _ in state_sizes(closed.topology).values()), default=0)
     coming = len(record) - rows + steps
+    start = known_row(closed, record, rows) if coming else rows
     if rows <= held and coming:  # all that was measured is needed to start from
-        past = Forecast(np.zeros(0), {}, {}, 0, (0,), ranges=output_ranges(model))
+        past = Forecast(
+            np.zeros(0), {}, {}, 0, (0,), ranges=model.ranges, spans=output_ranges(model), notes=notes_on([record])
+        )
     else:
         past = evaluate(model, [record.piece(0, rows)], ahead, warmup=warmup, posterior=posterior)
     if not coming:
         return past
-    future = _continued(model, closed, record, rows, steps, posterior)
+    future = _continued(model, closed, record, (rows, start), steps, posterior)
     return dataclasses.replace(past, future=future)
 
 
@@ -326,6 +348,7 @@ def evaluate(
     net = model.net
     closed, loops = loop_closed(model)
     least = least_ahead(net, loops)
+    records = _without_gaps(records, closed.topology)
     firsts = [starts_of(closed.topology, record, 1)[0] for record in records]
     steps = tuple(len(record) - first for record, first in zip(records, firsts, strict=True))
     if not 0 <= warmup < max(steps):
@@ -361,10 +384,25 @@ def evaluate(
         steps=steps,
         inputs=_rows(inputs, firsts),
         std={} if posterior is None else joined(_std(model, posterior, run), steps),
+        ranges=model.ranges,
         run=run,
         ahead=least,
-        ranges=output_ranges(model),
+        spans=output_ranges(model),
+        notes=notes_on(records),
     )
+
+
+def _without_gaps(records: Sequence[Record], topology: Topology) -> Sequence[Record]:
+    """Cuts records where inputs are missing, which no simulation can cross."""
+    if not any(np.isnan(x).any() for record in records for x in record.inputs.values()):
+        return records
+    shortest = max(plan(topology).longest_delays.values(), default=0) + 1
+    pieces = [piece for record in records for piece in record.unbroken(shortest, targets=False)]
+    if not pieces:
+        raise DataError(
+            f"no record has {shortest} samples without a missing input, all but one of which fill the delays."
+        )
+    return pieces
 
 
 def evaluate_sequences(net: Network, data: Sequences) -> Forecast:
@@ -473,13 +511,14 @@ def exogenous(model: Scaled) -> list[str]:
     return [i.name for i in model.net.topology.inputs if i.name not in loops]
 
 
-def record_for(model: Scaled, source: Any, missing: str = "error") -> Record:
+def record_for(model: Scaled, source: Any, missing: str = "error", reading: Reading | None = None) -> Record:
     """Builds the record of a network's inputs and outputs from a source; a `Record` is returned unchanged.
 
     Args:
         model: A network with its loop open.
         source: As in `Record.of`; a column `time` that is not a signal gives the sampling instants.
         missing: As in `Record`.
+        reading: How a file is read.
     """
     if isinstance(source, Record):
         needed, held = (*exogenous(model), *model.net.topology.outputs), {**source.inputs, **source.targets}
@@ -487,18 +526,21 @@ def record_for(model: Scaled, source: Any, missing: str = "error") -> Record:
             if name not in held:
                 raise DataError(f"{source} has no {name!r}; the network needs all of {list(needed)}.")
         return source
-    return timed_record(source, exogenous(model), list(model.net.topology.outputs), missing)
+    outputs = list(model.net.topology.outputs)
+    return Record.of(source, exogenous(model), outputs, missing=missing, reading=reading)
 
 
-def _unmeasured(model: Scaled, source: Any, steps: int, posterior: ErrorBars | None) -> Forecast:
-    inputs, columns = exogenous(model), names_of(source)
+def _unmeasured(
+    model: Scaled, source: Any, steps: int, posterior: ErrorBars | None, reading: Reading | None
+) -> Forecast:
+    inputs = exogenous(model)
     if not inputs or steps:
         why = "steps beyond the end start from measured values" if inputs else "the network has no other input"
         raise DataError(
             f"the record has none of the outputs {list(model.net.topology.outputs)}, and {why}. Pass a record with "
             "measured outputs to start from."
         )
-    signals, _, instants = signals_of(source, inputs, [], "time" if "time" in {*columns} - {*inputs} else None)
+    signals, _, instants, notes = signals_of(source, inputs, [], None, reading)
     units = {name: model.scalers[name].apply(signal)[None] for name, signal in signals.items()}
     data = Sequences(units, None)  # raises if an input is NaN
     free = predict(loop_closed(model)[0], data.inputs)
@@ -510,16 +552,24 @@ def _unmeasured(model: Scaled, source: Any, steps: int, posterior: ErrorBars | N
         steps=(data.steps,),
         inputs=_rows([signals], [0]),
         std={} if posterior is None else joined(_std(model, posterior, data), (data.steps,)),
+        ranges=model.ranges,
+        notes=(f"{label_of(source) or 'the record'}: {'; '.join(notes)}",) if notes else (),
     )
 
 
 def _continued(
-    model: Scaled, closed: Network, record: Record, rows: int, steps: int, posterior: ErrorBars | None
+    model: Scaled,
+    closed: Network,
+    record: Record,
+    measured_and_known: tuple[int, int],
+    steps: int,
+    posterior: ErrorBars | None,
 ) -> Continuation:
-    """The forecast of the rows from `rows` on, and of `steps` more."""
+    """The forecast of the rows after the measured ones, and of `steps` more."""
+    rows, start = measured_and_known
     outputs, names = closed.topology.outputs, exogenous(model)
     units = scaled(record, model.scalers)
-    state, count = state_after(closed, units, rows), len(record) - rows + steps
+    state, count = state_after(closed, units, rows, start), len(record) - rows + steps
     # Inputs beyond the last row are not read: their delays are at least `steps`.
     inputs = {name: _longer(np.asarray(units.inputs[name]), steps)[None, rows:] for name in names}
     data = Sequences(inputs, None if inputs else dict.fromkeys(outputs, np.zeros((1, count, 1))), state)
@@ -624,8 +674,6 @@ def _rows(records: Sequence[Mapping[str, np.ndarray]], firsts: Sequence[int]) ->
 
 
 def _moments(records: Sequence[Record], firsts: Sequence[int], steps: Sequence[int]) -> Float[np.ndarray, " time"]:
-    """Sampling instants of a single record; row numbers for several records or unknown instants."""
-    if len(records) > 1:
-        return np.arange(sum(steps), dtype=float)
-    (record,), (first,) = records, firsts
-    return _instants(record)[first:]
+    """Sampling instants of a record or of its pieces; row numbers for unknown instants and for several records."""
+    found = np.concatenate([_instants(record)[first:] for record, first in zip(records, firsts, strict=True)])
+    return found if (np.diff(found) > 0).all() else np.arange(sum(steps), dtype=float)

@@ -91,6 +91,18 @@ def free_run(net: Network, whole: Sequences, ranges: Mapping[str, float] | None 
     return float("nan") if diverged is not None else error, diverged
 
 
-def smallest(errors: Sequence[float]) -> int:
-    """Returns the index of the smallest error; NaN (a diverged run) counts as infinite."""
-    return int(np.argmin(np.nan_to_num(errors, nan=np.inf)))
+def least_divergent(runs: Sequence[tuple[float, int | None]]) -> int:
+    """Returns the index of the free run with the smallest error; if all diverged, of the one that did so last.
+
+    Args:
+        runs: Error and first diverged step (None if it did not diverge) of each run.
+
+    Example:
+        >>> least_divergent([(0.5, None), (0.1, None), (float("nan"), 7)])
+        1
+        >>> least_divergent([(float("nan"), 3), (float("nan"), 7)])
+        1
+    """
+    if all(step is not None for _, step in runs):
+        return int(np.argmax([step for _, step in runs]))
+    return int(np.argmin([np.inf if step is not None or np.isnan(error) else error for error, step in runs]))

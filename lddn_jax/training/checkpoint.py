@@ -74,6 +74,7 @@ def packed(t: TrainingState) -> bytes:
         "stop": t.stop_reason and t.stop_reason.to_json(),
         "non_finite": [asdict(place) | {"value": repr(place.value)} for place in t.non_finite],
         "flags": sorted(t.flags),
+        "findings": dict(t.notes),
     }
     kept = {"lowest": t.lowest} | ({} if t.best is None else {"best": t.best})
     ended = () if t.values is None or t.scores is None else (t.values, t.scores)
@@ -243,6 +244,7 @@ def _filled(file: Archive, structure: Any) -> TrainingState:
             scores=scores,
             non_finite=tuple(_place(place) for place in header["non_finite"]),
             flags=frozenset(header["flags"]),
+            notes=dict(header.get("findings", {})),
         )
 
 

@@ -24,11 +24,12 @@ from lddn_jax.numerics.memory import check_memory
 from lddn_jax.training.callbacks.protocol import Hooks
 from lddn_jax.training.checkpoint import opened, resumed
 from lddn_jax.training.compiled import Course, rows_of
+from lddn_jax.training.data_notes import data_notes, loss_of_mean
 from lddn_jax.training.fingerprint import Identity
 from lddn_jax.training.history import Row
 from lddn_jax.training.interruption import Interruption, take_effect
 from lddn_jax.training.result import Fitted, best_of_each
-from lddn_jax.training.stop_reason import StopReason
+from lddn_jax.training.stop_reason import Flag, StopReason
 from lddn_jax.training.trainer import AbstractTrainer, Problem
 from lddn_jax.training.training_state import TrainingState
 
@@ -141,7 +142,7 @@ def fit(
         training = course.begun(net, key, epochs, limits, identity)
     else:
         training = resumed(source, eqx.filter_eval_shape(course.first, net, key), identity, limits, epochs)
-    return _run(course, training, hooks)
+    return _run(course, replace(training, notes=data_notes(training.trained, problem)), hooks)
 
 
 def _one_of(net: Network, trainer: AbstractTrainer) -> Network:
@@ -254,7 +255,7 @@ def _advanced(
     )
 
 
-def _finite(trainer: AbstractTrainer, row: Row) -> tuple[Bool[np.ndarray, " restarts"], list[str]]:
+def _finite(trainer: AbstractTrainer, row: Mapping[str, Any]) -> tuple[Bool[np.ndarray, " restarts"], list[str]]:
     """Which networks have finite numbers in a step, and for each network the first quantity that is not finite."""
     needed = [name for name in row if name.partition(":")[0] in trainer.always_finite]
     finite = np.array([np.isfinite(row[name]) for name in needed])  # quantities × restarts
@@ -293,4 +294,14 @@ def _ended(course: Course, t: TrainingState) -> TrainingState:
     scores = np.where(without, np.inf, best_of_each(t).values)
     if course.several and t.best is None:
         scores = course.trainer.rank(t.trainer, scores)
-    return replace(t, scores=scores)
+    return replace(t, scores=scores, notes={**t.notes, **({} if unknown else _result_notes(course.problem, t))})
+
+
+def _result_notes(problem: Problem, t: TrainingState) -> dict[str, str]:
+    """Returns a note if no network had a loss below that of predicting the mean of the targets."""
+    losses = np.concatenate([t.lowest.values, [] if t.values is None else t.values])
+    smallest, mean = np.min(losses, initial=np.inf, where=np.isfinite(losses)), loss_of_mean(problem)
+    if mean is None or smallest < mean:
+        return {}
+    note = f"the smallest training loss, {smallest:.4g}, is not below that of predicting the mean, {mean:.4g}"
+    return {str(Flag.NOTHING_LEARNED): f"{note}: nothing was learned"}

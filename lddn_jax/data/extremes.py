@@ -1,0 +1,39 @@
+"""Values that probably mean "missing": repeated, and far outside of all others, such as -200 or 9999."""
+
+import numpy as np
+from jaxtyping import Float
+
+FEWEST_REPETITIONS = 3
+FEWEST_OTHER_VALUES = 10
+LARGEST_SHARE_OF_GAP = 3.0  # by how much the gap to a code exceeds every gap between other values
+
+
+def suspicious_values(column: Float[np.ndarray, " time"]) -> dict[float, int]:
+    """Returns isolated extremes of a column: values that probably mean "missing", and how often they occur.
+
+    A value is suspicious if it is the smallest or largest, occurs three times or more, and its distance to the nearest
+    other value exceeds the range of the others; or, if it has the other sign than all others, a tenth of this range and
+    three times every gap between them. Columns with fewer than ten other values have none.
+
+    Args:
+        column: `(time,)`; NaN is ignored.
+
+    Example:
+        >>> suspicious_values(np.r_[np.arange(50.0), -200.0, -200.0, -200.0])
+        {-200.0: 3}
+    """
+    values, counts = np.unique(column[np.isfinite(column)], return_counts=True)
+    found = {}
+    for _ in range(2):
+        for end in (0, -1):
+            if len(values) <= FEWEST_OTHER_VALUES or counts[end] < FEWEST_REPETITIONS:
+                continue
+            others = np.delete(values, end)
+            gap = float(np.abs(values[end] - others[end]))
+            extent = float(others[-1] - others[0])
+            alone = values[end] < 0 <= others[0] or others[-1] <= 0 < values[end]
+            largest = LARGEST_SHARE_OF_GAP * float(np.diff(others).max())
+            if gap > extent or (alone and gap > max(0.1 * extent, largest)):
+                found[float(values[end])] = int(counts[end])
+                values, counts = others, np.delete(counts, end)
+    return found
