@@ -3,6 +3,7 @@
 import argparse
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -12,6 +13,8 @@ from lddn_jax.cli import check_command, compare_command, fit_command, predict_co
 from lddn_jax.errors import LDDNError, fixes_as_flags
 from lddn_jax.numerics import platform
 from lddn_jax.storage.environment import versions
+from lddn_jax.storage.file_errors import described
+from lddn_jax.training.interruption import exit_code
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,8 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Without the program's name; None for those of the process.
 
     Returns:
-        The exit code: 0; 1 if gradient methods disagree; 2 for invalid options or files; 130 if training was
-        interrupted.
+        The exit code: 0; 1 if gradient methods disagree; 2 for invalid options or files; 130 after
+        Ctrl-C and 143 after SIGTERM, with the results so far.
     """
     for stream in sys.stdout, sys.stderr:
         if isinstance(stream, io.TextIOWrapper):
@@ -55,10 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LDDNError as error:
         print(f"error: {error}", file=sys.stderr)
     except OSError as error:
-        print(f"error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        print(f"error: {described(error)}", file=sys.stderr)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return fit_command.INTERRUPTED_EXIT_STATUS
+        return exit_code(signal.SIGINT)
     return 2
 
 

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lddn_jax.errors import LDDNError, TopologyError
+from lddn_jax.errors import LDDNError, TopologyError, shown
 
 Kind = type | types.UnionType
 WHOLE = (int, numbers.Integral)
@@ -61,7 +61,7 @@ def called(given: object) -> str:
     """Returns how an error shows an argument: a string or number by its value, anything else by its class."""
     if isinstance(given, type):
         return f"the class {given.__name__}"
-    return repr(given) if given is None or isinstance(given, (str, int, float)) else type(given).__name__
+    return shown(given) if given is None or isinstance(given, (str, int, float)) else type(given).__name__
 
 
 def did_you_mean(name: object, known: Iterable[str], otherwise: str = "") -> str:

@@ -5,9 +5,12 @@ error is also a `ValueError`, so code that catches the built-in exception keeps 
 """
 
 import contextlib
+import math
+import os
 from collections.abc import Iterator
 from contextvars import ContextVar
 
+SHOWN_CHARACTERS = 100  # of an argument in an error message
 _FIXES_ARE_FLAGS: ContextVar[bool] = ContextVar("fixes are flags", default=False)
 
 
@@ -71,3 +74,30 @@ class NotRecordedError(DataError, KeyError):
 
     def __str__(self) -> str:
         return str(self.args[0])  # KeyError shows its message in quotes
+
+
+def shown(given: object) -> str:
+    r"""Returns `repr(given)` for an error message: of bounded length and without control characters.
+
+    Paths are shown without quotes, and up to twice the length.
+
+    Example:
+        >>> print(shown("a\0b"), shown(10**400), len(shown("x" * 1000)))
+        'a\x00b' a whole number of 401 digits 100
+    """
+    if isinstance(given, int) and abs(given) >= 10**SHOWN_CHARACTERS:
+        digits = int(given.bit_length() * math.log10(2)) + 1  # Python writes out no number of more than 4,300 digits
+        return f"a whole number of {digits} digits"
+    path = isinstance(given, os.PathLike)
+    try:
+        text = _printable(str(given)) if path else repr(given)
+    except Exception as error:  # of any class's own __repr__
+        text = f"<{type(given).__name__}, which cannot be shown: {type(error).__name__}>"
+    longest = SHOWN_CHARACTERS * (1 + path)
+    half = (longest - 1) // 2
+    return text if len(text) <= longest else f"{text[: longest - 1 - half]}…{text[-half:]}"
+
+
+def _printable(text: str) -> str:
+    """Returns a text in which control characters and lone surrogates are written as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

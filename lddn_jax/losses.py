@@ -345,7 +345,7 @@ def error_weights(weights: WeightsLike, outputs: Mapping[str, RealSignal]) -> Si
 
     Raises:
         ShapeError: If a name is missing or unknown, or a shape does not broadcast.
-        DataError: If a weight is negative or NaN (not checked under `jit`).
+        DataError: If a weight is negative, NaN or infinite (not checked under `jit`).
     """
     if weights is None:
         return {name: jnp.ones_like(output) for name, output in outputs.items()}
@@ -370,8 +370,8 @@ def checked_weights(weights: WeightsLike, outputs: Mapping[str, RealSignal]) -> 
             fits = False
         if not fits:
             raise ShapeError(f"error weights of {name!r} have shape {weight.shape}; they must broadcast to {shape}.")
-        if not is_traced(weight) and not (np.asarray(weight) >= 0).all():
-            raise DataError(f"error weights of {name!r} are negative or NaN; write 0 to ignore an element.")
+        if not is_traced(weight) and not ((np.asarray(weight) >= 0) & (np.asarray(weight) < np.inf)).all():
+            raise DataError(f"error weights of {name!r} are negative, NaN or infinite; write 0 to ignore an element.")
         found[name] = weight
     return found
 
@@ -403,6 +403,25 @@ def counted(targets: Mapping[str, RealSignal], weights: WeightsLike) -> Mapping[
         return targets
     found = error_weights(weights, targets)
     return {name: jnp.where(found[name] > 0, target, jnp.nan) for name, target in targets.items()}
+
+
+def check_counted(targets: Mapping[str, RealSignal], weights: Mapping[str, RealArray] | None, where: str) -> None:
+    """Raises a DataError if no target counts: all are missing, or all error weights are zero.
+
+    Args:
+        targets: `(*batch, time, size)` by output layer; NaN where missing.
+        weights: Error weights by output layer that broadcast to the targets; None if all are 1.
+        where: How the error refers to the data.
+    """
+    known = dict(targets)
+    if any(is_traced(x) for x in (*known.values(), *(weights or {}).values())):
+        return
+    weight = {name: 1.0 if weights is None else np.asarray(weights[name]) for name in known}
+    if not any(np.any(~np.isnan(np.asarray(y)) & (weight[name] > 0)) for name, y in known.items()):
+        raise DataError(
+            f"{where} has no target to compare with: all values of {sorted(known)} are missing (NaN) or have error "
+            "weight 0. Pass targets with at least one measured value."
+        )
 
 
 def check_no_nan(what: str, target: Shaped[ArrayLike, "..."]) -> None:

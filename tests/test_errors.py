@@ -81,7 +81,7 @@ CALLS = {
     "folder that is a file": (
         lambda folder: train(callbacks=[lddn.callbacks.Checkpoint(__file__)]),
         lddn.LDDNError,
-        "test_errors.py cannot be created.*Choose another",
+        "test_errors.py could not be written: a file of this name.*choose another",
     ),
     "tolerance of another dtype": (
         lambda folder: tolerant({"float32": 1e-3}),

@@ -165,6 +165,8 @@ class BayesianRegularization(AbstractDamped):
     inner_tolerance: float = eqx.field(default=1e-3, static=True)
     start: float = eqx.field(default=1.0, static=True)
 
+    always_finite = ("loss", "gradient_norm", "alpha", "beta", "gamma", "log_evidence")
+
     def __check_init__(self):
         labelling(self.groups)
         if not is_number(self.start, numbers.Real, above=0, infinite=True):
@@ -330,4 +332,5 @@ def _change(
 
 
 def _size(signal: Float[ArrayLike, "..."]) -> float:
-    return float(np.sqrt(np.nanmean(np.square(np.asarray(signal, float)))))
+    with np.errstate(over="ignore"):
+        return float(np.sqrt(np.nanmean(np.square(np.asarray(signal, float)))))

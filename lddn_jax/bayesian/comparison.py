@@ -22,15 +22,17 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from lddn_jax.bayesian.bayesian import BayesianRegularization
-from lddn_jax.bayesian.posterior import Posterior, posterior
+from lddn_jax.bayesian.posterior import EVIDENCE_RESOLUTION, Posterior, posterior
 from lddn_jax.checks import called, expect
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.tables import csv_of
-from lddn_jax.errors import DataError, LDDNError
+from lddn_jax.errors import DataError, LDDNError, NumericalError
 from lddn_jax.gradients.method import AbstractGradient
 from lddn_jax.losses import AbstractLeastSquares, MeanSquaredError
+from lddn_jax.network.initializers import Initializer
 from lddn_jax.network.network import Network
 from lddn_jax.network.signals import check_data
+from lddn_jax.numerics.text_table import aligned, digits
 from lddn_jax.prediction.free_run import error_of
 from lddn_jax.topology.topology import Topology, check_topology
 from lddn_jax.training.fit import fit
@@ -61,12 +63,14 @@ class Candidate:
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns a row of the table; `alpha` is the mean over groups, weighted by their effective parameters."""
+        """Returns a row of the table, with None for numbers that are not finite.
+
+        `alpha` is the mean over groups, weighted by their effective parameters.
+        """
         p = self.posterior
         gamma, alpha = np.asarray(p.gamma, float), np.asarray(p.strengths.alpha, float)
         mean = float(np.sum(gamma * alpha) / max(np.sum(gamma), np.finfo(float).tiny))
-        return {
-            "name": self.name,
+        numbers = {
             "parameters": p.net.parameter_count,
             "log_evidence": float(p.log_evidence),
             "gamma": float(np.sum(gamma)),
@@ -76,8 +80,9 @@ class Candidate:
             "held_out_rmse": self.held_out_rmse,
             "epochs": self.fitted.best_epoch,
             "seconds": self.seconds,
-            "stop_reason": str(self.fitted.stop_reason),
         }
+        known = {name: x if x is not None and np.isfinite(x) else None for name, x in numbers.items()}
+        return {"name": self.name, **known, "stop_reason": str(self.fitted.stop_reason)}
 
 
 @dataclass(frozen=True)
@@ -92,8 +97,19 @@ class Comparison:
 
     @property
     def best(self) -> Candidate:
-        """The candidate with the largest evidence."""
-        return max(self.candidates, key=lambda candidate: float(candidate.posterior.log_evidence))
+        """The candidate with the largest evidence; one whose evidence is NaN or infinite is never the best.
+
+        Raises:
+            NumericalError: If no candidate has a finite evidence.
+        """
+        finite = [c for c in self.candidates if np.isfinite(float(c.posterior.log_evidence))]
+        if not finite:
+            reasons = ", ".join(f"{c.name!r}: {c.fitted.stop_reason}" for c in self.candidates)
+            raise NumericalError(
+                f"no topology has a finite evidence ({reasons}). Scale the signals (lddn.Scaled.fit), or train from "
+                "other initial weights: key=jax.random.key(1)."
+            )
+        return max(finite, key=lambda candidate: float(candidate.posterior.log_evidence))
 
     def to_dict(self) -> list[dict[str, Any]]:
         """Returns the rows as plain values for `json.dump`."""
@@ -104,14 +120,19 @@ class Comparison:
         return csv_of(self.to_dict(), path)
 
     def __str__(self):
-        best, rows = self.best.name, self.to_dict()
-        width = max(len("topology"), *(len(row["name"]) for row in rows))
-        lines = [f"{'topology':<{width}}" + "".join(f"{name:>15}" for name in COLUMNS)]
+        rows = self.to_dict()
+        best = None if all(row["log_evidence"] is None for row in rows) else self.best.name
+        table = [["topology", *COLUMNS, ""]]
         for row in rows:
-            cells = ["-" if row[name] is None else f"{row[name]:.6g}" for name in COLUMNS]
-            mark = "  <- largest evidence" if row["name"] == best else ""
-            lines.append(f"{row['name']:<{width}}" + "".join(f"{cell:>15}" for cell in cells) + mark)
-        return "\n".join(lines)
+            cells = [_cell(name, row[name]) for name in COLUMNS]
+            table.append([row["name"], *cells, "<- largest evidence" if row["name"] == best else ""])
+        return "\n".join(aligned(table, "<" + ">" * len(COLUMNS) + "<"))
+
+
+def _cell(column: str, value: Any) -> str:
+    if value is None or isinstance(value, int):
+        return "-" if value is None else str(value)
+    return digits(value, EVIDENCE_RESOLUTION if column == "log_evidence" else None)
 
 
 def compare(
@@ -123,8 +144,9 @@ def compare(
     loss: AbstractLeastSquares | None = None,
     gradient: AbstractGradient | None = None,
     epochs: int | None = None,
-    init: str = "nguyen-widrow",
+    init: str | Initializer = "nguyen-widrow",
     key: PRNGKeyArray | None = None,
+    callbacks: Sequence[Any] = (),
     progress: bool | None = None,
 ) -> Comparison:
     """Trains one network for each topology by Bayesian regularization and compares their evidence.
@@ -142,6 +164,8 @@ def compare(
         epochs: As in `fit`.
         init: Initializer of the weights; see `Network`.
         key: JAX key for the initial weights; `jax.random.key(0)` if None.
+        callbacks: As in `fit`; they are called for each topology. With `ReturnOnSignal`, an interrupted comparison is
+            of the topologies so far.
         progress: As in `fit`.
 
     Returns:
@@ -190,7 +214,17 @@ def compare(
         net = Network(topology, key=key, init=init)
         _logger.info("compare: %s", name)
         start = time.perf_counter()
-        fitted = fit(net, records[name], loss, trainer, gradient=gradient, epochs=epochs, key=key, progress=progress)
+        fitted = fit(
+            net,
+            records[name],
+            loss,
+            trainer,
+            gradient=gradient,
+            epochs=epochs,
+            key=key,
+            callbacks=callbacks,
+            progress=progress,
+        )
         seconds = time.perf_counter() - start
         found = posterior(fitted, records[name], loss=loss, method=gradient)
         train_rmse = error_of(fitted.net, records[name])[0]

@@ -54,7 +54,7 @@ class Counts(eqx.Module):
     Attributes:
         N: Number of residuals, without missing targets and those of weight zero.
         log_weights: Σ log w over them. The noise of a residual of weight w has variance 1/(2β w).
-        size: Σ w target², the scale of E_D.
+        size: Σ w target², the scale of E_D; N if all targets are zero, which have no scale.
     """
 
     N: Float[Array, ""]
@@ -70,7 +70,8 @@ class Counts(eqx.Module):
         e = loss.residuals(nothing, targets, weights)
         total = {name: jnp.sum(r > 0).astype(r.dtype) for name, r in root.items()}
         logs = [jnp.sum(jnp.log(jnp.where(r > 0, r, 1))) for r in root.values()]
-        return cls(sum_of(list(total.values())), 2 * sum_of(logs), sum_of([jnp.sum(x * x) for x in e.values()]))
+        N, size = sum_of(list(total.values())), sum_of([jnp.sum(x * x) for x in e.values()])
+        return cls(N, 2 * sum_of(logs), jnp.where(size > 0, size, N))
 
 
 class Strengths(eqx.Module):

@@ -37,10 +37,13 @@ from lddn_jax.network.network import Network
 from lddn_jax.network.rewiring import close_loop, open_loop
 from lddn_jax.network.signals import Signals, SignalsLike, StateLike
 from lddn_jax.numerics.contraction import einsum
+from lddn_jax.numerics.text_table import digits
 from lddn_jax.prediction.error_bars import Prediction, spread
 from lddn_jax.simulation.simulate import predict, prepare
 from lddn_jax.training.fit import Fitted
 from lddn_jax.training.trainer import Problem
+
+EVIDENCE_RESOLUTION = 1.0  # shown of log evidence: a difference of 5 is a factor of 150 in probability
 
 
 class Posterior(eqx.Module):
@@ -214,8 +217,9 @@ class Posterior(eqx.Module):
 
     def __str__(self):
         lines = [
-            f"log evidence {float(self.log_evidence):.6g}, {float(jnp.sum(self.gamma)):.2f} of "
-            f"{self.net.parameter_count} parameters effective, {int(self.counts.N)} residuals",
+            f"log evidence {digits(float(self.log_evidence), EVIDENCE_RESOLUTION)}, "
+            f"{float(jnp.sum(self.gamma)):.2f} of {self.net.parameter_count} parameters effective, "
+            f"{int(self.counts.N)} residuals",
             "noise " + ", ".join(f"{name} {float(std):.4g}" for name, std in self.noise.items()),
         ]
         return "\n".join(lines)

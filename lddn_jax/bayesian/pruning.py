@@ -19,7 +19,7 @@ from lddn_jax.data.sequences import Sequences
 from lddn_jax.errors import LDDNError
 from lddn_jax.network.network import Network, check_network
 from lddn_jax.network.rewiring import carry_over
-from lddn_jax.simulation.delays import cut, state_sizes
+from lddn_jax.simulation.delays import cut, started, state_sizes
 from lddn_jax.simulation.simulate import predict
 from lddn_jax.topology.topology import Connection, Topology
 from lddn_jax.topology.validation import reached
@@ -99,8 +99,8 @@ def prune(net: Network, posterior: Posterior, threshold: float = 0.1, *, data: S
     after = carry_over(net, smaller)
     removed = tuple((to, s, d) for to, s, d in posterior.groups.taps if s is not None and (to, s, d) not in kept)
     less = _fitting(smaller, data)
-    old = predict(net, data.inputs, data.state, steps=None if topology.inputs else data.steps)
-    new = predict(after, less.inputs, less.state, steps=None if smaller.inputs else data.steps)
+    old = predict(net, data.inputs, started(topology, data), steps=None if topology.inputs else data.steps)
+    new = predict(after, less.inputs, started(smaller, less), steps=None if smaller.inputs else data.steps)
     change = {name: float(jnp.sqrt(jnp.mean((old[name] - new[name]) ** 2))) for name in topology.outputs}
     return Pruned(after, removed, change)
 

@@ -21,6 +21,7 @@ import numpy as np
 from lddn_jax.bayesian.groups import Tap
 from lddn_jax.bayesian.posterior import Posterior, check_posterior
 from lddn_jax.data.tables import csv_of
+from lddn_jax.numerics.text_table import aligned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,12 +82,11 @@ class Relevance:
         return csv_of(self.to_dict(), path)
 
     def __str__(self):
-        width = max([len(row.name) for row in self.rows], default=0)
-        lines = [f"{'tap':<{width}}{'weights':>9}{'determined':>12}{'prior scale':>13}{'rms weight':>12}"]
+        rows = [("tap", "weights", "determined", "prior scale", "rms weight")]
         for row in self.rows:
-            numbers = f"{row.parameters:>9}{row.determined:>12.3f}{row.scale:>13.3g}{row.weight:>12.3g}"
-            lines.append(f"{row.name:<{width}}{numbers}")
-        return "\n".join(lines)
+            numbers = f"{row.determined:.3f}", f"{row.scale:.3g}", f"{row.weight:.3g}"
+            rows.append((row.name, str(row.parameters), *numbers))
+        return "\n".join(aligned(rows))
 
 
 def relevance(posterior: Posterior) -> Relevance:

@@ -2,6 +2,9 @@
 
 import argparse
 import csv
+import os
+import re
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,8 +14,11 @@ from lddn_jax.prediction.scaled import Scaled
 
 
 def say(text: str) -> None:
-    """Prints a text and an empty line, and flushes."""
-    print(text, end="\n\n", flush=True)
+    """Prints a text and an empty line, and flushes; work continues if standard output is closed or its disk is full."""
+    try:
+        print(text, end="\n\n", flush=True)
+    except OSError:  # the reader of a pipe, such as head, has ended; Python would fail again when it exits
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say_notes(notes: Sequence[str]) -> None:
@@ -38,8 +44,9 @@ def model_of(path: str) -> Scaled:
 
 def names(text: str) -> list[str]:
     """Parses names of columns, separated by commas; a name with a comma is quoted: '"flow, hot",level'."""
-    cells = next(csv.reader([text], skipinitialspace=True), [])
-    return [name.strip() for name in cells if name.strip()]
+    joined = re.sub(r"[(\[{][\d:, ]*[)\]}]", lambda index: index[0].replace(",", "\0"), text)  # y(2,:) is one name
+    cells = next(csv.reader([joined], skipinitialspace=True), [])
+    return [name.strip().replace("\0", ",") for name in cells if name.strip()]
 
 
 def positive(text: str) -> int:

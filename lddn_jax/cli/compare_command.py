@@ -7,8 +7,9 @@ import lddn_jax as lddn
 from lddn_jax.bayesian.groups import LABELS
 from lddn_jax.cli.arguments import delays, names, positive, say
 from lddn_jax.cli.file_options import add_reading, reading_of
-from lddn_jax.cli.files import can_draw, canvas, write_json, written
+from lddn_jax.cli.files import can_draw, canvas, output_folder, save_figure, write_json, written
 from lddn_jax.identification.settings import Settings
+from lddn_jax.training.interruption import exit_code
 
 
 def add(commands) -> None:
@@ -51,9 +52,13 @@ def add(commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Prints the table; writes the table, a figure and the best network."""
-    out = Path(options.out)
-    out.mkdir(parents=True, exist_ok=True)
+    """Writes the table, a figure and the best network, and prints the table."""
+    with output_folder(Path(options.out)) as out:
+        return _compare(options, out)
+
+
+def _compare(options: argparse.Namespace, out: Path) -> int:
+    stop = lddn.callbacks.ReturnOnSignal()
     found = lddn.compare_narx(
         options.files,
         options.inputs,
@@ -68,6 +73,7 @@ def run(options: argparse.Namespace) -> int:
             linear_path=options.linear_path,
             seed=options.seed,
         ),
+        callbacks=[stop],
         say=say,
         reading=reading_of(options),
     )
@@ -78,9 +84,9 @@ def run(options: argparse.Namespace) -> int:
     files = ["comparison.csv", "comparison.json", "network.npz"]
     say(str(found))
     if can_draw():
-        files += written({"comparison.png": lambda: _figure(table).savefig(out / "comparison.png", dpi=120)})
+        files += written({"comparison.png": lambda: save_figure(out / "comparison.png", _figure(table))})
     say(f"wrote {', '.join(str(out / name) for name in files)}")
-    return 0
+    return 0 if stop.received is None else exit_code(stop.received)
 
 
 def _figure(table: lddn.Comparison):

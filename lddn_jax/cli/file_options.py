@@ -36,8 +36,12 @@ def add_reading(command: argparse.ArgumentParser, *, again: bool = False) -> Non
     group.add_argument("--encoding", help="text encoding, such as latin-1 (default: found)")
     group.add_argument("--delimiter", metavar="CHARACTER", help="what separates cells: a character, tab or space")
     group.add_argument("--decimal", choices=(".", ","), help="decimal separator (default: found)")
-    group.add_argument("--transpose", action="store_true", help=".mat: time runs along the second axis of matrices")
-    group.add_argument("--records", metavar="NAME", help=".mat: cell array with one record per cell, or all")
+    group.add_argument(
+        "--transpose",
+        action=argparse.BooleanOptionalAction,
+        help=".mat: time runs along the second axis of matrices, if no other variable decides",
+    )
+    group.add_argument("--records", metavar="NAME", help=".mat: cell array with one record per cell, all, or one: y{2}")
 
 
 def reading_of(options: argparse.Namespace) -> Reading:

@@ -13,15 +13,15 @@ import lddn_jax as lddn
 from lddn_jax.bayesian.groups import LABELS
 from lddn_jax.cli.arguments import count, delays, horizons, names, positive, rate, say, share, share_or_file
 from lddn_jax.cli.file_options import add_reading, reading_of
-from lddn_jax.cli.files import write_json
+from lddn_jax.cli.files import check_checkpoints, output_folder, told_to_resume, write_json
 from lddn_jax.cli.results import draw, write_model
-from lddn_jax.errors import DataError
+from lddn_jax.errors import PrecisionError
 from lddn_jax.identification.identify import identify
 from lddn_jax.identification.recipes import TRAINERS
-from lddn_jax.identification.settings import Settings
+from lddn_jax.identification.settings import NEED_FLOAT64, Settings
 from lddn_jax.storage.environment import versions
+from lddn_jax.training.interruption import exit_code
 
-INTERRUPTED_EXIT_STATUS = 130  # as shells report a program ended by Ctrl-C
 DIVISIONS = {"blocks": lddn.data.Blocks(), "records": lddn.data.ByRecord()}
 _FIELDS = {"--delays": "input_delays", "--feedback": "feedback_delays"}
 
@@ -132,17 +132,21 @@ def add(commands) -> None:
 
 
 def _maglev(options: argparse.Namespace) -> int:
-    say(f"simulating a magnetic levitation plant: {options.steps} samples of 0.01 s, seed {options.seed}")
-    start = time.perf_counter()
-    table = lddn.data.maglev(options.steps, jax.random.key(options.seed))
-    return _identify(options, table, ["current"], ["position"], None, {"simulation": time.perf_counter() - start})
+    with output_folder(Path(options.out)) as out:
+        say(f"simulating a magnetic levitation plant: {options.steps} samples of 0.01 s, seed {options.seed}")
+        start = time.perf_counter()
+        table = lddn.data.maglev(options.steps, jax.random.key(options.seed))
+        seconds = {"simulation": time.perf_counter() - start}
+        return _identify(out, options, table, ["current"], ["position"], None, seconds)
 
 
 def _fit(options: argparse.Namespace) -> int:
-    return _identify(options, options.files, options.inputs, options.targets, reading_of(options), {})
+    with output_folder(Path(options.out)) as out:
+        return _identify(out, options, options.files, options.inputs, options.targets, reading_of(options), {})
 
 
 def _identify(
+    out: Path,
     options: argparse.Namespace,
     given: Any,
     inputs: list[str],
@@ -150,18 +154,19 @@ def _identify(
     reading: lddn.data.Reading | None,
     seconds: dict[str, float],
 ) -> int:
-    out = Path(options.out)
+    if options.dtype == "float32" and options.trainer in NEED_FLOAT64:
+        raise PrecisionError(
+            f"--dtype float32 has too few digits for --trainer {options.trainer}. Omit --dtype, or train with "
+            "--trainer adam."
+        )
     chosen = {f.name: getattr(options, f.name) for f in fields(Settings) if hasattr(options, f.name)}
     chosen["division"] = DIVISIONS[options.division]
     validation = chosen["validation"] if isinstance(chosen["validation"], str) else None
     if validation is not None:
         chosen["validation"] = Settings().validation
     checkpoint = lddn.callbacks.Checkpoint(out / "checkpoints", seconds=options.checkpoint_seconds)
-    if checkpoint.folder.exists() and not options.resume:
-        raise DataError(
-            f"{checkpoint.folder} holds an interrupted run. Resume it with --resume, remove the folder, or choose "
-            "another --out."
-        )
+    check_checkpoints(checkpoint.folder, options.resume)
+    stop = lddn.callbacks.ReturnOnSignal()
     found = identify(
         given,
         inputs,
@@ -169,23 +174,22 @@ def _identify(
         Settings(**chosen),
         validation=validation,
         say=say,
-        callbacks=[lddn.callbacks.TimeLimit(options.time_limit)] if options.time_limit else [],
+        callbacks=[stop, *([lddn.callbacks.TimeLimit(options.time_limit)] if options.time_limit else [])],
         checkpoint=checkpoint,
         resume=options.resume,
         reading=reading,
     )
     start = time.perf_counter()
-    out.mkdir(parents=True, exist_ok=True)
-    files = write_model(out, found)
-    seconds = seconds | found.seconds | {"writing": time.perf_counter() - start}
-    results = found.to_dict() | {
-        "seconds": seconds,
-        "device": str(jax.devices()[0].device_kind),
-        "versions": versions(),
-        "inputs": inputs,
-        "targets": targets,
-    }
-    write_json(out / "results.json", results)
+    with told_to_resume(checkpoint.folder):
+        files = write_model(out, found)
+        results = found.to_dict() | {
+            "seconds": seconds | found.seconds | {"writing": time.perf_counter() - start},
+            "device": str(jax.devices()[0].device_kind),
+            "versions": versions(),
+            "inputs": inputs,
+            "targets": targets,
+        }
+        write_json(out / "results.json", results)
     reason = found.trained.stop_reason
     if not reason.cut_short:
         shutil.rmtree(checkpoint.folder, ignore_errors=True)
@@ -195,6 +199,6 @@ def _identify(
     say(f"wrote {', '.join(str(out / name) for name in files)}")
     if reason.cut_short:
         say(f"training was cut short ({reason}); run the same command with --resume to continue")
-    if reason is lddn.StopReason.INTERRUPTED:
-        return INTERRUPTED_EXIT_STATUS
+    if stop.received is not None:
+        return exit_code(stop.received)
     return 0 if found.gradients is None or found.gradients.passed else 1

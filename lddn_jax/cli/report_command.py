@@ -6,7 +6,9 @@ from pathlib import Path
 import lddn_jax as lddn
 from lddn_jax.cli.arguments import model_of, say, say_notes
 from lddn_jax.cli.file_options import add_reading, reading_of
+from lddn_jax.cli.files import output_folder
 from lddn_jax.data.records import notes_on
+from lddn_jax.errors import LDDNError, shown
 from lddn_jax.prediction.forecast import record_for
 
 
@@ -23,11 +25,15 @@ def add(commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Writes the report and prints its warnings."""
     model = model_of(options.model)
-    record = record_for(model, options.file, reading=reading_of(options))
+    record = record_for(model, options.file, "mask", reading=reading_of(options))
     say_notes(notes_on([record]))
     out = Path(options.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    page = lddn.report(model, record, out)
+    if out.is_dir():
+        raise LDDNError(
+            f"--out {shown(out)} is a folder; give the name of a file in it, such as {out / 'report.html'}."
+        )
+    with output_folder(out.parent):
+        page = lddn.report(model, record, out)
     say(page.summary)
     say("\n".join(f"- {warning}" for warning in page.warnings) or "no warnings")
     say(f"wrote {out}")

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import lddn_jax as lddn
 from lddn_jax.cli.arguments import say
-from lddn_jax.cli.files import can_draw, canvas, written
+from lddn_jax.cli.files import can_draw, canvas, save_figure, written
 from lddn_jax.identification.identify import Identified
 from lddn_jax.identification.recipes import Regularized
-from lddn_jax.prediction.forecast import FREE_RUN, ONE_STEP
+from lddn_jax.prediction.forecast import FREE_RUN
 
 
 def write_model(out: Path, found: Identified) -> list[str]:
@@ -36,7 +36,7 @@ def draw(out: Path, found: Identified, *, report: bool) -> list[str]:
 
 
 def _save(path: Path, found: Identified) -> None:
-    _FIGURES[path.name](found).savefig(path, dpi=120)
+    save_figure(path, _FIGURES[path.name](found))
 
 
 def _report(path: Path, found: Identified) -> None:
@@ -50,11 +50,12 @@ def _response(found: Identified):
     figure = canvas(10, 4.5 * count)
     axes = figure.subplots(2 * count, 1, sharex=True, height_ratios=[3, 1] * count, squeeze=False)[:, 0]
     for k, name in enumerate(test.measured):
-        predictions = {kind: test.predictions[kind][name] for kind in (ONE_STEP, FREE_RUN)}
-        lddn.plots.response(test.time, test.measured[name], predictions, ylabel=name, ax=axes[2 * k])
+        predictions = {kind: test.predictions[kind][name] for kind in (test.open_loop, FREE_RUN)}
+        lddn.plots.response(test.time, test.measured[name], predictions, ylabel=name, steps=test.steps, ax=axes[2 * k])
         axes[2 * k].set_xlabel("")
-        lddn.plots.errors(test.time, test.measured[name], predictions, ax=axes[2 * k + 1])
-    axes[0].set_title("Test part: measured and predicted")
+        lddn.plots.errors(test.time, test.measured[name], predictions, steps=test.steps, ax=axes[2 * k + 1])
+    pieces = f", in {len(test.steps)} pieces" if len(test.steps) > 1 else ""
+    axes[0].set_title(f"Test part{pieces}: measured and predicted")
     return figure
 
 
@@ -77,7 +78,7 @@ def _bands(found: Identified):
     figure = canvas(12, 4 * count)
     for row, name in zip(figure.subplots(count, 2, width_ratios=[3, 1], squeeze=False), test.measured, strict=True):
         measured, mean, std = test.measured[name], test.predictions[FREE_RUN][name], test.std[name]
-        lddn.plots.bands(test.time, measured, mean, std, ylabel=name, ax=row[0])
+        lddn.plots.bands(test.time, measured, mean, std, ylabel=name, steps=test.steps, ax=row[0])
         lddn.plots.calibration(*lddn.diagnostics.calibration(measured, mean, std), ax=row[1])
     return figure
 

@@ -12,8 +12,8 @@ from lddn_jax.data.delimited import TextFile
 from lddn_jax.data.extremes import suspicious_values
 from lddn_jax.data.instants import StampError, is_date, is_stamp, seconds_of, time_columns
 from lddn_jax.data.sampling import UnevenError, uniform_sampling
-from lddn_jax.data.text_lines import listed, shown
-from lddn_jax.errors import DataError, fix
+from lddn_jax.data.text_lines import listed
+from lddn_jax.errors import DataError, fix, shown
 
 LONGEST_WORD_CHARACTERS = 20
 

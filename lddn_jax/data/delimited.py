@@ -18,8 +18,8 @@ from lddn_jax.data.cells import BLANKS, SPREADSHEET_ERRORS, is_missing, is_numbe
 from lddn_jax.data.headers import Header, filled, find_header, named, tail
 from lddn_jax.data.instants import is_stamp
 from lddn_jax.data.reading import Reading
-from lddn_jax.data.text_lines import LONGEST_CELL_CHARACTERS, listed, read_text, shown
-from lddn_jax.errors import DataError, fix
+from lddn_jax.data.text_lines import LONGEST_CELL_CHARACTERS, listed, read_text
+from lddn_jax.errors import DataError, fix, shown
 
 # Candidates, in the order of preference among equals.
 _DELIMITERS = {"\t": "tab", ";": "semicolon", "|": "bar", ",": "comma", " ": "blanks"}

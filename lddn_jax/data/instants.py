@@ -20,8 +20,7 @@ import numpy as np
 from jaxtyping import Float
 
 from lddn_jax.data.sampling import DAY_SECONDS, uniform_sampling
-from lddn_jax.data.text_lines import shown
-from lddn_jax.errors import DataError
+from lddn_jax.errors import DataError, shown
 
 NAMES_OF_TIME = ("time", "timestamp", "date_time", "datetime", "date")
 LONGEST_STAMP_CHARACTERS = 60

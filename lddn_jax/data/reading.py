@@ -28,9 +28,10 @@ class Reading:
         delimiter: What separates cells: one character, or "tab", "space" (any number of blanks), "comma", "semicolon";
             None to find it.
         decimal: The decimal separator, "." or ","; None to find it.
-        transpose: Whether time runs along the second axis of the matrices of a .mat file.
-        records: The cell array or struct array of a .mat file whose cells are records, or "all" for all of them; None
-            if the file is one record.
+        transpose: Whether time runs along the second axis of the matrices of a .mat file, where the length of no other
+            variable decides; None for the first axis if that is the longer one.
+        records: The cell array or struct array of a .mat file whose cells are records, or "all" for all of them, or one
+            cell, "y{2}"; None if the file is one record.
 
     Raises:
         DataError: If an option is invalid.
@@ -47,7 +48,7 @@ class Reading:
     time: str | bool = True
     delimiter: str | None = None
     decimal: str | None = None
-    transpose: bool = False
+    transpose: bool | None = None
     records: str | None = None
 
     def __post_init__(self):

@@ -18,7 +18,7 @@ from jaxtyping import Float, Shaped
 from lddn_jax.checks import called
 from lddn_jax.data.reading import Reading
 from lddn_jax.data.sampling import uniform_sampling
-from lddn_jax.data.sources import Names, label_of, signals_of
+from lddn_jax.data.sources import Names, columns_of, label_of, opened_sources, signals_of
 from lddn_jax.errors import DataError, ShapeError, fix
 from lddn_jax.network.signals import SignalLike, real
 
@@ -171,8 +171,7 @@ class Record:
         if not 0 <= start < stop <= len(self):
             raise DataError(f"{self._called} has {len(self)} samples, so it has no piece [{start}, {stop}).")
         rows = slice(start, stop)
-        return dataclasses.replace(
-            self,
+        return self.replaced(
             inputs={name: signal[rows] for name, signal in self.inputs.items()},
             targets={name: signal[rows] for name, signal in self.targets.items()},
             time=None if self.time is None else self.time[rows],
@@ -219,7 +218,22 @@ class Record:
                     f"{self._called}: input {name!r} is nan at sample {first}, the first of {gaps.sum()}. Pass pieces "
                     "without missing targets: record.unbroken()."
                 )
-        return dataclasses.replace(self, inputs={**self.inputs, **added})
+        return self.replaced(inputs={**self.inputs, **added})
+
+    def replaced(self, **changes: Any) -> "Record":
+        """Returns a copy with other signals of the same length, which are not checked again.
+
+        Unlike a new record, the copy may have fewer samples than elements.
+        """
+        made = object.__new__(Record)
+        for field in dataclasses.fields(self):
+            object.__setattr__(made, field.name, changes.get(field.name, getattr(self, field.name)))
+        for kind in ("inputs", "targets"):
+            signals = {name: np.asarray(signal, np.float64).view() for name, signal in getattr(made, kind).items()}
+            for signal in signals.values():
+                signal.setflags(write=False)
+            object.__setattr__(made, kind, signals)
+        return made
 
     @property
     def _called(self) -> str:
@@ -237,7 +251,8 @@ class Record:
         if steps < size:
             raise ShapeError(
                 f"{what} has shape {signal.shape}, which would be {steps} sample(s) of {size} elements; a signal is "
-                f"(time, size). If time runs along the second axis, write {name}.T, of shape {signal.shape[::-1]}."
+                f"(time, size). If time runs along the second axis, write "
+                f"{fix(f'{name}.T', '--transpose')}, of shape {signal.shape[::-1]}."
             )
         signal.setflags(write=False)
         return signal
@@ -278,6 +293,22 @@ class Record:
 
 
 Records: TypeAlias = Record | Iterable[Record]
+
+
+def records_in(
+    source: Any, inputs: Names = (), targets: Names = (), *, missing: str = "error", reading: Reading | None = None
+) -> list[Record]:
+    """Returns all records of a source: one, unless it is a file whose cell arrays hold several.
+
+    Args:
+        source: As in `Record.of`.
+        inputs: As in `Record.of`.
+        targets: As in `Record.of`.
+        missing: As in `Record.of`.
+        reading: How a file is read; `Reading(records="all")` for one record per cell.
+    """
+    opened = opened_sources(source, reading, columns_of(inputs) + columns_of(targets))
+    return [Record.of(each, inputs, targets, missing=missing, reading=reading) for each in opened]
 
 
 def notes_on(records: Iterable[Record]) -> tuple[str, ...]:

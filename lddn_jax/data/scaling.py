@@ -27,12 +27,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike, DTypeLike
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Array, Bool, Float, Shaped
 
 from lddn_jax.checks import called, did_you_mean
 from lddn_jax.data.records import Record, Records, as_records
 from lddn_jax.errors import DataError, ShapeError
 from lddn_jax.network.signals import SignalLike, real
+from lddn_jax.numerics.precision import is_default
+
+ROUNDING_IN_EPS = 16  # multiple of the machine epsilon below which differences between samples are rounding
 
 # A signal, one sample of it, or any array with channels on its last axis.
 Scalable: TypeAlias = Shaped[ArrayLike, "*batch_and_time size"] | Sequence[Any]
@@ -199,7 +202,9 @@ class MinMax(AbstractScaler):
             ShapeError: If `x` has fewer than two axes.
         """
         columns, dtype = _columns(x, "MinMax.fit")
-        return cls(_array(np.nanmin(columns, axis=0), dtype), _array(np.nanmax(columns, axis=0), dtype), low, high)
+        lowest, highest = np.nanmin(columns, axis=0), np.nanmax(columns, axis=0)
+        highest = np.where(is_constant(columns), lowest, highest)
+        return cls(_array(lowest, dtype), _array(highest, dtype), low, high)
 
     def _constants(self):
         width = self.high - self.low
@@ -244,10 +249,9 @@ class Standard(AbstractScaler):
             ShapeError: If `x` has fewer than two axes.
         """
         columns, dtype = _columns(x, "Standard.fit")
-        lowest = np.nanmin(columns, axis=0)
-        # By equality, because the mean of equal values may differ from them by rounding, with a tiny deviation.
-        constant = lowest == np.nanmax(columns, axis=0)
-        mean = np.where(constant, lowest, np.nanmean(columns, axis=0))
+        # By range, because the mean of equal values may differ from them by rounding, with a tiny deviation.
+        constant = is_constant(columns)
+        mean = np.where(constant, np.nanmin(columns, axis=0), np.nanmean(columns, axis=0))
         degrees = np.maximum(np.isfinite(columns).sum(axis=0) - 1, 1)
         deviation = np.sqrt(np.nansum((columns - mean) ** 2, axis=0) / degrees)
         return cls(_array(mean, dtype), _array(np.where(constant, 1.0, deviation), dtype))
@@ -310,6 +314,13 @@ def check_kind(given: object, call: str) -> None:
         raise DataError(f"kind is {called(given)}, but {call} takes the class lddn.data.MinMax or lddn.data.Standard.")
 
 
+def is_constant(columns: Float[np.ndarray, "samples size"]) -> Bool[np.ndarray, " size"]:
+    """Returns which channels do not vary, up to rounding; NaN is ignored."""
+    low, high = np.nanmin(columns, axis=0), np.nanmax(columns, axis=0)
+    with np.errstate(over="ignore"):
+        return high - low <= ROUNDING_IN_EPS * np.finfo(float).eps * np.maximum(np.abs(low), np.abs(high))
+
+
 def _columns(x: SignalLike, where: str) -> tuple[Float[np.ndarray, "samples size"], np.dtype]:
     """Returns the signal as checked float64 columns `(samples, size)`, and the dtype for the scaler."""
     if isinstance(x, Tracer):
@@ -340,7 +351,7 @@ def _columns(x: SignalLike, where: str) -> tuple[Float[np.ndarray, "samples size
 
 
 def _array(values: Sequence[float] | Float[np.ndarray, " size"], dtype: DTypeLike) -> Float[Array, " size"]:
-    dtype = jnp.result_type(np.dtype(dtype))  # float32 unless JAX has x64 enabled
+    dtype = np.dtype(dtype) if is_default(dtype) else np.dtype(np.float32)
     return jnp.asarray(np.asarray(values, dtype=dtype), dtype)
 
 
@@ -395,4 +406,4 @@ def scaled(record: Record, scalers: Mapping[str, AbstractScaler]) -> Record:
     def each(signals):
         return {name: scalers[name].apply(x) if name in scalers else x for name, x in signals.items()}
 
-    return dataclasses.replace(record, inputs=each(record.inputs), targets=each(record.targets))
+    return record.replaced(inputs=each(record.inputs), targets=each(record.targets))

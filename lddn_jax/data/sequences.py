@@ -11,7 +11,7 @@ from jaxtyping import Array, Shaped
 
 from lddn_jax.errors import DataError, ShapeError
 from lddn_jax.losses import counted
-from lddn_jax.network.signals import RealSignal, SignalsLike, StateLike, WeightsLike, first_nan, real
+from lddn_jax.network.signals import RealSignal, SignalsLike, StateLike, WeightsLike, first_infinite, first_nan, real
 
 
 def _real(kind: str, given: Any) -> Any:
@@ -36,8 +36,8 @@ class Sequences(eqx.Module):
         dropped: Number of samples that `windows` or `whole` did not use.
 
     Raises:
-        DataError: If an input or state is NaN, or an array is not real-valued.
-        ShapeError: If inputs and targets differ in batch or length, or both are missing.
+        DataError: If an input or state is NaN, a value is infinite, or an array is not real-valued.
+        ShapeError: If inputs and targets differ in batch or length, both are missing, or there is no sequence.
 
     Example:
         >>> data = Sequences({"u": jnp.zeros((3, 50, 1))}, {"y": jnp.zeros((3, 50, 1))})
@@ -75,6 +75,11 @@ class Sequences(eqx.Module):
                         f"{what} has shape {jnp.shape(signal)}, but a signal is (*batch, time, size). "
                         "For one sequence of one element pass signal[:, None]."
                     )
+                if (where := first_infinite(signal)) is not None:
+                    fix = "mark it as missing with NaN" if kind == "target" else "cut the record there"
+                    raise DataError(
+                        f"{what} is infinite at index {where} of (*batch, time, element). Correct the value, or {fix}."
+                    )
                 if kind != "target" and (where := first_nan(signal)) is not None:
                     raise DataError(
                         f"{what} is NaN at index {where} of (*batch, time, element); a simulation would propagate it "
@@ -87,6 +92,12 @@ class Sequences(eqx.Module):
         if len(set(shapes.values())) > 1:
             listed = ", ".join(f"{shape} for {what}" for what, shape in shapes.items())
             raise ShapeError(f"signals differ in (*batch, time): {listed}. Cut all to one length.")
+        if 0 in next(iter(shapes.values())):
+            what, shape = next(iter(shapes.items()))
+            raise ShapeError(
+                f"{what} has (*batch, time) = {shape}, so there is no sequence or no time step to compute with. Select "
+                "at least one sequence of at least one step."
+            )
 
     @property
     def batch(self) -> tuple[int, ...]:

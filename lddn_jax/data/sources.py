@@ -16,14 +16,16 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from lddn_jax.checks import did_you_mean, expect
+from lddn_jax.data.cell_records import cells_of
 from lddn_jax.data.conversion import converted
 from lddn_jax.data.delimited import MOST_COMPARED_NAMES, TextFile, open_text
 from lddn_jax.data.instants import StampError, seconds_of, time_columns
-from lddn_jax.data.matlab import read_mat
+from lddn_jax.data.mat_file import MatFile
+from lddn_jax.data.matlab import open_mat
 from lddn_jax.data.reading import READING, Reading
 from lddn_jax.data.tables import Table
-from lddn_jax.data.text_lines import listed, shown
-from lddn_jax.errors import DataError, ShapeError
+from lddn_jax.data.text_lines import listed
+from lddn_jax.errors import DataError, ShapeError, fix, shown
 from lddn_jax.network.signals import real
 
 Channels: TypeAlias = dict[str, Float[np.ndarray, "time size=_"]]
@@ -32,12 +34,12 @@ Chosen: TypeAlias = str | Mapping[str, str | Sequence[str]]
 Names: TypeAlias = Chosen | Sequence[Chosen]
 
 TEXT_EXTENSIONS = ("", ".csv", ".tsv", ".tab", ".txt", ".dat", ".data", ".asc", ".prn", ".lvm", ".out")
+MAT_EXTENSIONS = (".mat", ".h5", ".hdf5", ".hdf", ".he5")
 RENAME = "Rename the file if it is one of these, or read it into a Table yourself."
-OTHER_KINDS: dict[str, str] = {
-    **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".ods"), "Save the sheet as CSV."),
-    **dict.fromkeys((".gz", ".zip", ".bz2", ".xz", ".7z"), "Unpack the archive first."),
+_SHEET, _ARCHIVE = "Save the sheet as CSV.", "Unpack the archive first."
+OTHER_KINDS = {kind: _SHEET for kind in (".xlsx", ".xls", ".xlsm", ".ods")} | {
+    kind: _ARCHIVE for kind in (".gz", ".zip", ".bz2", ".xz", ".7z")
 }
-LONGEST_PATH_CHARACTERS = 300
 
 
 def signals_of(
@@ -79,14 +81,13 @@ def _channels_of(
     For an object with `u` and `y`, `inputs` name the columns of `u`, and `targets` those of `y`.
     """
     wanted = [*dict.fromkeys([*inputs, *targets])]
-    if isinstance(source, (str, PathLike, TextFile)):
+    if isinstance(source, (str, PathLike)):
         source = opened_source(source, reading, [*wanted, *([time] if isinstance(time, str) else [])])
     if isinstance(source, TextFile):
         found = converted(source, wanted, time)
         return {name: found.columns[name][:, None] for name in wanted}, found.instants, found.notes
-    if isinstance(source, (str, PathLike)):
-        columns = [*wanted, *([time] if isinstance(time, str) and time not in wanted else [])]
-        source = read_mat(source, columns)
+    if isinstance(source, MatFile):
+        return _variables_of(source, wanted, time)
     if not isinstance(source, (Table, Mapping)) and not (hasattr(source, "columns") and hasattr(source, "__getitem__")):
         if not (hasattr(source, "u") and hasattr(source, "y")):
             raise DataError(
@@ -120,44 +121,90 @@ def _channels_of(
     return channels, None, tuple(notes)
 
 
-def opened_source(source: Any, reading: Reading | None = None, wanted: Sequence[str] = ()) -> Any:
-    """Returns the path of a text file as a parsed file, so that it is parsed once; any other source unchanged.
+def _variables_of(
+    file: MatFile, wanted: Sequence[str], time: str | bool
+) -> tuple[Channels, Float[np.ndarray, " time"] | None, tuple[str, ...]]:
+    """The channels of a MATLAB or HDF5 file; other variables do not matter, whatever they are."""
+    channels, notes = file.channels([*dict.fromkeys([*wanted, *([time] if isinstance(time, str) else [])])])
+    if isinstance(time, str):
+        instants = channels[time]
+        if instants.shape[1] != 1:
+            raise ShapeError(f"time {time!r} has shape {instants.shape}; instants are (time,).")
+        return {name: channels[name] for name in wanted}, instants[:, 0], notes
+    vectors = file.vectors(len(next(iter(channels.values()), ()))) if time else {}
+    last = {name.rpartition(".")[2]: name for name in reversed(vectors) if name not in wanted}
+    found = time_columns(list(last))
+    return channels, vectors[last[found[0]]] if found else None, notes
+
+
+def opened_sources(
+    source: Any, reading: Reading | None = None, wanted: Sequence[str] = (), further: Sequence[str] = ()
+) -> list[Any]:
+    """Returns the path of a file as parsed files, one for each record in it, so that it is parsed once.
+
+    Any other source is returned unchanged, in a list.
 
     Args:
         source: Any source described in this module.
         reading: How a file is read; None for the defaults.
-        wanted: Columns that will be asked for, which help to find the header.
+        wanted: Columns that will be asked for, which help to find the header of a text file.
+        further: Columns that will be asked for if the file has them.
 
     Raises:
         DataError: If the extension is unknown, or the file cannot be read.
     """
     if not isinstance(source, (str, PathLike)):
-        return source
+        return [source]
+    reading = READING if reading is None else reading
     path = Path(source)
     kind = path.suffix.lower()
     if kind in TEXT_EXTENSIONS:
-        return open_text(path, READING if reading is None else reading, wanted)
-    if kind == ".mat":
-        return path
+        return [open_text(path, reading, wanted)]
+    if kind in MAT_EXTENSIONS:
+        names = [*wanted, *further]
+        file = open_mat(path, names or None, records=reading.records, transpose=reading.transpose)
+        return cells_of(file, reading.records, names or None) if reading.records else [file]
     raise DataError(
-        f"{shown_path(path)}: the extension must be .csv, .tsv, .txt, .dat or .mat. {OTHER_KINDS.get(kind, RENAME)}"
+        f"{shown(path)}: the extension must be .csv, .tsv, .txt, .dat, .mat or .hdf5. {OTHER_KINDS.get(kind, RENAME)}"
     )
+
+
+def opened_source(
+    source: Any, reading: Reading | None = None, wanted: Sequence[str] = (), further: Sequence[str] = ()
+) -> Any:
+    """Returns the only entry of `opened_sources`.
+
+    Raises:
+        DataError: As in `opened_sources`, or if the file holds several records.
+    """
+    opened = opened_sources(source, reading, wanted, further)
+    if len(opened) > 1:
+        one = fix('Reading(records="y{2}")', "--records 'y{2}'")
+        raise DataError(
+            f"{shown(Path(source))} holds {len(opened)} records, and one is needed here. Name one cell, such as {one}."
+        )
+    return opened[0]
+
+
+def columns_of(names: Names) -> list[str]:
+    """Returns the channels that names or groups of names consist of."""
+    return [column for columns in _groups("names", names).values() for column in columns]
 
 
 def names_of(source: Any) -> tuple[str, ...]:
     """Returns the channel names of a source; empty for an object with `u` and `y`, whose channels are unnamed."""
     source = opened_source(source)
-    if isinstance(source, TextFile):
+    if isinstance(source, (TextFile, MatFile)):
         return source.names
-    if isinstance(source, Path):
-        return read_mat(source).names
     columns = source if isinstance(source, Mapping) else getattr(source, "columns", ())
     return tuple(map(str, columns))
 
 
 def label_of(source: Any) -> str:
     """Returns the stem of a file name, or the attribute `name` of an object; else an empty string."""
-    source = source.path if isinstance(source, TextFile) else source
+    if isinstance(source, MatFile) and source.cell:
+        return f"{source.path.stem}, {source.cell}"
+    source = source.path if isinstance(source, (TextFile, MatFile)) else source
     if isinstance(source, (str, PathLike)):
         return Path(source).stem
     name = None if isinstance(source, Mapping) or hasattr(source, "columns") else getattr(source, "name", None)
@@ -177,12 +224,6 @@ def _found(name: str, columns: Mapping[str, Any]) -> Any:
         close = did_you_mean(name, known[:MOST_COMPARED_NAMES])
         raise DataError(f"No channel {name!r} in the source; it has {listed(known)}.{close}")
     return columns[name]
-
-
-def shown_path(path: Path) -> str:
-    """Returns a path as an error shows it: without control characters, of bounded length."""
-    text = str(path)
-    return text if text.isprintable() and len(text) < LONGEST_PATH_CHARACTERS else shown(text)
 
 
 def _columns_named(attribute: str, signal: Any, names: Sequence[str]) -> Channels:

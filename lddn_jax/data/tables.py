@@ -20,8 +20,9 @@ from lddn_jax.checks import called, did_you_mean, expect, floating_dtype
 from lddn_jax.data.conversion import converted
 from lddn_jax.data.delimited import MOST_COMPARED_NAMES, open_text
 from lddn_jax.data.reading import READING, Reading
-from lddn_jax.data.text_lines import listed, shown
-from lddn_jax.errors import DataError, ShapeError
+from lddn_jax.data.text_lines import listed
+from lddn_jax.errors import DataError, ShapeError, shown
+from lddn_jax.storage.archive import write_atomically
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False, init=False)
@@ -116,10 +117,11 @@ class Table:
 
     def to_csv(self, path: str | PathLike[str]) -> None:
         """Writes a CSV file with a header; `read_csv` restores it exactly."""
-        with open(path, "w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(self.names)
-            writer.writerows(zip(*(column.tolist() for column in self.columns.values()), strict=True))
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(self.names)
+        writer.writerows(zip(*(column.tolist() for column in self.columns.values()), strict=True))
+        write_atomically(path, text.getvalue().encode())
 
 
 def csv_of(rows: Sequence[Mapping[str, Any]], path: str | PathLike[str] | None = None) -> str:
@@ -139,7 +141,7 @@ def csv_of(rows: Sequence[Mapping[str, Any]], path: str | PathLike[str] | None =
     writer.writeheader()
     writer.writerows(rows)
     if path is not None:
-        Path(path).write_text(text.getvalue(), encoding="utf-8", newline="")
+        write_atomically(path, text.getvalue().encode())
     return text.getvalue()
 
 

@@ -6,22 +6,20 @@ Lines end in `\n`, `\r` or `\r\n`, and in nothing else. Unicode's other separato
 from collections.abc import Sequence
 from pathlib import Path
 
-from lddn_jax.checks import did_you_mean
+from lddn_jax.data.matfiles.file_kinds import LONGEST_HEAD, READERS, kind_of
+from lddn_jax.data.paths import bytes_of
 from lddn_jax.data.reading import Reading
-from lddn_jax.errors import DataError, fix
+from lddn_jax.errors import DataError, fix, shown
 
 LONGEST_CELL_CHARACTERS = 131_072  # the limit of Python's csv module, too
-SHOWN_CHARACTERS = 40
 # How files begin that are no text, whatever their extension says.
 KINDS_OF_FILES = {
     b"PK\x03\x04": "a zip archive or an Excel workbook",
     b"\xd0\xcf\x11\xe0": "an Excel workbook",
-    b"\x89HDF": "an HDF5 file",
     b"\x89PNG": "an image",
     b"\xff\xd8\xff": "an image",
     b"%PDF": "a PDF document",
     b"\x1f\x8b": "a gzip archive",
-    b"MATLAB 5.0 MAT": "a MATLAB file; its name must end in .mat",
     b"PAR1": "a Parquet file",
     b"\x93NUMPY": "a NumPy file",
     b"{\\rtf": "a formatted document",
@@ -51,10 +49,12 @@ def read_text(path: Path, reading: Reading) -> tuple[str, list[str]]:
     Raises:
         DataError: If the file cannot be read, or is not text.
     """
-    content = _content(path)
+    content = bytes_of(path, "a text file")
     kind = next((kind for begin, kind in KINDS_OF_FILES.items() if content.startswith(begin)), None)
     if kind is not None:
         raise DataError(f"{path} is {kind}, not a table of text. Export the data as CSV.")
+    if kind_of(content[:LONGEST_HEAD]) in READERS:
+        raise DataError(f"{path} is a MATLAB or HDF5 file, not a table of text; its name must end in .mat or .h5.")
     text, notes = _decoded(path, content, reading.encoding)
     if text.endswith("\0"):
         text = text.rstrip("\0")
@@ -69,17 +69,6 @@ def read_text(path: Path, reading: Reading) -> tuple[str, list[str]]:
     return text.removeprefix("\ufeff"), notes
 
 
-def shown(text: str) -> str:
-    r"""Returns how an error shows a part of a file: quoted, of bounded length, without control characters.
-
-    Example:
-        >>> shown("1.5" + chr(7)), len(shown("9" * 500))
-        ("'1.5\\x07'", 50)
-    """
-    cut = text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 10]}…"
-    return repr(cut) + (f" ({len(text)} characters)" if cut is not text else "")
-
-
 def listed(names: Sequence[str], most: int = 12) -> str:
     """Returns names separated by commas: the first ones, and how many more there are.
 
@@ -87,23 +76,8 @@ def listed(names: Sequence[str], most: int = 12) -> str:
         >>> listed("abcdef", most=4)
         'a, b, c, d and 2 more'
     """
-    first = ", ".join(repr(name)[1:-1] if len(name) <= SHOWN_CHARACTERS else shown(name) for name in names[:most])
+    first = ", ".join(shown(name)[1:-1] for name in names[:most])
     return first + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        folder = path.parent
-        near = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-        raise DataError(
-            f"There is no file {path} (looked in {folder.resolve()}).{did_you_mean(path.name, near)}"
-        ) from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}. Give the path of a text file.") from error
-    except ValueError as error:  # a path with a zero byte, for example
-        raise DataError(f"{shown(str(path))} cannot be the path of a file: {error}.") from None
 
 
 def _decoded(path: Path, content: bytes, encoding: str | None) -> tuple[str, list[str]]:

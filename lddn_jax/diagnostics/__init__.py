@@ -7,7 +7,8 @@ from lddn_jax.diagnostics.delay_selection import SuggestedDelays, suggest_delays
 from lddn_jax.diagnostics.interval_coverage import calibration, coverage
 from lddn_jax.diagnostics.loop_stability import Stability, stability
 from lddn_jax.diagnostics.metrics import fit_index, mae, nrmse, r2, rmse
-from lddn_jax.diagnostics.ranges import first_outside, training_range
+from lddn_jax.diagnostics.ranges import Excursion, excursions, first_outside, training_range
+from lddn_jax.diagnostics.record_quality import interpolated
 from lddn_jax.diagnostics.residuals import (
     Correlation,
     HypothesisTest,
@@ -20,6 +21,7 @@ from lddn_jax.diagnostics.score_table import Score, Scores, scores  # after the 
 
 __all__ = [
     "Correlation",
+    "Excursion",
     "HypothesisTest",
     "Score",
     "Scores",
@@ -29,8 +31,10 @@ __all__ = [
     "calibration",
     "coverage",
     "cross_correlation",
+    "excursions",
     "first_outside",
     "fit_index",
+    "interpolated",
     "ljung_box",
     "mae",
     "normality",

@@ -34,6 +34,7 @@ from lddn_jax.diagnostics.lagged import channel, channels, past, standardized
 from lddn_jax.errors import DataError, ShapeError
 from lddn_jax.losses import counted
 from lddn_jax.network.signals import ArrayOrList, Signals
+from lddn_jax.numerics.text_table import aligned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,12 +106,11 @@ class SuggestedDelays:
 
     def __str__(self):
         lines = [f"input delays {list(self.input_delays)}, feedback delays {list(self.feedback_delays)}"]
-        lines.append(f"{'target':>12}{'source':>12}{'delay':>7}{'correlation':>13}{'partial':>10}{'p':>11}")
+        rows = [("target", "source", "delay", "correlation", "partial", "p", "")]
         for c in self.candidates:
-            mark = "  <- suggested" if c.suggested else ""
-            numbers = f"{c.correlation:13.3f}{c.partial:10.3f}{c.p_value:11.2g}"
-            lines.append(f"{c.target:>12}{c.source:>12}{c.delay:7d}{numbers}{mark}")
-        return "\n".join(lines)
+            numbers = f"{c.correlation:.3f}", f"{c.partial:.3f}", f"{c.p_value:.2g}"
+            rows.append((c.target, c.source, str(c.delay), *numbers, "<- suggested" if c.suggested else ""))
+        return "\n".join([*lines, *aligned(rows, "<<>>>><")])
 
 
 # `(time,)` or `(*batch, time, 1)` by name, or one bare array.

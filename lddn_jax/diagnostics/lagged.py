@@ -41,10 +41,15 @@ def channels(signals: Mapping[str, ArrayOrList]) -> dict[str, Float[np.ndarray, 
     """Splits signals into elements `(*batch, time, 1)`, named "y", or "y[0]", "y[1]" … if there are several."""
     arrays = {name: np.asarray(signal, float) for name, signal in signals.items()}
     return {
-        name if signal.shape[-1] == 1 else f"{name}[{k}]": signal[..., k : k + 1]
+        label: signal[..., k : k + 1]
         for name, signal in arrays.items()
-        for k in range(signal.shape[-1])
+        for k, label in enumerate(element_names(name, signal.shape[-1]))
     }
+
+
+def element_names(name: str, size: int) -> list[str]:
+    """Returns the names of the elements of a signal: "y", or "y[0]", "y[1]" … if there are several."""
+    return [name] if size == 1 else [f"{name}[{k}]" for k in range(size)]
 
 
 def past(values: Float[np.ndarray, "records time"], longest: int) -> Float[np.ndarray, "records time {longest}+1"]:

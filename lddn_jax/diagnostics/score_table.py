@@ -15,6 +15,9 @@ from lddn_jax.diagnostics.lagged import channels
 from lddn_jax.diagnostics.metrics import mae, nrmse, rmse
 from lddn_jax.errors import ShapeError
 from lddn_jax.network.signals import ArrayOrList, WeightsLike, by_name
+from lddn_jax.numerics.text_table import aligned, digits, ratio_digits
+
+WORSE_THAN_MEAN = "worse than the mean"  # of a fit below zero, whose number says no more
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,18 @@ class Score:
     def to_dict(self) -> dict[str, Any]:
         """Returns a dict of plain Python values for `json.dump`; None for values that are not finite."""
         return {name: value if np.isfinite(value) else None for name, value in asdict(self).items()}
+
+    def in_words(self) -> dict[str, str]:
+        """Returns RMSE, NRMSE, MAE, R² and fit as text, by their names in a table.
+
+        Example:
+            >>> Score(rmse=0.5, nrmse=1.5, mae=0.5, r2=-1.25, fit=-50.0, count=9).in_words()["fit in %"]
+            'worse than the mean'
+        """
+        constant = np.isfinite(self.rmse) and not np.isfinite(self.nrmse)
+        relative = digits(self.nrmse), ratio_digits(self.r2), f"{self.fit:.2f}" if self.fit >= 0 else WORSE_THAN_MEAN
+        nrmse, r2, fit = ("undefined",) * 3 if constant or np.isnan(self.nrmse) else relative
+        return {"RMSE": digits(self.rmse), "NRMSE": nrmse, "MAE": digits(self.mae), "R²": r2, "fit in %": fit}
 
 
 @dataclass(frozen=True)
@@ -72,13 +87,9 @@ class Scores:
 
     def __str__(self):
         rows = self.rows()
-        width = max(len(label) for label, _ in rows)
-        lines = [f"{'':{width}}{'RMSE':>12}{'NRMSE':>10}{'MAE':>12}{'R²':>10}{'fit in %':>10}{'values':>9}"]
-        lines += [
-            f"{label:{width}}{s.rmse:12.6g}{s.nrmse:10.4g}{s.mae:12.6g}{s.r2:10.4f}{s.fit:10.2f}{s.count:9d}"
-            for label, s in rows
-        ]
-        return "\n".join(lines)
+        table = [["", *rows[0][1].in_words(), "values"]]
+        table += [[label, *score.in_words().values(), str(score.count)] for label, score in rows]
+        return "\n".join(aligned(table))
 
 
 def scores(

@@ -19,7 +19,7 @@ from lddn_jax.losses import AbstractLoss, check_loss, checked_weights
 from lddn_jax.network.network import Network, assemble, check_network
 from lddn_jax.network.replacement import up_to_date
 from lddn_jax.network.signals import RealArray, SequencesLike, Signals, SignalsLike, StateLike, as_signals, check_data
-from lddn_jax.simulation.delays import DelayState, as_state, inputs_as_state
+from lddn_jax.simulation.delays import DelayState, as_state, inputs_as_state, started
 from lddn_jax.simulation.simulate import measured, prepare
 from lddn_jax.topology.topology import Topology
 
@@ -109,12 +109,13 @@ def jacobian(
     if not net.topology.inputs and data.targets is not None:
         sizes = {name: net.topology.sizes[name] for name in net.topology.outputs}
         steps = next(iter(as_signals("target", data.targets, sizes, net.dtype).values())).shape[-2]
+    state = started(net.topology, data)
     if isinstance(method, str):
-        choice = choose_jacobian(net.topology, prepare(net, data.inputs, data.state, steps)[-1])
+        choice = choose_jacobian(net.topology, prepare(net, data.inputs, state, steps)[-1])
         _logger.info("jacobian by %s", choice)
         method = choice.method
     return (method or RTRL()).jacobian(
-        net, data.inputs, data.state, steps=steps, with_state=with_state, return_neglected=return_neglected
+        net, data.inputs, state, steps=steps, with_state=with_state, return_neglected=return_neglected
     )
 
 
@@ -142,7 +143,8 @@ def prepare_data(
     some = next(iter(targets.values()))
     # All checks come before creating the delay state, whose zeros may have to be compiled.
     steps = None if net.topology.inputs else some.shape[-2]
-    inputs, batch, steps = measured(net, data.inputs, data.state, steps, call)
+    state = started(net.topology, data)
+    inputs, batch, steps = measured(net, data.inputs, state, steps, call)
     if some.shape[:-1] != (*batch, steps):
         raise ShapeError(
             f"targets have (*batch, time) = {some.shape[:-1]}, but inputs and state have {(*batch, steps)}; "
@@ -150,7 +152,7 @@ def prepare_data(
         )
     loss.check(targets)
     weights = None if data.weights is None else checked_weights(data.weights, targets)
-    return inputs, targets, as_state(net.topology, data.state, batch, net.dtype), weights, steps
+    return inputs, targets, as_state(net.topology, state, batch, net.dtype), weights, steps
 
 
 @up_to_date

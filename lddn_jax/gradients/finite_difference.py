@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.accuracy import Accuracy, Approximate
@@ -56,6 +57,10 @@ class FiniteDifference(AbstractForward):
         """Tolerance that covers rounding and the error of the stencil."""
         return Approximate(1e-6, float32=3e-2)
 
+    def step_in(self, dtype: DTypeLike) -> float:
+        """Returns h for networks of this dtype."""
+        return self.step or float(jnp.finfo(dtype).eps) ** _DEFAULT_STEP[self.order]
+
     def sensitivities(
         self, net: Network, inputs: Signals, state: DelayState, steps: int, layers: Sequence[str], with_state: bool
     ) -> tuple[Signals, Derivatives]:
@@ -72,7 +77,7 @@ class FiniteDifference(AbstractForward):
         count = weights.size
         starts = jax.tree.leaves(state) if with_state else []
         total = count + sum(s.shape[-1] * s.shape[-2] for s in starts)
-        epsilon = self.step or float(jnp.finfo(net.dtype).eps) ** _DEFAULT_STEP[self.order]
+        epsilon = self.step_in(net.dtype)
 
         def moved(k, distance):
             """Outputs of the chosen layers with element k of x changed (of the state: in every sequence)."""

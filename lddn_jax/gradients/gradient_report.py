@@ -7,6 +7,10 @@ Two derivatives of a block (one connection's weights, a bias, a source's delay s
 with ε the machine epsilon, so the floor is 1e-12 in float64. The tolerance of a pair follows from the `accuracy` of
 both methods: approximate ones, such as finite differences, have a tolerance of their own.
 
+Finite differences are computed in float64, whatever the dtype of the network. If they differ from exact methods that
+agree with each other, a kink may be the cause (`kinks.py`): then they are repeated with a smaller step and, if that
+does not help, at a point nearby. If they agree there, that comparison counts, and the report names the kink.
+
 Truncated and random gradients need not agree. For them the deviation of the whole gradient is reported,
 
     ‖g − g'‖ / ‖g‖        and        gᵀg' / (‖g‖ ‖g'‖)
@@ -16,13 +20,14 @@ one is the mean of many draws, whose deviation may be `STANDARD_ERRORS` times it
 """
 
 import dataclasses
+import itertools
 import math
 import numbers
 import statistics
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +35,7 @@ import numpy as np
 
 from lddn_jax.checks import check_positive, expect
 from lddn_jax.errors import LDDNError
+from lddn_jax.gradients import kinks
 from lddn_jax.gradients.accuracy import ACCURACIES, STANDARD_ERRORS, Approximate, Exact, Random, Truncated
 from lddn_jax.gradients.api import _value_and_grad, prepare_data
 from lddn_jax.gradients.autodiff import Autodiff
@@ -41,10 +47,16 @@ from lddn_jax.gradients.sensitivity import SensitivityBPTT
 from lddn_jax.losses import AbstractLoss
 from lddn_jax.network.network import Network
 from lddn_jax.network.signals import SequencesLike
+from lddn_jax.numerics.precision import computing_in
+from lddn_jax.numerics.text_table import aligned
+
+_Blocks: TypeAlias = dict[tuple[str, Any], np.ndarray]  # the gradient by field and key
+_Pair: TypeAlias = tuple[AbstractGradient, AbstractGradient]
 
 # The only list of default methods; the tests and the notebook on gradients use it too.
 METHODS = (BPTT(), SensitivityBPTT(), RTRL(), Autodiff(), FiniteDifference(order=4))
 RELATIVE_TOLERANCE = {"float64": 1e-11, "float32": 1e-4}
+FROM_FLOAT32 = 1e-3  # allowed difference of finite differences in float64 from the gradient of a float32 network
 
 
 @dataclass(frozen=True)
@@ -130,6 +142,7 @@ class GradientReport:
         dtype: The dtype of the network.
         deviations: The deviation of each truncated or random method.
         left_out: Why `identify` did not compare a method, by its name; empty otherwise.
+        kinks: By name of a method of finite differences, where it was compared because of kinks; empty without kinks.
     """
 
     differences: tuple[Difference, ...]
@@ -139,6 +152,7 @@ class GradientReport:
     dtype: str
     deviations: tuple[Deviation, ...] = ()
     left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    kinks: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -190,6 +204,7 @@ class GradientReport:
                 for d in self.deviations
             },
             "left_out": dict(self.left_out),
+            "kinks": dict(self.kinks),
         }
 
     @property
@@ -221,8 +236,7 @@ class GradientReport:
                     *cost,
                 )
             )
-        widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        lines = aligned(rows, "<")
         every = "the methods compared" if self.left_out else "all methods"
         failed = [d.method for d in self.deviations if not d.passed]
         verdict = f"{every} agree"
@@ -232,6 +246,7 @@ class GradientReport:
             verdict = f"{', '.join(failed)}: NOT as accurate as promised"
         off = [str(d) for d in self.deviations]
         off += [f"{name} was left out: {reason}" for name, reason in self.left_out.items()]
+        off += [f"{name}: {reason}" for name, reason in self.kinks.items()]
         return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:], f"{verdict} ({self.dtype})", *off])
 
 
@@ -253,7 +268,7 @@ def check_gradients(
         tolerance: Allowed relative difference of two exact methods: a number, or numbers by dtype name. By
             default 1e-11 in float64 and 1e-4 in float32.
         approximate_tolerance: Allowed relative difference if one of the methods is approximate; None: the tolerance of
-            that method, for finite differences 1e-6 in float64 and 3e-2 in float32.
+            that method; for finite differences 1e-6, or 1e-3 for a float32 network.
 
     Returns:
         A `GradientReport` with `.passed`, `.worst`, `.to_dict()`, printable as a table.
@@ -292,29 +307,130 @@ def check_gradients(
     allowed = _tolerance(tolerance, RELATIVE_TOLERANCE, dtype)
     given = None if approximate_tolerance is None else _tolerance(approximate_tolerance, {}, dtype)
     *arrays, steps = prepared
-    blocks, draws, seconds, stored, value = {}, {}, {}, {}, jnp.nan
+    blocks, draws, programs, values = {}, {}, {}, {}
     for method in methods:
-        compiled = _value_and_grad.lower(loss, net, *arrays, steps=steps, method=method).compile()
-        (value, gradient, state), seconds[method.name] = _timed(compiled, loss, net, *arrays, method=method)
-        stored[method.name] = _stored_bytes(compiled)
-        blocks[method.name] = _blocks(gradient, state)
+        programs[method.name] = program = _Program(method, loss, (net, *arrays), steps)
+        values[method.name], blocks[method.name] = program.last
         if isinstance(method.accuracy, Random):
-            drawn = [compiled(loss, net, *arrays, method=method.drawn(k)) for k in range(method.accuracy.draws)]
-            draws[method.name] = np.stack([_flat(_blocks(*found[1:])) for found in drawn])
+            drawn = [program(net, *arrays, method=method.drawn(k))[1] for k in range(method.accuracy.draws)]
+            draws[method.name] = np.stack([_flat(found) for found in drawn])
     floor = 4500 * float(jnp.finfo(net.dtype).eps)
-    differences = []
-    for k, first in enumerate(comparable):
-        for second in comparable[k + 1 :]:
-            accuracies = [m.accuracy for m in (first, second) if isinstance(m.accuracy, Approximate)]
-            between = [a.allowed(dtype) if given is None else given for a in accuracies]
-            differences.append(_compare(net, blocks, first.name, second.name, floor, max([allowed, *between])))
+
+    def compared(pair: _Pair, blocks: Mapping[str, _Blocks]) -> Difference:
+        bounds = [_bound(method, dtype) if given is None else given for method in pair if _is_approximate(method)]
+        return _compare(net, blocks, pair[0].name, pair[1].name, floor, max([allowed, *bounds]))
+
+    pairs = list(itertools.combinations(comparable, 2))
+    differences = [compared(pair, blocks) for pair in pairs]
+    failed = [k for k, difference in enumerate(differences) if not difference.passed]
+    differing = [m for m in comparable if isinstance(m, FiniteDifference) and _among(m, [pairs[k] for k in failed])]
+    avoided = {}
+    if all(any(_among(m, [pairs[k]]) for m in differing) for k in failed):  # exact methods agree with each other
+        for method in differing:
+            own = [k for k in failed if _among(method, [pairs[k]])]
+            others = {m.name: programs[m.name] for k in own for m in pairs[k] if m is not method}
+
+            def again(blocks: Mapping[str, _Blocks], own: list[int] = own) -> list[Difference]:
+                return [compared(pairs[k], blocks) for k in own]
+
+            found = _away_from_kinks(method, others, loss, (net, *arrays), steps, again)
+            if found is not None:
+                avoided[method.name], instead = found
+                for k, difference in zip(own, instead, strict=True):
+                    differences[k] = difference
     g = _flat(blocks[reference.name])
     deviations = tuple(
         _deviation(g, reference.name, m.name, draws.get(m.name, _flat(blocks[m.name])[None]), floor)
         for m in methods
         if isinstance(m.accuracy, Truncated | Random)
     )
-    return GradientReport(tuple(differences), float(value), seconds, stored, dtype, deviations)
+    return GradientReport(
+        tuple(differences),
+        values[reference.name],
+        {name: program.seconds for name, program in programs.items()},
+        {name: program.stored_bytes for name, program in programs.items()},
+        dtype,
+        deviations,
+        kinks=avoided,
+    )
+
+
+class _Program:
+    """The compiled gradient of one method; finite differences are computed in float64."""
+
+    def __init__(self, method: AbstractGradient, loss: AbstractLoss, arguments: tuple, steps: int):
+        self._method, self._loss = method, loss
+        self._dtype = np.dtype(np.float64) if isinstance(method, FiniteDifference) else arguments[0].dtype
+        with computing_in(self._dtype):
+            given = self._converted(arguments)
+            self._compiled = _value_and_grad.lower(loss, *given, steps=steps, method=method).compile()
+            found, self.seconds = _timed(self._compiled, loss, *given, method=method)
+        self.last, self.stored_bytes = _numbers(*found), _stored_bytes(self._compiled)
+
+    def __call__(self, *arguments: Any, method: AbstractGradient | None = None) -> tuple[float, "_Blocks"]:
+        with computing_in(self._dtype):
+            return _numbers(*self._compiled(self._loss, *self._converted(arguments), method=method or self._method))
+
+    def _converted(self, arguments: tuple) -> tuple:
+        def converted(x):
+            return jnp.asarray(np.asarray(x), self._dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x
+
+        return arguments if self._dtype == arguments[0].dtype else jax.tree.map(converted, arguments)
+
+
+def _numbers(value: Any, gradient: Network, state: Any) -> tuple[float, "_Blocks"]:
+    return float(value), _blocks(gradient, state)
+
+
+def _away_from_kinks(
+    method: FiniteDifference,
+    others: Mapping[str, _Program],
+    loss: AbstractLoss,
+    arguments: tuple,
+    steps: int,
+    compared: Callable[[Mapping[str, "_Blocks"]], list[Difference]],
+) -> tuple[str, list[Difference]] | None:
+    """Repeats a comparison with a smaller step, then at a point nearby.
+
+    Returns:
+        How it was repeated, and the differences; None if they are not within tolerance in either way.
+    """
+    finer = kinks.with_smaller_step(method)
+    program = _Program(finer, loss, arguments, steps)
+    net, inputs, targets, state, weights = arguments
+    around = [kinks.nearby(net, state, number) for number in range(kinks.POINTS_NEARBY)]
+    step = f"with a step of {finer.step:.1g}"
+    for how, points in (
+        (f"a kink of a transfer function lies between its points, so it was compared {step}", [(net, state)]),
+        (
+            f"the point is at a kink of a transfer function, so it was compared {step} at {len(around)} points nearby",
+            around,
+        ),
+    ):
+        found = []
+        for net, state in points:
+            here = net, inputs, targets, state, weights
+            blocks = {name: other(*here)[1] for name, other in others.items()} | {method.name: program(*here)[1]}
+            found.append(compared(blocks))
+        if all(difference.passed for differences in found for difference in differences):
+            return how, [max(each, key=_severity) for each in zip(*found, strict=True)]
+    return None
+
+
+def _among(method: AbstractGradient, pairs: Sequence[_Pair]) -> bool:
+    return any(method is each for pair in pairs for each in pair)
+
+
+def _is_approximate(method: AbstractGradient) -> bool:
+    return isinstance(method.accuracy, Approximate)
+
+
+def _bound(method: AbstractGradient, dtype: str) -> float:
+    """The allowed difference of an approximate method from an exact one, for networks of a dtype."""
+    if isinstance(method, FiniteDifference) and dtype != "float64":
+        return FROM_FLOAT32
+    assert isinstance(method.accuracy, Approximate)
+    return method.accuracy.allowed(dtype)
 
 
 def _flat(blocks: Mapping[tuple[str, Any], np.ndarray]) -> np.ndarray:
@@ -346,7 +462,7 @@ def _timed(compiled, *given, **named) -> tuple[Any, float]:
     return found, statistics.median(times)
 
 
-def _blocks(gradient: Network, state) -> dict[tuple[str, Any], np.ndarray]:
+def _blocks(gradient: Network, state) -> _Blocks:
     found = {
         (field, key): np.asarray(array)
         for field in ("IW", "LW", "b")

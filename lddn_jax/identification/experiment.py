@@ -7,20 +7,30 @@ cut where targets are missing, because the network reads measured targets.
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import numpy as np
 
 from lddn_jax import models
 from lddn_jax.data.reading import Reading
-from lddn_jax.data.records import Record, as_records, holds_records, notes_on
-from lddn_jax.data.scaling import AbstractScaler, scaled, scalers_of
+from lddn_jax.data.records import Record, as_records, holds_records, notes_on, records_in
+from lddn_jax.data.scaling import AbstractScaler, is_constant, scaled, scalers_of
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.split import divide
 from lddn_jax.data.windowing import whole, windows
+from lddn_jax.diagnostics.lagged import channels
+from lddn_jax.diagnostics.record_quality import about_interpolation, about_length
 from lddn_jax.errors import DataError
 from lddn_jax.identification.settings import Settings
+from lddn_jax.network.initializers import Ignoring, Initializer
+from lddn_jax.prediction.continuation import measured_rows
 from lddn_jax.topology.plan import plan
 from lddn_jax.topology.topology import Topology
+from lddn_jax.training.stop_reason import Flag
+
+SMALLEST_SHARE = 1e-3  # of the range of all records, below which the variation of one is invisible
+FEWEST_SAMPLES = 20  # of a piece whose range is compared
 
 
 @dataclass(frozen=True)
@@ -32,6 +42,8 @@ class Experiment:
         targets: Names of the outputs.
         scalers: Scalers by input and target; an input of measured values shares the scaler of its target.
         train, validation, test: Records in their own units, without gaps, measured targets among the inputs.
+        constant: Elements of inputs that do not vary in the training part, with their value, by input.
+        left_out: What was left out of the records, one line each.
     """
 
     topology: Topology
@@ -40,6 +52,8 @@ class Experiment:
     train: list[Record]
     validation: list[Record]
     test: list[Record]
+    constant: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -66,24 +80,36 @@ class Experiment:
             TopologyError: If the settings give an invalid topology.
         """
         _check_names(inputs, targets)
-        records = _records(given, inputs, targets, settings, reading)
+        whole_records = _records(given, inputs, targets, settings, reading)
+        records = _up_to_the_last_target(whole_records)
         topology = narx_of(settings, **records[0].sizes)
-        needed = max(plan(topology).longest_delays.values()) + (settings.window if settings.trainer == "adam" else 1)
+        held = max(plan(topology).longest_delays.values())
+        window = settings.window if settings.trainer == "adam" else 1
         own = [] if validation is None else _records(validation, inputs, targets, settings, reading)
-        parts = _parts(records, settings, own, needed)
+        parts = _parts(records, settings, _up_to_the_last_target(own), held + 1)
         loops = {models.measured_name(target): target for target in targets}
-        pieces = [[p.measured(loops) for record in part for p in record.unbroken(needed)] for part in parts]
-        for name, part in zip(("training", "validation", "test"), pieces, strict=True):
-            if not part:
+        pieces, left_out = [], _about_the_end(whole_records, records)
+        for name, part, steps in zip(("training", "validation", "test"), parts, (window, 1, 1), strict=True):
+            all_pieces = [piece for record in part for piece in record.unbroken(1)]
+            long = [piece.measured(loops) for piece in all_pieces if len(piece) >= held + steps]
+            if not long:
+                reason = f"{held} fill the delays" + (f" and {steps} are a window" if steps > 1 else "")
                 raise DataError(
-                    f"the {name} part has no stretch of {needed} rows without a missing target; "
-                    f"{needed - 1} of them fill the delays. Use a longer record or shorter delays."
+                    f"of the {sum(map(len, records))} samples, the {name} part has {sum(map(len, part))}, and no "
+                    f"stretch of {held + steps} rows without a missing target: {reason}. Use a longer record, "
+                    f"{'a shorter window' if steps > 1 else 'another division'} or shorter delays."
                 )
+            if len(long) < len(all_pieces):
+                short, of_all = len(all_pieces) - len(long), len(all_pieces)
+                left_out.append(f"{name} part: {short} of {of_all} pieces have fewer than {held + steps} rows")
+            pieces.append(long)
+        constant = _constant(pieces[0])
+        pieces[0] = [_exactly(record, constant) for record in pieces[0]]
         scalers = scalers_of(pieces[0], shared=loops)
-        return cls(topology, tuple(targets), scalers, *pieces)
+        return cls(topology, tuple(targets), scalers, *pieces, constant=constant, left_out=tuple(left_out))
 
     @property
-    def notes(self) -> tuple[str, ...]:
+    def reading_notes(self) -> tuple[str, ...]:
         """How the files of all records were read, each note once."""
         return notes_on(record for part in (self.train, self.validation, self.test) for record in part)
 
@@ -101,6 +127,57 @@ class Experiment:
         """Targets by the input with their measured values."""
         return {models.measured_name(target): target for target in self.targets}
 
+    def initializer(self, init: str) -> str | Initializer:
+        """Returns an initializer by which a network ignores inputs that do not vary in the training part."""
+        if not self.constant:
+            return init
+        return Ignoring(init, tuple((name, tuple(elements)) for name, elements in self.constant.items()))
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """Notes on the training part, by name of a `lddn_jax.training.stop_reason.Flag`."""
+        loops = self.loops
+        parts = {
+            Flag.CONSTANT_INPUT: self._constant_in(
+                "input",
+                [name for name in self.constant if name not in loops],
+                "weights that read it start at zero and get no gradient, so the model ignores its changes",
+            ),
+            Flag.CONSTANT_TARGET: self._constant_in(
+                "target", [name for name in self.constant if name in loops], "there is nothing to learn"
+            ),
+            Flag.UNEQUAL_SCALES: self._unequal(),
+        }
+        return {str(flag): note for flag, note in parts.items() if note}
+
+    def _constant_in(self, kind: str, names: Sequence[str], consequence: str) -> str:
+        """A sentence on inputs or targets that do not vary in the training part; empty if there are none."""
+        shown = []
+        for name in names:
+            several = self.train[0].inputs[name].shape[1] > 1
+            for k, value in self.constant[name].items():
+                called = f"element {k} of {kind}" if several else kind
+                shown.append(f"{called} {self.loops.get(name, name)!r} is {value:.6g}")
+        more = f" and {len(shown) - 5} more" if len(shown) > 5 else ""
+        return f"{', '.join(shown[:5])}{more} in all of the training part: {consequence}" if shown else ""
+
+    def _unequal(self) -> str:
+        """A sentence if a training record varies far less than all of them together; empty if none does."""
+        for kind in ("targets", "inputs"):
+            for name in getattr(self.train[0], kind):
+                whole = np.ptp(np.concatenate([getattr(r, kind)[name] for r in self.train]), axis=0)
+                for record in self.train:
+                    own = np.ptp(getattr(record, kind)[name], axis=0)
+                    hidden = (own > 0) & (own < SMALLEST_SHARE * whole) & (len(record) >= FEWEST_SAMPLES)
+                    if hidden.any():
+                        k = int(np.argmax(hidden))
+                        called = f"record {record.name!r}" if record.name else "one record"
+                        return (
+                            f"{name!r} varies by {own[k]:.3g} in {called} and by {whole[k]:.3g} over all: under one "
+                            "scale the smaller one is invisible; train a model for each"
+                        )
+        return ""
+
     @functools.cached_property
     def scaled_train(self) -> list[Record]:
         """`train` in scaled units."""
@@ -110,6 +187,14 @@ class Experiment:
     def scaled_validation(self) -> list[Record]:
         """`validation` in scaled units."""
         return [scaled(record, self.scalers) for record in self.validation]
+
+    @property
+    def remarks(self) -> list[str]:
+        """Warnings about the records themselves: interpolated targets, and a test part that is too short."""
+        longest = max(self.train, key=len)
+        found = [about_interpolation(name, line) for name, line in channels(longest.targets).items()]
+        found.append(about_length("test part", sum(len(piece) - self.held for piece in self.test)))
+        return [remark for remark in found if remark]
 
     def cut(
         self, records: Sequence[Record], length: int | None, topology: Topology | None = None, skip: int = 0
@@ -131,10 +216,31 @@ class Experiment:
             pieces = f" in {len(part)} pieces" if len(part) > 1 else ""
             return f"{sum(map(len, part))} samples{pieces}"
 
-        return (
+        parts = (
             f"train: {counted(self.train)}; validate: {counted(self.validation)}; test: {counted(self.test)} "
             f"(the first {self.held} of each piece fill its delay state)"
         )
+        return "\n".join([parts, *(f"left out: {line}" for line in self.left_out)])
+
+
+def _constant(records: Sequence[Record]) -> dict[str, dict[int, float]]:
+    """Elements of inputs that do not vary over all records, with their values, by input."""
+    found = {}
+    for name in records[0].inputs:
+        columns = np.concatenate([record.inputs[name] for record in records])
+        elements = {int(k): float(columns[0, k]) for k in np.flatnonzero(is_constant(columns))}
+        found |= {name: elements} if elements else {}
+    return found
+
+
+def _exactly(record: Record, constant: Mapping[str, Mapping[int, float]]) -> Record:
+    """Returns a record whose constant inputs are free of rounding."""
+    inputs = dict(record.inputs)
+    for name, elements in constant.items():
+        inputs[name] = np.array(inputs[name])
+        for k, value in elements.items():
+            inputs[name][:, k] = value
+    return record.replaced(inputs=inputs) if constant else record
 
 
 def narx_of(settings: Settings, inputs: Mapping[str, int], targets: Mapping[str, int]) -> Topology:
@@ -168,11 +274,28 @@ def _records(
     given: Any, inputs: Sequence[str], targets: Sequence[str], settings: Settings, reading: Reading | None
 ) -> list[Record]:
     if holds_records(given):
-        return as_records(given, "identify")
+        return [_counted(record) for record in as_records(given, "identify")]
     sources = given if isinstance(given, (list, tuple)) else [given]
     return [
-        Record.of(source, list(inputs), list(targets), missing=settings.missing, reading=reading) for source in sources
+        _counted(record)
+        for source in sources
+        for record in records_in(source, list(inputs), list(targets), missing=settings.missing, reading=reading)
     ]
+
+
+def _counted(record: Record) -> Record:
+    """The record with row numbers in place of unknown times, so that its pieces know their place in it."""
+    return record if record.time is not None else record.replaced(time=np.arange(len(record), dtype=float))
+
+
+def _up_to_the_last_target(records: list[Record]) -> list[Record]:
+    """The records without rows at the end in which no target was measured: they are there to be forecast."""
+    return [record.piece(0, measured_rows(record, tuple(record.targets)) or len(record)) for record in records]
+
+
+def _about_the_end(given: list[Record], used: list[Record]) -> list[str]:
+    rows = sum(map(len, given)) - sum(map(len, used))
+    return [f"{rows} rows at the end without a measured target, which predict forecasts"] if rows else []
 
 
 def _parts(records: list[Record], settings: Settings, own: list[Record], needed: int) -> list[list[Record]]:

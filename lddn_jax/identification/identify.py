@@ -17,13 +17,15 @@ from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.gradients.gradient_report import GradientReport
 from lddn_jax.identification.experiment import Experiment
 from lddn_jax.identification.gradient_check import check_closed_loop
-from lddn_jax.identification.recipes import TRAINERS, Regularized, Supervision, check_horizons
+from lddn_jax.identification.recipes import TRAINERS, Regularized, Supervision, check_horizons, noted
 from lddn_jax.identification.settings import Settings
 from lddn_jax.network.network import Network
+from lddn_jax.numerics.precision import computing_in, in_default_float, is_default
 from lddn_jax.prediction.forecast import Forecast, evaluate
 from lddn_jax.prediction.scaled import Scaled
 from lddn_jax.trainers.closed_loop import ClosedLoop
 from lddn_jax.training.callbacks.periodic_checkpoint import Checkpoint
+from lddn_jax.training.callbacks.time_limit import one_run
 from lddn_jax.training.result import Fitted
 
 
@@ -87,6 +89,9 @@ def identify(
 ) -> Identified:
     """Identifies a NARX network from records.
 
+    "lm" and "br" train in float64, whether `jax_enable_x64` is set or not; without it the result is then converted to
+    float32, so that its predictions compute in the precision of the calling program.
+
     Args:
         records: A `Table`, a path of a .csv or .mat file, a `lddn_jax.data.Record`, or a list of them; see `Record.of`.
             A column `time` that is not an input or target is checked for a constant sampling interval.
@@ -116,18 +121,44 @@ def identify(
             raise DataError(f"{name}={given!r} is one name; {call} takes a list of names: write {name}=[{given!r}].")
     if settings.trainer not in TRAINERS:
         raise LDDNError(f"trainer={settings.trainer!r} is unknown; known are {sorted(TRAINERS)}.")
+    supervision = Supervision(say, callbacks, checkpoint, resume, progress)
+    dtype = settings.training_dtype
+    with computing_in(dtype):
+        found = _identified(records, inputs, targets, settings, validation, supervision, reading)
+    if not is_default(dtype):
+        say(
+            "trained in float64; the model is returned in float32, JAX's default: set "
+            'jax.config.update("jax_enable_x64", True) to keep float64'
+        )
+    return in_default_float(found)
+
+
+def _identified(
+    records: Any,
+    inputs: Sequence[str],
+    targets: Sequence[str],
+    settings: Settings,
+    validation: Any,
+    supervision: Supervision,
+    reading: Reading | None,
+) -> Identified:
+    say = supervision.say
     experiment = Experiment.of(records, inputs, targets, settings, validation, reading)
-    if experiment.notes:
-        say("\n".join(experiment.notes))
+    if experiment.reading_notes:
+        say("\n".join(experiment.reading_notes))
     longest_test = max(map(len, experiment.test)) - experiment.held
     if settings.warmup >= longest_test:
         raise LDDNError(f"warmup={settings.warmup}, but no test piece is longer than {longest_test} steps.")
     check_horizons(settings, experiment)
     say(str(experiment))
+    for remark in experiment.remarks:
+        say(remark)
     key, shuffle = jax.random.split(jax.random.key(settings.seed))
-    dtype = None if settings.dtype is None else np.dtype(settings.dtype)
-    net = Network(experiment.topology, key=key, init=settings.init, dtype=dtype)
+    init = experiment.initializer(settings.init)
+    net = Network(experiment.topology, key=key, init=init, dtype=settings.training_dtype)
     say(net.summary())
+    for note in experiment.notes.values():
+        say(f"note: {note}")
 
     seconds: dict[str, float] = {}
     gradients = None
@@ -136,9 +167,9 @@ def identify(
             gradients = check_closed_loop(net, experiment)
         say(str(gradients))
 
-    with _Timer(seconds, "training"):
-        supervision = Supervision(say, callbacks, checkpoint, resume, progress)
+    with _Timer(seconds, "training"), one_run(supervision.callbacks):
         opened, trained = TRAINERS[settings.trainer](net, experiment, settings, shuffle, supervision)
+    trained = noted(trained, experiment.notes)
     say(str(trained))
 
     model = Scaled(opened, dict(experiment.scalers))

@@ -7,8 +7,8 @@
 - `adam`: Adam with the loop open, on windows whose delay states come from the record.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import optax
@@ -17,19 +17,24 @@ from jaxtyping import PRNGKeyArray
 from lddn_jax import losses
 from lddn_jax.bayesian.bayesian import BayesianRegularization
 from lddn_jax.bayesian.posterior import Posterior, posterior
+from lddn_jax.data.records import Record
 from lddn_jax.errors import DataError
 from lddn_jax.identification.experiment import Experiment
 from lddn_jax.identification.settings import Settings
 from lddn_jax.network.network import Network
 from lddn_jax.network.rewiring import closed_over, opened_at
+from lddn_jax.prediction.free_run import free_run
 from lddn_jax.trainers.closed_loop import ClosedLoop, fit_closed_loop
 from lddn_jax.trainers.first_order import Optax
 from lddn_jax.trainers.levenberg_marquardt import LevenbergMarquardt
 from lddn_jax.training.callbacks.periodic_checkpoint import Checkpoint
 from lddn_jax.training.fit import fit
 from lddn_jax.training.history import History
-from lddn_jax.training.result import Fitted
-from lddn_jax.training.stop_reason import StopReason
+from lddn_jax.training.result import Fitted, divergence_first
+from lddn_jax.training.state_parameters import network_of
+from lddn_jax.training.stop_reason import Flag, StopReason
+
+LEAST_SHARE = 0.5  # smallest share of the training samples in pieces that are long enough for a horizon
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,16 @@ class Regularized:
     horizon: int | None
 
     @property
+    def flags(self) -> frozenset[str]:
+        """What is remarkable about data and result, as in `lddn_jax.Fitted`."""
+        return self.after.flags
+
+    @property
+    def notes(self) -> Mapping[str, str]:
+        """Sentences on data and result, by name of their flag."""
+        return self.after.notes
+
+    @property
     def stop_reason(self) -> StopReason:
         """Why Bayesian regularization stopped."""
         return self.after.stop_reason
@@ -92,7 +107,20 @@ class Regularized:
         return {"before": self.before.to_dict(), "after": after, "posterior": self.posterior.to_dict()}
 
     def __str__(self):
-        return f"{self.before}\n\nBayesian regularization: {self.after}\n{self.posterior}"
+        first, rest = divergence_first(self.notes)
+        before = replace(self.before, notes={})  # which `after` repeats
+        after = replace(self.after, notes=rest, flags=self.flags - {Flag.FREE_RUN_DIVERGES})
+        return "\n".join([*first, f"{before}\n\nBayesian regularization: {after}\n{self.posterior}"])
+
+
+def noted(found: "Fitted | ClosedLoop | Regularized", notes: Mapping[str, str]) -> Any:
+    """Returns a result with more notes."""
+    if not notes:
+        return found
+    if isinstance(found, Regularized):
+        return replace(found, after=noted(found.after, notes))
+    more = {**found.notes, **notes}
+    return replace(found, notes=more, **({"flags": found.flags.union(more)} if isinstance(found, Fitted) else {}))
 
 
 def by_adam(
@@ -120,12 +148,54 @@ def by_adam(
         key=key,
         **supervision.of("adam"),
     )
-    return fitted.net, fitted
+    return _steady_of(fitted, experiment)
+
+
+def _steady_of(fitted: Fitted, experiment: Experiment) -> tuple[Network, Fitted]:
+    """Returns the network of a fit whose free run does not diverge on its own records, and the fit with a note if none.
+
+    The network with the smallest validation loss comes first, then that with the smallest training loss and the last.
+    """
+    t = fitted.training
+    assert t is not None, "a fit that has ended holds its training state"
+    net = first_steady([fitted.net, network_of(t.lowest.trained), network_of(t.trained)], experiment)
+    if net is None:
+        return fitted.net, noted(fitted, _divergence(diverges_at(fitted.net, experiment)))
+    return net, fitted if net is fitted.net else replace(fitted, net=net)
+
+
+def first_steady(nets: Sequence[Network], experiment: Experiment) -> Network | None:
+    """Returns the first network whose free run does not diverge on the training and validation part, or None."""
+    return next((net for net in nets if diverges_at(net, experiment) is None), None)
+
+
+def _divergence(step: int | None) -> dict[str, str]:
+    return {
+        str(Flag.FREE_RUN_DIVERGES): f"THE FREE RUN DIVERGES on the network's own records, at step {step}. Use it one "
+        "step ahead only, or train over growing horizons (lm), with fewer neurons, or from another seed"
+    }
+
+
+def diverges_at(net: Network, experiment: Experiment) -> int | None:
+    """Returns the first step at which the free run diverges on the training or validation part; None if it does not.
+
+    Args:
+        net: The network with its loop open.
+        experiment: The records.
+    """
+    closed = closed_over(net, experiment.loops)
+    steps = [
+        free_run(closed, experiment.cut(part, None, closed.topology))[1]
+        for part in (experiment.scaled_train, experiment.scaled_validation)
+    ]
+    return next((step for step in steps if step is not None), None)
 
 
 def by_levenberg_marquardt(net, experiment, settings, key, supervision) -> tuple[Network, ClosedLoop]:
     """Trains by `lm`; returns the network with its loop open, and the result of the training."""
     horizons = _horizons(settings, experiment)
+    for line in _about_horizons(settings, experiment):
+        supervision.say(line)
     epochs = settings.epochs or 50
     several = "1 network" if settings.restarts == 1 else f"{settings.restarts} networks at once"
     shown = ", ".join("all" if h is None else str(h) for h in horizons)
@@ -133,7 +203,7 @@ def by_levenberg_marquardt(net, experiment, settings, key, supervision) -> tuple
     found = fit_closed_loop(
         net,
         experiment.scaled_train,
-        LevenbergMarquardt(restarts=settings.restarts, init_of_restarts=settings.init),
+        LevenbergMarquardt(restarts=settings.restarts, init_of_restarts=experiment.initializer(settings.init)),
         horizons,
         validation=experiment.scaled_validation,
         epochs=epochs,
@@ -147,24 +217,51 @@ def by_levenberg_marquardt(net, experiment, settings, key, supervision) -> tuple
 
 
 def check_horizons(settings: Settings, experiment: Experiment) -> None:
-    """Raises a DataError if the trainer needs horizons and all of them are longer than the shortest record."""
+    """Raises a DataError if the trainer needs horizons and all of them are longer than most of the training part."""
     if settings.trainer != "adam" and not _horizons(settings, experiment):
+        longest = max(map(len, experiment.train)) - experiment.held
         raise DataError(
-            f"horizons={settings.horizons}, but the shortest training piece has {_shortest(experiment)} steps; "
-            "write horizons=(1, 5, None), or use longer records."
+            f"horizons={settings.horizons}, but the longest training piece has {longest} steps, and too few samples "
+            f"are in pieces of {min(h for h in settings.horizons if h)} steps; write horizons=(1, 5, None), on the "
+            "command line --horizons 1,5,all, or use longer records."
         )
 
 
 def _horizons(settings: Settings, experiment: Experiment) -> list[int | None]:
-    return [h for h in settings.horizons if h is None or h <= _shortest(experiment)]
+    """The horizons for which most of the training samples are in pieces that are long enough."""
+    return [h for h in settings.horizons if h is None or _share(experiment, h) >= LEAST_SHARE]
 
 
-def _shortest(experiment: Experiment) -> int:
-    return min(map(len, experiment.train)) - experiment.held
+def _about_horizons(settings: Settings, experiment: Experiment) -> list[str]:
+    """What is left out of which horizon, in words."""
+    kept, lines, pieces = _horizons(settings, experiment), [], len(experiment.train)
+    for h in settings.horizons:
+        if h is None or _share(experiment, h) == 1:
+            continue
+        short = sum(not _holds(experiment, piece, h) for piece in experiment.train)
+        rest = (
+            "left out of it" if h in kept else "hold most of the samples, so that the training leaves this horizon out"
+        )
+        lines.append(f"horizon {h}: {short} of {pieces} training pieces are shorter, and {rest}")
+    return lines
+
+
+def _share(experiment: Experiment, horizon: int) -> float:
+    """Share of the training samples in pieces that are long enough for a horizon."""
+    long = sum(len(piece) for piece in experiment.train if _holds(experiment, piece, horizon))
+    return long / sum(map(len, experiment.train))
+
+
+def _holds(experiment: Experiment, piece: Record, horizon: int) -> bool:
+    return len(piece) - experiment.held >= horizon
 
 
 def by_bayesian_regularization(net, experiment, settings, key, supervision) -> tuple[Network, Regularized | ClosedLoop]:
-    """Trains by `br`; returns the network with its loop open, and the result, a `ClosedLoop` if that was cut short."""
+    """Trains by `br`; returns the network with its loop open, and the result.
+
+    That is a `ClosedLoop` if training was cut short, or if only Levenberg-Marquardt gave a network whose free run does
+    not diverge on its own records.
+    """
     opened, before = by_levenberg_marquardt(net, experiment, settings, key, supervision)
     if before.stop_reason.cut_short:
         return opened, before
@@ -179,7 +276,16 @@ def by_bayesian_regularization(net, experiment, settings, key, supervision) -> t
     trainer = BayesianRegularization(groups=settings.groups)
     more = supervision.of("bayesian")
     after = fit(closed, data, losses.MeanSquaredError(), trainer, epochs=epochs, key=key, **more)
-    return opened_at(after.net, experiment.loops), Regularized(before, after, posterior(after, data), horizon)
+    regularized = opened_at(after.net, experiment.loops)
+    step = diverges_at(regularized, experiment)
+    if step is not None and Flag.FREE_RUN_DIVERGES not in before.notes:
+        note = (
+            f"the free run of the regularized network diverges at step {step} of its own records, so the network "
+            "before Bayesian regularization is returned, without error bars"
+        )
+        return opened, noted(before, {str(Flag.REGULARIZED_DIVERGES): note})
+    after = after if step is None else noted(after, _divergence(step))
+    return regularized, Regularized(before, after, posterior(after, data), horizon)
 
 
 TRAINERS: dict[str, Callable[..., tuple[Network, Any]]] = {

@@ -20,6 +20,7 @@ from lddn_jax.data.sequences import Sequences
 from lddn_jax.errors import LDDNError
 from lddn_jax.identification.experiment import Experiment, narx_of
 from lddn_jax.identification.settings import Settings
+from lddn_jax.numerics.precision import computing_in, in_default_float
 from lddn_jax.prediction.scaled import Scaled
 from lddn_jax.topology.topology import Topology
 
@@ -49,6 +50,7 @@ def compare_narx(
     input_delays: Sequence[tuple[int, ...]] = ((1, 2),),
     feedback_delays: Sequence[tuple[int, ...]] = ((1, 2),),
     settings: Settings | None = None,
+    callbacks: Sequence[Any] = (),
     progress: bool | None = None,
     say: Callable[[str], None] = lambda text: None,
     reading: Reading | None = None,
@@ -64,6 +66,7 @@ def compare_narx(
         feedback_delays: Sets of delays of the measured targets.
         settings: Other settings. Used are `train`, `validation`, `division`, `missing`, `linear_path`, `init`,
             `restarts`, `groups`, `epochs` (100 if None) and `seed`.
+        callbacks: As in `lddn_jax.compare`.
         progress: As in `lddn_jax.fit`.
         say: A function that is called with notes on how files were read.
         reading: How files are read; see `lddn_jax.data.Reading`.
@@ -80,8 +83,7 @@ def compare_narx(
         >>> u = np.random.default_rng(0).normal(size=200)
         >>> table = lddn.data.Table({"u": u, "y": np.roll(u, 2)})
         >>> settings = lddn.Settings(restarts=1, epochs=20)
-        >>> with jax.enable_x64(True):
-        ...     found = lddn.compare_narx(table, ["u"], ["y"], hidden=[1], input_delays=[(1,), (2,)], settings=settings)
+        >>> found = lddn.compare_narx(table, ["u"], ["y"], hidden=[1], input_delays=[(1,), (2,)], settings=settings)
         >>> found.comparison.best.name
         '1 hidden, input delays 2, feedback delays 1,2'
 
@@ -96,18 +98,30 @@ def compare_narx(
         if not isinstance(sets, Sequence) or not all(isinstance(delays, Sequence) for delays in sets):
             one = (sets,) if isinstance(sets, int) else sets
             raise LDDNError(f"compare_narx: {name}={sets!r} is not a list of sets of delays; write {name}=({one!r},).")
-    choices = [
-        replace(settings, trainer="br", hidden=size, input_delays=delays, feedback_delays=feedback)
-        for size, delays, feedback in itertools.product(hidden, input_delays, feedback_delays)
-    ]
-    # The union of all delays makes the records long enough for each candidate.
-    every = replace(choices[0], input_delays=_union(input_delays), feedback_delays=_union(feedback_delays))
-    experiment = Experiment.of(records, inputs, targets, every, reading=reading)
-    if experiment.notes:
-        say("\n".join(experiment.notes))
+    with computing_in("float64"):  # which Bayesian regularization needs
+        choices = [
+            replace(settings, trainer="br", dtype=None, hidden=size, input_delays=delays, feedback_delays=feedback)
+            for size, delays, feedback in itertools.product(hidden, input_delays, feedback_delays)
+        ]
+        # The union of all delays makes the records long enough for each candidate.
+        every = replace(choices[0], input_delays=_union(input_delays), feedback_delays=_union(feedback_delays))
+        experiment = Experiment.of(records, inputs, targets, every, reading=reading)
+        if experiment.reading_notes:
+            say("\n".join(experiment.reading_notes))
+        found = _selected(choices, experiment, settings, callbacks, progress)
+    return in_default_float(found)
+
+
+def _selected(
+    choices: list[Settings],
+    experiment: Experiment,
+    settings: Settings,
+    callbacks: Sequence[Any],
+    progress: bool | None,
+) -> Selection:
     sizes = experiment.train[0].sizes
     exogenous = {name: size for name, size in sizes["inputs"].items() if name not in experiment.loops}
-    grid = {_name(choice, bool(inputs)): narx_of(choice, exogenous, sizes["targets"]) for choice in choices}
+    grid = {_name(choice, bool(exogenous)): narx_of(choice, exogenous, sizes["targets"]) for choice in choices}
 
     def of(part: Sequence[Record]) -> Callable[[Topology], Sequences]:
         def cut(topology):
@@ -120,12 +134,13 @@ def compare_narx(
         grid,
         of(experiment.scaled_train),
         trainer=BayesianRegularization(
-            groups=settings.groups, restarts=settings.restarts, init_of_restarts=settings.init
+            groups=settings.groups, restarts=settings.restarts, init_of_restarts=experiment.initializer(settings.init)
         ),
         held_out=of(experiment.scaled_validation),
         epochs=settings.epochs or 100,
-        init=settings.init,
+        init=experiment.initializer(settings.init),
         key=jax.random.key(settings.seed),
+        callbacks=callbacks,
         progress=progress,
     )
     return Selection(found, Scaled(found.best.fitted.net, dict(experiment.scalers)))

@@ -3,11 +3,16 @@
 import numbers
 from dataclasses import dataclass, field
 
+import jax.numpy as jnp
+import numpy as np
+
 from lddn_jax.bayesian.groups import labelling
 from lddn_jax.checks import check_not_negative, check_positive, is_number
 from lddn_jax.data.split import AbstractDividing, Blocks
-from lddn_jax.errors import DataError, LDDNError
+from lddn_jax.errors import DataError, LDDNError, PrecisionError
 from lddn_jax.network import initializers
+
+NEED_FLOAT64 = ("lm", "br")  # trainers on JᵀJ
 
 
 @dataclass(frozen=True)
@@ -35,11 +40,14 @@ class Settings:
         division: Division into parts, such as `lddn_jax.data.ByRecord()`.
         missing: "error", or "mask" to allow missing targets.
         warmup: Number of steps at the start of each test piece that are not scored.
-        dtype: "float32" or "float64"; None for JAX's default float.
+        dtype: Precision of the training, "float32" or "float64". None: float64 for "lm" and "br", which need it, and
+            JAX's default float for "adam". Without `jax_enable_x64` the results of a training in float64 are converted
+            to float32.
         seed: Random seed of the initial weights and of shuffling.
         check_gradients: Whether to compare the gradient methods on the closed loop before training; takes seconds.
 
     Raises:
+        PrecisionError: If `trainer` needs float64 and `dtype` is "float32".
         LDDNError: If a setting of the training is invalid; settings of the network and the records are checked when
             these are made, before any training.
         DataError: If `train` and `validation` are not positive with a sum less than 1.
@@ -88,6 +96,11 @@ class Settings:
             )
         if str(self.dtype) not in ("None", "float32", "float64"):  # arrays cannot be looked up in a tuple
             raise LDDNError(f'dtype={self.dtype!r}; write dtype="float64", dtype="float32", or None for the default.')
+        if str(self.dtype) == "float32" and self.trainer in NEED_FLOAT64:
+            raise PrecisionError(
+                f'dtype="float32" has too few digits for trainer={self.trainer!r}, because JᵀJ squares the condition '
+                'number. Omit dtype, to train in float64 whatever JAX\'s default is; or write trainer="adam".'
+            )
         steps = self.horizons if isinstance(self.horizons, tuple | list) else ()
         if not steps or not all(h is None or is_number(h, int, above=0) for h in steps):
             raise LDDNError(
@@ -100,3 +113,10 @@ class Settings:
                 f"train={self.train} and validation={self.validation} are shares of the records; both must be "
                 "positive, and their sum less than 1, because the rest is the test part."
             )
+
+    @property
+    def training_dtype(self) -> np.dtype:
+        """The dtype of the network in training."""
+        if self.dtype is None and self.trainer not in NEED_FLOAT64:
+            return np.dtype(jnp.result_type(float))
+        return np.dtype(self.dtype or "float64")

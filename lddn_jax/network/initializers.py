@@ -15,6 +15,7 @@ order of declaration. Pass the name of an initializer, or a function, as `Networ
 
 import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import jax
@@ -106,6 +107,35 @@ def nguyen_widrow(key: PRNGKeyArray, layer: Layer, shapes: Shapes, dtype: DTypeL
         weights[source] = jnp.moveaxis(block, 1, 0)
         start += delays * from_
     return weights, bias
+
+
+@dataclass(frozen=True)
+class Ignoring:
+    """An initializer that gives weight zero to some elements of inputs, and draws the others as if these were absent.
+
+    An element that does not vary in training has a scaled value of zero there, so its weights get no gradient, stay at
+    zero, and the network ignores it ever after (MATLAB's `removeconstantrows`).
+
+    Attributes:
+        init: The initializer of all other weights.
+        elements: The ignored elements by input.
+    """
+
+    init: "str | Initializer"
+    elements: tuple[tuple[str, tuple[int, ...]], ...]
+
+    def __call__(self, key: PRNGKeyArray | None, layer: Layer, shapes: Shapes, dtype: DTypeLike) -> Drawn:  # noqa: D102
+        ignored = dict(self.elements)
+        kept = {s: [k for k in range(shape[-1]) if k not in ignored.get(s, ())] for s, shape in shapes.items()}
+        smaller = {source: (*shapes[source][:-1], len(places)) for source, places in kept.items() if places}
+        drawn, bias = get(self.init)(key, layer, smaller, dtype)
+        weights = {}
+        for source, shape in shapes.items():
+            whole = len(kept[source]) == shape[-1]
+            weights[source] = drawn[source] if whole else _zeros(shape, dtype)
+            if kept[source] and not whole:
+                weights[source] = weights[source].at[..., np.array(kept[source])].set(drawn[source])
+        return weights, bias
 
 
 _INITIALIZERS = {

@@ -19,6 +19,7 @@ from lddn_jax.checks import called, check_key, expect, floating_dtype
 from lddn_jax.errors import PrecisionError, ShapeError, TopologyError
 from lddn_jax.network import initializers, transfer
 from lddn_jax.network.signals import as_array
+from lddn_jax.numerics.text_table import aligned
 from lddn_jax.topology.topology import Topology, check_topology
 
 # By (to, source) and by layer. Networks made with `vmap` have leading axes.
@@ -186,8 +187,7 @@ class Network(eqx.Module):
             sources = [f"{c.source} {list(c.delays)}" for c in fed] + ["bias"] * layer.bias
             total = count + layer.size * layer.bias
             rows.append((name, str(layer.size), layer.transfer, ", ".join(sources) or "-", str(total)))
-        widths = [max(len(row[k]) for row in rows) for k in range(5)]
-        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        lines = aligned(rows, "<")
         inputs = ", ".join(f"{i.name} ({i.size})" for i in self.topology.inputs) or "none"
         return "\n".join(
             [

@@ -164,6 +164,27 @@ def first_nan(signal: Shaped[ArrayLike, "..."]) -> tuple[int, ...] | None:
     return tuple(int(k) for k in np.argwhere(missing)[0]) if missing.any() else None
 
 
+def first_infinite(signal: Shaped[ArrayLike, "..."]) -> tuple[int, ...] | None:
+    """Returns the index of the first infinity of an array; None for an array without one, or one that is traced."""
+    if is_traced(signal):
+        return None
+    infinite = np.isinf(np.asarray(signal))
+    return tuple(int(k) for k in np.argwhere(infinite)[0]) if infinite.any() else None
+
+
+def check_finite(kind: str, signals: Mapping[str, Shaped[ArrayLike, "..."]], *, missing: bool = False) -> None:
+    """Raises a DataError with the place of the first value that is infinite or NaN, unless NaN stands for missing."""
+    for name, signal in signals.items():
+        where, found = first_infinite(signal), "infinite"
+        if where is None and not missing:
+            where, found = first_nan(signal), "NaN"
+        if where is not None:
+            raise DataError(
+                f"{kind} {name!r} is {found} at index {where} of (*batch, time, element), as "
+                f"{np.asarray(signal).dtype}. Correct the value, or scale the signal: lddn.Scaled.fit(net, data)."
+            )
+
+
 def as_array(what: str, value: Any, dtype: DTypeLike) -> Shaped[Array, "..."]:
     """Returns an array of this dtype; host data is converted by NumPy, so that nothing is compiled for it.
 

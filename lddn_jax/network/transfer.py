@@ -12,6 +12,7 @@ the formulas avoid overflow, and cancellation where a function saturates.
 MATLAB's names are aliases. Hagan et al., *Neural Network Design*, 2nd ed., table 2.1.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -43,6 +44,7 @@ class Transfer:
         elementwise: Whether each output depends on its own net input only.
         active: The range of n outside of which the function is nearly constant; None if unbounded. Nguyen-Widrow
             initialization spreads the neurons over it.
+        reach: The range that no output leaves.
         uniform: Whether function and slope are the same formula for all neurons and finite at 0, so that they can be
             applied to arrays of any layout, and to padding. Registered functions are not assumed to be uniform.
     """
@@ -53,6 +55,7 @@ class Transfer:
     elementwise: bool = True
     active: tuple[float, float] | None = None
     uniform: bool = False
+    reach: tuple[float, float] = (-math.inf, math.inf)
 
     # The internal layout is `(time, neurons, *lanes)`; functions and slopes take neurons on the last axis.
 
@@ -121,9 +124,9 @@ _FUNCTIONS = {
     transfer.name: replace(transfer, uniform=transfer.elementwise)
     for transfer in (
         Transfer("linear", lambda n: n, lambda n, a: jnp.ones_like(n)),
-        Transfer("tanh", jnp.tanh, lambda n, a: (1 - a) * (1 + a), active=(-2.0, 2.0)),
-        Transfer("logistic", jax.nn.sigmoid, lambda n, a: a * (1 - a), active=(-4.0, 4.0)),
-        Transfer("relu", lambda n: _where(n > 0, n, n, 0), lambda n, a: _where(n > 0, n, 1, 0)),
+        Transfer("tanh", jnp.tanh, lambda n, a: (1 - a) * (1 + a), active=(-2.0, 2.0), reach=(-1.0, 1.0)),
+        Transfer("logistic", jax.nn.sigmoid, lambda n, a: a * (1 - a), active=(-4.0, 4.0), reach=(0.0, 1.0)),
+        Transfer("relu", lambda n: _where(n > 0, n, n, 0), lambda n, a: _where(n > 0, n, 1, 0), reach=(0.0, math.inf)),
         Transfer(
             "leaky_relu",
             lambda n: _where(n > 0, n, n, _LEAK * n),
@@ -133,35 +136,52 @@ _FUNCTIONS = {
             "elu",
             _elu,
             lambda n, a: jnp.exp(jnp.minimum(n, 0)),  # a + 1 is inaccurate where a is close to −1
+            reach=(-1.0, math.inf),
         ),
-        Transfer("softplus", jax.nn.softplus, lambda n, a: jax.nn.sigmoid(n)),
+        Transfer("softplus", jax.nn.softplus, lambda n, a: jax.nn.sigmoid(n), reach=(0.0, math.inf)),
         Transfer(
             "satlin",
             lambda n: _where(n < 0, n, 0, _where(n > 1, n, 1, n)),
             lambda n, a: _where((n >= 0) & (n <= 1), n, 1, 0),
             active=(0.0, 1.0),
+            reach=(0.0, 1.0),
         ),
         Transfer(
             "satlins",
             lambda n: _where(n < -1, n, -1, _where(n > 1, n, 1, n)),
             lambda n, a: _where((n >= -1) & (n <= 1), n, 1, 0),
             active=(-1.0, 1.0),
+            reach=(-1.0, 1.0),
         ),
-        Transfer("radbas", _radbas, lambda n, a: -2 * (n * a), active=(-2.0, 2.0)),  # −2 n alone can overflow
-        Transfer("elliotsig", _elliotsig, lambda n, a: jnp.square(1 / (1 + jnp.abs(n))), active=(-2.0, 2.0)),
+        Transfer(
+            "radbas",
+            _radbas,
+            lambda n, a: -2 * (n * a),  # −2 n alone can overflow
+            active=(-2.0, 2.0),
+            reach=(0.0, 1.0),
+        ),
+        Transfer(
+            "elliotsig",
+            _elliotsig,
+            lambda n, a: jnp.square(1 / (1 + jnp.abs(n))),
+            active=(-2.0, 2.0),
+            reach=(-1.0, 1.0),
+        ),
         Transfer(
             "tribas",
             lambda n: _where(jnp.abs(n) < 1, n, _where(n < 0, n, 1 + n, 1 - n), 0),
             lambda n, a: _where(jnp.abs(n) < 1, n, _where(n < 0, n, 1, -1), 0),
             active=(-1.0, 1.0),
+            reach=(0.0, 1.0),
         ),
         Transfer(
             "hardlim",
             lambda n: _where(n >= 0, n, 1, 0),
             lambda n, a: jnp.zeros_like(n),
             active=(-1.0, 1.0),
+            reach=(0.0, 1.0),
         ),
-        Transfer("softmax", lambda n: jax.nn.softmax(n, axis=-1), _softmax_slope, elementwise=False),
+        Transfer("softmax", lambda n: jax.nn.softmax(n, axis=-1), _softmax_slope, elementwise=False, reach=(0.0, 1.0)),
     )
 }
 _ALIASES = {

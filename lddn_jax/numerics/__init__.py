@@ -1,1 +1,1 @@
-"""Matrix products, array layouts and target platforms, used by all computations of the package."""
+"""Matrix products, array layouts, precision and target platforms, used by all computations of the package."""

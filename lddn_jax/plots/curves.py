@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from lddn_jax.errors import LDDNError
-from lddn_jax.plots.axes import COLORS, Recorded, axes_or_new, colors, literal, new_axes
+from lddn_jax.plots.axes import COLORS, Recorded, axes_or_new, legend, literal, new_axes, styles, whole_numbers
 
 
 def training_curve(history: Mapping[str, Recorded], *, best_epoch: int | None = None, ax: Any = None) -> Any:
@@ -25,19 +25,18 @@ def training_curve(history: Mapping[str, Recorded], *, best_epoch: int | None = 
     drawn = (("loss", "training", 0, COLORS[0]), ("validation_loss", "validation", 1, COLORS[1]))
     for name, label, first, color in drawn:
         if name in history:
-            values = np.asarray(history[name])
-            ax.plot(np.arange(len(values)) + first, values, color=color, linewidth=1.1, label=label)
+            _plot(ax, history[name], first, label, {"color": color})
     if best_epoch is not None:
         ax.axvline(best_epoch, color="black", linewidth=0.8, linestyle=":", label=f"best network (epoch {best_epoch})")
-    ax.set(xlabel="epoch", ylabel="loss", yscale="log")
-    ax.margins(x=0)
-    _mark_horizons(ax, history)
-    ax.legend(frameon=False)
+    ax.set(xlabel="epoch", ylabel="loss", yscale=_scale(history.get("loss", [])))
+    _finish(ax, history)
+    legend(ax)
     return ax
 
 
 STATE_LABELS = {"gradient_norm": "gradient norm", "mu": "damping μ", "gamma": "effective\nparameters γ"}
 LINEAR_STATES = ("gamma",)
+CLOSE_STAGES = 0.15  # share of the epochs of a training stage, below which its name is written upwards
 
 
 def training_state(history: Mapping[str, Recorded], *, axes: Any = None) -> Any:
@@ -58,11 +57,10 @@ def training_state(history: Mapping[str, Recorded], *, axes: Any = None) -> Any:
     if not names:
         raise LDDNError(f"training_state: the history has none of {list(STATE_LABELS)}; it has {list(history)}.")
     axes = np.atleast_1d(new_axes(len(names), stacked=True) if axes is None else axes)
-    for ax, name, color in zip(axes, names, colors(), strict=False):
-        ax.plot(np.asarray(history[name]), color=color, linewidth=1.1)
-        ax.set(ylabel=STATE_LABELS[name], yscale="linear" if name in LINEAR_STATES else "log")
-        ax.margins(x=0)
-        _mark_horizons(ax, history, named=ax is axes[0])
+    for ax, name, style in zip(axes, names, styles(), strict=False):
+        _plot(ax, history[name], style=style)
+        ax.set(ylabel=STATE_LABELS[name], yscale="linear" if name in LINEAR_STATES else _scale(history[name]))
+        _finish(ax, history, named=ax is axes[0])
     axes[-1].set_xlabel("epoch")
     return axes
 
@@ -83,33 +81,65 @@ def evidence(history: Mapping[str, Recorded], *, axes: Any = None) -> Any:
         The axes.
     """
     axes = new_axes(3) if axes is None else axes
-    for name, color in zip(("E_D", "E_W", "beta"), colors(), strict=False):
-        axes[1].plot(np.asarray(history[name]), color=color, linewidth=1.1, label=literal(name))
+    for name, style in zip(("E_D", "E_W", "beta"), styles(), strict=False):
+        _plot(axes[1], history[name], label=literal(name), style=style)
     # One α, or one per group.
     for name in (name for name in history if name.partition(":")[0] == "alpha"):
-        label = "alpha" if name == "alpha" else None
-        axes[1].plot(np.asarray(history[name]), color=COLORS[3], linewidth=0.8, label=label)
-    axes[0].plot(np.asarray(history["gamma"]), color=COLORS[0], linewidth=1.1)
-    axes[2].plot(np.asarray(history["log_evidence"]), color=COLORS[0], linewidth=1.1)
-    axes[1].set(yscale="log")
+        label = "alpha" if name == "alpha" else "_"
+        _plot(axes[1], history[name], label=label, style={"color": COLORS[3]})
+    _plot(axes[0], history["gamma"])
+    _plot(axes[2], history["log_evidence"])
+    axes[1].set(yscale=_scale(history["beta"]))
     axes[1].legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
     for ax, label in zip(axes, ("effective parameters γ", "", "log evidence"), strict=True):
         ax.set(xlabel="epoch", ylabel=label)
-        ax.margins(x=0)
-        _mark_horizons(ax, history)
+        _finish(ax, history)
     return axes
 
 
-def _mark_horizons(ax: Any, history: Mapping[str, Recorded], named: bool = True) -> None:
+def _plot(
+    ax: Any, recorded: Recorded, first: int = 0, label: str = "_", style: Mapping[str, str] | None = None
+) -> None:
+    """Draws a recorded quantity against epochs, one line per restart; a single epoch is a dot."""
+    values = np.asarray(recorded, float)
+    values = values.reshape(len(values), -1).T
+    for row in values[np.isfinite(values).any(axis=1)]:  # a legend names only what is drawn
+        there = np.flatnonzero(np.isfinite(row))
+        marker = {"marker": "o", "markersize": 3} if len(there) == 1 else {}
+        ax.plot(
+            np.arange(len(row)) + first, row, linewidth=1.1, label=label, **(style or {"color": COLORS[0]}), **marker
+        )
+        label = "_"  # restarts share a name
+
+
+def _scale(recorded: Recorded) -> str:
+    """A logarithmic axis, unless nothing is positive."""
+    return "log" if (np.asarray(recorded, float) > 0).any() else "linear"
+
+
+def _finish(ax: Any, history: Mapping[str, Recorded], named: bool = True) -> None:
+    ax.margins(x=0)
+    low, high = ax.get_xlim()
+    if high - low < 1:  # of a single epoch
+        ax.set_xlim((low + high) / 2 - 0.5, (low + high) / 2 + 0.5)
+    whole_numbers(ax.xaxis)
+    _mark_horizons(ax, history, named)
+
+
+def _mark_horizons(ax: Any, history: Mapping[str, Recorded], named: bool) -> None:
     """Draws a line where each horizon starts, with a label if `named`."""
     if "horizon" not in history:
         return
     horizon = np.nan_to_num(np.asarray(history["horizon"], float), nan=0)  # 0 is the whole record
+    if not horizon.size:
+        return
     starts = [0, *(np.flatnonzero(np.diff(horizon)) + 1)]
+    close = min(np.diff([*starts, len(horizon)])) < CLOSE_STAGES * len(horizon)  # names would overlap
     for start in starts:
         name = "all steps" if horizon[start] == 0 else f"{horizon[start]:.0f} step{'s' if horizon[start] > 1 else ''}"
         if start:
             ax.axvline(start, color="black", linewidth=0.6, alpha=0.4)
         if named:
             where = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "va": "top", "size": 8}
+            where |= {"rotation": 90} if close else {}
             ax.annotate(name, (start, 1), (3, -3), **where)

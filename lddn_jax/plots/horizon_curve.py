@@ -7,7 +7,9 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Shaped
 
-from lddn_jax.plots.axes import axes_or_new, colors, literal
+from lddn_jax.plots.axes import axes_or_new, legend, shortened, styles, whole_numbers
+
+STEEP = 200.0  # ratio of errors that a linear axis does not show
 
 
 def horizon_profile(
@@ -33,16 +35,25 @@ def horizon_profile(
     ax = axes_or_new(ax)
     lines = rmse if isinstance(rmse, Mapping) else {"": rmse}
     horizons = np.asarray(horizons)
-    for (name, values), color in zip(lines.items(), colors(), strict=False):
+    drawn = np.concatenate([np.asarray(values, float) for values in lines.values()] + [np.empty(0)])
+    drawn = drawn[np.isfinite(drawn)]
+    for (name, values), style in zip(lines.items(), styles(), strict=False):
         values = np.asarray(values, float)
         shown = np.where(np.isfinite(values), values, np.nan)
-        marker = "o" if len(horizons) <= 30 else None
-        ax.plot(horizons, shown, color=color, linewidth=1.3, marker=marker, markersize=3.5, label=literal(name))
+        if not np.isfinite(shown).any():
+            continue  # a legend names only what is drawn
+        marker = {"marker": "o", "markersize": 3.5} if len(horizons) <= 30 else {}
+        ax.plot(horizons, shown, linewidth=1.3, label=shortened(name) or "_", **style, **marker)
     wide = horizons.size > 1 and horizons.min() > 0 and horizons.max() >= 20 * horizons.min()
-    ax.set(xlabel="horizon in steps", ylabel=literal(ylabel), xscale="log" if wide else "linear")
+    ax.set(xlabel="horizon in steps", ylabel=shortened(ylabel), xscale="log" if wide else "linear")
     if wide:
         ax.xaxis.set_major_formatter("{x:g}")  # 100 instead of 10²
-    ax.set_ylim(bottom=0)
-    if any(lines):
-        ax.legend(frameon=False)
+    else:
+        whole_numbers(ax.xaxis)
+    positive = drawn[drawn > 0]
+    if positive.size and positive.max() > STEEP * positive.min():  # outputs of other units, or errors that grow
+        ax.set_yscale("log")
+    else:
+        ax.set_ylim(bottom=0)
+    legend(ax)
     return ax

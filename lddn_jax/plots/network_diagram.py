@@ -2,17 +2,21 @@
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from lddn_jax.errors import LDDNError
-from lddn_jax.plots.arrangement import TEXT_LINE_HEIGHT, arrange
-from lddn_jax.plots.axes import COLORS, MATPLOTLIB_NEEDED, literal, new_axes
+from lddn_jax.plots.arrangement import TEXT_LINE_HEIGHT, Node, arrange
+from lddn_jax.plots.axes import COLORS, MATPLOTLIB_NEEDED, new_axes, shortened
+from lddn_jax.plots.grouping import grouped
 from lddn_jax.plots.routing import Routes, route
 from lddn_jax.topology.topology import Topology
 
 LETTER_SIZE = 0.22  # font size in units of the diagram
 TAPS_BOX_HEIGHT = 0.4  # height of the box of a tapped delay line
 DIAGRAM_MARGIN = 0.15
+NAME_COLUMNS = 30  # half of the letters of the longest name
+MOST_TAPS = 7  # powers of z in a label
 FULL_THICKNESS_POINTS = 9.0  # below this font size, lines get thinner in proportion
 INCHES_PER_UNIT = 0.62  # scale of a new figure
 
@@ -22,7 +26,8 @@ def diagram(topology: Topology, *, ax: Any = None) -> Any:
 
     The box of a layer shows its name, transfer function and number of neurons, and "no bias" if it has none. A round
     box shows the name and number of elements of an input. A small box in front of a layer is a tapped delay line with
-    its delays; a connection without one has no delay. Arrows at the right end are outputs.
+    its delays; a connection without one has no delay. Arrows at the right end are outputs. Four or more parts that are
+    equal but for their names share a box.
 
     Args:
         topology: The topology, such as `net.topology`.
@@ -39,44 +44,75 @@ def diagram(topology: Topology, *, ax: Any = None) -> Any:
 
     Symbols after Hagan et al., *Neural Network Design*, 2nd ed., ch. 14.
     """
-    sizes = topology.sizes
-
-    def lines_of(name: str) -> list[str]:
-        if name in topology.input_names:
-            return [f"{name} ({sizes[name]})"]
-        layer = topology.layer(name)
-        return [name, f"{layer.transfer}, {layer.size}", *([] if layer.bias else ["no bias"])]
-
-    width_of = _text_width()
-    arranged = arrange(topology, lines_of, lambda name: width_of(literal(name)))
-    routes = route(arranged, taps_label, width_of)
-    nodes = [node for column in arranged.columns for node in column]
-    left, right = (
-        -DIAGRAM_MARGIN,
-        routes.right
-        + max(width_of(literal(node.name)) for node in nodes if node.kind == "output")
-        + 0.1
-        + DIAGRAM_MARGIN,
-    )
-    bottom, top = min(node.y - node.height / 2 for node in nodes) - DIAGRAM_MARGIN, routes.top + DIAGRAM_MARGIN
+    laid = _lay_out(topology)
+    left, right, bottom, top = laid.extent
     if ax is None:
-        ax = new_axes(1, (INCHES_PER_UNIT * (right - left), INCHES_PER_UNIT * (top - bottom)))
+        ax = new_axes(1, laid.inches)
     ax.set(xlim=(left, right), ylim=(bottom, top), aspect="equal")
     ax.set_axis_off()
     box = ax.get_position()
     inches = ax.figure.get_size_inches() * (box.width, box.height)
     points = 72 * LETTER_SIZE * min(inches[0] / (right - left), inches[1] / (top - bottom))
     thickness = min(1.0, points / FULL_THICKNESS_POINTS)
-    _draw_wires(ax, routes, thickness)
-    _draw_boxes(ax, nodes, lines_of, points, thickness)
-    for taps in routes.taps:
+    _draw_wires(ax, laid.routes, thickness)
+    _draw_boxes(ax, laid, points, thickness)
+    for taps in laid.routes.taps:
         _box(ax, taps.left, taps.y, taps.width, TAPS_BOX_HEIGHT, facecolor="white", linewidth=0.8 * thickness)
         ax.text(taps.left + taps.width / 2, taps.y, taps.label, ha="center", va="center", fontsize=points, zorder=5)
     return ax
 
 
+@dataclass(frozen=True)
+class _Laid:
+    """Boxes and wires at their places, and the texts in the boxes."""
+
+    nodes: list[Node]
+    routes: Routes
+    called: Callable[[str], str]
+    lines_of: Callable[[str], list[str]]
+    extent: tuple[float, float, float, float]
+
+    @property
+    def inches(self) -> tuple[float, float]:
+        left, right, bottom, top = self.extent
+        return INCHES_PER_UNIT * (right - left), INCHES_PER_UNIT * (top - bottom)
+
+
+def diagram_size(topology: Topology) -> tuple[float, float]:
+    """Returns width and height in inches of a diagram with letters of the usual size."""
+    return _lay_out(topology).inches
+
+
+def _lay_out(topology: Topology) -> _Laid:
+    groups = grouped(topology)
+    topology, sizes = groups.topology, groups.topology.sizes
+
+    def called(name: str) -> str:
+        return shortened(groups.called(name), NAME_COLUMNS).replace("\n", " ")
+
+    def lines_of(name: str) -> list[str]:
+        size = groups.sized(name, sizes[name])
+        if name in topology.input_names:
+            return [f"{called(name)} ({size})"]
+        layer = topology.layer(name)
+        return [called(name), f"{layer.transfer}, {size}", *([] if layer.bias else ["no bias"])]
+
+    width_of = _text_width()
+    arranged = arrange(topology, lines_of, width_of)
+    routes = route(arranged, taps_label, width_of)
+    nodes = [node for column in arranged.columns for node in column]
+    names = max(width_of(called(node.name)) for node in nodes if node.kind == "output")
+    bottom, top = min(node.y - node.height / 2 for node in nodes) - DIAGRAM_MARGIN, routes.top + DIAGRAM_MARGIN
+    return _Laid(
+        nodes, routes, called, lines_of, (-DIAGRAM_MARGIN, routes.right + names + 0.1 + DIAGRAM_MARGIN, bottom, top)
+    )
+
+
 def taps_label(delays: tuple[int, ...]) -> str:
-    """Returns delays as powers of z; three or more consecutive delays are abbreviated to first … last."""
+    """Returns delays as powers of z; three or more consecutive delays are abbreviated to first … last.
+
+    More than seven powers are abbreviated, too, with the number of delays.
+    """
     runs: list[list[int]] = []
     for d in delays:
         if runs and d == runs[-1][-1] + 1:
@@ -85,6 +121,8 @@ def taps_label(delays: tuple[int, ...]) -> str:
             runs.append([d])
     parts = [[run[0], r"\ldots", run[-1]] if len(run) > 2 else run for run in runs]
     words = [part if isinstance(part, str) else f"z^{{{-part}}}" for run in parts for part in run]
+    if len(words) > MOST_TAPS:
+        words = [*words[:3], r"\ldots", words[-1], rf"({len(delays)}\ \mathrm{{delays}})"]
     return "$" + r"\;".join(words) + "$"
 
 
@@ -114,19 +152,19 @@ def _draw_wires(ax: Any, routes: Routes, thickness: float) -> None:
         ax.plot([x], [y], marker="o", markersize=3 * thickness, color="black", zorder=2)
 
 
-def _draw_boxes(ax, nodes, lines_of, points, thickness) -> None:
-    for node in nodes:
+def _draw_boxes(ax: Any, laid: _Laid, points: float, thickness: float) -> None:
+    for node in laid.nodes:
         if node.kind == "output":
-            ax.text(node.x + 0.1, node.y, literal(node.name), ha="left", va="center", fontsize=points, zorder=5)
+            ax.text(node.x + 0.1, node.y, laid.called(node.name), ha="left", va="center", fontsize=points, zorder=5)
         if not node.boxed:
             continue
         left, style = node.x - node.width / 2, {"facecolor": "#eef3f8", "linewidth": 1.1 * thickness}
         _box(ax, left, node.y, node.width, node.height, rounded=node.kind == "input", **style)
-        lines = lines_of(node.name)
+        lines = laid.lines_of(node.name)
         for k, line in enumerate(lines):
             y = node.y + TEXT_LINE_HEIGHT * ((len(lines) - 1) / 2 - k)
             weight = "bold" if k == 0 and node.kind == "layer" else "normal"
-            ax.text(node.x, y, literal(line), ha="center", va="center", fontsize=points, zorder=5, fontweight=weight)
+            ax.text(node.x, y, line, ha="center", va="center", fontsize=points, zorder=5, fontweight=weight)
 
 
 def _box(ax, left, y, width, height, rounded=False, **style) -> None:

@@ -1,11 +1,13 @@
 """Plots of measured and predicted signals, prediction errors and error bands."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from lddn_jax.plots.axes import COLORS, SHADES, Line, axes_or_new, colors, literal
+from lddn_jax.plots.axes import COLORS, SHADES, Line, apart, axes_or_new, inside, legend, limits, shortened, styles
+
+MOST_VECTOR_POINTS = 20_000  # of a line; longer ones are pixels in vector graphics
 
 
 def response(
@@ -15,9 +17,13 @@ def response(
     *,
     ylabel: str = "",
     splits: Mapping[str, tuple[float | int, float | int]] | None = None,
+    steps: Sequence[int] | None = None,
     ax: Any = None,
 ) -> Any:
     """Plots a measured signal and its predictions.
+
+    The measurement decides on what is drawn: a prediction that leaves its range by more than twice its width is cut off
+    at the edge of the axes, and the legend says from when on.
 
     Args:
         time: `(time,)`.
@@ -26,6 +32,7 @@ def response(
         ylabel: Name and unit of the signal.
         splits: Parts of the record to shade and label, as start and end in the units of `time`, such as
             `{"train": (0, 24), "test": (24, 40)}`.
+        steps: Number of steps of each piece of the record, which are not joined by a line; None for one piece.
         ax: Matplotlib axes; None for new ones.
 
     Returns:
@@ -35,30 +42,43 @@ def response(
     for k, (name, (start, stop)) in enumerate((splits or {}).items()):
         ax.axvspan(start, stop, color=SHADES[k % len(SHADES)], alpha=0.13, linewidth=0)
         ax.annotate(
-            literal(name),
+            shortened(name),
             (start, 0),
             (4, 4),
             xycoords=("data", "axes fraction"),
             textcoords="offset points",
             size="small",
         )
-    if measured is not None:
-        ax.plot(time, np.asarray(measured), color="black", linewidth=1.6, label="measured")
-    for (name, prediction), color in zip(predictions.items(), colors(), strict=False):
-        ax.plot(time, np.asarray(prediction), color=color, linewidth=1.1, label=literal(name))
-    ax.set(xlabel="time", ylabel=literal(ylabel))
-    ax.legend(loc="upper right", ncols=1 + len(predictions), frameon=False)
+    for border in np.cumsum(steps or ())[:-1]:
+        ax.axvline(np.mean(np.asarray(time, float)[border - 1 : border + 1]), color="0.75", linewidth=0.6, zorder=0)
+    if measured is not None and np.isfinite(np.asarray(measured, float)).any():
+        _plot(ax, time, measured, steps, "measured", {"color": "black", "linestyle": "-", "linewidth": 1.6})
+    _predictions(ax, time, predictions, steps, limits(measured, predictions), linewidth=1.1)
+    ax.set(xlabel="time", ylabel=shortened(ylabel))
+    legend(ax, loc="upper right", ncols=4)
     ax.set_ymargin(0.18)  # room for the legend
     ax.margins(x=0)
     return ax
 
 
-def errors(time: Line, measured: Line, predictions: Mapping[str, Line], *, ax: Any = None) -> Any:
+def errors(
+    time: Line,
+    measured: Line,
+    predictions: Mapping[str, Line],
+    *,
+    steps: Sequence[int] | None = None,
+    ax: Any = None,
+) -> Any:
     """Plots the error measured − predicted of each prediction. Arguments as in `response`."""
     ax = axes_or_new(ax)
     ax.axhline(0, color="black", linewidth=0.8)
-    for (name, prediction), color in zip(predictions.items(), colors(), strict=False):
-        ax.plot(time, np.asarray(measured) - np.asarray(prediction), color=color, linewidth=1.0, label=literal(name))
+    y = np.asarray(measured, float)
+    drawn = limits(y, predictions)
+    found = {}
+    for name, prediction in predictions.items():
+        values, _ = inside(prediction, drawn)
+        found[name] = np.where(np.asarray(prediction, float) == values, y - values, np.nan)  # not where it is cut off
+    _predictions(ax, time, found, steps, None, linewidth=1.0)
     ax.set(xlabel="time", ylabel="error")
     ax.margins(x=0)
     return ax
@@ -72,6 +92,7 @@ def bands(
     *,
     ylabel: str = "",
     k: float = 2.0,
+    steps: Sequence[int] | None = None,
     ax: Any = None,
 ) -> Any:
     """Plots a measured signal and a prediction with the error band mean ± k σ.
@@ -83,18 +104,51 @@ def bands(
         std: σ, `(time,)`.
         ylabel: Name and unit of the signal.
         k: Half the width of the band, in σ.
+        steps: Number of steps of each piece of the record, which are not joined by a line; None for one piece.
         ax: Matplotlib axes; None for new ones.
 
     Returns:
         The axes.
     """
     ax = axes_or_new(ax)
-    time, mean, std = (np.asarray(value, float) for value in (time, mean, std))
-    ax.fill_between(time, mean - k * std, mean + k * std, color=COLORS[0], alpha=0.25, linewidth=0, label=f"±{k:g}σ")
-    ax.plot(time, mean, color=COLORS[0], linewidth=1.1, label="predicted")
-    ax.plot(time, np.asarray(measured), color="black", linewidth=0.9, label="measured")
-    ax.set(xlabel="time", ylabel=literal(ylabel))
-    ax.legend(loc="upper right", ncols=3, frameon=False)
+    half = k * np.asarray(std, float)
+    drawn = limits(measured, {"predicted": mean})
+    low, high = (apart(inside(np.asarray(mean, float) + side * half, drawn)[0], steps) for side in (-1, 1))
+    if np.isfinite(low + high).any():
+        ax.fill_between(apart(time, steps), low, high, color=COLORS[0], alpha=0.25, linewidth=0, label=f"±{k:g}σ")
+    _predictions(ax, time, {"predicted": mean}, steps, drawn, linewidth=1.1)
+    if np.isfinite(np.asarray(measured, float)).any():
+        _plot(ax, time, measured, steps, "measured", {"color": "black", "linewidth": 0.9})
+    ax.set(xlabel="time", ylabel=shortened(ylabel))
+    legend(ax, loc="upper right", ncols=3)
     ax.set_ymargin(0.18)  # room for the legend
+    if drawn is not None and drawn[0] < drawn[1]:  # not of the band, which may be far wider
+        margin = 0.5 * (drawn[1] - drawn[0])
+        ax.set_ylim(max(ax.get_ylim()[0], drawn[0] - margin), min(ax.get_ylim()[1], drawn[1] + margin))
     ax.margins(x=0)
     return ax
+
+
+def _predictions(ax: Any, time: Line, lines: Mapping[str, Line], steps: Any, drawn: Any, **style: Any) -> None:
+    """Draws lines in colors of their own, cut off at the edge of what is drawn."""
+    left = False
+    for (name, line), own in zip(lines.items(), styles(), strict=False):
+        values, first = inside(line, drawn)
+        if not np.isfinite(values).any():
+            continue  # a legend names only what is drawn
+        when = "" if first is None else f", cut off from {np.asarray(time, float)[first]:.6g} on"
+        left |= first is not None
+        _plot(ax, time, values, steps, shortened(name) + when, own | style)
+    if left:
+        low, high = drawn
+        margin = 0.18 * ((high - low) or max(abs(high), 1.0))
+        ax.set_ylim(low - margin, high + 1.5 * margin)
+
+
+def _plot(ax: Any, time: Line, line: Line, steps: Any, name: str, style: dict[str, Any]) -> None:
+    """Draws a line; values with a gap on both sides are dots, since they have no line."""
+    x, values = apart(time, steps), apart(line, steps)
+    there = np.isfinite(values)
+    alone = there & ~np.append(False, there[:-1]) & ~np.append(there[1:], False)
+    marks = {"marker": "o", "markersize": 2.5, "markevery": np.flatnonzero(alone).tolist()} if alone.any() else {}
+    ax.plot(x, values, label=name, rasterized=len(x) > MOST_VECTOR_POINTS, **style, **marks)

@@ -7,11 +7,15 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Shaped
 
-from lddn_jax.plots.axes import COLORS, axes_or_new, literal, new_axes
+from lddn_jax.plots.axes import COLORS, axes_or_new, legend, new_axes, shortened
+
+MOST_DELAYS = 40  # shown in one figure
 
 
 def relevance(table: Any, *, ax: Any = None) -> Any:
     """Plots the prior scale and the fraction of well-determined weights for each delay of each connection.
+
+    If there are more than 40, those with the largest prior scale are shown.
 
     Args:
         table: From `lddn_jax.relevance`.
@@ -21,12 +25,18 @@ def relevance(table: Any, *, ax: Any = None) -> Any:
         The axes.
     """
     ax = axes_or_new(ax)
-    rows = sorted(table, key=lambda row: (row.to, row.source or "", -1 if row.delay is None else row.delay))
+    every = list(table)
+    rows = sorted(
+        sorted(every, key=lambda row: -row.scale)[:MOST_DELAYS],
+        key=lambda row: (row.to, row.source or "", -1 if row.delay is None else row.delay),
+    )
     places = np.arange(len(rows))
     ax.bar(places - 0.2, [row.scale for row in rows], width=0.4, color=COLORS[0], label="prior scale 1/√(2α)")
     ax.bar(places + 0.2, [row.determined for row in rows], width=0.4, color=COLORS[1], label="determined γ/P")
-    ax.set_xticks(places, [literal(row.name) for row in rows], rotation=60, ha="right")
-    ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    ax.set_xticks(places, [shortened(row.name) for row in rows], rotation=60, ha="right", rotation_mode="anchor")
+    if len(rows) < len(every):
+        ax.set_xlabel(f"the {len(rows)} of {len(every)} delays with the largest prior scale")
+    legend(ax, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     return ax
 
 
@@ -66,12 +76,14 @@ def comparison(found: Any, *, axes: Any = None) -> Any:
     axes = new_axes(2) if axes is None else axes
     rows, best = found.to_dict(), found.best.name
     places = np.arange(len(rows))
-    evidence = np.array([row["log_evidence"] for row in rows])
+    evidence = np.array([row["log_evidence"] for row in rows], float)  # NaN where it is not finite
     # Only differences of the log evidence are meaningful.
-    axes[0].hlines(places, evidence.min() - evidence.max(), evidence - evidence.max(), color=COLORS[0], linewidth=1.0)
-    axes[0].plot(evidence - evidence.max(), places, "o", color=COLORS[0])
+    known = evidence[np.isfinite(evidence)]
+    least, most = (known.min(), known.max()) if known.size else (0.0, 0.0)
+    axes[0].hlines(places, least - most, evidence - most, color=COLORS[0], linewidth=1.0)
+    axes[0].plot(evidence - most, places, "o", color=COLORS[0])
     axes[0].plot(0, rows.index(next(row for row in rows if row["name"] == best)), "o", color=COLORS[2], markersize=10)
-    axes[0].set_yticks(places, [literal(row["name"]) for row in rows])
+    axes[0].set_yticks(places, [shortened(row["name"]) for row in rows])
     axes[0].invert_yaxis()
     axes[0].set(xlabel="log evidence, relative to the largest")
     for name, label, color in (("train_rmse", "training", COLORS[0]), ("held_out_rmse", "held out", COLORS[1])):
@@ -81,5 +93,5 @@ def comparison(found: Any, *, axes: Any = None) -> Any:
     axes[1].set_xlim(left=0)
     for ax in axes:
         ax.locator_params(axis="x", nbins=4)
-    axes[1].legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    legend(axes[1], loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     return axes

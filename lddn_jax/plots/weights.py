@@ -6,7 +6,7 @@ import numpy as np
 
 from lddn_jax.errors import ShapeError
 from lddn_jax.network.network import Network
-from lddn_jax.plots.axes import axes_or_new, literal
+from lddn_jax.plots.axes import axes_or_new, shortened
 
 
 def weights_map(net: Network, *, ax: Any = None) -> Any:
@@ -45,8 +45,8 @@ def weights_map(net: Network, *, ax: Any = None) -> Any:
     for k, (_, stop) in enumerate(columns.values()):
         new_source = k + 1 == len(sources) or sources[k + 1] != sources[k]
         ax.axvline(stop - 0.5, color="black", linewidth=1.0 if new_source else 0.3)
-    ax.set_yticks([(start + stop - 1) / 2 for start, stop in rows.values()], [literal(name) for name in rows])
-    names = ["bias" if delay is None else literal(f"{source}, delay {delay}") for source, delay in columns]
+    ax.set_yticks([(start + stop - 1) / 2 for start, stop in rows.values()], [shortened(name, 24) for name in rows])
+    names = ["bias" if delay is None else f"{shortened(source, 24)}, delay {delay}" for source, delay in columns]
     places = [(start + stop - 1) / 2 for start, stop in columns.values()]
     ax.set_xticks(places, names, rotation=45, ha="right", rotation_mode="anchor")
     ax.tick_params(length=0)

@@ -10,6 +10,8 @@ MacKay (1992), Neural Computation 4(3) 448-472, section 4; Bishop (2006), *Patte
 eq. 5.167-5.173.
 """
 
+from typing import Any, Protocol, runtime_checkable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -20,7 +22,7 @@ from lddn_jax.gradients.method import AbstractGradient
 from lddn_jax.gradients.rtrl import RTRL, forward
 from lddn_jax.network.network import Network
 from lddn_jax.network.replacement import up_to_date
-from lddn_jax.network.signals import Signals
+from lddn_jax.network.signals import Signals, SignalsLike, StateLike
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.numerics.lanes import from_lanes, to_lanes
 from lddn_jax.simulation.delays import DelayState
@@ -44,6 +46,24 @@ class Prediction(eqx.Module):
     def std(self) -> Signals:
         """Standard deviation of a measurement, from parameters and noise."""
         return {name: jnp.sqrt(self.parameters[name] ** 2 + self.noise[name] ** 2) for name in self.mean}
+
+
+@runtime_checkable
+class ErrorBars(Protocol):
+    """What gives predictions of a network with error bars, such as a `lddn_jax.Posterior`."""
+
+    @property
+    def net(self) -> Network:
+        """The most probable network."""
+        ...
+
+    def predict(self, inputs: SignalsLike, state: StateLike = None, *, steps: int | None = None) -> Prediction:
+        """Returns outputs with error bars; arguments as in `lddn_jax.predict`."""
+        ...
+
+    def close_loop(self, output: str, input: str) -> Any:
+        """Returns the error bars of the network with its loop closed."""
+        ...
 
 
 @up_to_date

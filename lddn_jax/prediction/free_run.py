@@ -9,22 +9,32 @@ from lddn_jax.data.sequences import Sequences
 from lddn_jax.losses import counted, error_weights
 from lddn_jax.network.network import Network
 from lddn_jax.network.signals import RealSignal, Signals, WeightsLike, as_signals
+from lddn_jax.simulation.delays import started
 from lddn_jax.simulation.simulate import predict
 
 DIVERGED_RANGES = 100.0  # distance from the middle of the targets, in units of their range, that counts as divergence
+LEAST_RELATIVE_RANGE = 1e-3  # smallest range of the targets, relative to their largest value, that is used as a scale
 
 
 def diverged_at(
-    predicted: Mapping[str, RealSignal], targets: Mapping[str, RealSignal], weights: WeightsLike = None
+    predicted: Mapping[str, RealSignal],
+    targets: Mapping[str, RealSignal],
+    weights: WeightsLike = None,
+    *,
+    ranges: Mapping[str, float] | None = None,
 ) -> int | None:
     """Returns the first step, over all sequences, at which an output is not finite or far outside the targets, or None.
 
-    A constant target has no range, so only NaN and infinity count for it.
+    Far is 100 times the range of the targets, or 0.1 times their largest value if that is more, so that a small error
+    in a target that stands still is not a divergence. A constant target has no range: without `ranges`, only NaN and
+    infinity count for it.
 
     Args:
         predicted: `(*batch, time, size)` by output layer.
         targets: `(*batch, time, size)` by output layer; NaN where missing.
         weights: Error weights as in a loss; steps with weight 0 are ignored.
+        ranges: Usual range by output layer, such as that of the training targets; used where it is larger than that of
+            the targets.
 
     Example:
         >>> import jax.numpy as jnp
@@ -36,7 +46,10 @@ def diverged_at(
     for name, target in counted(targets, weights).items():
         target, found = np.asarray(target), np.asarray(predicted[name])
         low, high = np.nanmin(target), np.nanmax(target)
-        reach = DIVERGED_RANGES * (high - low) if high > low else np.inf
+        width = 0.0 if ranges is None else ranges.get(name, 0.0)
+        if high > low:
+            width = max(width, high - low, LEAST_RELATIVE_RANGE * max(abs(low), abs(high)))
+        reach = DIVERGED_RANGES * width if width > 0 else np.inf
         gone = ~np.isfinite(found) | (np.abs(found - (low + high) / 2) > reach)
         if full is not None:
             gone &= np.asarray(full[name]) > 0
@@ -55,7 +68,7 @@ def error_of(net: Network, data: Sequences) -> tuple[float, Signals]:
         net: The network.
         data: Targets that are NaN or have weight 0 are ignored; other weights have no effect.
     """
-    outputs = predict(net, data.inputs, data.state, steps=data.steps)
+    outputs = predict(net, data.inputs, started(net.topology, data), steps=data.steps)
     sizes = {name: net.topology.sizes[name] for name in net.topology.outputs}
     targets = counted(as_signals("target", data.targets, sizes, net.dtype), data.weights)
     with np.errstate(over="ignore"):  # by a diverging free run
@@ -65,18 +78,31 @@ def error_of(net: Network, data: Sequences) -> tuple[float, Signals]:
         return float(np.mean(errors)), outputs
 
 
-def free_run(net: Network, whole: Sequences) -> tuple[float, int | None]:
+def free_run(net: Network, whole: Sequences, ranges: Mapping[str, float] | None = None) -> tuple[float, int | None]:
     """Returns the error of a free run by `error_of` (NaN if it diverged), and the first diverged step or None.
 
     Args:
         net: The network with its loop closed.
         whole: Whole records, one per sequence.
+        ranges: As in `diverged_at`.
     """
     error, outputs = error_of(net, whole)
-    diverged = diverged_at(outputs, cast(Signals, whole.targets), whole.weights)
+    diverged = diverged_at(outputs, cast(Signals, whole.targets), whole.weights, ranges=ranges)
     return float("nan") if diverged is not None else error, diverged
 
 
-def smallest(errors: Sequence[float]) -> int:
-    """Returns the index of the smallest error; NaN (a diverged run) counts as infinite."""
-    return int(np.argmin(np.nan_to_num(errors, nan=np.inf)))
+def least_divergent(runs: Sequence[tuple[float, int | None]]) -> int:
+    """Returns the index of the free run with the smallest error; if all diverged, of the one that did so last.
+
+    Args:
+        runs: Error and first diverged step (None if it did not diverge) of each run.
+
+    Example:
+        >>> least_divergent([(0.5, None), (0.1, None), (float("nan"), 7)])
+        1
+        >>> least_divergent([(float("nan"), 3), (float("nan"), 7)])
+        1
+    """
+    if all(step is not None for _, step in runs):
+        return int(np.argmax([step for _, step in runs]))
+    return int(np.argmin([np.inf if step is not None or np.isnan(error) else error for error, step in runs]))

@@ -5,6 +5,9 @@ t − k + 1 and runs free until t. For k = 1 this is the network with its loop o
 record it is a free run.
 
     ŷ(t | t−k) = y of the closed loop after min(k, t + 1) steps
+
+A network that reads measured outputs through delays of at least d > 1 predicts d steps ahead with its loop open; there
+is no shorter horizon.
 """
 
 import math
@@ -35,11 +38,34 @@ from lddn_jax.network.signals import (
     first_nan,
     measured_name,
 )
-from lddn_jax.simulation.delays import DelayState, cut, state_sizes, states_along
+from lddn_jax.numerics.text_table import aligned, digits
+from lddn_jax.simulation.delays import DelayState, cut, started, state_sizes, states_along
 from lddn_jax.simulation.simulate import predict, prepare, simulate
+from lddn_jax.topology.topology import Topology
 
 DEFAULT_HORIZONS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 OUTPUTS_AT_ONCE = 2**22  # number of output values computed at once, to bound memory
+
+
+def shortest_delay(topology: Topology, sources: Iterable[str]) -> int | None:
+    """Returns the smallest sum of delays on a path from one of the sources to an output; None if there is no path.
+
+    Args:
+        topology: The topology.
+        sources: Names of inputs or layers.
+
+    Example:
+        >>> import lddn_jax as lddn
+        >>> shortest_delay(lddn.models.narx({"u": 1}, {"y": 1}, feedback_delays=(3, 4)), ["measured_y"])
+        3
+    """
+    reached = dict.fromkeys(sources, 0)
+    for _ in topology.layers:  # a shortest path visits no layer twice
+        for c in topology.connections:
+            if c.source in reached:
+                through = reached[c.source] + c.delays[0]
+                reached[c.to] = min(reached.get(c.to, through), through)
+    return min((reached[name] for name in topology.outputs if name in reached), default=None)
 
 
 def k_step(net: Network, data: Sequences, k: int, *, loops: Mapping[str, str] | None = None) -> Signals:
@@ -48,7 +74,8 @@ def k_step(net: Network, data: Sequences, k: int, *, loops: Mapping[str, str] | 
     Args:
         net: The network with its loop open; or closed, if the targets are the measured outputs.
         data: `Sequences`, with the measured outputs among the inputs if the loop is open.
-        k: Number of steps ahead. The first k − 1 predictions start at the beginning of the record.
+        k: Number of steps ahead. The first k − 1 predictions start at the beginning of the record. A number below the
+            smallest delay of the measured outputs gives the same as that delay.
         loops: Output layer by name of its feedback input; by default an input named `measured_y` belongs to output
             `y`.
 
@@ -110,11 +137,11 @@ class HorizonProfile:
 
     def __str__(self):
         names = list(self.rmse)
-        lines = [f"{'horizon':>8}" + "".join(f"{name:>14}{'persistence':>14}" for name in names)]
+        rows = [["horizon", *(label for name in names for label in (name, "persistence"))]]
         for k, horizon in enumerate(self.horizons):
-            cells = (f"{self.rmse[name][k]:14.6g}{self.persistence[name][k]:14.6g}" for name in names)
-            lines.append(f"{horizon:>8}" + "".join(cells))
-        return "\n".join(lines)
+            cells = (digits(errors[name][k]) for name in names for errors in (self.rmse, self.persistence))
+            rows.append([str(horizon), *cells])
+        return "\n".join(aligned(rows, ">"))
 
 
 def horizon_profile(
@@ -132,14 +159,16 @@ def horizon_profile(
         net: The network with its loop open; or closed, if the targets are the measured outputs.
         data: `Sequences`, with the measured outputs among the inputs if the loop is open. Targets that are NaN or have
             error weight 0 are ignored, unless they are fed back.
-        horizons: Numbers of steps ahead, ascending; None for 1, 2, 5, 10 … up to half the length of the record.
+        horizons: Numbers of steps ahead, ascending; None for 1, 2, 5, 10 … up to half the length of the record. The
+            first is the smallest delay of the measured outputs if that is not 1.
         loops: As in `k_step`.
 
     Returns:
         A `HorizonProfile`, in the units of the data.
 
     Raises:
-        LDDNError: If horizons are not ascending positive integers, or exceed the length of the record.
+        LDDNError: If horizons are not ascending positive integers, exceed the length of the record, or are shorter
+            than the smallest delay of the measured outputs.
         DataError: If a target that is fed back is missing.
         ShapeError: If data does not match the network.
 
@@ -154,6 +183,8 @@ def horizon_profile(
     call = "horizon_profile(net, data, horizons)"
     check_data(data, call)
     chosen = _horizons(horizons, data.steps)
+    check_network(net, call)
+    chosen = _not_below(_least(net.topology, loops), chosen, horizons, data.steps)
     record = _Record.of(net, data, loops, call)
     sizes = {name: net.topology.sizes[name] for name in net.topology.outputs}
     targets = counted(as_signals("target", data.targets, sizes, net.dtype), data.weights)
@@ -197,14 +228,14 @@ class _Record:
     def of(cls, net: Network, data: Sequences, loops: Mapping[str, str] | None, call: str) -> "_Record":
         check_network(net, call)
         check_data(data, call)
-        inputs, state = data.inputs, data.state
+        inputs, state = data.inputs, started(net.topology, data)
         loops = measured_loops(net.topology) if loops is None else dict(loops)
         if not loops:
             net, inputs, state, loops = _opened(net, data)
         closed = closed_over(net, loops)
         inputs, state, steps = prepare(net, inputs, state, None if net.topology.inputs else data.steps)
         measured = {output: input for input, output in loops.items()}
-        a = simulate(net, inputs, state).a  # for layers that are not measured
+        a = simulate(net, inputs, state, steps=steps).a  # for layers that are not measured
         before, signals = {}, {}
         for name, (longest, _) in state_sizes(closed.topology).items():
             source = measured.get(name, name)
@@ -240,7 +271,8 @@ def _opened(net: Network, data: Sequences) -> tuple[Network, SignalsLike, StateL
     inputs = dict(by_name("input", data.inputs, topology.input_names))
     targets = by_name("target", data.targets, topology.outputs)
     known = with_gaps(targets, data.weights)
-    state: dict[str, Any] | None = None if data.state is None else dict(data.state)
+    known_state = started(topology, data)
+    state: dict[str, Any] | None = None if known_state is None else dict(known_state)
     for name in topology.outputs:
         late = [c.to for c in topology.connections if c.source == name and c.delays[0] > 0]
         if not late:
@@ -287,3 +319,29 @@ def _horizons(given: Sequence[int] | None, steps: int) -> tuple[int, ...]:
             f"from 1 to {steps}: horizons=(1, 5, 20)."
         )
     return chosen
+
+
+def _least(topology: Topology, loops: Mapping[str, str] | None) -> int:
+    """The shortest horizon: the smallest delay of measured outputs, also if the loop through them is closed."""
+    sources = list(measured_loops(topology) if loops is None else loops)
+    if sources:
+        return max(shortest_delay(topology, sources) or 1, 1)
+    late = [c for c in topology.connections if c.source in topology.outputs and c.delays[0] > 0]
+    return min((c.delays[0] + (shortest_delay(topology, [c.to]) or 0) for c in late), default=1)
+
+
+def _not_below(least: int, chosen: tuple[int, ...], given: Sequence[int] | None, steps: int) -> tuple[int, ...]:
+    """Returns the horizons that are not shorter than the smallest delay of the measured outputs."""
+    if chosen[0] >= least:
+        return chosen
+    if least > steps:
+        raise LDDNError(
+            f"horizon_profile: the network predicts {least} or more steps ahead, and the record has only {steps} steps "
+            "after those that fill the delay state. Pass a longer record."
+        )
+    if given is not None:
+        raise LDDNError(
+            f"horizon_profile: horizons={given!r}, but the network reads measured outputs through delays of {least} or "
+            f"more, so it predicts {least} or more steps ahead; write horizons=({least}, ...)."
+        )
+    return (least, *(h for h in chosen if h > least))

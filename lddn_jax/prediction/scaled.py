@@ -21,6 +21,8 @@ import numpy as np
 from lddn_jax.checks import called, expect
 from lddn_jax.data.scaling import AbstractScaler, MinMax, Standard, check_kind
 from lddn_jax.data.sequences import Sequences
+from lddn_jax.diagnostics.lagged import element_names
+from lddn_jax.diagnostics.ranges import Range
 from lddn_jax.errors import DataError, ShapeError
 from lddn_jax.network import rewiring
 from lddn_jax.network.network import Network, check_network
@@ -121,6 +123,16 @@ class Scaled(eqx.Module):
         for name, signal in inputs.items():
             scalers[name] = shared[name] if name in shared else kind.fit(signal)
         return cls(net, scalers)
+
+    @property
+    def ranges(self) -> dict[str, Range]:
+        """Smallest and largest value in training, by element of each signal; only `MinMax` scalers know them."""
+        return {
+            label: (np.asarray(scaler.lowest, float)[k : k + 1], np.asarray(scaler.highest, float)[k : k + 1])
+            for name, scaler in self.scalers.items()
+            if isinstance(scaler, MinMax)
+            for k, label in enumerate(element_names(name, scaler.lowest.size))
+        }
 
     def with_net(self, net: Network) -> "Scaled":
         """Returns the same scalers with another network, such as `fitted.net`."""

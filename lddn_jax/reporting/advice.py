@@ -1,50 +1,108 @@
 """Warnings about a model, each with a remedy, derived from the diagnostics.
 
-Each function checks one diagnostic and returns a warning or None. The bounds of correlations are corrected for the
-number of lags (Bonferroni), so that each of them gives a false warning for a good model in 1 of 100 records.
+Each function checks one diagnostic and returns a warning or None. Causes come before their symptoms: first a failed
+training, the record, and inputs that the model misses, then bad predictions, then residuals that their past predicts.
+Tests of residuals are left out where the record explains them. The bounds of correlations are corrected for the number
+of lags (Bonferroni), so that each of them gives a false warning for a good model in 1 of 100 records.
 """
 
 from collections.abc import Collection, Mapping
 from statistics import NormalDist
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from lddn_jax.diagnostics import Correlation, HypothesisTest, Score, Stability
+from lddn_jax.diagnostics.lagged import element_names
+from lddn_jax.diagnostics.score_table import WORSE_THAN_MEAN
 from lddn_jax.models import measured_name
+from lddn_jax.numerics.text_table import digits
 from lddn_jax.prediction.forecast import FREE_RUN, ONE_STEP, PERSISTENCE
 from lddn_jax.reporting.evaluation import Evaluation
 from lddn_jax.reporting.findings import Diagnosis
+from lddn_jax.topology.topology import Topology
 
 FALSE_ALARM_RATE = 0.01  # significance level of the tests
 COVERAGE_TOLERANCE = 0.05  # allowed error of a coverage, whose estimate is uncertain because errors are correlated
 TWO_SIGMA_COVERAGE = 2 * NormalDist().cdf(2) - 1  # nominal coverage of ± 2σ
 POOR_NRMSE = 0.5  # NRMSE above which a free run is poor
+NEGLIGIBLE_NRMSE = 1e-3  # NRMSE below which residuals do not matter
 STILL_FALLING_RATIO = 0.8  # ratio of losses over the last tenth of the epochs, below which training is unfinished
+LARGEST_EXPONENT = 50.0  # of which the growth is written out
+EXTRAPOLATED_SHARE = 0.05  # of the steps outside of the training range, above which it explains bad scores
+
+Warnings: TypeAlias = list[str | None]
 
 
 def advise(known: Evaluation, found: Diagnosis) -> tuple[str, ...]:
-    """Returns all warnings about a model, the most serious first."""
-    delays: dict[str, set[int]] = {}
-    for (_, source), values in known.net.topology.delays.items():
-        delays.setdefault(source, set()).update(values)
-    warnings = [about_stop(known.stop_reason, known.history)]
-    warnings += [about_divergence(kind, step) for kind, step in found.diverged.items()]
+    """Returns all warnings about a model, causes before symptoms."""
+    extrapolates = any(e.count > EXTRAPOLATED_SHARE * e.total for e in found.outside.values())
+    diverged = {*found.diverged}
+    perfect = all(found.scores[kind].all.nrmse <= NEGLIGIBLE_NRMSE for kind in known.models)
+    warnings = [None if perfect else about_stop(known.stop_reason, known.history), *found.remarks]
+    warnings += [
+        excursion.about(f"The {'measured' if name in known.measured else 'input'} {name}")
+        for name, excursion in found.outside.items()
+    ]
+    by_inputs, by_past = ([], []) if extrapolates else _about_residuals(known, found)
+    warnings += by_inputs
+    warnings += [about_divergence(kind, step, known.history) for kind, step in found.diverged.items()]
     warnings += [about_stability(found.stability)] if found.stability is not None else []
-    if PERSISTENCE in found.scores and ONE_STEP in found.scores:
-        warnings.append(about_persistence(found.scores[ONE_STEP].all, found.scores[PERSISTENCE].all))
-    if FREE_RUN in found.scores:
-        warnings.append(about_free_run(found.scores[FREE_RUN].all))
-    warnings += [about_range(name, step, name in known.measured) for name, step in found.outside.items()]
-    for (source, output), correlation in found.with_inputs.items():
-        warnings.append(about_input(correlation, source, output, delays.get(source.partition("[")[0], set())))
-    for output, test in found.whiteness.items():
-        own = delays.get(output.partition("[")[0], set()) | delays.get(measured_name(output.partition("[")[0]), set())
-        warnings.append(about_whiteness(test, found.own[output], output, own, _free_run_as_good(found, output)))
+    ahead = known.forecast.open_loop
+    if PERSISTENCE in found.scores and ahead in found.scores and ahead not in diverged:
+        model, baseline = found.scores[ahead].all, found.scores[PERSISTENCE].all
+        warnings.append(about_persistence(model, baseline, extrapolates, ahead))
+    if FREE_RUN in found.scores and FREE_RUN not in diverged:
+        warnings.append(about_free_run(found.scores[FREE_RUN].all, known.history, extrapolates))
+        if not found.outside:
+            warnings += [e.about(f"The free run of {name}") for name, e in found.free_run_outside.items()]
+    warnings += by_past
     warnings += [about_coverage(share, output) for output, share in found.coverage.items()]
     if known.std:
         warnings += [about_normality(test, output) for output, test in found.normality.items()]
     return tuple(warning for warning in warnings if warning)
+
+
+def _about_residuals(known: Evaluation, found: Diagnosis) -> tuple[Warnings, Warnings]:
+    """Warnings of residuals that inputs explain, and that their past explains."""
+    delays = delays_read(known.net.topology)
+    nrmse = {name: [found.scores[kind].by_output[name].nrmse for kind in known.models] for name in found.whiteness}
+    imperfect = [name for name, values in nrmse.items() if max(values) > NEGLIGIBLE_NRMSE]
+    by_inputs = [
+        about_input(correlation, source, output, delays.get(source, set()))
+        for (source, output), correlation in found.with_inputs.items()
+        if output in imperfect
+    ]
+    by_past = [
+        about_whiteness(
+            test,
+            found.own[output],
+            output,
+            delays.get(output, set()),
+            _explained_by_noise(found, output, known.forecast.open_loop),
+            known.forecast.open_loop,
+        )
+        for output, test in found.whiteness.items()
+        if output in imperfect and nrmse[output][0] < 1  # residuals of a useless model have the past of the output
+    ]
+    return by_inputs, by_past
+
+
+def delays_read(topology: Topology) -> dict[str, set[int]]:
+    """Returns at which delays each element of a signal is read; an output also by its measured values.
+
+    Example:
+        >>> import lddn_jax as lddn
+        >>> delays_read(lddn.models.narx({"T [C]": 1}, {"y": 1}, input_delays=(3,)))["T [C]"]
+        {3}
+    """
+    read: dict[str, set[int]] = {}
+    for (_, source), delays in topology.delays.items():
+        read.setdefault(source, set()).update(delays)
+    for output in topology.outputs:
+        read[output] = read.get(output, set()) | read.get(measured_name(output), set())
+    sizes = topology.sizes
+    return {label: delays for name, delays in read.items() for label in element_names(name, sizes[name])}
 
 
 def about_input(correlation: Correlation, source: str, output: str, delays: Collection[int]) -> str | None:
@@ -77,8 +135,8 @@ def about_input(correlation: Correlation, source: str, output: str, delays: Coll
         )
     if lag in delays:
         return (
-            f"{start} at lag {lag} {numbers}, although the network reads that delay: try more hidden neurons, longer "
-            "training, or other delays beside it."
+            f"{start} at lag {lag} {numbers}, although the network reads that delay: try further delays beside it, "
+            "more hidden neurons, or longer training."
         )
     return f"{start} at lag {lag} {numbers}: try delay {lag}."
 
@@ -88,7 +146,8 @@ def about_whiteness(
     correlation: Correlation,
     output: str,
     delays: Collection[int] = (),
-    free_run_as_good: bool = False,
+    by_noise: bool = False,
+    ahead: str = ONE_STEP,
 ) -> str | None:
     """Warns of residuals that are not white.
 
@@ -97,24 +156,28 @@ def about_whiteness(
         correlation: Autocorrelation of the residuals.
         output: Name of the output.
         delays: Delays at which the network reads the past of that output.
-        free_run_as_good: Whether the RMSE of the free run is not larger than that one step ahead. This indicates
-            measurement noise v: residuals one step ahead are then v(t) − Σ_d θ(d) v(t−d), which are correlated even
+        by_noise: Whether the errors of the free run are white and not larger than those with the loop open. Then they
+            are measurement noise v, and residuals one step ahead are v(t) − Σ_d θ(d) v(t−d), which are correlated even
             for the true system.
+        ahead: Kind of the predictions with the loop open.
     """
-    if test.p_value >= FALSE_ALARM_RATE:
-        return None
     lag = correlation.strongest()
+    if test.p_value >= FALSE_ALARM_RATE or lag is None:
+        return None
     value = correlation.values[correlation.lags == lag][0]
     start = (
         f"Residuals of {output} are not white (Ljung-Box p {p_in_words(test.p_value)}), most at lag {lag} ({value:.2f})"
     )
-    if free_run_as_good and value < 0:
+    if by_noise:
         return (
-            f"{start}, as expected from measurement noise, which enters predictions one step ahead. The RMSE of the "
-            "free run is not larger, so a larger network would not help: evaluate the model by its free run."
+            f"{start}, as expected from measurement noise, which enters predictions {ahead}. The errors of the free "
+            "run are white and not larger, so a larger network would not help: evaluate the model by its free run."
         )
     if lag in delays:
-        return f"{start}, although the network reads that delay: try more hidden neurons or longer training."
+        return (
+            f"{start}, although the network reads that delay: try feedback delay {max(delays) + 1} too, more hidden "
+            "neurons, or longer training."
+        )
     return f"{start}: their past predicts them. Try feedback delay {lag}."
 
 
@@ -136,55 +199,69 @@ def about_coverage(share: float, output: str, nominal: float = TWO_SIGMA_COVERAG
     return f"Coverage of the bands of {output} is {100 * share:.0f} %, nominal {100 * nominal:.0f} %: they are {which}."
 
 
-def about_range(name: str, step: int | None, is_output: bool) -> str | None:
-    """Warns of a signal outside of its training range."""
-    if step is None:
-        return None
-    if is_output:
-        return (
-            f"The free run of {name} left the training range at step {step}; from there on the network extrapolates. "
-            "Train on records that cover a wider range."
-        )
-    return f"The input {name} leaves the training range at step {step}; from there on the network extrapolates."
-
-
-def about_divergence(kind: str, step: int) -> str:
+def about_divergence(kind: str, step: int, history: Mapping[str, Any]) -> str:
     """Warns of a prediction that diverged."""
-    return (
-        f"The prediction {kind!r} diverged at step {step}. Train over growing horizons (lddn.fit_closed_loop), or with "
-        "regularization."
-    )
+    return f"The prediction {kind!r} diverged at step {step}. {_remedy_of_free_run(history)}"
 
 
 def about_stability(found: Stability) -> str | None:
     """Warns of a closed loop in which disturbances grow."""
-    if not np.isfinite(found.exponent) or found.exponent <= 0:
+    if found.growth != "grows" or not np.isfinite(found.exponent):
         return None
-    growth = np.expm1(found.exponent)
+    growth = np.expm1(min(found.exponent, LARGEST_EXPONENT))
+    by = f"{100 * growth:.1f} %" if growth < 1 else f"a factor of {digits(1 + growth)}"
     return (
-        f"The closed loop is unstable along the record: a disturbance grows by {100 * growth:.1f} % per step (Lyapunov "
-        f"exponent {found.exponent:.3g}), so small errors of a free run do not stay small."
+        f"The closed loop is unstable along the record: a disturbance grows by {by} per step (Lyapunov exponent "
+        f"{found.exponent:.3g}), so small errors of a free run do not stay small."
     )
 
 
-def about_persistence(model: Score, persistence: Score) -> str | None:
-    """Warns of a model that is no better than persistence."""
-    if model.rmse < persistence.rmse:
+def about_persistence(
+    model: Score, persistence: Score, extrapolates: bool = False, ahead: str = ONE_STEP
+) -> str | None:
+    """Warns of a model that is no better than persistence.
+
+    Args:
+        model: Score with the loop open.
+        persistence: Score of the last measurement.
+        extrapolates: Whether the record leaves the training range, which explains a bad score.
+        ahead: Kind of the predictions with the loop open.
+    """
+    if model.rmse < persistence.rmse or persistence.rmse == 0:
         return None
-    return (
-        f"One step ahead the network (RMSE {model.rmse:.3g}) is no better than repeating the last measurement "
-        f"({persistence.rmse:.3g}): it has learned nothing yet. Train longer, or check delays and scaling."
+    start = (
+        f"{ahead.capitalize()} the network (RMSE {digits(model.rmse)}) is no better than repeating the last "
+        f"measurement ({digits(persistence.rmse)})"
     )
+    if extrapolates:
+        return f"{start}, because it extrapolates: train on records that cover this range."
+    return f"{start}: it has not learned the system. Train longer, or check the delays and the choice of inputs."
 
 
-def about_free_run(score: Score) -> str | None:
-    """Warns of a free run with a large error."""
+def about_free_run(score: Score, history: Mapping[str, Any], extrapolates: bool = False) -> str | None:
+    """Warns of a free run with a large error.
+
+    Args:
+        score: Score of the free run.
+        history: Training history, whose horizons decide on the remedy.
+        extrapolates: Whether the record leaves the training range, which explains a bad score.
+    """
     if not np.isfinite(score.nrmse) or score.nrmse <= POOR_NRMSE:  # `about_divergence` warns of a diverged run
         return None
-    return (
-        f"The free run misses {100 * score.nrmse:.0f} % of the standard deviation of the record (fit {score.fit:.0f} "
-        "%): the model cannot simulate yet. Train over longer horizons."
-    )
+    start = f"The free run misses {100 * score.nrmse:.0f} % of the standard deviation of the record"
+    if score.nrmse >= 1:
+        start = f"The free run is {WORSE_THAN_MEAN} of the record (NRMSE {digits(score.nrmse)})"
+    if extrapolates:
+        return f"{start}, because it extrapolates: train on records that cover this range."
+    return f"{start}: the model cannot simulate yet. {_remedy_of_free_run(history)}"
+
+
+def _remedy_of_free_run(history: Mapping[str, Any]) -> str:
+    """What to try for a bad free run, after training with this history."""
+    horizons = np.asarray(history.get("horizon", []), float)
+    if not len(history["loss"]) or (len(horizons) and np.isnan(horizons).any()):  # NaN is the whole record
+        return "Try other delays, fewer hidden neurons with Bayesian regularization, or a longer record."
+    return "Train over growing horizons up to the whole record, or try other delays."
 
 
 def about_stop(stop_reason: str | None, history: Mapping[str, Any]) -> str | None:
@@ -208,11 +285,12 @@ def p_in_words(p: float) -> str:
     return f"= {p:.1g}" if p > 1e-12 else "< 1e-12"
 
 
-def _free_run_as_good(found: Diagnosis, output: str) -> bool:
-    """Returns whether the RMSE of the free run is not larger than that one step ahead."""
-    if not {ONE_STEP, FREE_RUN} <= found.scores.keys():
+def _explained_by_noise(found: Diagnosis, output: str, ahead: str) -> bool:
+    """Whether the errors of the free run are those of the sensor: white, and not larger than those with open loop."""
+    if not {ahead, FREE_RUN} <= found.scores.keys() or output not in found.free_run_whiteness:
         return False
-    return found.scores[FREE_RUN].by_output[output].rmse <= found.scores[ONE_STEP].by_output[output].rmse
+    one, free = (found.scores[kind].by_output[output] for kind in (ahead, FREE_RUN))
+    return free.rmse <= one.rmse and found.free_run_whiteness[output].p_value >= FALSE_ALARM_RATE
 
 
 def _beyond_chance(correlation: Correlation) -> int | None:

@@ -6,10 +6,8 @@ from typing import Any, cast
 import jax
 import numpy as np
 
-from lddn_jax import diagnostics
 from lddn_jax.checks import called
 from lddn_jax.data.records import Record
-from lddn_jax.data.scaling import MinMax
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.diagnostics.lagged import channels
 from lddn_jax.errors import DataError, LDDNError
@@ -18,10 +16,11 @@ from lddn_jax.identification.recipes import Regularized
 from lddn_jax.network.network import Network
 from lddn_jax.network.rewiring import closed_over, loops_of
 from lddn_jax.network.signals import Signals, measured_name
-from lddn_jax.prediction.forecast import FREE_RUN, ONE_STEP, Forecast, evaluate, evaluate_sequences, opened
+from lddn_jax.prediction.forecast import FREE_RUN, Forecast, evaluate, evaluate_sequences, loop_closed, opened
 from lddn_jax.prediction.horizons import with_gaps
 from lddn_jax.prediction.scaled import Scaled
 from lddn_jax.reporting.evaluation import Evaluation
+from lddn_jax.topology.plan import plan
 from lddn_jax.trainers.closed_loop import ClosedLoop
 from lddn_jax.training.history import History
 from lddn_jax.training.result import Fitted
@@ -37,7 +36,7 @@ def collect(found: Any, data: Sequences | Record | None = None) -> Evaluation:
 
     Raises:
         LDDNError: If data are missing, or given with an `Identified`.
-        DataError: If a record for a `Scaled` has missing targets.
+        DataError: If a record for a `Scaled` has no stretch of rows without missing targets.
     """
     if isinstance(found, Identified):
         if data is not None:
@@ -84,10 +83,8 @@ def _of_fit(found: Fitted | ClosedLoop, data: Sequences) -> Evaluation:
 
 
 def _of_identified(found: Identified) -> Evaluation:
-    experiment, trained, forecast = found.experiment, found.trained, found.test
+    trained, forecast = found.trained, found.test
     fitted = trained.after if isinstance(trained, Regularized) else trained
-    trained_on = [_elements(r.targets) | _elements(r.inputs) for r in experiment.train]
-    names = (*forecast.inputs, *forecast.measured)
     loop, opened = _longest(found.model, forecast)
     return Evaluation(
         net=found.net,
@@ -99,32 +96,34 @@ def _of_identified(found: Identified) -> Evaluation:
         loop=loop,
         opened=opened,
         record=_whole_record(found),
-        ranges=diagnostics.training_range({k: np.concatenate([p[k] for p in trained_on])[:, None] for k in names}),
+        record_steps=tuple(len(piece) for piece in _pieces(found)),
         scale=_scale(found.model),
     )
 
 
 def _of_model(model: Scaled, record: Record) -> Evaluation:
-    """Evaluates a saved network on a record with measured outputs and without gaps."""
-    forecast = evaluate(model, [record], persistence=True)
-    if ONE_STEP not in forecast.predictions:
+    """Evaluates a saved network on a record, or on the pieces between missing outputs."""
+    closed, _ = loop_closed(model)
+    needed = max(plan(closed.topology).longest_delays.values()) + 1
+    pieces = record.unbroken(needed)
+    if not pieces:
         raise DataError(
-            "the record has missing targets, so predictions one step ahead are not possible. Evaluate the network "
-            "on a piece between gaps: record.unbroken()."
+            f"the record has no stretch of {needed} rows without a missing output; {needed - 1} of them fill the "
+            "delays. Use a record with fewer gaps."
         )
-    loops = loops_of(model.net, None)
-    ranges = {name: (s.lowest, s.highest) for name, s in model.scalers.items() if isinstance(s, MinMax)}
+    forecast = evaluate(model, pieces, persistence=True)
+    left_out = len(record) - sum(map(len, pieces))
+    gaps = f"\n{left_out} of {len(record)} rows are left out: outputs are missing there" if left_out else ""
     loop, opened = _longest(model, forecast)
     return Evaluation(
         net=model.net,
-        trained="a saved network; its training is not known",
+        trained=f"a saved network; its training is not known{gaps}",
         stop_reason="",
         history=History({"loss": []}),
         best_epoch=None,
         forecast=forecast,
         loop=loop,
         opened=opened,
-        ranges={name: tuple(map(np.asarray, pair)) for name, pair in ranges.items() if name not in loops},
         scale=_scale(model),
     )
 
@@ -149,7 +148,7 @@ def _whole_record(found: Identified) -> tuple[dict[str, np.ndarray], np.ndarray,
     """Returns all records concatenated, by element, their time, and the start and end of each part."""
     experiment = found.experiment
     parts = {"train": experiment.train, "validation": experiment.validation, "test": experiment.test}
-    pieces = [piece for part in parts.values() for piece in part]
+    pieces = _pieces(found)
     shown = [
         _elements({k: x for k, x in p.inputs.items() if k not in experiment.loops} | dict(p.targets)) for p in pieces
     ]
@@ -165,6 +164,12 @@ def _whole_record(found: Identified) -> tuple[dict[str, np.ndarray], np.ndarray,
         for name, start, stop in zip(parts, starts, stops, strict=True)
     }
     return lines, time, splits
+
+
+def _pieces(found: Identified) -> list[Record]:
+    """Returns the pieces of all parts of the record."""
+    experiment = found.experiment
+    return [*experiment.train, *experiment.validation, *experiment.test]
 
 
 def _elements(signals: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -3,7 +3,6 @@
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -28,7 +27,7 @@ class Evaluation:
         loop: The network with its loop closed, and data in the network's units; None if there is no loop.
         opened: The network and data for the horizon profile; None if there is no loop or the data have gaps.
         record: The whole record of an identified network: signals by column, time, and parts.
-        ranges: Ranges of the signals in the training part; empty if unknown.
+        record_steps: Number of samples of each piece of `record`.
         scale: Factor by output that converts an error from the units of `opened` to those of the record.
     """
 
@@ -41,12 +40,12 @@ class Evaluation:
     loop: tuple[Network, Sequences] | None = None
     opened: tuple[Network, Sequences] | None = None
     record: tuple[Mapping[str, np.ndarray], np.ndarray, dict[str, tuple[float, float]]] | None = None
-    ranges: Mapping[str, Any] = field(default_factory=dict)
+    record_steps: tuple[int, ...] | None = None
     scale: dict[str, float] = field(default_factory=dict)
 
     @property
     def time(self) -> Float[np.ndarray, " time"]:
-        """`(time,)`: time of a single record; step numbers if there are several records."""
+        """`(time,)`: time of a single record; step numbers if there are several records, whose longest it is."""
         steps = self.forecast.steps
         return self.forecast.time if len(steps) == 1 else np.arange(max(steps), dtype=float)
 
@@ -78,7 +77,11 @@ class Evaluation:
     @functools.cached_property
     def residuals(self) -> Channels:
         """Measured − predicted by output, of the first kind in `models`; NaN from the step at which it diverged."""
-        first = self.predictions[self.models[0]]
-        step = self.forecast.diverged(self.models[0])
+        return self.errors_of(self.models[0])
+
+    def errors_of(self, kind: str) -> Channels:
+        """Returns measured − predicted by output, for a kind of predictions; NaN from the step at which it diverged."""
+        step = self.forecast.diverged(kind)
         until = (np.arange(len(self.time)) < (len(self.time) if step is None else step))[:, None]
-        return {name: y - np.where(until, first[name], np.nan) for name, y in self.measured.items()}
+        predicted = self.predictions[kind]
+        return {name: y - np.where(until, predicted[name], np.nan) for name, y in self.measured.items()}

@@ -1,7 +1,7 @@
 """All diagnostics of an evaluated network.
 
-Residual tests use the first kind of predictions, one step ahead for an identified network, because errors of a free run
-are correlated even for the true system.
+Residual tests use the first kind of predictions, those with the loop open for an identified network, because errors of
+a free run are correlated even for the true system. Predictions d steps ahead are tested at lags of at least d.
 """
 
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from lddn_jax import diagnostics
-from lddn_jax.prediction.forecast import FREE_RUN
+from lddn_jax.diagnostics.record_quality import LEAST_STEPS, about_constant, about_interpolation, about_length
+from lddn_jax.prediction.forecast import FREE_RUN, Channels
 from lddn_jax.prediction.horizons import horizon_profile
 from lddn_jax.reporting.evaluation import Evaluation
+from lddn_jax.topology.plan import plan
 
 TESTED_LAGS = 20
-LEAST_TESTED_RESIDUALS = 2 * TESTED_LAGS  # fewest residuals to test
-MARGIN_OF_TRAINING_RANGE = 0.05  # fraction of the training range by which a signal may exceed it
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,10 @@ class Diagnosis:
         normality: Normality test, by output.
         diverged: The first step at which a prediction became NaN or infinite or far exceeded the record, by kind.
         stability: Stability of the loop along the record.
-        outside: The first step at which an input, or an output of the free run, is outside of the training range, by
-            signal; None if never.
+        free_run_whiteness: Ljung-Box test of the errors of the free run, by output.
+        outside: Inputs and measured outputs that leave the training range.
+        free_run_outside: Outputs of the free run that leave the training range.
+        remarks: Warnings about the record itself.
         coverage: The share of measurements within ± 2σ of the free run, by output.
         horizons: Horizons, and the RMSE at each horizon by output.
     """
@@ -43,7 +45,10 @@ class Diagnosis:
     normality: dict[str, diagnostics.HypothesisTest]
     diverged: dict[str, int]
     stability: diagnostics.Stability | None
-    outside: dict[str, int | None]
+    free_run_whiteness: dict[str, diagnostics.HypothesisTest]
+    outside: dict[str, diagnostics.Excursion]
+    free_run_outside: dict[str, diagnostics.Excursion]
+    remarks: tuple[str, ...]
     coverage: dict[str, float]
     horizons: tuple[np.ndarray, dict[str, np.ndarray]] | None
 
@@ -56,16 +61,16 @@ def diagnose(known: Evaluation, lags: int = TESTED_LAGS) -> Diagnosis:
         lags: Largest lag of residual correlations.
     """
     residuals = known.residuals
-    lags = min(lags, len(known.time) - 1)
-    testable = {
-        name: e for name, e in residuals.items() if np.sum(~np.isnan(e)) >= LEAST_TESTED_RESIDUALS and np.nanstd(e) > 0
-    }
+    # Even the true system leaves residuals d steps ahead that are correlated at lags below d.
+    first = known.forecast.ahead if known.models[0] == known.forecast.open_loop else 1
+    lags = min(lags + first - 1, len(known.time) - 1)
+    testable = _testable(residuals) if lags >= first else {}
     free = known.predictions.get(FREE_RUN)
     stable, horizons = None, None
     if known.loop is not None:
         net, data = known.loop
         stable = diagnostics.stability(net, data.inputs, data.state, steps=data.steps)
-    if known.opened is not None and len(known.time) > 1:
+    if known.opened is not None and len(known.time) > 2 * max(plan(known.net.topology).longest_delays.values()):
         profile = horizon_profile(*known.opened)
         # Outputs of several elements, each in its own units, have no single error in the units of the record.
         scale = known.scale or dict.fromkeys(profile.rmse, 1.0)
@@ -74,21 +79,39 @@ def diagnose(known: Evaluation, lags: int = TESTED_LAGS) -> Diagnosis:
     gone = {kind: known.forecast.diverged(kind) for kind in known.models}
     return Diagnosis(
         scores={kind: diagnostics.scores(known.measured, predicted) for kind, predicted in known.predictions.items()},
-        own={name: diagnostics.autocorrelation(e, lags) for name, e in testable.items()},
+        own={name: diagnostics.autocorrelation(e, lags, first=first) for name, e in testable.items()},
         with_inputs={
             (name, output): diagnostics.cross_correlation(u, e, lags)
             for name, u in known.inputs.items()
             for output, e in testable.items()
         },
-        whiteness={name: diagnostics.ljung_box(e, lags) for name, e in testable.items()},
+        whiteness={name: diagnostics.ljung_box(e, lags, first=first) for name, e in testable.items()},
         normality={name: diagnostics.normality(e) for name, e in testable.items()},
         diverged={kind: step for kind, step in gone.items() if step is not None},
         stability=stable,
-        outside=diagnostics.first_outside(known.inputs | (free or {}), known.ranges, MARGIN_OF_TRAINING_RANGE)
-        if known.ranges
-        else {},
+        free_run_whiteness={}
+        if free is None
+        else {name: diagnostics.ljung_box(e, lags) for name, e in _testable(known.errors_of(FREE_RUN)).items()},
+        outside=known.forecast.outside,
+        free_run_outside=diagnostics.excursions(free or {}, known.forecast.ranges),
+        remarks=_remarks(known),
         coverage={}
         if free is None
         else {name: diagnostics.coverage(known.measured[name], free[name], std) for name, std in known.std.items()},
         horizons=horizons,
     )
+
+
+def _testable(residuals: Channels) -> Channels:
+    """Residuals that are enough for tests, and not all equal."""
+    return {name: e for name, e in residuals.items() if np.sum(~np.isnan(e)) >= LEAST_STEPS and np.nanstd(e) > 0}
+
+
+def _remarks(known: Evaluation) -> tuple[str, ...]:
+    """Warnings about the record: what makes scores uncertain, whatever the model."""
+    lines = known.measured if known.record is None else {name: known.record[0][name] for name in known.measured}
+    remarks = [about_interpolation(name, line) for name, line in lines.items() if np.sum(~np.isnan(line)) > 1]
+    part = "record" if known.record is None else "test part"
+    remarks.append(about_length(part, sum(known.forecast.steps)))
+    remarks += [about_constant(name, y, part) for name, y in known.measured.items()]
+    return tuple(remark for remark in remarks if remark)

@@ -11,12 +11,16 @@ import numpy as np
 from lddn_jax import plots
 from lddn_jax.diagnostics import Scores
 from lddn_jax.errors import LDDNError
+from lddn_jax.numerics.text_table import digits
+from lddn_jax.plots.axes import near, shortened
+from lddn_jax.plots.network_diagram import diagram_size
 from lddn_jax.prediction.forecast import FREE_RUN
 from lddn_jax.reporting.advice import p_in_words
 from lddn_jax.reporting.evaluation import Evaluation
 from lddn_jax.reporting.findings import Diagnosis
 
-LARGEST_DRAWN_RANGES = 3.0  # ranges of the measurement; drawing predictions beyond them would flatten the figure
+WIDE_INCHES, TALLEST_INCHES = 9.0, 9.0  # of a figure over the whole page
+MOST_DRAWN_STEPS = 20_000  # of a record in several pieces
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,9 @@ def draw(
 
 def _topology(known: Evaluation) -> Section:
     topology = known.net.topology
-    figures = [draw("The network.", lambda ax: plots.diagram(topology, ax=ax), (9, 3.2))]
+    width, height = diagram_size(topology)
+    size = (WIDE_INCHES, float(np.clip(height * WIDE_INCHES / max(width, WIDE_INCHES), 1.2, TALLEST_INCHES)))
+    figures = [draw("The network.", lambda ax: plots.diagram(topology, ax=ax), size)]
     if known.net.parameter_count:
         rows = sum(layer.size for layer in topology.layers)
         caption = "Weights and biases: a row for each neuron, a column for each source and delay."
@@ -107,29 +113,36 @@ def _topology(known: Evaluation) -> Section:
 
 
 def _data(known: Evaluation) -> Section:
+    count, steps = _shown(known)
     if known.record is None:
-        shape = next(iter(known.measured.values())).shape
-        words = f"{int(np.prod(shape[:-2]))} sequence(s) of {shape[-2]} steps; the first is shown."
-        columns, time, splits = known.inputs | known.measured, known.time, None
-        lines = {name: _first(signal) for name, signal in columns.items()}
+        total = len(known.forecast.time)
+        pieces = f" in {len(known.forecast.steps)} pieces" if len(known.forecast.steps) > 1 else ""
+        words = f"{total} steps{pieces}{_of_pieces(known)}."
+        lines = {name: line[:count] for name, line in (*known.forecast.inputs.items(), *known.forecast.scored.items())}
+        whole, time, splits = {**known.forecast.inputs, **known.forecast.scored}, known.forecast.time[:count], None
     else:
         lines, time, splits = known.record
+        whole, steps = lines, known.record_steps
         parts = ", ".join(f"{name} {start:g} to {stop:g}" for name, (start, stop) in splits.items())
         words = f"{len(time)} samples: {parts}."
     rows: list[tuple[str, ...]] = [("signal", "kind", "smallest", "largest", "mean", "std. dev.", "missing")]
-    for name, line in lines.items():
+    for name, line in whole.items():
         kind = "output" if name in known.measured else "input"
-        numbers = (np.nanmin(line), np.nanmax(line), np.nanmean(line), np.nanstd(line))
-        rows.append((name, kind, *(f"{number:.4g}" for number in numbers), str(int(np.isnan(line).sum()))))
+        there = line[~np.isnan(line)]
+        spread = float(np.std(there)) if there.size else np.nan
+        numbers = (there.min(), there.max(), there.mean()) if there.size else (np.nan,) * 3
+        rows.append((name, kind, *(digits(x, spread) for x in numbers), digits(spread), str(len(line) - there.size)))
 
     def onto(axes):
-        for ax, (name, line) in zip(np.atleast_1d(axes), lines.items(), strict=True):
-            plots.response(time, line, {}, ylabel=name, splits=splits, ax=ax)
-            ax.get_legend().remove()
-            ax.set_xlabel("")
+        for k, (ax, (name, line)) in enumerate(zip(np.atleast_1d(axes), lines.items(), strict=True)):
+            named = {part if k == 0 else " " * i: span for i, (part, span) in enumerate((splits or {}).items())}
+            plots.response(time, line, {}, splits=named, steps=steps, ax=ax)
+            if ax.get_legend() is not None:
+                ax.get_legend().remove()
+            ax.set(xlabel="", ylabel=shortened(name, 18))
         np.atleast_1d(axes)[-1].set_xlabel("time")
 
-    figure = draw("The record.", onto, (9, 1.2 + 1.5 * len(lines)), (1,) * len(lines))
+    figure = draw("The record.", onto, (9, 1.2 + (1.5 if len(lines) < 6 else 1.0) * len(lines)), (1,) * len(lines))
     return Section("Data", (words,), (Grid(tuple(rows)),), (figure,))
 
 
@@ -151,27 +164,44 @@ def _training(known: Evaluation) -> Section:
 def _scores(known: Evaluation, found: Diagnosis) -> Section:
     words = ["RMSE and MAE are in the units of the record; fit is 100 (1 − NRMSE), 100 % for a perfect prediction."]
     words += [f"The prediction {kind!r} diverged at step {step}." for kind, step in found.diverged.items()]
-    figures = []
-    for name, y in known.measured.items():
-        y = _first(y)
-        lines = {kind: _drawable(_first(known.predictions[kind][name]), y) for kind in known.models}
+    figures, (count, steps) = [], _shown(known)
+    found_lines, time = known.forecast.predictions, known.forecast.time[:count]
+    for name in known.measured:
+        y = known.forecast.scored[name][:count]
+        lines = {kind: found_lines[kind][name][:count] for kind in known.models}
 
         def onto(axes, y=y, lines=lines, name=name):
-            plots.response(known.time, y, lines, ylabel=name, ax=axes[0])
+            plots.response(time, y, lines, ylabel=name, steps=steps, ax=axes[0])
             axes[0].set_xlabel("")
-            plots.errors(known.time, y, lines, ax=axes[1])
+            plots.errors(time, y, lines, steps=steps, ax=axes[1])
 
-        figures.append(draw(f"Measured and predicted {name}, and the error.", onto, (9, 4.5), (3, 1)))
+        caption = f"Measured and predicted {name}, and the error{_of_pieces(known)}."
+        figures.append(draw(caption, onto, (9, 4.5), (3, 1)))
         if name in known.std and FREE_RUN in lines:
-            std = _first(known.std[name])
+            std = known.forecast.std[name][:count]
 
             def onto_bands(ax, y=y, lines=lines, std=std, name=name):
-                plots.bands(known.time, y, lines[FREE_RUN], std, ylabel=name, ax=ax)
+                plots.bands(time, y, lines[FREE_RUN], std, ylabel=name, steps=steps, ax=ax)
 
             share = found.coverage[name]
             caption = f"The free run with error bars of ±2σ, which contain {100 * share:.0f} % of the measurements."
             figures.append(draw(caption, onto_bands, (9, 3.4)))
-    return Section("Scores", tuple(words), (_score_grid(found.scores),), tuple(figures))
+    return Section(
+        "Scores", tuple(words), (_score_grid(found.scores, len(known.net.topology.outputs) > 1),), tuple(figures)
+    )
+
+
+def _shown(known: Evaluation) -> tuple[int, tuple[int, ...]]:
+    """Returns how many steps are drawn, and those of each piece drawn: whole pieces, no more than can be seen."""
+    steps = known.forecast.steps
+    pieces = max(1, int(np.sum(np.cumsum(steps) <= MOST_DRAWN_STEPS))) if len(steps) > 1 else 1
+    return sum(steps[:pieces]), steps[:pieces]
+
+
+def _of_pieces(known: Evaluation) -> str:
+    """Says which pieces are drawn, if there are several."""
+    drawn, every = len(_shown(known)[1]), len(known.forecast.steps)
+    return "" if every == 1 else f"; the first {drawn} of {every} pieces are shown" if drawn < every else ""
 
 
 def fit_in_words(fit: float) -> str:
@@ -181,15 +211,16 @@ def fit_in_words(fit: float) -> str:
     return f"fit {fit:.2f}\N{NO-BREAK SPACE}%" if fit >= 0 else "worse than the mean"
 
 
-def _score_grid(scores: dict[str, Scores]) -> Grid:
-    rows = [("prediction", "of", "RMSE", "NRMSE", "MAE", "R²", "fit in %")]
+def _score_grid(scores: dict[str, Scores], several: bool) -> Grid:
+    rows: list[tuple[str, ...]] = []
     for kind, table in scores.items():
         shown = (*table.by_output, *(["all"] if len(table.by_output) > 1 else []))
-        for label, s in [row for row in table.rows() if row[0] in shown]:
-            relative = (f"{s.nrmse:.4g}", f"{s.r2:.4f}", f"{s.fit:.2f}")
-            nrmse, r2, fit = relative if np.isfinite(s.nrmse) else ("undefined",) * 3
-            numbers = (f"{s.rmse:.4g}", nrmse, f"{s.mae:.4g}", r2, fit)
-            rows.append((kind, label, *numbers))
+        for name, score in [row for row in table.rows() if row[0] in shown]:
+            cells = score.in_words()
+            if several and name == "all":  # errors of different units have no common unit
+                cells |= {"RMSE": "–", "MAE": "–"}
+            rows = rows or [("prediction", "of", *cells)]
+            rows.append((kind, name, *cells.values()))
     return Grid(tuple(rows))
 
 
@@ -224,15 +255,15 @@ def _diagnostics(known: Evaluation, found: Diagnosis) -> Section:
         figures.append(
             draw(
                 f"Histogram of residuals of {name}.",
-                lambda ax, e=e, name=name: plots.error_histogram(e, xlabel=name, ax=ax),
+                lambda ax, e=e, name=name: plots.error_histogram(e, xlabel=f"error of {name}", ax=ax),
             )
         )
         y, last = known.measured[name], known.models[-1]
-        drawn = _drawable(known.predictions[last][name], y)
-        if np.isfinite(drawn[~np.isnan(y)]).any():
+        predicted = known.predictions[last][name]
+        if near(y, predicted).any():
 
-            def onto(ax, y=y, drawn=drawn, name=name):
-                plots.regression(y, drawn, name=name, ax=ax)
+            def onto(ax, y=y, predicted=predicted, name=name):
+                plots.regression(y, predicted, name=name, ax=ax)
 
             figures.append(draw(f"Predicted against measured {name}, {last}.", onto, (6, 4)))
     if found.horizons is not None:
@@ -242,16 +273,3 @@ def _diagnostics(known: Evaluation, found: Diagnosis) -> Section:
     listings = () if found.stability is None else (("Stability of the loop along the record", str(found.stability)),)
     tables = (Grid(tuple(rows)),) if len(rows) > 1 else ()
     return Section("Diagnostics", tuple(words), tables, tuple(figures), listings)
-
-
-def _first(signal: np.ndarray) -> np.ndarray:
-    """Returns the first sequence of a signal, `(time,)`."""
-    return signal.reshape(-1, signal.shape[-2])[0]
-
-
-def _drawable(prediction: np.ndarray, measured: np.ndarray) -> np.ndarray:
-    """Returns a prediction with NaN in place of values far outside of the range of the measurement."""
-    low, high = np.nanmin(measured), np.nanmax(measured)
-    reach = LARGEST_DRAWN_RANGES * max(high - low, np.finfo(float).tiny)
-    near = np.isfinite(prediction) & (prediction > low - reach) & (prediction < high + reach)
-    return np.where(near, prediction, np.nan)

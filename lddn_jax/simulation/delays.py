@@ -22,7 +22,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from lddn_jax.errors import ShapeError
-from lddn_jax.network.signals import Signals, StateLike, as_array, by_name, check_last_axes
+from lddn_jax.network.signals import SequencesLike, Signals, StateLike, as_array, by_name, check_last_axes
 from lddn_jax.topology.plan import SHORT_DELAY_STEPS, plan
 from lddn_jax.topology.topology import Topology, check_topology, with_longer_input_delays
 
@@ -96,6 +96,22 @@ def as_state(topology: Topology, given: StateLike, batch: tuple[int, ...], dtype
             )
         state[name] = value
     return {name: _for_each(value, batch) for name, value in state.items()}
+
+
+def started(topology: Topology, data: SequencesLike) -> StateLike:
+    """Returns the delay state of data; zeros for each sequence of a network without inputs, if they have none.
+
+    Without inputs and delay state, only the targets tell how many sequences there are.
+
+    Args:
+        topology: The topology.
+        data: `Sequences`.
+    """
+    if topology.inputs or data.state is not None or data.targets is None:
+        return data.state
+    given = data.targets
+    target = next(iter(given.values())) if isinstance(given, Mapping) else given
+    return zero_state(topology, np.shape(target)[:-2]) or None
 
 
 def _for_each(

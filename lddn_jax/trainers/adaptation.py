@@ -13,6 +13,7 @@ Widrow & Hoff (1960); Williams & Zipser (1989), Neural Computation 1(2) 270-280;
 2nd ed., ch. 10.
 """
 
+import logging
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float
 
@@ -30,13 +32,16 @@ from lddn_jax.gradients.rtrl import recursion_in
 from lddn_jax.losses import AbstractLoss, SumSquaredError, check_loss, error_weights
 from lddn_jax.network.network import Network
 from lddn_jax.network.replacement import up_to_date
-from lddn_jax.network.signals import Moment, MomentLike, SequencesLike, Signals, StateLike
+from lddn_jax.network.signals import Moment, MomentLike, SequencesLike, Signals, StateLike, is_traced
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.numerics.lanes import Values, from_lanes, to_lanes
 from lddn_jax.simulation.delays import DelayState, as_state
 from lddn_jax.simulation.simulate import batch_axes, final_state, prepared
 from lddn_jax.simulation.streaming import as_record, one_moment
 from lddn_jax.trainers.first_order import first_state, updated
+from lddn_jax.training.trainer import check_values
+
+_logger = logging.getLogger("lddn_jax")
 
 
 class Adapting(eqx.Module):
@@ -166,13 +171,22 @@ def adapt(
     check_loss(loss, call)
     adapter = Adapter(transformation, loss)
     inputs, targets, state, weights, steps = prepare_data(loss, net, data, call)
+    check_values(inputs, targets, state)
     adapting = adapter.init(net, state, batch_axes(inputs, state))
     weights = None if weights is None else error_weights(weights, targets)
-    return Adapted(
+    found = Adapted(
         *_over_time(
             adapter=adapter, net=net, adapting=adapting, inputs=inputs, targets=targets, weights=weights, steps=steps
         )
     )
+    if not is_traced(found.losses) and not np.isfinite(found.losses).all():
+        first = int(np.argmin(np.isfinite(found.losses)))
+        _logger.warning(
+            "adapt: the loss became NaN or infinite at sample %d, and the network with it. Use a smaller learning rate "
+            "or scale the signals.",
+            first,
+        )
+    return found
 
 
 @up_to_date

@@ -6,7 +6,7 @@ once; their static part, the *kind*, is compared by value, so runs of the same k
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -158,15 +158,28 @@ class Course:
         )
 
     def lost(
-        self, t: TrainingState, lost: Bool[np.ndarray, " restarts"], trained: Trained, epoch: int
+        self,
+        t: TrainingState,
+        lost: Bool[np.ndarray, " restarts"],
+        trained: Trained,
+        epoch: int,
+        quantities: Sequence[str] | None = None,
     ) -> tuple[NonFinite, ...]:
-        """Returns `t.non_finite` plus the place where each lost network became NaN or infinite."""
+        """Returns `t.non_finite` plus the place where each lost network became NaN or infinite.
+
+        Args:
+            t: The training state.
+            lost: Which networks were lost.
+            trained: The networks.
+            epoch: Number of steps after which they were reached.
+            quantities: The quantity of each network that is not finite; None for the loss.
+        """
         if not self.nan_guard:
             return t.non_finite
         places = list(t.non_finite)
         for k in map(int, np.flatnonzero(lost)):
             one = jax.tree.map(lambda leaf, k=k: leaf[k], trained) if self.several else trained
-            places.append(locate(one, self.problem, epoch, k))
+            places.append(locate(one, self.problem, epoch, k, "loss" if quantities is None else quantities[k]))
         return tuple(places)
 
 

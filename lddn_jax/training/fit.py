@@ -10,7 +10,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Bool, PRNGKeyArray
 
 from lddn_jax.checks import check_key, check_positive, expect, is_number
 from lddn_jax.errors import LDDNError
@@ -21,11 +21,12 @@ from lddn_jax.network.signals import SequencesLike
 from lddn_jax.training.callbacks.protocol import Hooks
 from lddn_jax.training.checkpoint import opened, resumed
 from lddn_jax.training.compiled import Course, rows_of
+from lddn_jax.training.data_notes import data_notes, loss_of_mean
 from lddn_jax.training.fingerprint import Identity
 from lddn_jax.training.history import Row
-from lddn_jax.training.interruption import Interruption
+from lddn_jax.training.interruption import Interruption, take_effect
 from lddn_jax.training.result import Fitted, best_of_each
-from lddn_jax.training.stop_reason import StopReason
+from lddn_jax.training.stop_reason import Flag, StopReason
 from lddn_jax.training.trainer import AbstractTrainer, Problem
 from lddn_jax.training.training_state import TrainingState
 
@@ -74,15 +75,18 @@ def fit(
     Returns:
         `Fitted`: the network, the trainer state, the history and the stop reason. If the loss becomes NaN or infinite,
         the network with the smallest loss is returned, the stop reason is "non_finite", and a warning is logged. On
-        Ctrl-C or SIGTERM the current step is completed and the best network so far is returned with the stop reason
-        "interrupted"; a second signal stops at once. `on_end` of the callbacks is called in every case, so that a
-        `Checkpoint` is saved.
+        Ctrl-C or SIGTERM the current step is completed, callbacks finish (a `Checkpoint` is saved), and then the signal
+        takes its usual effect: KeyboardInterrupt, or SystemExit with code 143. With the callback `ReturnOnSignal`, the
+        best network so far is returned instead, with the stop reason "interrupted". A second signal takes effect at
+        once, after `on_end` of the callbacks.
 
     Raises:
         ShapeError: If data does not match the network.
         DataError: If a target is NaN and the loss has `missing="error"`.
         CheckpointError: If `resume` cannot be read, or belongs to another run.
         LDDNError: If an argument is invalid.
+        KeyboardInterrupt: After Ctrl-C, when callbacks are finished.
+        SystemExit: After SIGTERM, when callbacks are finished.
 
     Example:
         >>> import optax, jax, jax.numpy as jnp, lddn_jax as lddn
@@ -127,7 +131,7 @@ def fit(
         training = course.begun(net, key, epochs, limits, identity)
     else:
         training = resumed(source, eqx.filter_eval_shape(course.first, net, key), identity, limits, epochs)
-    return _run(course, training, hooks)
+    return _run(course, replace(training, notes=data_notes(training.trained, problem)), hooks)
 
 
 def _run(course: Course, training: TrainingState, hooks: Hooks) -> Fitted:
@@ -148,6 +152,10 @@ def _run(course: Course, training: TrainingState, hooks: Hooks) -> Fitted:
         finally:
             # Also after an error or a second Ctrl-C, so that callbacks can save the last completed step.
             hooks.on_end(training)
+    if interruption.received is not None and training.stop_reason is not StopReason.INTERRUPTED:
+        # It came after the last step, when there was nothing left to interrupt; later trainings are to be skipped.
+        failed = tuple(reason if reason and not reason.success else None for reason in training.stop_reasons)
+        training = replace(training, stop_reason=StopReason.INTERRUPTED, stop_reasons=failed)
     # Keep the fingerprint of the data only, so that the result does not hold the data in memory.
     fitted = Fitted.of(replace(training, identity=training.identity.written()))
     if fitted.stop_reason == StopReason.INTERRUPTED:
@@ -161,6 +169,8 @@ def _run(course: Course, training: TrainingState, hooks: Hooks) -> Fitted:
         _logger.warning("training stopped after %d epochs: %s.%s", training.epoch, fitted.stop_reason.meaning, where)
     else:
         _logger.info("training stopped after %d epochs: %s.", training.epoch, fitted.stop_reason)
+    if interruption.received is not None and not hooks.on_signal(interruption.received):
+        take_effect(interruption.received)
     return fitted
 
 
@@ -174,10 +184,10 @@ def _advanced(
     wait(info)
     info = {"loss": info["loss"]} | info  # "loss" is the first column of the history
     row = {name: np.where(active, rows_of(value), np.nan) for name, value in info.items()}
-    finite = np.isfinite(row["loss"])  # of the networks before the step
+    finite, quantities = _finite(course.trainer, row)
     lost = active & ~finite
     reasons, ends = list(t.stop_reasons), list(t.ends)
-    places = course.lost(t, lost, t.trained, t.epoch) if lost.any() else t.non_finite
+    places = course.lost(t, lost, t.trained, t.epoch, quantities) if lost.any() else t.non_finite
     for k in np.flatnonzero(lost):
         reasons[k], ends[k] = StopReason.NON_FINITE, t.epoch
     going = active & finite
@@ -214,6 +224,13 @@ def _advanced(
     )
 
 
+def _finite(trainer: AbstractTrainer, row: Mapping[str, Any]) -> tuple[Bool[np.ndarray, " restarts"], list[str]]:
+    """Which networks have finite numbers in a step, and for each network the first quantity that is not finite."""
+    needed = [name for name in row if name.partition(":")[0] in trainer.always_finite]
+    finite = np.array([np.isfinite(row[name]) for name in needed])  # quantities × restarts
+    return finite.all(axis=0), [needed[k] for k in np.argmin(finite, axis=0)]
+
+
 def _reason(
     stop_reason: Callable, limits: Mapping[str, Any], row: dict[str, float], without_gain: int
 ) -> StopReason | None:
@@ -246,4 +263,14 @@ def _ended(course: Course, t: TrainingState) -> TrainingState:
     scores = np.where(without, np.inf, best_of_each(t).values)
     if course.several and t.best is None:
         scores = course.trainer.rank(t.trainer, scores)
-    return replace(t, scores=scores)
+    return replace(t, scores=scores, notes={**t.notes, **({} if unknown else _result_notes(course.problem, t))})
+
+
+def _result_notes(problem: Problem, t: TrainingState) -> dict[str, str]:
+    """Returns a note if no network had a loss below that of predicting the mean of the targets."""
+    losses = np.concatenate([t.lowest.values, [] if t.values is None else t.values])
+    smallest, mean = np.min(losses, initial=np.inf, where=np.isfinite(losses)), loss_of_mean(problem)
+    if mean is None or smallest < mean:
+        return {}
+    note = f"the smallest training loss, {smallest:.4g}, is not below that of predicting the mean, {mean:.4g}"
+    return {str(Flag.NOTHING_LEARNED): f"{note}: nothing was learned"}

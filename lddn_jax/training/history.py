@@ -1,6 +1,7 @@
 """History of a training run: recorded quantities as arrays over epochs, by name."""
 
 import csv
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -10,6 +11,7 @@ from jaxtyping import Shaped
 
 from lddn_jax.checks import did_you_mean
 from lddn_jax.errors import NotRecordedError
+from lddn_jax.storage.archive import write_atomically
 
 # The quantities of one epoch: a number each, or one per network.
 Row: TypeAlias = dict[str, float | Shaped[np.ndarray, " restarts"]]
@@ -54,12 +56,13 @@ class History(Mapping):
         return f"History({', '.join(self._columns)}; {len(self['loss'])} epochs)"
 
     def to_csv(self, path: str | Path) -> None:
-        """Writes a CSV file with a header and one row per epoch."""
-        with Path(path).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            names = [*one_number_each(next(iter(self.rows()), dict(self)))]
-            writer.writerow(["epoch", *names])
-            writer.writerows([k, *one_number_each(row).values()] for k, row in enumerate(self.rows()))
+        """Writes a CSV file with a header and one row per epoch, atomically."""
+        text = io.StringIO()
+        writer = csv.writer(text)
+        names = [*one_number_each(next(iter(self.rows()), dict(self)))]
+        writer.writerow(["epoch", *names])
+        writer.writerows([k, *one_number_each(row).values()] for k, row in enumerate(self.rows()))
+        write_atomically(path, text.getvalue().encode())
 
     def of(self, restart: int) -> "History":
         """Returns the history of one restart, up to the step at which it stopped."""

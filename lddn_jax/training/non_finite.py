@@ -21,8 +21,8 @@ class NonFinite:
         layer: Name of the layer.
         time: Index of the time step.
         sequence: Index of the sequence.
-        what: "net input" or "layer output"; or "loss" if all layers are finite and only the loss is not. The place is
-            then that of the largest output.
+        what: "net input" or "layer output"; or, if all layers are finite, the quantity of the history that is not, such
+            as "loss" or "gradient_norm". The place is then that of the largest output.
         value: The value there.
         parameters: Names of weights and biases that contain NaN or infinity.
     """
@@ -39,14 +39,23 @@ class NonFinite:
     def __str__(self):
         place = f"layer {self.layer!r} at time step {self.time} of sequence {self.sequence}"
         after = f"after {self.epoch} epochs"
-        if self.what == "loss":
-            return f"the loss {after}, though all layers are finite: the largest output is {self.value:.3g}, {place}"
+        if self.what not in ("net input", "layer output"):
+            what = self.what.replace("_", " ")
+            return f"the {what} {after}, though all layers are finite: the largest output is {self.value:.3g}, {place}"
         blocks = f"; parameters already not finite: {', '.join(self.parameters)}" if self.parameters else ""
         return f"the {self.what} of {place} is {self.value} {after}{blocks}"
 
 
-def locate(trained: Trained, problem: Problem, epoch: int, restart: int = 0) -> NonFinite:
-    """Simulates once and returns the earliest time step that is not finite, with the first such layer in it."""
+def locate(trained: Trained, problem: Problem, epoch: int, restart: int = 0, quantity: str = "loss") -> NonFinite:
+    """Simulates once and returns the earliest time step that is not finite, with the first such layer in it.
+
+    Args:
+        trained: The network.
+        problem: The data.
+        epoch: Number of steps after which the network was reached.
+        restart: Index of the network among the restarts.
+        quantity: The quantity that is not finite, reported if all layers are finite.
+    """
     net, state = problem.parts(trained)
     found = simulate(net, problem.inputs, state, steps=None if net.topology.inputs else problem.steps)
     kinds = {"net input": found.n, "layer output": found.a}
@@ -86,7 +95,7 @@ def locate(trained: Trained, problem: Problem, epoch: int, restart: int = 0) -> 
         layer=layer,
         time=int(time),
         sequence=int(sequence),
-        what="loss",
+        what=quantity,
         value=value,
         parameters=blocks,
     )

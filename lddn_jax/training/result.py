@@ -1,5 +1,6 @@
 """`Fitted`: the result of training, derived from the final training state."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,7 @@ from jaxtyping import PyTree
 
 from lddn_jax.errors import LDDNError, NumericalError
 from lddn_jax.network.network import Network
+from lddn_jax.numerics.text_table import digits
 from lddn_jax.simulation.delays import DelayState
 from lddn_jax.training.history import History
 from lddn_jax.training.non_finite import NonFinite
@@ -35,7 +37,9 @@ class Fitted:
             delay, size)` by source, for `predict`. None otherwise.
         training: The final training state; `fit(..., resume=fitted)` continues from it.
         non_finite: The first layer and time step that became NaN or infinite; None if all stayed finite.
-        flags: Notes on the run, as names of `lddn_jax.training.stop_reason.Flag`.
+        flags: What is remarkable about data, run and result, as names of `lddn_jax.training.stop_reason.Flag`; results
+            of `success` may have some, such as "few_targets".
+        notes: Sentences with names and numbers for those flags that have one, by flag.
     """
 
     net: Network
@@ -50,6 +54,7 @@ class Fitted:
     training: TrainingState | None = field(default=None, repr=False)
     non_finite: NonFinite | None = None
     flags: frozenset[str] = field(default_factory=frozenset)
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, training: TrainingState) -> "Fitted":
@@ -76,6 +81,7 @@ class Fitted:
             training=t,
             non_finite=next((place for place in t.non_finite if place.restart == best), None),
             flags=_flags(t),
+            notes=t.notes,
         )
 
     @property
@@ -139,6 +145,7 @@ class Fitted:
             "non_finite_trials": self.non_finite_trials,
             "non_finite": None if self.non_finite is None else str(self.non_finite),
             "flags": sorted(self.flags),
+            "notes": dict(self.notes),
         }
 
     def _count(self, name: str) -> int:
@@ -149,7 +156,7 @@ class Fitted:
         losses = history["loss"]
         lines = [
             f"stopped after {len(losses)} epochs: {reason.meaning} ({reason})",
-            f"loss {losses[0]:.6g} -> {losses[-1]:.6g}" if len(losses) else "no step was taken",
+            f"loss {digits(losses[0])} -> {digits(losses[-1])}" if len(losses) else "no step was taken",
         ]
         if len(self.stop_reasons) > 1:
             counted = ", ".join(f"{self.stop_reasons.count(r)} by {r}" for r in dict.fromkeys(self.stop_reasons))
@@ -158,11 +165,22 @@ class Fitted:
             )
         if "validation_loss" in history and len(losses):
             best = np.nanmin(history["validation_loss"])
-            lines.append(f"best validation loss {best:.6g} after {self.best_epoch} epochs")
+            lines.append(f"best validation loss {digits(best)} after {self.best_epoch} epochs")
         if self.non_finite is not None:
             lines.append(f"not finite: {self.non_finite}")
-        lines += [f"note: {Flag(flag).meaning}" for flag in sorted(self.flags)]
-        return "\n".join(lines)
+        first, rest = divergence_first(self.notes)
+        return "\n".join([*first, *lines, *note_lines(self.flags - {Flag.FREE_RUN_DIVERGES}, rest)])
+
+
+def divergence_first(notes: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+    """Returns the note that the free run diverges, which is printed before anything else, and the other notes."""
+    rest = {flag: note for flag, note in notes.items() if flag != Flag.FREE_RUN_DIVERGES}
+    return [note for flag, note in notes.items() if flag == Flag.FREE_RUN_DIVERGES], rest
+
+
+def note_lines(flags: Iterable[str], notes: Mapping[str, str]) -> list[str]:
+    """Returns a line for each flag: its note, or its meaning if there is none."""
+    return [f"note: {notes.get(flag, Flag(flag).meaning)}" for flag in sorted(flags)]
 
 
 _BEFORE = (StopReason.GOAL, StopReason.NON_FINITE, StopReason.UNFINISHED)  # return the network with the smallest loss
@@ -187,7 +205,7 @@ def best_of_each(t: TrainingState) -> Kept:
 
 
 def _flags(t: TrainingState) -> frozenset[str]:
-    found, rows = set(t.flags), t.rows[: t.epoch]
+    found, rows = {*t.flags, *t.notes}, t.rows[: t.epoch]
     lost = t.all_stop_reasons.count(StopReason.NON_FINITE)
     if 0 < lost < t.restarts:
         found.add(Flag.RESTARTS_LOST)

@@ -110,7 +110,11 @@ for _name, _meaning, _success in (
     ("interrupted", "training was interrupted; the best network so far is returned", False),
     ("unfinished", "the run had not ended when it was saved; resume it with fit(..., resume=...)", False),
     ("diverged", "the loss diverged; the best network before that is returned", False),
-    ("non_finite", "the loss became NaN or infinite; the best network before that is returned", False),
+    (
+        "non_finite",
+        "loss, gradient or evidence became NaN or infinite; the best network before that is returned",
+        False,
+    ),
 ):
     _KNOWN[_name] = StopReason(_name, _meaning, _success)
     setattr(StopReason, _name.upper(), _KNOWN[_name])
@@ -134,4 +138,15 @@ class Flag(enum.StrEnum):
     ENVIRONMENT_CHANGED = "environment_changed", "the run was resumed with other versions or on another device"
     RESTARTS_LOST = "restarts_lost", "some of the networks became NaN or infinite"
     NON_FINITE_TRIALS = "non_finite_trials", "some trial steps were not finite and were rejected"
+    CONSTANT_INPUT = "constant_input", "an input does not vary in the training data"
+    CONSTANT_TARGET = "constant_target", "a target does not vary in the training data"
+    FEW_TARGETS = "few_targets", "the network has more weights and biases than there are measured targets"
+    UNREACHABLE_TARGETS = "unreachable_targets", "targets lie outside of what an output layer can reach"
+    UNEQUAL_SCALES = "unequal_scales", "signals or sequences differ widely in size"
+    NOTHING_LEARNED = "nothing_learned", "the loss is not below that of predicting the mean of the targets"
+    FREE_RUN_DIVERGES = "free_run_diverges", "the free run diverges on the network's own records"
+    REGULARIZED_DIVERGES = (
+        "regularized_diverges",
+        "the regularized network diverges, so the one before regularization is returned",
+    )
     FLOORS = "floors", "the last re-estimate of alpha or beta was limited by a floor"

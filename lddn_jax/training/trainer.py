@@ -21,9 +21,9 @@ from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.api import differentiable, prepare_data
 from lddn_jax.gradients.bptt import BPTT
 from lddn_jax.gradients.method import AbstractGradient
-from lddn_jax.losses import AbstractLoss, error_weights
+from lddn_jax.losses import AbstractLoss, check_counted, error_weights
 from lddn_jax.network.network import Network
-from lddn_jax.network.signals import SequencesLike, Signals
+from lddn_jax.network.signals import SequencesLike, Signals, check_finite
 from lddn_jax.simulation.delays import DelayState
 from lddn_jax.training.state_parameters import Started, Trained, network_of
 
@@ -77,6 +77,8 @@ class Problem(eqx.Module):
             name: The name of the data in errors.
         """
         inputs, targets, state, weights, steps = prepare_data(loss, net, data, call, name)
+        check_values(inputs, targets, state)
+        check_counted(targets, weights, f"{call}: {name}")
         if weights is not None:
             weights = error_weights(weights, targets)
         some = next(iter(targets.values()))
@@ -150,6 +152,19 @@ class Problem(eqx.Module):
         return dataclasses.replace(of, loss=loss, chosen=chosen)
 
 
+def check_values(inputs: Signals, targets: Signals, state: DelayState) -> None:
+    """Raises a DataError if a value is infinite in the dtype of the network, or NaN, which only a target may be.
+
+    Args:
+        inputs: `(*batch, time, size)` by input.
+        targets: `(*batch, time, size)` by output layer; NaN where missing.
+        state: `(*batch, longest delay, size)` by source.
+    """
+    check_finite("input", inputs)
+    check_finite("target", targets, missing=True)
+    check_finite("delay state of", state)
+
+
 class AbstractTrainer(eqx.Module):
     """Base class of trainers; pass one to `fit`.
 
@@ -160,10 +175,13 @@ class AbstractTrainer(eqx.Module):
             take a single network; `fit` maps them over that axis. A trainer without this setting declares
             `restarts: ClassVar[int] = 1`.
         init_of_restarts: Initializer of the networks other than the given one; see `Network`.
+        always_finite: Columns of info (`name`, or `name: group`) that stop training ("non_finite") if they become NaN
+            or infinite.
     """
 
     default_gradient: ClassVar[AbstractGradient] = BPTT()
     default_epochs: ClassVar[int] = 100
+    always_finite: ClassVar[tuple[str, ...]] = ("loss", "gradient_norm")
     init_of_restarts = "nguyen-widrow"  # without an annotation: a trainer may declare it as a field, in its own order
     restarts: eqx.AbstractVar[int]
 

@@ -77,6 +77,7 @@ class TrainingState:
         scores: Scores that restarts are ranked by, `(restarts,)`, smaller is better; None before the end.
         non_finite: Places where networks became NaN or infinite.
         flags: Names of `lddn_jax.training.stop_reason.Flag`.
+        notes: Sentences on the data and the result, by name of their flag.
     """
 
     trained: Trained
@@ -99,6 +100,7 @@ class TrainingState:
     scores: Float[np.ndarray, " restarts"] | None = None
     non_finite: tuple[NonFinite, ...] = ()
     flags: frozenset[str] = field(default_factory=frozenset)
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def active(self) -> Bool[np.ndarray, " restarts"]:

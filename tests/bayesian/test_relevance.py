@@ -1,20 +1,24 @@
 """Which delays matter: relevance, pruning, and comparison by evidence."""
 
 import json
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from bad_input.kit import posterior as untrained_posterior
 from bayesian_records import MSE, delays_found, fir, linear_problem, one_step
 from networks import declare
 
 import lddn_jax as lddn
 from lddn_jax import plots
+from lddn_jax.bayesian.comparison import Candidate
 from lddn_jax.bayesian.evidence import Strengths
 from lddn_jax.bayesian.groups import Groups
 from lddn_jax.bayesian.posterior import Posterior
+from lddn_jax.training.history import History
 
 
 def ranked_first(posterior):
@@ -141,6 +145,37 @@ def test_evidence_compares_delays(tmp_path):
     assert found.to_csv(tmp_path / "table.csv") == (tmp_path / "table.csv").read_text()
     line = next(line for line in str(found).splitlines() if line.startswith("3 "))
     assert line.endswith("<- largest evidence")
+
+
+def compared(*evidences):
+    """A comparison of networks that nobody trained, with the given evidences."""
+    net = lddn.Network(fir(delays=(0,)), init="zeros")
+    fitted = lddn.Fitted(
+        net=net, state=None, history=History({"loss": []}), stop_reason=lddn.StopReason.EPOCHS, best_epoch=1
+    )
+    posterior = untrained_posterior(net, None)
+    candidates = [
+        Candidate(str(k), fitted, replace(posterior, log_evidence=value), 1.0, None, 1.0)
+        for k, value in enumerate(map(jnp.asarray, evidences))
+    ]
+    return lddn.Comparison(tuple(candidates))
+
+
+def test_an_evidence_that_is_not_a_number_is_never_the_largest():
+    found = compared(np.nan, -3.0, -2.0, np.inf)
+    assert found.best.name == "2"
+    assert [row["log_evidence"] for row in found.to_dict()] == [None, -3.0, -2.0, None]
+    assert str(found).splitlines()[3].endswith("<- largest evidence")
+    axes = plots.comparison(found)
+    assert len(axes) == 2
+    plt.close("all")
+
+
+def test_a_comparison_without_any_evidence_says_so():
+    found = compared(np.nan, np.nan)
+    assert "largest" not in str(found)
+    with pytest.raises(lddn.NumericalError, match=r"no topology has a finite evidence .*'0': epochs"):
+        _ = found.best
 
 
 def test_a_comparison_needs_the_same_targets():

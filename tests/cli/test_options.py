@@ -62,6 +62,7 @@ def asked(monkeypatch, tmp_path):
     monkeypatch.setattr(
         lddn.callbacks, "Checkpoint", lambda folder, seconds: SimpleNamespace(folder=folder, seconds=seconds)
     )
+    monkeypatch.setattr(lddn.callbacks, "ReturnOnSignal", lambda: "signals")
     monkeypatch.setattr(lddn.callbacks, "TimeLimit", lambda seconds: f"{seconds} s at most")
     return run
 
@@ -70,7 +71,7 @@ def test_without_options_the_defaults_of_settings_are_taken(asked):
     given = asked(*FIT)
     assert given.settings == DEFAULT
     assert (given.records, given.inputs, given.targets) == (["a.csv"], [], ["y"])
-    assert (given.validation, given.callbacks, given.resume) == (None, [], False)
+    assert (given.validation, given.callbacks, given.resume) == (None, ["signals"], False)
     assert (given.checkpoint.folder, given.checkpoint.seconds) == (Path("lddn_out/checkpoints"), 60.0)
 
 
@@ -142,7 +143,7 @@ def test_a_file_may_validate(asked):
 def test_how_a_run_is_kept_and_limited(asked):
     given = asked(*FIT, "--out", "there", "--checkpoint-seconds", "5", "--time-limit", "7", "--resume")
     assert (given.checkpoint.folder, given.checkpoint.seconds) == (Path("there/checkpoints"), 5.0)
-    assert given.callbacks == ["7.0 s at most"]
+    assert given.callbacks == ["signals", "7.0 s at most"]
     assert given.resume
 
 

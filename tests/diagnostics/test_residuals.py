@@ -102,6 +102,12 @@ def test_gaps_do_not_make_correlations_smaller(missing):
     np.testing.assert_allclose(found, [0.5, 0.25, 0.125], atol=0.02)
 
 
+def test_a_correlation_of_nothing_has_no_strongest_lag():
+    lags = np.arange(3)
+    assert diagnostics.Correlation(lags, np.full(3, np.nan), np.ones(3)).strongest() is None
+    assert diagnostics.Correlation(lags, np.array([np.nan, -0.2, 0.1]), np.ones(3)).strongest() == 1
+
+
 @SEEDS
 @pytest.mark.parametrize("delay", [-4, 0, 3])
 def test_an_input_that_was_missed_is_found_at_its_delay(delay, seed):

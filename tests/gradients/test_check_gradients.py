@@ -3,6 +3,7 @@
 import functools
 import json
 import math
+import re
 
 import equinox as eqx
 import jax
@@ -14,7 +15,7 @@ from networks import BY_NAME
 from tiers import in_tiers
 
 import lddn_jax as lddn
-from lddn_jax import losses
+from lddn_jax import losses, transfer
 
 
 class Broken(lddn.AbstractGradient):
@@ -133,3 +134,80 @@ def test_check_gradients_of_networks_with_little_to_check(name):
         losses.SumSquaredError(), case.net, case.data, methods=(lddn.BPTT(), lddn.SensitivityBPTT(), lddn.Autodiff())
     )
     assert found.passed, str(found)
+
+
+# --- kinks between the points of finite differences -------------------------------------------------------------------
+
+
+def one_neuron(bias: float, transfer: str = "relu") -> tuple[lddn.Network, lddn.Sequences]:
+    """A neuron with the net input 1 + `bias` at every step, and a linear output."""
+    topology = lddn.Topology(
+        [lddn.Input("u", 1)],
+        [lddn.Layer("h", 1, transfer), lddn.Layer("y", 1, "linear")],
+        [lddn.Connection("u", "h"), lddn.Connection("h", "y")],
+        ["y"],
+    )
+    net = lddn.Network(topology, init="zeros", dtype=jnp.result_type(float))
+    net = net.with_weights(IW={("h", "u"): [[[1.0]]]}, LW={("y", "h"): [[[2.0]]]}, b={"h": [bias]})
+    return net, lddn.Sequences(np.ones((3, 1)), np.ones((3, 1)))
+
+
+FEW = (lddn.BPTT(), lddn.Autodiff(), lddn.FiniteDifference(order=4))
+BETWEEN, AT = "lies between its points, so it was compared with a step of 1e-07", "is at a kink .* at 4 points nearby"
+
+
+@pytest.mark.parametrize("float64", [True, False], ids=["float64", "float32"])
+@pytest.mark.parametrize(
+    ("bias", "words"), [(-1 + 2e-6, BETWEEN), (-1 - 2e-6, BETWEEN), (-1.0, AT), (-0.9, None)], ids=str
+)
+def test_a_kink_is_named_and_is_no_failure(bias, words, float64):
+    """Also in JAX's default float32, where warnings about float64 arrays would be errors here."""
+    with jax.enable_x64(float64):
+        found = lddn.check_gradients(losses.MeanSquaredError(), *one_neuron(bias), FEW)
+        json.dumps(found.to_dict())
+    assert found.passed, str(found)
+    assert set(found.kinks) == ({"FiniteDifference(order=4)"} if words else set())
+    for reason in found.kinks.values():
+        assert re.search(words, reason)
+        assert reason in str(found)
+    assert "all methods agree" in str(found)
+
+
+@jax.custom_jvp
+def wrong(n):
+    """A function whose derivative is wrong by a third, in all methods but finite differences."""
+    return jnp.where(n > 0, n, 0)
+
+
+@wrong.defjvp
+def wrong_slope(primals, tangents):
+    (n,), (t,) = primals, tangents
+    return wrong(n), jnp.where(n > 0, t / 1.5, 0)
+
+
+@pytest.mark.parametrize("float64", [True, False], ids=["float64", "float32"])
+@pytest.mark.parametrize("bias", [-1 + 2e-6, -1.0, 0.5], ids=str)
+def test_a_wrong_derivative_fails_at_a_kink_too(bias, float64, monkeypatch):
+    monkeypatch.setattr(transfer, "_FUNCTIONS", dict(transfer._FUNCTIONS))
+    transfer.register("wrong", wrong)
+    with jax.enable_x64(float64):
+        found = lddn.check_gradients(losses.MeanSquaredError(), *one_neuron(bias, "wrong"), FEW)
+    assert not found.passed
+    assert found.kinks == {}
+    assert "FiniteDifference(order=4)" in found.worst.methods
+    assert "methods DISAGREE" in str(found)
+
+
+@pytest.mark.deep
+def test_a_network_of_relus_in_float32():
+    """Some net input of so many lies at a kink within the step that float32 would need."""
+    layers = [lddn.Layer("a", 16, "relu"), lddn.Layer("b", 8, "relu"), lddn.Layer("y", 2, "linear")]
+    connections = [lddn.Connection("u", "a"), lddn.Connection("a", "a", (1,))]
+    connections += [lddn.Connection("a", "b"), lddn.Connection("b", "y")]
+    rng = np.random.default_rng(0)
+    with jax.enable_x64(False):
+        net = lddn.Network(lddn.Topology([lddn.Input("u", 1)], layers, connections, ["y"]), key=jax.random.key(0))
+        data = lddn.Sequences(rng.normal(size=(4, 30, 1)), rng.normal(size=(4, 30, 2)))
+        found = lddn.check_gradients(losses.MeanSquaredError(), net, data, FEW)
+    assert (found.dtype, found.passed) == ("float32", True), str(found)
+    assert found.of("FiniteDifference(order=4)").relative < 1e-5

@@ -10,6 +10,7 @@ import lddn_jax as lddn
 from lddn_jax.identification import gradient_check
 from lddn_jax.identification.experiment import Experiment
 from lddn_jax.identification.gradient_check import check_closed_loop
+from lddn_jax.numerics.precision import in_default_float
 
 SMALL = lddn.Settings(hidden=1, input_delays=(1,), feedback_delays=(1,), linear_path=False)
 
@@ -105,3 +106,45 @@ def test_gradients_are_compared_before_training_if_asked_for(settings, reached, 
     monkeypatch.setitem(identify.TRAINERS, "lm", instead(TrainedError))
     with pytest.raises(reached):
         lddn.identify(table(["u"]), ["u"], ["y"], settings)
+
+
+QUICK = {"hidden": 1, "input_delays": (1,), "feedback_delays": (1,), "epochs": 1, "restarts": 1, "horizons": (1,)}
+
+
+@pytest.mark.parametrize(
+    ("settings", "trained"),
+    [
+        ({"trainer": "lm"}, "float64"),
+        pytest.param({"trainer": "lm", "dtype": "float64"}, "float64", marks=pytest.mark.deep),
+        pytest.param({"trainer": "adam", "window": 10}, "float32", marks=pytest.mark.deep),
+        ({"trainer": "adam", "window": 10, "dtype": "float32"}, "float32"),
+        pytest.param({"trainer": "br", "bayesian_epochs": 2}, "float64", marks=pytest.mark.deep),
+    ],
+    ids=str,
+)
+def test_a_program_without_float64_gets_a_model_that_it_can_use(settings, trained):
+    """Warnings are errors here, JAX's about float64 arrays in 32 bits among them."""
+    said, dtypes = [], []
+    with jax.enable_x64(False):
+        chosen = lddn.Settings(**QUICK, **settings)
+        callback = lambda state: dtypes.append(str(state.net.dtype))  # noqa: E731
+        found = lddn.identify(table(["u"]), ["u"], ["y"], chosen, say=said.append, callbacks=[callback])
+        assert in_default_float(found) is found
+        assert {leaf.dtype for leaf in jax.tree.leaves(found.model)} == {np.dtype("float32")}
+        assert lddn.forecast(found.model, table(["u"])).predictions["free run"]["y"].shape == (99,)
+        inputs = {"u": np.ones((5, 1)), "measured_y": np.ones((5, 1))}
+        assert found.model.predict(inputs)["y"].dtype == np.float32
+        assert found.to_dict()["dtype"] == "float32"
+    assert set(dtypes) == {trained}
+    assert any("returned in float32" in text for text in said) == (trained == "float64")
+
+
+def test_float64_is_kept_where_it_is_the_default():
+    found = lddn.identify(table(["u"]), ["u"], ["y"], lddn.Settings(**QUICK))
+    assert found.net.dtype == np.float64
+
+
+@pytest.mark.parametrize("trainer", ["lm", "br"])
+def test_too_few_digits_are_told_where_they_are_asked_for(trainer):
+    with pytest.raises(lddn.PrecisionError, match=rf"dtype=\"float32\".*trainer='{trainer}'.*Omit dtype"):
+        lddn.Settings(trainer=trainer, dtype="float32")

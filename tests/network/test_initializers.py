@@ -15,6 +15,7 @@ from tiers import in_tiers
 import lddn_jax as lddn
 from lddn_jax import Network
 from lddn_jax.errors import PrecisionError, ShapeError, TopologyError
+from lddn_jax.network.initializers import Ignoring
 
 INITIALIZERS = ["nguyen-widrow", "glorot", "orthogonal", "uniform", "zeros"]
 
@@ -218,3 +219,23 @@ def test_float64_is_refused_while_jax_computes_in_32_bits():
     assert done.stdout.split() == ["float32"]
     assert "PrecisionError" in done.stderr
     assert 'jax.config.update("jax_enable_x64", True)' in done.stderr
+
+
+@pytest.mark.parametrize("init", INITIALIZERS[:-1])
+def test_ignored_elements_get_weight_zero_and_change_no_other(init):
+    """The others are drawn as if the ignored ones were absent."""
+    topology = lddn.models.feedforward({"u": 1, "v": 3}, {"y": 1}, hidden=4)
+    ignoring = Network(topology, key=KEY, init=Ignoring(init, (("u", (0,)), ("v", (1,)))))
+    without = Network(lddn.models.feedforward({"v": 2}, {"y": 1}, hidden=4), key=KEY, init=init)
+    layer = topology.layers[0].name
+    assert not np.any(ignoring.IW[layer, "u"])
+    assert not np.any(ignoring.IW[layer, "v"][..., 1])
+    np.testing.assert_array_equal(ignoring.IW[layer, "v"][..., [0, 2]], without.IW[layer, "v"])
+    np.testing.assert_array_equal(ignoring.b[layer], without.b[layer])
+
+
+def test_a_layer_all_of_whose_inputs_are_ignored_has_only_a_bias():
+    net = Network(
+        lddn.models.feedforward({"u": 1}, {"y": 1}, hidden=4), key=KEY, init=Ignoring("glorot", (("u", (0,)),))
+    )
+    assert not np.any(next(iter(net.IW.values())))

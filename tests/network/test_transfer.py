@@ -404,3 +404,15 @@ def test_a_function_of_the_users_own_is_compiled_anew_after_clear_cache(register
     register("to be replaced", lambda n: 3 * n, replace=True)
     theirs.clear_cache()
     assert (before, theirs(net).item()) == (2.0, 3.0)
+
+
+@pytest.mark.parametrize("name", sorted(BUILT_IN))
+def test_no_output_leaves_the_reach_of_a_function_and_some_come_close(name):
+    found = transfer.get(name)
+    n = jnp.concatenate([-jnp.geomspace(1e9, 1e-9, 300), jnp.zeros(1), jnp.geomspace(1e-9, 1e9, 300)])
+    a = found.function(n if found.elementwise else jnp.stack([n, jnp.zeros_like(n)], axis=-1))
+    low, high = found.reach
+    assert low <= float(a.min())
+    assert float(a.max()) <= high
+    assert float(a.min()) < (low + 1e-6 if np.isfinite(low) else -1e6)
+    assert float(a.max()) > (high - 1e-6 if np.isfinite(high) else 1e6)

@@ -11,7 +11,7 @@ from networks import ZOO
 import lddn_jax as lddn
 from lddn_jax import models, plots
 from lddn_jax.plots.arrangement import CONNECTION_PITCH, arrange
-from lddn_jax.plots.network_diagram import TAPS_BOX_HEIGHT, taps_label
+from lddn_jax.plots.network_diagram import TAPS_BOX_HEIGHT, diagram_size, taps_label
 from lddn_jax.plots.routing import route
 
 # Functions, so that no topology is built, and no transfer function registered, while tests are collected.
@@ -198,3 +198,30 @@ def test_delays_are_powers_of_z(delays, label):
 def test_it_takes_the_topology_of_a_network(ax):
     net = lddn.Network(models.fir({"u": 1}, {"y": 1}), init="zeros")
     assert "linear, 1" in texts(plots.diagram(net.topology, ax=ax))
+
+
+def test_nine_outputs_share_a_box(ax):
+    nine = models.narx({"u": 1}, {f"y{k}": 1 for k in range(9)}, linear_path=True)
+    found = texts(plots.diagram(nine, ax=ax))
+    assert len(found) < 15
+    assert {"u (1)", "measured_y0 … measured_y8 (9 × 1)", "y0 … y8", "linear, 9 × 1"} <= set(found)
+    width, height = diagram_size(nine)
+    assert height < 3 < width
+
+
+def test_outputs_that_differ_have_boxes_of_their_own(ax):
+    several = models.narx({"u": 1}, {"a": 1, "b": 1, "c": 2, "d": 1, "e": 2}, linear_path=True)
+    found = texts(plots.diagram(several, ax=ax))
+    assert {"measured_a … measured_e"} & set(found) == set()
+    assert {"a", "b", "c", "d", "e"} <= set(found)
+
+
+def test_many_uneven_delays_are_counted():
+    assert taps_label((0, 1, 3, 4, 5, 12, 24, 48, 96)).endswith(r"z^{-96}\;(9\ \mathrm{delays})$")
+
+
+def test_a_long_name_is_shortened(ax):
+    name = "temperature of the upper half of the boiler, measured at the inlet of the pipe"
+    found = texts(plots.diagram(models.fir({name: 1}, {"y": 1}), ax=ax))
+    assert max(map(len, found)) < 75
+    assert any(text.startswith("temperature") and "…" in text for text in found)

@@ -96,7 +96,7 @@ def test_equal_errors_have_no_gaussian(ax):
 def test_regression_shows_line_and_correlation(ax):
     y = np.append(TIME, np.nan)
     plots.regression(y, 0.5 * y + 2, name="y", ax=ax)
-    assert legend(ax)[-1] == "0.500 x + 2,  R = 1.0000"
+    assert legend(ax)[-1] == "slope 0.5, R = 1"
     np.testing.assert_allclose(ax.lines[2].get_ydata(), 0.5 * ax.lines[2].get_xdata() + 2)
     assert len(ax.lines[0].get_xdata()) == 11
 
@@ -178,3 +178,151 @@ def test_dollar_signs_in_names_are_drawn_as_they_are(name, ax):
     NAMED[name](ax)
     ax.figure.canvas.draw()  # raises ValueError where matplotlib parses a name
     assert any(MATHEMATICS in text.get_text().replace(r"\$", "$") for text in ax.figure.findobj(Text))
+
+
+# ---- hostile data ----------------------------------------------------------------------------------------------------
+
+T = np.arange(200.0)
+Y = np.sin(T / 9)
+DIVERGED = np.where(T < 120, Y, np.exp(np.minimum(T, 180.0) - 115))
+with np.errstate(divide="ignore"):
+    INFINITE = np.where(T < 150, DIVERGED, np.log(0 * T))
+LONG = "temperature of the upper half of the boiler, measured at the inlet of the steam_pipe in $ %"
+
+
+def test_a_diverged_run_does_not_flatten_the_figure_and_is_marked(ax):
+    plots.response(T, Y, {"one step ahead": Y, "free run": INFINITE, "nothing": np.full(200, np.nan)}, ax=ax)
+    low, high = ax.get_ylim()
+    assert -3 < low < -1 < 1 < high < 8
+    assert legend(ax) == ["measured", "one step ahead", "free run, cut off from 120 on"]
+    assert np.nanmax(np.abs(ax.lines[2].get_ydata())) < 20
+
+
+def test_errors_of_a_diverged_run_end_where_it_is_cut_off(ax):
+    plots.errors(T, Y, {"free run": INFINITE}, ax=ax)
+    error = ax.lines[-1].get_ydata()
+    assert np.isnan(error[120:]).all()
+    assert np.isfinite(error[:120]).all()
+
+
+def test_pieces_are_not_joined(ax):
+    plots.response(T, Y, {"free run": Y}, steps=(50, 100, 50), ax=ax)
+    gaps = [line for line in ax.lines if line.get_label() in ("measured", "free run")]
+    assert [np.flatnonzero(np.isnan(line.get_ydata())).tolist() for line in gaps] == [[50, 151]] * 2
+    borders = [line.get_xdata()[0] for line in ax.lines if line not in gaps]
+    assert borders == [49.5, 149.5]
+
+
+def test_a_value_between_gaps_is_a_dot(ax):
+    plots.response(T[:4], [1.0, np.nan, 2.0, 3.0], {}, ax=ax)
+    assert ax.lines[0].get_markevery() == [0]
+
+
+def test_more_lines_than_colors_are_told_apart(ax):
+    plots.response(T, Y, {f"{k} steps ahead": Y for k in range(12)}, ax=ax)
+    looks = [(line.get_color(), line.get_linestyle()) for line in ax.lines]
+    assert len(set(looks)) == len(looks) == 13
+    plots.horizon_profile([1, 2], {f"y{k}": [1.0, 2.0] for k in range(9)}, ax=ax)
+    assert len({(line.get_color(), line.get_linestyle()) for line in ax.lines[-9:]}) == 9
+
+
+def test_errors_that_grow_have_a_logarithmic_axis(ax):
+    plots.horizon_profile([1, 2, 3], {"y": [0.1, 1.0, 1e6], "z": [np.nan] * 3}, ax=ax)
+    assert ax.get_yscale() == "log"
+    assert legend(ax) == ["y"]
+
+
+def test_a_histogram_chooses_its_bars_by_the_data(ax):
+    e = np.append(1e-9 * np.random.default_rng(0).normal(size=400), [5.0, -3.0])
+    plots.error_histogram(e, xlabel="error of y", ax=ax)
+    assert legend(ax)[0] == "402 errors, 2 of them outside"
+    assert 8 <= len(ax.patches) <= 60
+    assert max(np.abs(ax.get_xlim())) < 1e-8
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("error of y", "number of steps")
+
+
+@pytest.mark.parametrize("values", [[0.3] * 30, [1.0, np.nextafter(1, 2)], [0.2], [0.0], [1e140, -1e140, 0.0]])
+def test_a_histogram_of_hardly_anything(values, ax):
+    plots.error_histogram(values, ax=ax)
+    ax.figure.canvas.draw()
+    assert sum(bar.get_height() for bar in ax.patches) == len(values)
+
+
+def test_a_histogram_of_errors_that_cannot_be_squared(ax):
+    plots.error_histogram([1e300, -1e300, 0.0, np.inf, np.nan], ax=ax)
+    assert legend(ax)[0] == "4 errors, 3 of them outside"
+    with pytest.raises(lddn.ShapeError, match="finite"):
+        plots.error_histogram([1e300], ax=ax)
+
+
+def test_a_regression_leaves_out_what_is_far_off(ax):
+    predicted = np.where(T < 100, Y, INFINITE * 1e5)
+    plots.regression(1e9 + Y, 1e9 + predicted, ax=ax)
+    assert "more outside" in legend(ax)[0]
+    assert legend(ax)[-1].startswith("slope 1, R = ")
+    with pytest.raises(lddn.ShapeError, match="far outside"):
+        plots.regression(Y, Y + 1e9, ax=ax)
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e12])
+@pytest.mark.parametrize("offset", [0.0, 1e9])
+@pytest.mark.parametrize("steps", [1, 2, 200])
+def test_any_scale_and_length_is_drawn(scale, offset, steps):
+    t, y = T[:steps], (offset + scale * Y)[:steps]
+    figure, axes = plt.subplots(2, 3)
+    axes = axes.ravel()
+    plots.response(t, y, {"free run": y + scale}, ylabel=LONG, ax=axes[0])
+    plots.errors(t, y, {"free run": y + scale}, ax=axes[1])
+    plots.bands(t, y, y, np.full(steps, scale), ylabel=LONG, ax=axes[2])
+    plots.error_histogram(y, xlabel=LONG, ax=axes[3])
+    plots.regression(y, y, name=LONG, ax=axes[4])
+    plots.horizon_profile([1], {LONG: [scale]}, ax=axes[5])
+    figure.canvas.draw()
+    plt.close(figure)
+
+
+def test_nothing_finite_is_drawn_as_nothing(ax):
+    nothing = np.full(200, np.nan)
+    plots.response(T, nothing, {"free run": nothing}, ax=ax)
+    assert ax.get_legend() is None
+
+
+def test_an_unmeasured_run_that_diverges(ax):
+    plots.response(T, None, {"free run": INFINITE}, ax=ax)
+    assert ax.get_ylim()[1] < 100
+
+
+def test_a_measurement_that_stands_still(ax):
+    plots.response(T, np.full(200, 1.5), {"near": 1.5 + 1e-5 * Y, "far": INFINITE}, ax=ax)
+    assert ax.get_ylim()[1] - ax.get_ylim()[0] < 10
+
+
+def test_epochs_and_lags_are_whole_numbers():
+    for epochs in (1, 2, 3, 40):
+        ax = plots.training_curve({"loss": np.geomspace(1, 0.1, epochs), "validation_loss": np.full(epochs, np.nan)})
+        ax.figure.canvas.draw()
+        low, high = ax.get_xlim()
+        ticks = [tick for tick in ax.get_xticks() if low <= tick <= high]
+        assert ticks == [round(tick) for tick in ticks] != []
+        assert legend(ax) == ["training"]
+        plt.close(ax.figure)
+
+
+def test_restarts_share_a_name(ax):
+    plots.training_curve({"loss": np.ones((5, 3)), "validation_loss": np.ones((5, 3))}, ax=ax)
+    assert len(ax.lines) == 6
+    assert legend(ax) == ["training", "validation"]
+
+
+def test_a_loss_of_zero_has_a_linear_axis(ax):
+    plots.training_curve({"loss": [0.0, 0.0]}, ax=ax)
+    assert ax.get_yscale() == "linear"
+    ax.figure.canvas.draw()
+
+
+def test_long_names_take_two_lines(ax):
+    plots.response(T, Y, {}, ylabel=LONG, ax=ax)
+    lines = ax.get_ylabel().splitlines()
+    assert len(lines) == 2
+    assert max(map(len, lines)) <= 38
+    assert lines[-1].endswith("…")

@@ -164,7 +164,7 @@ def test_what_is_not_finite_is_null_in_json(tmp_path):
 @pytest.mark.usefixtures("unchecked")
 def test_a_log_that_cannot_be_written_is_an_error_before_training(tmp_path):
     listener = Listener()
-    with pytest.raises(lddn.DataError, match="Create the folder first"):
+    with pytest.raises(lddn.LDDNError, match="Make the folder first"):
         run([cb.CSVLog(tmp_path / "absent" / "log.csv"), listener])
     assert listener.told == []
 
@@ -231,6 +231,14 @@ def test_time_is_up():
     fitted = run([cb.TimeLimit(1e-9)], epochs=50)
     assert (fitted.stop_reason, len(fitted.history["loss"])) == ("time", 1)
     assert fitted.success
+
+
+def test_each_run_has_the_whole_time():
+    """The clock starts anew with each fit: a limit that was used before does not end the next run at once."""
+    limit = cb.TimeLimit(100.0)
+    run([limit], epochs=2)
+    limit._end -= 200.0  # as if the first run had used all its time
+    assert run([limit], epochs=3).stop_reason == "epochs"
 
 
 def test_horizons_share_the_time():

@@ -2,6 +2,7 @@
 
 import logging
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,8 +56,9 @@ def test_the_first_layer_and_time_are_those_of_the_trajectory():
 
 
 def test_an_input_that_is_not_finite_is_first_seen_by_the_layer_that_reads_it():
-    data = record()
-    found = place(net(0.5), lddn.Sequences(data.inputs.at[1, 4].set(jnp.inf), data.targets))
+    problem = Problem.of(MSE, net(0.5), record(), lddn.BPTT())  # which takes no such input
+    problem = eqx.tree_at(lambda p: p.inputs["u"], problem, problem.inputs["u"].at[1, 4].set(jnp.inf))
+    found = locate(net(0.5), problem, 5)
     assert (found.layer, found.time, found.sequence) == ("first", 4, 1)
 
 
@@ -71,6 +73,39 @@ def test_a_loss_that_overflows_is_told_from_layers_that_do():
     found = place(net(0.5).with_weights(b={"y": [1e200]}), record())
     assert (found.what, found.layer) == ("loss", "y")
     assert "though all layers are finite" in str(found)
+
+
+class LosesItsGradient(lddn.AbstractTrainer):
+    """A trainer one of whose numbers becomes NaN at the third step, though loss and network stay finite."""
+
+    column: str = eqx.field(default="gradient_norm", static=True)
+    restarts: int = eqx.field(default=1, static=True)
+    always_finite = ("loss", "gradient_norm", "gamma")
+
+    def init(self, net, problem):
+        return jnp.zeros(())
+
+    def step(self, net, state, problem, key):
+        broken = jnp.where(state >= 2, jnp.nan, 1.0)
+        return net, state + 1, {"loss": problem.value(net), self.column: broken}
+
+
+@pytest.mark.parametrize(
+    ("column", "steps"), [("gradient_norm", 2), ("gamma", 2), ("gamma: y", 2), ("other", 4)], ids=str
+)
+def test_numbers_other_than_the_loss_that_become_nan_end_a_run(column, steps):
+    fitted = lddn.fit(net(0.5), record(), MSE, LosesItsGradient(column), epochs=4)
+    assert len(fitted.history["loss"]) == steps
+    assert fitted.success == (steps == 4)
+    if not fitted.success:
+        assert (fitted.stop_reason, fitted.non_finite.what) == ("non_finite", column)
+        assert f"the {column.replace('_', ' ')} after 2 epochs, though all layers are finite" in str(fitted)
+
+
+def test_restarts_lose_their_gradients_too():
+    fitted = lddn.fit(net(0.5), record(), MSE, LosesItsGradient(restarts=2), epochs=4)
+    assert fitted.stop_reasons == ("non_finite", "non_finite")
+    assert fitted.non_finite.what == "gradient_norm"
 
 
 @pytest.mark.parametrize("validated", [False, True], ids=["", "validated"])

@@ -1,9 +1,11 @@
 """Log files with one line per epoch, as CSV or JSON lines, flushed about once a second."""
 
 import abc
+import contextlib
 import csv
 import io
 import json
+import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -12,10 +14,11 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from lddn_jax.errors import DataError
+from lddn_jax.storage.file_errors import write_error
 from lddn_jax.training.history import Row, one_number_each
 from lddn_jax.training.training_state import TrainingState
 
+_logger = logging.getLogger("lddn_jax")
 WRITE_SECONDS = 1.0  # lines are buffered, because a write takes longer than a step of a small network
 
 
@@ -26,7 +29,8 @@ class AbstractLog(abc.ABC):
         path: The file; an existing one is overwritten.
 
     Raises:
-        DataError: When training starts, if the file cannot be written.
+        LDDNError: When training starts, if the file cannot be written. Later, for example on a full disk, an error is
+            logged and training continues.
     """
 
     def __init__(self, path: str | Path):
@@ -42,9 +46,8 @@ class AbstractLog(abc.ABC):
         """Opens the file."""
         try:
             self._file = self._path.open("w", newline="", encoding="utf-8")
-        except OSError as error:
-            message = f"the log {self._path} cannot be written: {error.strerror}. Create the folder first."
-            raise DataError(message) from error
+        except (OSError, ValueError) as error:
+            raise write_error(self._path, error) from error
         self._written = 0
         self._write(state)
 
@@ -56,15 +59,26 @@ class AbstractLog(abc.ABC):
     def on_end(self, state: TrainingState) -> None:
         """Writes the remaining rows and closes the file."""
         self._write(state)
-        if self._file is not None:
-            self._file.close()
+        self._close()
 
     def _write(self, state: TrainingState) -> None:
         new = state.rows[self._written : state.epoch]
         if new and self._file is not None:
-            self._file.write(self.lines(self._written, new))
-            self._file.flush()
+            try:
+                self._file.write(self.lines(self._written, new))
+                self._file.flush()
+            except OSError as error:
+                _logger.error(
+                    "no log after epoch %d, training continues: %s", state.epoch, write_error(self._path, error)
+                )
+                self._close()
         self._written, self._next = state.epoch, time.monotonic() + WRITE_SECONDS
+
+    def _close(self) -> None:
+        if self._file is not None:
+            with contextlib.suppress(OSError):  # of lines that were not written, which has been reported
+                self._file.close()
+        self._file = None
 
 
 class CSVLog(AbstractLog):
@@ -74,7 +88,8 @@ class CSVLog(AbstractLog):
         path: The file; an existing one is overwritten.
 
     Raises:
-        DataError: When training starts, if the file cannot be written.
+        LDDNError: When training starts, if the file cannot be written. Later, for example on a full disk, an error is
+            logged and training continues.
 
     Example:
         >>> log = CSVLog("run.csv")

@@ -8,6 +8,8 @@ from pathlib import Path
 from lddn_jax.checks import check_positive
 from lddn_jax.errors import CheckpointError, LDDNError
 from lddn_jax.storage.archive import temporary_prefix, write_atomically
+from lddn_jax.storage.file_errors import write_error
+from lddn_jax.storage.folder_lock import FolderLock
 from lddn_jax.training.checkpoint import EPOCH_FILES, packed
 from lddn_jax.training.stop_reason import Flag
 from lddn_jax.training.training_state import TrainingState
@@ -32,7 +34,8 @@ class Checkpoint:
 
     Raises:
         LDDNError: If a number is invalid, or neither `every` nor `seconds` is given.
-            When training starts, if the folder cannot be created.
+            When training starts, if the folder cannot be written to, or if another training uses it: the folder is
+            locked until training ends.
         CheckpointError: When training starts, if the folder holds later checkpoints of another run.
 
     Example:
@@ -67,6 +70,7 @@ class Checkpoint:
             raise LDDNError("Checkpoint: give every=EPOCHS, seconds=SECONDS, or both.")
         self._folder, self._every, self._seconds = Path(folder), every, seconds
         self._keep, self._best = keep, best
+        self._lock = FolderLock(self._folder, "choose another folder: Checkpoint('runs/second')")
 
     def within(self, name: str) -> "Checkpoint":
         """Returns a `Checkpoint` with the same settings for a subfolder, for example for one horizon."""
@@ -84,14 +88,19 @@ class Checkpoint:
         return self._folder if any(self._folder.glob(EPOCH_FILES)) else None
 
     def on_start(self, state: TrainingState) -> None:
-        """Creates the folder and deletes incomplete files of a killed run."""
+        """Creates and locks the folder, and deletes incomplete files of a killed run."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise LDDNError(
-                f"the folder {self._folder} cannot be created: {error.strerror}. Choose another: "
-                "Checkpoint('runs/first')."
-            ) from error
+        except (OSError, ValueError) as error:
+            raise write_error(self._folder, error) from error
+        self._lock.acquire()
+        try:
+            self._start(state)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _start(self, state: TrainingState) -> None:
         later = sorted(path for path in self._folder.glob(EPOCH_FILES) if path.name > self._path(state).name)
         if later and Flag.RESUMED not in state.flags:
             raise CheckpointError(
@@ -114,8 +123,11 @@ class Checkpoint:
             self._save(state)
 
     def on_end(self, state: TrainingState) -> None:
-        """Saves the final state."""
-        self._save(state)
+        """Saves the final state and unlocks the folder."""
+        try:
+            self._save(state)
+        finally:
+            self._lock.release()
 
     def _save(self, state: TrainingState) -> None:
         path, content = self._path(state), packed(state)

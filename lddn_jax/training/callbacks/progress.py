@@ -47,7 +47,10 @@ class Progress:
         if self._silent or now < self._next:
             return
         self._next = now + (TERMINAL_SECONDS if self._terminal else LINE_SECONDS)
-        self._show(state, now)
+        try:
+            self._show(state, now)
+        except OSError:  # the reader of standard error, such as head, has ended; training continues
+            self._silent, self._written = True, False
 
     def on_end(self, state: TrainingState) -> None:
         """Shows the final state, if anything was shown before."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from signal import Signals
 from typing import Any
 
 from lddn_jax.checks import called
@@ -10,7 +11,7 @@ from lddn_jax.training.callbacks.progress import shown
 from lddn_jax.training.stop_reason import StopReason
 from lddn_jax.training.training_state import TrainingState
 
-HOOKS = ("on_start", "on_step", "on_end")
+HOOKS = ("on_start", "on_step", "on_end", "on_signal")
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Hooks:
     start: tuple[Callable[[TrainingState], Any], ...]
     step: tuple[tuple[Callable[[TrainingState], bool | None], StopReason], ...]
     end: tuple[Callable[[TrainingState], Any], ...]
+    signal: tuple[Callable[[Signals], bool | None], ...]
 
     @classmethod
     def of(cls, callbacks: Sequence[Any], progress: bool | None = False) -> "Hooks":
@@ -80,3 +82,7 @@ class Hooks:
             errors[0].add_note(f"on_end of another callback failed too: {other!r}")
         if errors:
             raise errors[0]
+
+    def on_signal(self, received: Signals) -> bool:
+        """Calls all `on_signal` hooks, after `on_end`; returns True if one of them lets `fit` return."""
+        return any([hook(received) for hook in self.signal])
