@@ -400,8 +400,8 @@ def _check_inputs_from(record: Record, first: int) -> None:
         gaps = np.flatnonzero(np.isnan(signal[first:]).any(axis=1))
         if len(gaps):
             raise DataError(
-                f"input {name!r} is nan at sample {first + gaps[0]}, and the forecast of the last rows needs every input "
-                "there: fill the gap, or leave out the rows from there on."
+                f"input {name!r} is nan at sample {first + gaps[0]}, and the forecast of the last rows needs all "
+                "inputs there: fill the gap, or leave out the rows from there on."
             )
 
 

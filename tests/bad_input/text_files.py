@@ -130,7 +130,7 @@ LINES = {
     "missing target": ("fit {coded} --inputs u --targets y --missing-value -200 --out {folder}/out", "--missing mask"),
     "no such name": (
         "fit {bare_rows} --inputs u --targets y --out {folder}/out",
-        "No column 'u' in .*bare_rows.csv; it has 1, 2",
+        "No column 'u' in .*bare_rows.csv; it has 1, 2. The file has no header.*--names u,y",
     ),
     "too many names": (
         "fit {bare_rows} --names a,b,c --inputs a --targets b --out {folder}/out",
