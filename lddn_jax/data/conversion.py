@@ -16,6 +16,7 @@ from lddn_jax.data.text_lines import listed
 from lddn_jax.errors import DataError, fix, shown
 
 LONGEST_WORD_CHARACTERS = 20
+MOST_REPEATED_SHARE = 0.4  # of stamps that equal the one before, in a column of instants
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def _instants(
                 notes.append(f"{shown(name)} ignored, as it holds no times ({place})")
                 continue
             raise DataError(f"{file.path}, column {shown(name)}, {place}. {_without_time()}") from None
-        if time is True and note and np.mean(np.diff(seconds) == 0) > 0.4:
+        if time is True and note and len(seconds) > 1 and np.mean(np.diff(seconds) == 0) > MOST_REPEATED_SHARE:
             notes.append(f"{shown(name)} ignored, as its stamps are repeated")
             continue
         if note:

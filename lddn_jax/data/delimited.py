@@ -73,7 +73,9 @@ class TextFile:
         """
         if name not in self.places:
             close = did_you_mean(name, self.names[:MOST_COMPARED_NAMES])
-            raise DataError(f"No column {shown(name)} in {self.path}; it has {listed(self.names)}.{close}")
+            named = f" The file has no header; name its columns: {fix('Reading(names=[...])', '--names u,y')}."
+            hint = named if self.names == tuple(map(str, range(1, len(self.names) + 1))) else close
+            raise DataError(f"No column {shown(name)} in {self.path}; it has {listed(self.names)}.{hint}")
         if name in self.repeated:
             raise DataError(
                 f"{self.path}: the header has {shown(name)} more than once; rename one, or name all columns: "

@@ -85,7 +85,10 @@ def find_header(
         header = next((k for k, row in enumerate(near[:MOST_LINES_ABOVE]) if _has(row, wanted)), None)
         if header is not None:
             below = rows[header + 1 :]
-            first = next((k for k, row in enumerate(below) if _is_data(row, typed, width)), 0) + header + 1
+            found = next((k for k, row in enumerate(below) if _is_data(row, typed, width)), None)
+            if found is None:
+                return None
+            first = header + 1 + found
             above = [named(row) for row in rows[:first]]
     if header is None:
         header = _nearest(above, typed, width)
