@@ -225,7 +225,7 @@ class Forecast:
             {name: line[:, None] for name, line in of.items()} for of in (future.inputs, future.predictions)
         )
         for kind, signals in (("input", inputs), ("forecast", foreseen)):  # causes come first
-            lines += [each.about(f"{kind} {name}") for name, each in excursions(signals, self.ranges).items()]
+            lines += [each.about(f"{kind} {name}") for name, each in excursions(signals, self.trained_on).items()]
         half = MOST_PRINTED_STEPS // 2
         shown = range(count) if count <= MOST_PRINTED_STEPS else [*range(half), *range(count - half, count)]
         bars = [name for name in future.predictions if name in future.std]
