@@ -221,11 +221,8 @@ class Forecast:
         lines = [f"forecast of {count} step{'s' if count > 1 else ''} after the last measured outputs, {place}:"]
         if future.diverged_at is not None:
             lines.append(f"it diverges at step {future.diverged_at}")
-        inputs, foreseen = (
-            {name: line[:, None] for name, line in of.items()} for of in (future.inputs, future.predictions)
-        )
-        for kind, signals in (("input", inputs), ("forecast", foreseen)):  # causes come first
-            lines += [each.about(f"{kind} {name}") for name, each in excursions(signals, self.trained_on).items()]
+        foreseen = {name: line[:, None] for name, line in future.predictions.items()}
+        lines += [each.about(f"forecast {name}") for name, each in excursions(foreseen, self.trained_on).items()]
         half = MOST_PRINTED_STEPS // 2
         shown = range(count) if count <= MOST_PRINTED_STEPS else [*range(half), *range(count - half, count)]
         bars = [name for name in future.predictions if name in future.std]

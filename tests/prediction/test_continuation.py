@@ -214,7 +214,7 @@ def test_inputs_of_the_forecast_outside_of_the_training_range_are_told(columns):
     u = columns["u"] / 4  # within [−1, 1]
     u[55] = 3.0
     text = str(lddn.forecast(INTEGRATOR, columns | {"u": u}))
-    assert "input u leaves the training range [-1, 1] at 1 of 12 steps, first at step 7, and reaches 3" in text
+    assert "input u leaves the training range [-1, 1] at 1 of 59 steps, first at step 54, and reaches 3" in text
 
 
 @pytest.fixture(scope="module")
