@@ -94,7 +94,11 @@ ROWS = {
     "7.3 without data": (of("mat_headless"), DataError, r"headless\.mat .*version 7\.3 without its data"),
     "truncated": (of("mat_cut"), DataError, r"cut\.mat is damaged: .*claims \d+ bytes, but only \d+ follow"),
     "folder": (of("mat_folder"), DataError, r"folder\.mat is a folder\. Give the path of a \.mat file"),
-    "absent": (lambda k: lddn.data.read_mat(k.folder / "made_mta.mat"), DataError, r"no file .*made_mta.*'made_mat\.mat'"),
+    "absent": (
+        lambda k: lddn.data.read_mat(k.folder / "made_mta.mat"),
+        DataError,
+        r"no file .*made_mta.*'made_mat\.mat'",
+    ),
     "path with a zero byte": (lambda k: lddn.data.read_mat("a\0b.mat"), DataError, r"a\\x00b\.mat cannot be the path"),
     "path too long": (lambda k: lddn.data.read_mat("a" * 5000 + ".mat"), DataError, r"^.{0,400}File name too long"),
     ".mat as .csv": (of("mat_as_csv"), DataError, r"renamed\.csv is a MATLAB or HDF5 file.*must end in \.mat"),
@@ -136,7 +140,10 @@ FIT = "--out {folder}/mat_out --inputs"
 LINES = {
     "time axis": (f"fit {{mat_pair}} {FIT} data_1 --targets data_2", r"'data' is 2-by-30.*Write --transpose .*--no-tr"),
     "cells": (f"fit {{mat_cells}} {FIT} u --targets d", "'d' is a cell array.*--records d"),
-    "two-dimensional cells": (f"fit {{mat_cells}} {FIT} c_1 --targets c_2 --records c", "2-by-3.*--transpose if its col"),
+    "two-dimensional cells": (
+        f"fit {{mat_cells}} {FIT} c_1 --targets c_2 --records c",
+        "2-by-3.*--transpose if its",
+    ),
     "misspelt": (f"fit {{mat}} {FIT} uu --targets y", "no 'uu'; it has u, y.*Did you mean 'u'"),
     "truncated": (f"fit {{mat_cut}} {FIT} u --targets y", r"cut\.mat is damaged.*Copy it again"),
     "vast": (f"fit {{h5}} {FIT} vast --targets y", "'vast' claims 1,000,000,000,000.*--inputs u --targets y"),
