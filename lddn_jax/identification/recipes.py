@@ -171,8 +171,8 @@ def first_steady(nets: Sequence[Network], experiment: Experiment) -> Network | N
 
 def _divergence(step: int | None) -> dict[str, str]:
     return {
-        str(Flag.FREE_RUN_DIVERGES): f"THE FREE RUN DIVERGES on the network's own records, at step {step}. Use it one "
-        "step ahead only, or train over growing horizons (lm), with fewer neurons, or from another seed"
+        str(Flag.FREE_RUN_DIVERGES): f"THE FREE RUN DIVERGES on the network's own records, at step {step}. Use it with "
+        "its loop open only, or train over growing horizons (lm), with fewer neurons, or from another seed"
     }
 
 

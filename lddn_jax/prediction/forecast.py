@@ -221,19 +221,26 @@ class Forecast:
         lines = [f"forecast of {count} step{'s' if count > 1 else ''} after the last measured outputs, {place}:"]
         if future.diverged_at is not None:
             lines.append(f"it diverges at step {future.diverged_at}")
-        bars = "± 2 std" if future.std else ""
-        lines.append((f"{'time':>14}" + "".join(f"{name:>14}{bars:>12}" for name in future.predictions)).rstrip())
+        inputs, foreseen = (
+            {name: line[:, None] for name, line in of.items()} for of in (future.inputs, future.predictions)
+        )
+        for kind, signals in (("input", inputs), ("forecast", foreseen)):  # causes come first
+            lines += [each.about(f"{kind} {name}") for name, each in excursions(signals, self.trained_on).items()]
         half = MOST_PRINTED_STEPS // 2
         shown = range(count) if count <= MOST_PRINTED_STEPS else [*range(half), *range(count - half, count)]
+        bars = [name for name in future.predictions if name in future.std]
+        columns = [each for name in future.predictions for each in (name, *(["± 2 std"] if name in bars else []))]
+        rows: list[tuple[str, ...]] = [("time", *columns)]
         for k in shown:
             if count > MOST_PRINTED_STEPS and k == count - half:
-                lines.append(f"{'…':>14}")
-            cells = "".join(
-                f"{line[k]:>14.4g}" + (f"{2 * future.std[name][k]:>12.2g}" if bars else f"{'':>12}")
+                rows.append(("…", *("" for _ in columns)))
+            cells = [
+                digits(float(each))
                 for name, line in future.predictions.items()
-            )
-            lines.append(f"{future.time[k]:>14.9g}{cells}".rstrip())
-        return lines
+                for each in (line[k], *([2 * future.std[name][k]] if name in bars else []))
+            ]
+            rows.append((f"{future.time[k]:.9g}", *cells))
+        return lines + aligned(rows)
 
     def _score(self, measured: np.ndarray, predicted: np.ndarray, name: str) -> dict[str, Any]:
         broken = diverged_at(self.apart({name: predicted}, "last"), self.apart({name: measured}), ranges=self.ranges)

@@ -296,8 +296,8 @@ def fit_closed_loop(
     if stages[best].diverged_at is not None:
         notes[str(Flag.FREE_RUN_DIVERGES)] = (
             "THE FREE RUN DIVERGES on the network's own records, for every horizon and restart; that of the network "
-            f"returned at step {stages[best].diverged_at}. Use it one step ahead only, or train with more restarts, "
-            "fewer neurons or another seed"
+            f"returned at step {stages[best].diverged_at}. Use it with its loop open only, or train with more "
+            "restarts, fewer neurons or another seed"
         )
     return ClosedLoop(tuple(stages), best, loops, notes)
 

@@ -210,6 +210,13 @@ def test_the_command_line_forecasts_from_as_few_rows_as_fill_the_delays(tmp_path
     assert (tmp_path / "predictions.png").exists()
 
 
+def test_inputs_of_the_forecast_outside_of_the_training_range_are_told(columns):
+    u = columns["u"] / 4  # within [−1, 1]
+    u[55] = 3.0
+    text = str(lddn.forecast(INTEGRATOR, columns | {"u": u}))
+    assert "input u leaves the training range [-1, 1] at 1 of 12 steps, first at step 7, and reaches 3" in text
+
+
 @pytest.fixture(scope="module")
 def regularized(columns):
     settings = lddn.Settings(hidden=1, trainer="br", epochs=3, bayesian_epochs=5, restarts=1, horizons=(1,))
