@@ -110,11 +110,13 @@ def _parts(given: object) -> tuple[str, Network, Any, dict[str, Any]]:
 
 
 def _posterior(file: Archive, structure: Network) -> Posterior:
-    try:
-        groups, loss = Groups.from_dict(file.header["groups"]), SumSquaredError(**file.header["loss"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise file.damaged("its groups of parameters", error) from error
     count = structure.parameter_count
+    with file.reading("its groups of parameters"):
+        groups, loss = Groups.from_dict(file.header["groups"]), SumSquaredError(**file.header["loss"])
+        if len(groups.of_parameters) != count:
+            raise ValueError(f"groups of {len(groups.of_parameters)} parameters, not of {count}")
+        if len(groups.sizes) != len(groups.labels):
+            raise ValueError(f"{len(groups.labels)} labels of {len(groups.sizes)} groups")
 
     def numbers():
         shapes = (), (len(groups.labels),), (count, count)
@@ -141,8 +143,6 @@ def _posterior(file: Archive, structure: Network) -> Posterior:
 
 def _scalers(file: Archive, net: Network) -> dict[str, AbstractScaler]:
     """Returns scalers of the kinds in the file, with the sizes of the network."""
-    try:
+    with file.reading("its scalers"):
         known = file.header["scaling"]
         return Scaled(net, {name: scaling.from_dict(scaler) for name, scaler in known.items()}).scalers
-    except (LDDNError, KeyError, AttributeError, TypeError, ValueError) as error:
-        raise file.damaged("its scalers", error) from error

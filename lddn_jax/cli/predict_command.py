@@ -126,7 +126,8 @@ def _figure(found: lddn.Forecast):
     figure = canvas(10, 3.5 * len(names))
     for ax, name in zip(figure.subplots(len(names), 1, squeeze=False)[:, 0], names, strict=True):
         lines = {kind: table[f"{name} {kind}"] for kind in kinds}
-        steps = (*found.steps, len(table["time"]) - sum(found.steps))  # of the forecast, too
+        rest = () if found.future is None else (len(found.future),)
+        steps = (*found.steps, *rest)
         lddn.plots.response(table["time"], table.columns.get(name), lines, ylabel=name, steps=steps, ax=ax)
         if found.future is not None and found.future.std:
             mean, std = found.future.predictions[name], found.future.std[name]

@@ -25,7 +25,7 @@ def add(commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Writes the report and prints its warnings."""
     model = model_of(options.model)
-    record = record_for(model, options.file, reading=reading_of(options))
+    record = record_for(model, options.file, "mask", reading=reading_of(options))
     say_notes(notes_on([record]))
     out = Path(options.out)
     if out.is_dir():

@@ -9,7 +9,7 @@ from lddn_jax.cli.arguments import say
 from lddn_jax.cli.files import can_draw, canvas, save_figure, written
 from lddn_jax.identification.identify import Identified
 from lddn_jax.identification.recipes import Regularized
-from lddn_jax.prediction.forecast import FREE_RUN, ONE_STEP
+from lddn_jax.prediction.forecast import FREE_RUN
 
 
 def write_model(out: Path, found: Identified) -> list[str]:
@@ -50,7 +50,7 @@ def _response(found: Identified):
     figure = canvas(10, 4.5 * count)
     axes = figure.subplots(2 * count, 1, sharex=True, height_ratios=[3, 1] * count, squeeze=False)[:, 0]
     for k, name in enumerate(test.measured):
-        predictions = {kind: test.predictions[kind][name] for kind in (ONE_STEP, FREE_RUN)}
+        predictions = {kind: test.predictions[kind][name] for kind in (test.open_loop, FREE_RUN)}
         lddn.plots.response(test.time, test.measured[name], predictions, ylabel=name, steps=test.steps, ax=axes[2 * k])
         axes[2 * k].set_xlabel("")
         lddn.plots.errors(test.time, test.measured[name], predictions, steps=test.steps, ax=axes[2 * k + 1])

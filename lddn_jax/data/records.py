@@ -171,8 +171,7 @@ class Record:
         if not 0 <= start < stop <= len(self):
             raise DataError(f"{self._called} has {len(self)} samples, so it has no piece [{start}, {stop}).")
         rows = slice(start, stop)
-        return dataclasses.replace(
-            self,
+        return self.replaced(
             inputs={name: signal[rows] for name, signal in self.inputs.items()},
             targets={name: signal[rows] for name, signal in self.targets.items()},
             time=None if self.time is None else self.time[rows],
@@ -216,10 +215,24 @@ class Record:
             if gaps.any():
                 raise DataError(
                     f"{self._called}: input {name!r} is nan at sample {int(np.argmax(gaps))}, the first of "
-                    f"{gaps.sum()}. "
-                    "Pass pieces without missing targets: record.unbroken()."
+                    f"{gaps.sum()}. Pass pieces without missing targets: record.unbroken()."
                 )
-        return dataclasses.replace(self, inputs={**self.inputs, **added})
+        return self.replaced(inputs={**self.inputs, **added})
+
+    def replaced(self, **changes: Any) -> "Record":
+        """Returns a copy with other signals of the same length, which are not checked again.
+
+        Unlike a new record, the copy may have fewer samples than elements.
+        """
+        made = object.__new__(Record)
+        for field in dataclasses.fields(self):
+            object.__setattr__(made, field.name, changes.get(field.name, getattr(self, field.name)))
+        for kind in ("inputs", "targets"):
+            signals = {name: np.asarray(signal, np.float64).view() for name, signal in getattr(made, kind).items()}
+            for signal in signals.values():
+                signal.setflags(write=False)
+            object.__setattr__(made, kind, signals)
+        return made
 
     @property
     def _called(self) -> str:

@@ -406,4 +406,4 @@ def scaled(record: Record, scalers: Mapping[str, AbstractScaler]) -> Record:
     def each(signals):
         return {name: scalers[name].apply(x) if name in scalers else x for name, x in signals.items()}
 
-    return dataclasses.replace(record, inputs=each(record.inputs), targets=each(record.targets))
+    return record.replaced(inputs=each(record.inputs), targets=each(record.targets))

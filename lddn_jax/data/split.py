@@ -277,12 +277,11 @@ def divide(
     found: dict[str, list[Record]] = {part: [] for part in PARTS}
     for number, start, stop, part in sorted(how.pieces(records, named)):
         record = records[number]
-        least = max(shortest, *(x.shape[1] for x in (*record.inputs.values(), *record.targets.values())))
-        if stop - start < least:
+        if stop - start < shortest:
             called = f"record {record.name!r}" if record.name else f"record number {number}"
             raise DataError(
                 f"divide: of {called}, {len(record)} samples, only {stop - start} would belong to {part}, [{start}, "
-                f"{stop}), and a piece needs {least}: more than the longest delay. Omit this record, give {part} a "
+                f"{stop}), and a piece needs {shortest}: more than the longest delay. Omit this record, give {part} a "
                 "larger share, or assign whole records: how=lddn.data.ByRecord()."
             )
         found[part].append(record.piece(start, stop))

@@ -27,7 +27,7 @@ from lddn_jax.data.windowing import held_by, whole
 from lddn_jax.errors import DataError
 from lddn_jax.losses import error_weights
 from lddn_jax.network.signals import Signals, StateLike
-from lddn_jax.simulation.delays import as_state
+from lddn_jax.simulation.delays import as_state, zero_state
 from lddn_jax.topology.topology import Topology, check_topology
 
 
@@ -48,8 +48,12 @@ class Zeros(AbstractStart):
         used = []
         for record in records:
             inputs, targets = held_by(topology, record)
-            used.append(dataclasses.replace(record, inputs=inputs, targets=targets))
-        return stack(used)
+            used.append(record.replaced(inputs=inputs, targets=targets))
+        data = stack(used)
+        if topology.inputs:
+            return data
+        # Only the delay state tells the number of sequences of a network without inputs.
+        return dataclasses.replace(data, state=zero_state(topology, data.batch) or None)
 
 
 @dataclasses.dataclass(frozen=True)

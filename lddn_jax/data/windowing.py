@@ -165,8 +165,27 @@ def _longest(topology: Topology) -> int:
     return max(plan(topology).longest_delays.values(), default=0)
 
 
+def with_windows(topology: Topology, records: Sequence[Record], length: int) -> list[Record]:
+    """Returns the records that have a window of `length` steps with a known delay state."""
+    return [record for record in records if _starts(topology, record, length)]
+
+
 def starts_of(topology: Topology, record: Record, length: int) -> list[int]:
     """First steps of the windows of a record: consecutive, but later where a target for the delay state is missing."""
+    starts = _starts(topology, record, length)
+    if not starts:
+        longest, steps = _longest(topology), len(record)
+        called = f"record {record.name!r}" if record.name else "a record"
+        if steps < longest + length:
+            raise DataError(_too_short(called, steps, longest, length))
+        raise DataError(
+            f"{called} of {steps} steps gives no window of {length}: before every possible start, a target that the "
+            "delay state needs is missing. Fill the gaps, or omit this record."
+        )
+    return starts
+
+
+def _starts(topology: Topology, record: Record, length: int) -> list[int]:
     longest, steps = _longest(topology), len(record)
     filled = np.arange(steps + 1) >= longest
     for name, (held, _) in state_sizes(topology).items():
@@ -178,14 +197,6 @@ def starts_of(topology: Topology, record: Record, length: int) -> list[int]:
     while place < len(candidates):
         starts.append(int(candidates[place]))
         place = int(np.searchsorted(candidates, starts[-1] + length))
-    if not starts:
-        called = f"record {record.name!r}" if record.name else "a record"
-        if steps < longest + length:
-            raise DataError(_too_short(called, steps, longest, length))
-        raise DataError(
-            f"{called} of {steps} steps gives no window of {length}: before every possible start, a target that the "
-            "delay state needs is missing. Fill the gaps, or omit this record."
-        )
     return starts
 
 

@@ -9,6 +9,10 @@ never span two records. Under the null hypothesis of no correlation, ρ_ee(k) ha
 ρ_ue(k) has √(c/n_k), with Bartlett's c = Σ_j ρ_uu(j) ρ_ee(j). c is 1 if either signal is white, and larger for slowly
 varying signals, which correlate by chance even if they are independent.
 
+Residuals of predictions d steps ahead are correlated at lags below d even for the true system, because the noise of
+these steps was not known yet: pass `first=d`. The estimates at lags k, l ≥ d are then correlated themselves, by
+Bartlett's V_kl = Σ_{|j|<d} ρ_ee(j) ρ_ee(j + k − l) with ρ_ee(j) = 0 from lag d on; V is the identity for d = 1.
+
 Ljung & Box (1978), Biometrika 65(2); with gaps Stoffer & Toloi (1992), Statistics & Probability Letters 13(5).
 Bartlett (1935), Journal of the Royal Statistical Society 98(3). Box, Jenkins & Reinsel, *Time Series Analysis*, ch. 12.
 """
@@ -19,7 +23,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy import stats
+from scipy import linalg, stats
 
 from lddn_jax.diagnostics.lagged import channel, past, standardized
 from lddn_jax.errors import DataError, ShapeError
@@ -97,12 +101,13 @@ class HypothesisTest:
         )
 
 
-def autocorrelation(residuals: ArrayOrList, lags: int = 20) -> Correlation:
-    """Returns the autocorrelation of residuals, ρ_ee(k) for k = 1 … `lags`.
+def autocorrelation(residuals: ArrayOrList, lags: int = 20, *, first: int = 1) -> Correlation:
+    """Returns the autocorrelation of residuals, ρ_ee(k) for k = `first` … `lags`.
 
     Args:
         residuals: `(time,)` or `(*batch, time, 1)`; NaN where missing.
         lags: The largest lag, in samples.
+        first: The smallest lag; d for residuals of predictions d steps ahead.
 
     Raises:
         ShapeError: If there are several elements, or the record is not longer than `lags`.
@@ -115,8 +120,8 @@ def autocorrelation(residuals: ArrayOrList, lags: int = 20) -> Correlation:
         ([-1.0, 1.0], (1, 2))
     """
     e = standardized(channel("residuals", residuals))
-    values, count = _mean_products(e, e, _checked_lags(lags, e))
-    return Correlation(np.arange(1, lags + 1), values[1:], _std(1.0, count[1:]))
+    values, count = _mean_products(e, e, _checked_lags(lags, e, first))
+    return Correlation(np.arange(first, lags + 1), values[first:], _std(_bartlett(values[:first])[0], count[first:]))
 
 
 def cross_correlation(inputs: ArrayOrList, residuals: ArrayOrList, lags: int = 20) -> Correlation:
@@ -156,18 +161,21 @@ def cross_correlation(inputs: ArrayOrList, residuals: ArrayOrList, lags: int = 2
     return Correlation(np.arange(-lags, lags + 1), values, _std(c, count))
 
 
-def ljung_box(residuals: ArrayOrList, lags: int = 20, fitted: int = 0) -> HypothesisTest:
-    """Ljung-Box test for white residuals, over lags 1 … `lags`.
+def ljung_box(residuals: ArrayOrList, lags: int = 20, fitted: int = 0, *, first: int = 1) -> HypothesisTest:
+    """Ljung-Box test for white residuals, over lags `first` … `lags`.
 
-        Q = (N + 2) / N Σ_k n_k ρ_ee(k)²  ~  χ² with lags − fitted degrees of freedom
+        Q = (N + 2) / N Σ_k n_k ρ_ee(k)²  ~  χ² with as many degrees of freedom as lags, less `fitted`
 
-    Without missing values this is the usual N (N + 2) Σ_k r_k² / (N − k).
+    Without missing values this is the usual N (N + 2) Σ_k r_k² / (N − k). From a lag d > 1 on, Q has the mean tr V and
+    the variance 2 tr V², with Bartlett's V; it is scaled to a χ² of that mean and variance, so that there are fewer
+    degrees of freedom than lags (Satterthwaite's approximation).
 
     Args:
         residuals: `(time,)` or `(*batch, time, 1)`; NaN where missing.
         lags: The largest lag, in samples.
         fitted: Degrees of freedom lost because the model was fitted to the same data: p + q for an ARMA(p, q) model.
             No such number is known for networks; use 0 on data not used in training.
+        first: The smallest lag; d for residuals of predictions d steps ahead, which need not be white below.
 
     Raises:
         ShapeError: As in `autocorrelation`.
@@ -180,16 +188,19 @@ def ljung_box(residuals: ArrayOrList, lags: int = 20, fitted: int = 0) -> Hypoth
 
     Ljung & Box (1978), eq. 1.2; Stoffer & Toloi (1992).
     """
-    if not 0 <= fitted < lags:
-        raise DataError(f"ljung_box: fitted={fitted} of lags={lags} leave no degree of freedom; pass more lags.")
     e = standardized(channel("residuals", residuals))
-    values, count = _mean_products(e, e, _checked_lags(lags, e))
-    known = count[1:] > 0
+    values, count = _mean_products(e, e, _checked_lags(lags, e, first))
+    if not 0 <= fitted < lags - first + 1:
+        raise DataError(f"ljung_box: fitted={fitted} of lags={lags} leave no degree of freedom; pass more lags.")
+    known = count[first:] > 0
     N, degrees = count[0], int(np.sum(known)) - fitted
     if degrees < 1:
         raise DataError("ljung_box: missing values leave no pair of residuals at any lag; pass a longer record.")
-    Q = float((N + 2) / N * np.sum(count[1:][known] * values[1:][known] ** 2))
-    return HypothesisTest("residuals are white", Q, float(stats.chi2.sf(Q, degrees)), degrees)
+    Q = (N + 2) / N * np.sum(count[first:][known] * values[first:][known] ** 2)
+    V = linalg.toeplitz(_bartlett(values[:first], lags - first + 1))[np.ix_(known, known)]
+    mean, half_variance = np.trace(V), np.sum(V**2)  # of Q under the null hypothesis
+    Q, exact = float(Q * mean / half_variance), max(float(mean**2 / half_variance) - fitted, 1e-3)
+    return HypothesisTest("residuals are white", Q, float(stats.chi2.sf(Q, exact)), max(round(exact), 1))
 
 
 def normality(residuals: ArrayOrList) -> HypothesisTest:
@@ -228,11 +239,25 @@ def _mean_products(
     return np.where(count > 0, total / np.maximum(count, 1), np.nan), count
 
 
+def _bartlett(rho: Float[np.ndarray, " below"], lags: int = 1) -> Float[np.ndarray, " {lags}"]:
+    """Bartlett's covariance of two correlation estimates, by the distance of their lags, 0 … lags − 1.
+
+    Args:
+        rho: ρ_ee(j) for j = 0 … d − 1, the lags at which the residuals are correlated.
+        lags: Number of distances.
+    """
+    both = np.nan_to_num(np.concatenate([rho[:0:-1], rho]))
+    products = np.convolve(both, both)[2 * len(rho) - 2 :]
+    return np.append(products, np.zeros(max(lags - len(products), 0)))[:lags]
+
+
 def _std(c: float, count: Float[np.ndarray, " lags"]) -> Float[np.ndarray, " lags"]:
     return np.where(count > 0, np.sqrt(c / np.maximum(count, 1)), np.inf)
 
 
-def _checked_lags(lags: int, e: Float[np.ndarray, "records time"]) -> int:
+def _checked_lags(lags: int, e: Float[np.ndarray, "records time"], first: int = 1) -> int:
     if not 1 <= lags < e.shape[1]:
         raise ShapeError(f"lags={lags} of a record of {e.shape[1]} steps; needed is 1 to {e.shape[1] - 1}.")
+    if not 1 <= first <= lags:
+        raise ShapeError(f"first={first} of lags={lags}; the smallest lag is between 1 and {lags}.")
     return lags

@@ -24,6 +24,7 @@ from lddn_jax.diagnostics.record_quality import about_interpolation, about_lengt
 from lddn_jax.errors import DataError
 from lddn_jax.identification.settings import Settings
 from lddn_jax.network.initializers import Ignoring, Initializer
+from lddn_jax.prediction.continuation import measured_rows
 from lddn_jax.topology.plan import plan
 from lddn_jax.topology.topology import Topology
 from lddn_jax.training.stop_reason import Flag
@@ -42,6 +43,7 @@ class Experiment:
         scalers: Scalers by input and target; an input of measured values shares the scaler of its target.
         train, validation, test: Records in their own units, without gaps, measured targets among the inputs.
         constant: Elements of inputs that do not vary in the training part, with their value, by input.
+        left_out: What was left out of the records, one line each.
     """
 
     topology: Topology
@@ -51,6 +53,7 @@ class Experiment:
     validation: list[Record]
     test: list[Record]
     constant: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -77,23 +80,33 @@ class Experiment:
             TopologyError: If the settings give an invalid topology.
         """
         _check_names(inputs, targets)
-        records = _records(given, inputs, targets, settings, reading)
+        whole_records = _records(given, inputs, targets, settings, reading)
+        records = _up_to_the_last_target(whole_records)
         topology = narx_of(settings, **records[0].sizes)
-        needed = max(plan(topology).longest_delays.values()) + (settings.window if settings.trainer == "adam" else 1)
+        held = max(plan(topology).longest_delays.values())
+        window = settings.window if settings.trainer == "adam" else 1
         own = [] if validation is None else _records(validation, inputs, targets, settings, reading)
-        parts = _parts(records, settings, own, needed)
+        parts = _parts(records, settings, _up_to_the_last_target(own), held + 1)
         loops = {models.measured_name(target): target for target in targets}
-        pieces = [[p.measured(loops) for record in part for p in record.unbroken(needed)] for part in parts]
-        for name, part in zip(("training", "validation", "test"), pieces, strict=True):
-            if not part:
+        pieces, left_out = [], _about_the_end(whole_records, records)
+        for name, part, steps in zip(("training", "validation", "test"), parts, (window, 1, 1), strict=True):
+            all_pieces = [piece for record in part for piece in record.unbroken(1)]
+            long = [piece.measured(loops) for piece in all_pieces if len(piece) >= held + steps]
+            if not long:
+                reason = f"{held} fill the delays" + (f" and {steps} are a window" if steps > 1 else "")
                 raise DataError(
-                    f"the {name} part has no stretch of {needed} rows without a missing target; "
-                    f"{needed - 1} of them fill the delays. Use a longer record or shorter delays."
+                    f"of the {sum(map(len, records))} samples, the {name} part has {sum(map(len, part))}, and no "
+                    f"stretch of {held + steps} rows without a missing target: {reason}. Use a longer record, "
+                    f"{'a shorter window' if steps > 1 else 'another division'} or shorter delays."
                 )
+            if len(long) < len(all_pieces):
+                short, of_all = len(all_pieces) - len(long), len(all_pieces)
+                left_out.append(f"{name} part: {short} of {of_all} pieces have fewer than {held + steps} rows")
+            pieces.append(long)
         constant = _constant(pieces[0])
         pieces[0] = [_exactly(record, constant) for record in pieces[0]]
         scalers = scalers_of(pieces[0], shared=loops)
-        return cls(topology, tuple(targets), scalers, *pieces, constant=constant)
+        return cls(topology, tuple(targets), scalers, *pieces, constant=constant, left_out=tuple(left_out))
 
     @property
     def reading_notes(self) -> tuple[str, ...]:
@@ -203,10 +216,11 @@ class Experiment:
             pieces = f" in {len(part)} pieces" if len(part) > 1 else ""
             return f"{sum(map(len, part))} samples{pieces}"
 
-        return (
+        parts = (
             f"train: {counted(self.train)}; validate: {counted(self.validation)}; test: {counted(self.test)} "
             f"(the first {self.held} of each piece fill its delay state)"
         )
+        return "\n".join([parts, *(f"left out: {line}" for line in self.left_out)])
 
 
 def _constant(records: Sequence[Record]) -> dict[str, dict[int, float]]:
@@ -226,7 +240,7 @@ def _exactly(record: Record, constant: Mapping[str, Mapping[int, float]]) -> Rec
         inputs[name] = np.array(inputs[name])
         for k, value in elements.items():
             inputs[name][:, k] = value
-    return replace(record, inputs=inputs) if constant else record
+    return record.replaced(inputs=inputs) if constant else record
 
 
 def narx_of(settings: Settings, inputs: Mapping[str, int], targets: Mapping[str, int]) -> Topology:
@@ -271,7 +285,17 @@ def _records(
 
 def _counted(record: Record) -> Record:
     """The record with row numbers in place of unknown times, so that its pieces know their place in it."""
-    return record if record.time is not None else replace(record, time=np.arange(len(record), dtype=float))
+    return record if record.time is not None else record.replaced(time=np.arange(len(record), dtype=float))
+
+
+def _up_to_the_last_target(records: list[Record]) -> list[Record]:
+    """The records without rows at the end in which no target was measured: they are there to be forecast."""
+    return [record.piece(0, measured_rows(record, tuple(record.targets)) or len(record)) for record in records]
+
+
+def _about_the_end(given: list[Record], used: list[Record]) -> list[str]:
+    rows = sum(map(len, given)) - sum(map(len, used))
+    return [f"{rows} rows at the end without a measured target, which predict forecasts"] if rows else []
 
 
 def _parts(records: list[Record], settings: Settings, own: list[Record], needed: int) -> list[list[Record]]:

@@ -17,6 +17,7 @@ from jaxtyping import PRNGKeyArray
 from lddn_jax import losses
 from lddn_jax.bayesian.bayesian import BayesianRegularization
 from lddn_jax.bayesian.posterior import Posterior, posterior
+from lddn_jax.data.records import Record
 from lddn_jax.errors import DataError
 from lddn_jax.identification.experiment import Experiment
 from lddn_jax.identification.settings import Settings
@@ -32,6 +33,8 @@ from lddn_jax.training.history import History
 from lddn_jax.training.result import Fitted, divergence_first
 from lddn_jax.training.state_parameters import network_of
 from lddn_jax.training.stop_reason import Flag, StopReason
+
+LEAST_SHARE = 0.5  # smallest share of the training samples in pieces that are long enough for a horizon
 
 
 @dataclass(frozen=True)
@@ -191,6 +194,8 @@ def diverges_at(net: Network, experiment: Experiment) -> int | None:
 def by_levenberg_marquardt(net, experiment, settings, key, supervision) -> tuple[Network, ClosedLoop]:
     """Trains by `lm`; returns the network with its loop open, and the result of the training."""
     horizons = _horizons(settings, experiment)
+    for line in _about_horizons(settings, experiment):
+        supervision.say(line)
     epochs = settings.epochs or 50
     several = "1 network" if settings.restarts == 1 else f"{settings.restarts} networks at once"
     shown = ", ".join("all" if h is None else str(h) for h in horizons)
@@ -212,20 +217,43 @@ def by_levenberg_marquardt(net, experiment, settings, key, supervision) -> tuple
 
 
 def check_horizons(settings: Settings, experiment: Experiment) -> None:
-    """Raises a DataError if the trainer needs horizons and all of them are longer than the shortest record."""
+    """Raises a DataError if the trainer needs horizons and all of them are longer than most of the training part."""
     if settings.trainer != "adam" and not _horizons(settings, experiment):
+        longest = max(map(len, experiment.train)) - experiment.held
         raise DataError(
-            f"horizons={settings.horizons}, but the shortest training piece has {_shortest(experiment)} steps; "
-            "write horizons=(1, 5, None), or use longer records."
+            f"horizons={settings.horizons}, but the longest training piece has {longest} steps, and too few samples "
+            f"are in pieces of {min(h for h in settings.horizons if h)} steps; write horizons=(1, 5, None), on the "
+            "command line --horizons 1,5,all, or use longer records."
         )
 
 
 def _horizons(settings: Settings, experiment: Experiment) -> list[int | None]:
-    return [h for h in settings.horizons if h is None or h <= _shortest(experiment)]
+    """The horizons for which most of the training samples are in pieces that are long enough."""
+    return [h for h in settings.horizons if h is None or _share(experiment, h) >= LEAST_SHARE]
 
 
-def _shortest(experiment: Experiment) -> int:
-    return min(map(len, experiment.train)) - experiment.held
+def _about_horizons(settings: Settings, experiment: Experiment) -> list[str]:
+    """What is left out of which horizon, in words."""
+    kept, lines, pieces = _horizons(settings, experiment), [], len(experiment.train)
+    for h in settings.horizons:
+        if h is None or _share(experiment, h) == 1:
+            continue
+        short = sum(not _holds(experiment, piece, h) for piece in experiment.train)
+        rest = (
+            "left out of it" if h in kept else "hold most of the samples, so that the training leaves this horizon out"
+        )
+        lines.append(f"horizon {h}: {short} of {pieces} training pieces are shorter, and {rest}")
+    return lines
+
+
+def _share(experiment: Experiment, horizon: int) -> float:
+    """Share of the training samples in pieces that are long enough for a horizon."""
+    long = sum(len(piece) for piece in experiment.train if _holds(experiment, piece, horizon))
+    return long / sum(map(len, experiment.train))
+
+
+def _holds(experiment: Experiment, piece: Record, horizon: int) -> bool:
+    return len(piece) - experiment.held >= horizon
 
 
 def by_bayesian_regularization(net, experiment, settings, key, supervision) -> tuple[Network, Regularized | ClosedLoop]:

@@ -16,11 +16,12 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from lddn_jax.checks import called, check_key, expect, floating_dtype
-from lddn_jax.errors import PrecisionError, ShapeError, TopologyError
+from lddn_jax.errors import PrecisionError, ShapeError, TopologyError, shown
 from lddn_jax.network import initializers, transfer
 from lddn_jax.network.signals import as_array
+from lddn_jax.numerics.memory import check_memory
 from lddn_jax.numerics.text_table import aligned
-from lddn_jax.topology.topology import Topology, check_topology
+from lddn_jax.topology.topology import Connection, Topology, check_topology
 
 # By (to, source) and by layer. Networks made with `vmap` have leading axes.
 Weights: TypeAlias = dict[tuple[str, str], Float[Array, "... delays=_ to=_ from=_"]]
@@ -77,12 +78,12 @@ class Network(eqx.Module):
         dtype = _float_dtype(dtype)
         self.topology, self.IW, self.LW, self.b = topology, {}, {}, {}
         transfer.check_known(topology)
+        _check_fits(topology, self.parameter_count, dtype)
+        shapes_into: dict[str, dict[str, tuple[int, int, int]]] = {layer.name: {} for layer in topology.layers}
+        for (to, source), delays in topology.delays.items():
+            shapes_into[to][source] = len(delays), topology.sizes[to], topology.sizes[source]
         for layer in topology.layers:
-            shapes = {
-                source: (len(delays), layer.size, topology.sizes[source])
-                for (to, source), delays in topology.delays.items()
-                if to == layer.name
-            }
+            shapes = shapes_into[layer.name]
             folded = None if key is None else jax.random.fold_in(key, initializers.name_number(layer.name))
             drawn = initializer(folded, layer, shapes, dtype)
             weights, bias = _check_drawn(drawn, layer, shapes)
@@ -180,8 +181,11 @@ class Network(eqx.Module):
     def summary(self) -> str:
         """Returns a table of the layers with their sources and numbers of parameters."""
         rows = [("layer", "size", "transfer", "fed by", "parameters")]
+        feeding: dict[str, list[Connection]] = {layer.name: [] for layer in self.topology.layers}
+        for connection in self.topology.connections:
+            feeding[connection.to].append(connection)
         for layer in self.topology.layers:
-            fed = [c for c in self.topology.connections if c.to == layer.name]
+            fed = feeding[layer.name]
             count = sum(len(c.delays) * layer.size * self.topology.sizes[c.source] for c in fed)
             name = layer.name + (" (output)" if layer.name in self.topology.outputs else "")
             sources = [f"{c.source} {list(c.delays)}" for c in fed] + ["bias"] * layer.bias
@@ -208,6 +212,17 @@ def assemble(
     for field, value in (("topology", topology), ("IW", dict(IW)), ("LW", dict(LW)), ("b", dict(b))):
         object.__setattr__(net, field, value)
     return net
+
+
+def _check_fits(topology: Topology, parameters: int, dtype: jnp.dtype) -> None:
+    """Raises a TopologyError if the parameters alone take more memory than there is."""
+    largest = max(topology.layers, key=lambda layer: layer.size)
+    check_memory(
+        parameters * dtype.itemsize,
+        f"the network has {parameters:,} weights and biases, which",
+        f"Use fewer neurons (layer {shown(largest.name)} has {largest.size:,}), inputs or delays.",
+        error=TopologyError,
+    )
 
 
 def _check_key(key, initializer):

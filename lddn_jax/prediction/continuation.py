@@ -65,20 +65,17 @@ def measured_rows(record: Record, outputs: tuple[str, ...]) -> int:
     return int(np.flatnonzero(known)[-1]) + 1 if known.any() else 0
 
 
-def state_after(closed: Network, record: Record, rows: int) -> DelayState:
+def state_after(closed: Network, record: Record, rows: int, start: int) -> DelayState:
     """Returns the delay state of the closed loop after the first rows of a record, `(1, longest delay, size)`.
 
     Args:
         closed: The network with its loop closed.
         record: In the units of the network; targets that are NaN are missing.
         rows: Number of rows.
-
-    Raises:
-        DataError: If the delay state cannot be filled at any row.
+        start: From `known_row`.
     """
     sizes = state_sizes(closed.topology)
     signals = {**record.inputs, **record.targets}
-    start = _last_known(closed, record, rows)
     state = {
         name: jnp.asarray(cut(np.asarray(signals[name]), [start], held, 0), closed.dtype)
         if name in signals
@@ -94,8 +91,17 @@ def state_after(closed: Network, record: Record, rows: int) -> DelayState:
     return _corrected(closed, inputs, measured, state, rows - start)
 
 
-def _last_known(closed: Network, record: Record, rows: int) -> int:
-    """Returns the row from which the delay state is known: the last one, or the first if a hidden layer has a delay."""
+def known_row(closed: Network, record: Record, rows: int) -> int:
+    """Returns the row before which the delay state is known: the last one, or the first if a hidden layer has a delay.
+
+    Args:
+        closed: The network with its loop closed.
+        record: In any units; targets that are NaN are missing.
+        rows: Number of rows to look at.
+
+    Raises:
+        DataError: If the delay state cannot be filled before any row.
+    """
     sizes = state_sizes(closed.topology)
     filled = np.arange(rows + 1) >= max((held for held, _ in sizes.values()), default=0)
     for name, (held, _) in sizes.items():

@@ -36,7 +36,7 @@ from lddn_jax.network.network import Network
 from lddn_jax.network.rewiring import closed_over, loops_of, measured_loops
 from lddn_jax.network.signals import Signals, as_signals
 from lddn_jax.numerics.text_table import aligned, digits, ratio_digits
-from lddn_jax.prediction.continuation import Continuation, measured_rows, state_after
+from lddn_jax.prediction.continuation import Continuation, known_row, measured_rows, state_after
 from lddn_jax.prediction.error_bars import ErrorBars
 from lddn_jax.prediction.free_run import diverged_at
 from lddn_jax.prediction.horizons import k_step, shortest_delay
@@ -69,10 +69,10 @@ class Forecast:
         steps: Number of predicted steps of each record.
         inputs: Inputs by name, without the feedback inputs.
         std: Standard deviation of a measurement in the free run, by output; empty without error bars.
-        trained_on: Smallest and largest value in training, by name; empty if unknown.
+        ranges: Smallest and largest value in training, by name; empty if unknown.
         run: Sequences of the free run, `(records, time, size)` in scaled units; None if no output was measured.
         ahead: Number of steps ahead of a prediction with the loop open, the smallest delay of the measured outputs.
-        ranges: Range of the training targets by output, for `diverged_at`; empty if unknown.
+        spans: Usual range of the outputs, for `diverged_at`; empty if unknown.
         future: Forecast of the steps after the last measured outputs; None if there are none.
         notes: How the file was read.
     """
@@ -84,10 +84,10 @@ class Forecast:
     steps: tuple[int, ...]
     inputs: Mapping[str, Float[np.ndarray, " time"]] = dataclasses.field(default_factory=dict)
     std: Mapping[str, Float[np.ndarray, " time"]] = dataclasses.field(default_factory=dict)
-    trained_on: Mapping[str, Range] = dataclasses.field(default_factory=dict)
+    ranges: Mapping[str, Range] = dataclasses.field(default_factory=dict)
     run: Sequences | None = None
     ahead: int = 1
-    ranges: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    spans: Mapping[str, float] = dataclasses.field(default_factory=dict)
     future: Continuation | None = None
     notes: tuple[str, ...] = ()
 
@@ -103,7 +103,7 @@ class Forecast:
         inputs = {
             name: np.append(self.inputs.get(name, []), coming.get(name, [])) for name in {**self.inputs, **coming}
         }
-        return excursions({name: x[:, None] for name, x in {**inputs, **self.scored}.items()}, self.trained_on)
+        return excursions({name: x[:, None] for name, x in {**inputs, **self.scored}.items()}, self.ranges)
 
     @property
     def scored(self) -> Lines:
@@ -135,7 +135,7 @@ class Forecast:
         """Returns the first step at which a kind of prediction diverged in any record, or None; see `diverged_at`."""
         if not self.measured:
             return None
-        return diverged_at(self.apart(self.predictions[kind], "last"), self.apart(self.scored), ranges=self.ranges)
+        return diverged_at(self.apart(self.predictions[kind], "last"), self.apart(self.scored), ranges=self.spans)
 
     def joined(self, outputs: Mapping[str, Any]) -> Lines:
         """Concatenates outputs `(records, time, size)` to `(time,)` by element, without the padding of short records.
@@ -185,16 +185,16 @@ class Forecast:
     def __str__(self):
         of_each = " of each record" if len(self.steps) > 1 else ""
         skipped = f"; the first {self.warmup}{of_each} are warm-up and not scored" if self.warmup else ""
-        unmeasured = "" if self.measured else "; the record has no measured outputs to compare with"
+        unmeasured = (
+            "" if self.measured or not len(self.time) else "; the record has no measured outputs to compare with"
+        )
         lines = [f"{len(self.time)} steps{skipped}{unmeasured}"]
-        # Causes come before scores.
-        beyond = [
-            e.about(f"{'measured' if name in self.measured else 'input'} {name}") for name, e in self.outside.items()
-        ]
+        for name, excursion in self.outside.items():  # causes come before scores
+            lines.append(excursion.about(f"{'measured' if name in self.measured else 'input'} {name}"))
         coming = [] if self.future is None else ["", *self._future_lines(self.future)]
         if not len(self.time):
-            return "\n".join(["all measured outputs are needed to start from; none is left to score", *beyond, *coming])
-        lines += beyond
+            lines[0] = "all measured outputs are needed to start from; none is left to score"
+            return "\n".join([*lines, *coming])
         if not self.measured:
             return "\n".join(lines)
         rows: list[tuple[str, ...]] = [("", "RMSE", "R²")]
@@ -232,7 +232,7 @@ class Forecast:
         return lines
 
     def _score(self, measured: np.ndarray, predicted: np.ndarray, name: str) -> dict[str, Any]:
-        broken = diverged_at(self.apart({name: predicted}, "last"), self.apart({name: measured}), ranges=self.ranges)
+        broken = diverged_at(self.apart({name: predicted}, "last"), self.apart({name: measured}), ranges=self.spans)
         if broken is not None:
             return {"rmse": None, "r2": None, "diverged_at": broken}
         r2 = diagnostics.r2(measured, predicted)
@@ -314,13 +314,16 @@ def forecast(
     _check_beyond(model, steps)
     held = max((d for d, _ in state_sizes(closed.topology).values()), default=0)
     coming = len(record) - rows + steps
+    start = known_row(closed, record, rows) if coming else rows
     if rows <= held and coming:  # all that was measured is needed to start from
-        past = Forecast(np.zeros(0), {}, {}, 0, (0,), ranges=output_ranges(model), notes=notes_on([record]))
+        past = Forecast(
+            np.zeros(0), {}, {}, 0, (0,), ranges=model.ranges, spans=output_ranges(model), notes=notes_on([record])
+        )
     else:
         past = evaluate(model, [record.piece(0, rows)], ahead, warmup=warmup, posterior=posterior)
     if not coming:
         return past
-    future = _continued(model, closed, record, rows, steps, posterior)
+    future = _continued(model, closed, record, (rows, start), steps, posterior)
     return dataclasses.replace(past, future=future)
 
 
@@ -384,11 +387,11 @@ def evaluate(
         warmup=warmup,
         steps=steps,
         inputs=_rows(inputs, firsts),
-        trained_on=model.ranges,
         std={} if posterior is None else joined(_std(model, posterior, run), steps),
+        ranges=model.ranges,
         run=run,
         ahead=least,
-        ranges=output_ranges(model),
+        spans=output_ranges(model),
         notes=notes_on(records),
     )
 
@@ -552,19 +555,25 @@ def _unmeasured(
         warmup=0,
         steps=(data.steps,),
         inputs=_rows([signals], [0]),
-        trained_on=model.ranges,
         std={} if posterior is None else joined(_std(model, posterior, data), (data.steps,)),
+        ranges=model.ranges,
         notes=(f"{label_of(source) or 'the record'}: {'; '.join(notes)}",) if notes else (),
     )
 
 
 def _continued(
-    model: Scaled, closed: Network, record: Record, rows: int, steps: int, posterior: ErrorBars | None
+    model: Scaled,
+    closed: Network,
+    record: Record,
+    measured_and_known: tuple[int, int],
+    steps: int,
+    posterior: ErrorBars | None,
 ) -> Continuation:
-    """The forecast of the rows from `rows` on, and of `steps` more."""
+    """The forecast of the rows after the measured ones, and of `steps` more."""
+    rows, start = measured_and_known
     outputs, names = closed.topology.outputs, exogenous(model)
     units = scaled(record, model.scalers)
-    state, count = state_after(closed, units, rows), len(record) - rows + steps
+    state, count = state_after(closed, units, rows, start), len(record) - rows + steps
     # Inputs beyond the last row are not read: their delays are at least `steps`.
     inputs = {name: _longer(np.asarray(units.inputs[name]), steps)[None, rows:] for name in names}
     data = Sequences(inputs, None if inputs else dict.fromkeys(outputs, np.zeros((1, count, 1))), state)

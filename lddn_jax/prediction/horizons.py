@@ -183,8 +183,9 @@ def horizon_profile(
     call = "horizon_profile(net, data, horizons)"
     check_data(data, call)
     chosen = _horizons(horizons, data.steps)
+    check_network(net, call)
+    chosen = _not_below(_least(net.topology, loops), chosen, horizons, data.steps)
     record = _Record.of(net, data, loops, call)
-    chosen = _not_below(record.least, chosen, horizons, data.steps)
     sizes = {name: net.topology.sizes[name] for name in net.topology.outputs}
     targets = counted(as_signals("target", data.targets, sizes, net.dtype), data.weights)
     starts, places = np.arange(record.steps - chosen[-1] + 1), np.array(chosen) - 1
@@ -216,14 +217,12 @@ class _Record:
         inputs: `(*batch, time, size)` by input of the closed loop.
         states: Delay state before every step, `(*batch, time, longest delay, size)` by source.
         steps: Number of time steps.
-        least: The shortest horizon: the smallest delay of the measured outputs, at least 1.
     """
 
     closed: Network
     inputs: Signals
     states: dict[str, Float[Array, "*batch time longest_delay=_ size=_"]]
     steps: int
-    least: int
 
     @classmethod
     def of(cls, net: Network, data: Sequences, loops: Mapping[str, str] | None, call: str) -> "_Record":
@@ -246,8 +245,7 @@ class _Record:
             short = jnp.zeros((*held.shape[:-2], max(longest - held.shape[-2], 0), held.shape[-1]), held.dtype)
             before[name] = jnp.concatenate([short, held], axis=-2)
         others = {name: signal for name, signal in inputs.items() if name not in loops}
-        least = max(shortest_delay(net.topology, loops) or 1, 1)
-        return cls(closed, others, states_along(before, signals), steps, least)
+        return cls(closed, others, states_along(before, signals), steps)
 
     def runs(
         self, starts: Int[np.ndarray, " starts"], length: int
@@ -321,6 +319,15 @@ def _horizons(given: Sequence[int] | None, steps: int) -> tuple[int, ...]:
             f"from 1 to {steps}: horizons=(1, 5, 20)."
         )
     return chosen
+
+
+def _least(topology: Topology, loops: Mapping[str, str] | None) -> int:
+    """The shortest horizon: the smallest delay of measured outputs, also if the loop through them is closed."""
+    sources = list(measured_loops(topology) if loops is None else loops)
+    if sources:
+        return max(shortest_delay(topology, sources) or 1, 1)
+    late = [c for c in topology.connections if c.source in topology.outputs and c.delays[0] > 0]
+    return min((c.delays[0] + (shortest_delay(topology, [c.to]) or 0) for c in late), default=1)
 
 
 def _not_below(least: int, chosen: tuple[int, ...], given: Sequence[int] | None, steps: int) -> tuple[int, ...]:

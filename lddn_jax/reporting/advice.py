@@ -48,8 +48,10 @@ def advise(known: Evaluation, found: Diagnosis) -> tuple[str, ...]:
     warnings += by_inputs
     warnings += [about_divergence(kind, step, known.history) for kind, step in found.diverged.items()]
     warnings += [about_stability(found.stability)] if found.stability is not None else []
-    if PERSISTENCE in found.scores and ONE_STEP in found.scores and ONE_STEP not in diverged:
-        warnings.append(about_persistence(found.scores[ONE_STEP].all, found.scores[PERSISTENCE].all, extrapolates))
+    ahead = known.forecast.open_loop
+    if PERSISTENCE in found.scores and ahead in found.scores and ahead not in diverged:
+        model, baseline = found.scores[ahead].all, found.scores[PERSISTENCE].all
+        warnings.append(about_persistence(model, baseline, extrapolates, ahead))
     if FREE_RUN in found.scores and FREE_RUN not in diverged:
         warnings.append(about_free_run(found.scores[FREE_RUN].all, known.history, extrapolates))
         if not found.outside:
@@ -72,7 +74,14 @@ def _about_residuals(known: Evaluation, found: Diagnosis) -> tuple[Warnings, War
         if output in imperfect
     ]
     by_past = [
-        about_whiteness(test, found.own[output], output, delays.get(output, set()), _explained_by_noise(found, output))
+        about_whiteness(
+            test,
+            found.own[output],
+            output,
+            delays.get(output, set()),
+            _explained_by_noise(found, output, known.forecast.open_loop),
+            known.forecast.open_loop,
+        )
         for output, test in found.whiteness.items()
         if output in imperfect and nrmse[output][0] < 1  # residuals of a useless model have the past of the output
     ]
@@ -138,6 +147,7 @@ def about_whiteness(
     output: str,
     delays: Collection[int] = (),
     by_noise: bool = False,
+    ahead: str = ONE_STEP,
 ) -> str | None:
     """Warns of residuals that are not white.
 
@@ -146,9 +156,10 @@ def about_whiteness(
         correlation: Autocorrelation of the residuals.
         output: Name of the output.
         delays: Delays at which the network reads the past of that output.
-        by_noise: Whether the errors of the free run are white and not larger than those one step ahead. Then they are
-            measurement noise v, and residuals one step ahead are v(t) − Σ_d θ(d) v(t−d), which are correlated even for
-            the true system.
+        by_noise: Whether the errors of the free run are white and not larger than those with the loop open. Then they
+            are measurement noise v, and residuals one step ahead are v(t) − Σ_d θ(d) v(t−d), which are correlated even
+            for the true system.
+        ahead: Kind of the predictions with the loop open.
     """
     lag = correlation.strongest()
     if test.p_value >= FALSE_ALARM_RATE or lag is None:
@@ -159,8 +170,8 @@ def about_whiteness(
     )
     if by_noise:
         return (
-            f"{start}, as expected from measurement noise, which enters predictions one step ahead. The errors of the "
-            "free run are white and not larger, so a larger network would not help: evaluate the model by its free run."
+            f"{start}, as expected from measurement noise, which enters predictions {ahead}. The errors of the free "
+            "run are white and not larger, so a larger network would not help: evaluate the model by its free run."
         )
     if lag in delays:
         return (
@@ -195,7 +206,7 @@ def about_divergence(kind: str, step: int, history: Mapping[str, Any]) -> str:
 
 def about_stability(found: Stability) -> str | None:
     """Warns of a closed loop in which disturbances grow."""
-    if not np.isfinite(found.exponent) or found.exponent <= 0:
+    if found.growth != "grows" or not np.isfinite(found.exponent):
         return None
     growth = np.expm1(min(found.exponent, LARGEST_EXPONENT))
     by = f"{100 * growth:.1f} %" if growth < 1 else f"a factor of {digits(1 + growth)}"
@@ -205,19 +216,22 @@ def about_stability(found: Stability) -> str | None:
     )
 
 
-def about_persistence(model: Score, persistence: Score, extrapolates: bool = False) -> str | None:
+def about_persistence(
+    model: Score, persistence: Score, extrapolates: bool = False, ahead: str = ONE_STEP
+) -> str | None:
     """Warns of a model that is no better than persistence.
 
     Args:
-        model: Score one step ahead.
+        model: Score with the loop open.
         persistence: Score of the last measurement.
         extrapolates: Whether the record leaves the training range, which explains a bad score.
+        ahead: Kind of the predictions with the loop open.
     """
     if model.rmse < persistence.rmse or persistence.rmse == 0:
         return None
     start = (
-        f"One step ahead the network (RMSE {digits(model.rmse)}) is no better than repeating the last measurement "
-        f"({digits(persistence.rmse)})"
+        f"{ahead.capitalize()} the network (RMSE {digits(model.rmse)}) is no better than repeating the last "
+        f"measurement ({digits(persistence.rmse)})"
     )
     if extrapolates:
         return f"{start}, because it extrapolates: train on records that cover this range."
@@ -271,11 +285,11 @@ def p_in_words(p: float) -> str:
     return f"= {p:.1g}" if p > 1e-12 else "< 1e-12"
 
 
-def _explained_by_noise(found: Diagnosis, output: str) -> bool:
-    """Whether the errors of the free run are those of the sensor: white, and not larger than those one step ahead."""
-    if not {ONE_STEP, FREE_RUN} <= found.scores.keys() or output not in found.free_run_whiteness:
+def _explained_by_noise(found: Diagnosis, output: str, ahead: str) -> bool:
+    """Whether the errors of the free run are those of the sensor: white, and not larger than those with open loop."""
+    if not {ahead, FREE_RUN} <= found.scores.keys() or output not in found.free_run_whiteness:
         return False
-    one, free = (found.scores[kind].by_output[output] for kind in (ONE_STEP, FREE_RUN))
+    one, free = (found.scores[kind].by_output[output] for kind in (ahead, FREE_RUN))
     return free.rmse <= one.rmse and found.free_run_whiteness[output].p_value >= FALSE_ALARM_RATE
 
 

@@ -16,10 +16,11 @@ from lddn_jax.identification.recipes import Regularized
 from lddn_jax.network.network import Network
 from lddn_jax.network.rewiring import closed_over, loops_of
 from lddn_jax.network.signals import Signals, measured_name
-from lddn_jax.prediction.forecast import FREE_RUN, ONE_STEP, Forecast, evaluate, evaluate_sequences, opened
+from lddn_jax.prediction.forecast import FREE_RUN, Forecast, evaluate, evaluate_sequences, loop_closed, opened
 from lddn_jax.prediction.horizons import with_gaps
 from lddn_jax.prediction.scaled import Scaled
 from lddn_jax.reporting.evaluation import Evaluation
+from lddn_jax.topology.plan import plan
 from lddn_jax.trainers.closed_loop import ClosedLoop
 from lddn_jax.training.history import History
 from lddn_jax.training.result import Fitted
@@ -35,7 +36,7 @@ def collect(found: Any, data: Sequences | Record | None = None) -> Evaluation:
 
     Raises:
         LDDNError: If data are missing, or given with an `Identified`.
-        DataError: If a record for a `Scaled` has missing targets.
+        DataError: If a record for a `Scaled` has no stretch of rows without missing targets.
     """
     if isinstance(found, Identified):
         if data is not None:
@@ -101,17 +102,22 @@ def _of_identified(found: Identified) -> Evaluation:
 
 
 def _of_model(model: Scaled, record: Record) -> Evaluation:
-    """Evaluates a saved network on a record with measured outputs and without gaps."""
-    forecast = evaluate(model, [record], persistence=True)
-    if ONE_STEP not in forecast.predictions:
+    """Evaluates a saved network on a record, or on the pieces between missing outputs."""
+    closed, _ = loop_closed(model)
+    needed = max(plan(closed.topology).longest_delays.values()) + 1
+    pieces = record.unbroken(needed)
+    if not pieces:
         raise DataError(
-            "the record has missing targets, so predictions one step ahead are not possible. Evaluate the network "
-            "on a piece between gaps: record.unbroken()."
+            f"the record has no stretch of {needed} rows without a missing output; {needed - 1} of them fill the "
+            "delays. Use a record with fewer gaps."
         )
+    forecast = evaluate(model, pieces, persistence=True)
+    left_out = len(record) - sum(map(len, pieces))
+    gaps = f"\n{left_out} of {len(record)} rows are left out: outputs are missing there" if left_out else ""
     loop, opened = _longest(model, forecast)
     return Evaluation(
         net=model.net,
-        trained="a saved network; its training is not known",
+        trained=f"a saved network; its training is not known{gaps}",
         stop_reason="",
         history=History({"loss": []}),
         best_epoch=None,

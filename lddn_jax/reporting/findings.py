@@ -1,7 +1,7 @@
 """All diagnostics of an evaluated network.
 
-Residual tests use the first kind of predictions, one step ahead for an identified network, because errors of a free run
-are correlated even for the true system.
+Residual tests use the first kind of predictions, those with the loop open for an identified network, because errors of
+a free run are correlated even for the true system. Predictions d steps ahead are tested at lags of at least d.
 """
 
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from lddn_jax.diagnostics.record_quality import (
 from lddn_jax.prediction.forecast import FREE_RUN, Channels
 from lddn_jax.prediction.horizons import horizon_profile
 from lddn_jax.reporting.evaluation import Evaluation
+from lddn_jax.topology.plan import plan
 
 TESTED_LAGS = 20
 
@@ -66,14 +67,16 @@ def diagnose(known: Evaluation, lags: int = TESTED_LAGS) -> Diagnosis:
         lags: Largest lag of residual correlations.
     """
     residuals = known.residuals
-    lags = min(lags, len(known.time) - 1)
-    testable = _testable(residuals)
+    # Even the true system leaves residuals d steps ahead that are correlated at lags below d.
+    first = known.forecast.ahead if known.models[0] == known.forecast.open_loop else 1
+    lags = min(lags + first - 1, len(known.time) - 1)
+    testable = _testable(residuals) if lags >= first else {}
     free = known.predictions.get(FREE_RUN)
     stable, horizons = None, None
     if known.loop is not None:
         net, data = known.loop
         stable = diagnostics.stability(net, data.inputs, data.state, steps=data.steps)
-    if known.opened is not None and len(known.time) > 1:
+    if known.opened is not None and len(known.time) > 2 * max(plan(known.net.topology).longest_delays.values()):
         profile = horizon_profile(*known.opened)
         # Outputs of several elements, each in its own units, have no single error in the units of the record.
         scale = known.scale or dict.fromkeys(profile.rmse, 1.0)
@@ -82,13 +85,13 @@ def diagnose(known: Evaluation, lags: int = TESTED_LAGS) -> Diagnosis:
     gone = {kind: known.forecast.diverged(kind) for kind in known.models}
     return Diagnosis(
         scores={kind: diagnostics.scores(known.measured, predicted) for kind, predicted in known.predictions.items()},
-        own={name: diagnostics.autocorrelation(e, lags) for name, e in testable.items()},
+        own={name: diagnostics.autocorrelation(e, lags, first=first) for name, e in testable.items()},
         with_inputs={
             (name, output): diagnostics.cross_correlation(u, e, lags)
             for name, u in known.inputs.items()
             for output, e in testable.items()
         },
-        whiteness={name: diagnostics.ljung_box(e, lags) for name, e in testable.items()},
+        whiteness={name: diagnostics.ljung_box(e, lags, first=first) for name, e in testable.items()},
         normality={name: diagnostics.normality(e) for name, e in testable.items()},
         diverged={kind: step for kind, step in gone.items() if step is not None},
         stability=stable,
@@ -96,7 +99,7 @@ def diagnose(known: Evaluation, lags: int = TESTED_LAGS) -> Diagnosis:
         if free is None
         else {name: diagnostics.ljung_box(e, lags) for name, e in _testable(known.errors_of(FREE_RUN)).items()},
         outside=known.forecast.outside,
-        free_run_outside=diagnostics.excursions(free or {}, known.forecast.trained_on),
+        free_run_outside=diagnostics.excursions(free or {}, known.forecast.ranges),
         remarks=_remarks(known),
         coverage={}
         if free is None

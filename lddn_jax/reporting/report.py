@@ -68,7 +68,8 @@ def report(
         found: Result of `identify`, which has its own record, of `fit` or of `fit_closed_loop`; or a `Scaled` network,
             such as `lddn_jax.load` reads from the `network.npz` of the command line.
         data: Data to evaluate a fit on, preferably not used for training: `Sequences`, with NaN for missing targets.
-            For a `Scaled` network a `lddn_jax.data.Record` without gaps. None for the result of `identify`.
+            For a `Scaled` network a `lddn_jax.data.Record`, evaluated on the pieces between missing targets. None for
+            the result of `identify`.
         path: Path of the HTML file; None writes no file.
         title: Title of the page; None for a title with the names of the outputs.
 

@@ -20,6 +20,7 @@ from lddn_jax.reporting.evaluation import Evaluation
 from lddn_jax.reporting.findings import Diagnosis
 
 WIDE_INCHES, TALLEST_INCHES = 9.0, 9.0  # of a figure over the whole page
+USUAL_NRMSE = 10.0  # beyond which the score of a prediction that diverged says no more
 MOST_DRAWN_STEPS = 20_000  # of a record in several pieces
 
 
@@ -187,7 +188,10 @@ def _scores(known: Evaluation, found: Diagnosis) -> Section:
             caption = f"The free run with error bars of ±2σ, which contain {100 * share:.0f} % of the measurements."
             figures.append(draw(caption, onto_bands, (9, 3.4)))
     return Section(
-        "Scores", tuple(words), (_score_grid(found.scores, len(known.net.topology.outputs) > 1),), tuple(figures)
+        "Scores",
+        tuple(words),
+        (_score_grid(found.scores, found.diverged, len(known.net.topology.outputs) > 1),),
+        tuple(figures),
     )
 
 
@@ -211,7 +215,7 @@ def fit_in_words(fit: float) -> str:
     return f"fit {fit:.2f}\N{NO-BREAK SPACE}%" if fit >= 0 else "worse than the mean"
 
 
-def _score_grid(scores: dict[str, Scores], several: bool) -> Grid:
+def _score_grid(scores: dict[str, Scores], diverged: dict[str, int], several: bool) -> Grid:
     rows: list[tuple[str, ...]] = []
     for kind, table in scores.items():
         shown = (*table.by_output, *(["all"] if len(table.by_output) > 1 else []))
@@ -219,6 +223,8 @@ def _score_grid(scores: dict[str, Scores], several: bool) -> Grid:
             cells = score.in_words()
             if several and name == "all":  # errors of different units have no common unit
                 cells |= {"RMSE": "–", "MAE": "–"}
+            if kind in diverged and not score.nrmse < USUAL_NRMSE:
+                cells = dict.fromkeys(cells, "–") | {"RMSE": f"diverged at step {diverged[kind]}"}
             rows = rows or [("prediction", "of", *cells)]
             rows.append((kind, name, *cells.values()))
     return Grid(tuple(rows))

@@ -3,18 +3,23 @@
     | zip archive: header.npy, name/0000.npy, name/0001.npy … | its comment: "sha256:", digest of every byte before |
 
 The checksum is stored in the zip comment, so NumPy can open the file too, and any flipped bit or missing byte is
-detected. Files are written atomically: to a temporary file in the same folder, which then replaces the destination. So
-the destination holds either the old file or the complete new one, even on power loss.
+detected. It protects from accidents, not from somebody who writes a file on purpose and computes it anew: for that case
+nothing in a file is executed, and `members.py` and `Archive.reading` check sizes and structure.
+
+Files are written atomically: to a temporary file in the same folder, which then replaces the destination. So the
+destination holds either the old file or the complete new one, even on power loss.
 """
 
+import contextlib
 import hashlib
 import io
 import json
 import os
+import struct
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,14 +28,32 @@ import jax
 import numpy as np
 from jaxtyping import Shaped
 
-from lddn_jax.errors import CheckpointError, PrecisionError
+from lddn_jax.errors import CheckpointError, LDDNError, PrecisionError, shown
+from lddn_jax.storage import strict_json
 from lddn_jax.storage.file_errors import read_error, write_error
+from lddn_jax.storage.members import arrays_in
 
 FORMAT_VERSION = 2
 _SEAL = b"sha256:"
 _SEAL_LENGTH = len(_SEAL) + 64
 _COMMENT_LENGTH = 2  # bytes: the field at the end of a zip archive that holds the length of its comment
 TEMPORARY_PREFIX_BYTES = 200  # of the name; with random letters it must not become too long for the file system
+REASON_CHARACTERS = 300  # of the reason in an error about a damaged file
+# What Python, zipfile, zlib, NumPy and JAX raise on content that is damaged or made up.
+UNREADABLE = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,  # also RecursionError and NotImplementedError
+    TypeError,
+    ValueError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 HOST_ONLY = "host/"  # prefix of the names of arrays that stay in NumPy, in float64 whatever JAX is set to
 
 
@@ -68,9 +91,17 @@ class Archive:
         leaves = given if name.startswith(HOST_ONLY) else [jax.device_put(leaf) for leaf in given]
         return jax.tree.unflatten(jax.tree.structure(structure), leaves)
 
-    def damaged(self, what: str, error: Exception) -> CheckpointError:
-        """Returns the error for a part of the header that cannot be used."""
-        return CheckpointError(f"{self.path} is damaged: {what} cannot be read ({error}).")
+    @contextlib.contextmanager
+    def reading(self, what: str) -> Iterator[None]:
+        """Turns errors about a part of the header that cannot be used into a CheckpointError."""
+        try:
+            yield
+        except CheckpointError:
+            raise
+        except UNREADABLE as error:
+            raise CheckpointError(
+                f"{shown(self.path)} is damaged: {what} cannot be read ({_in_words(error)})."
+            ) from error
 
 
 def packed(format: str, header: Mapping[str, Any], trees: Mapping[str, Any]) -> bytes:
@@ -105,23 +136,19 @@ def read(path: str | Path) -> Archive:
         PrecisionError: If the file holds float64 numbers while JAX is set to 32 bits.
     """
     path = Path(path)
-    try:
-        content = path.read_bytes()
-    except (OSError, ValueError) as error:
-        raise read_error(path, error) from None
-    if not content.startswith(b"PK"):  # as every zip archive does
-        raise CheckpointError(f"{path} is damaged or was not written by lddn.save: it is not a zip archive.")
+    content = _content(path)
     body, seal = content[:-_SEAL_LENGTH], content[-_SEAL_LENGTH:]
     sealed = seal.startswith(_SEAL)
     if sealed and seal != _seal(body):
         raise CheckpointError(f"{path} is damaged: its SHA-256 checksum does not match. Use another copy.")
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            header = json.loads(bytes(file["header"]))
-            arrays = {name: file[name] for name in sorted(file.files) if name != "header"}
-    # The exceptions that zipfile, zlib and NumPy raise on damaged archives.
-    except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-        raise CheckpointError(f"{path} is damaged or was not written by lddn.save ({error}).") from error
+        arrays = arrays_in(content)
+        header = strict_json.parsed(arrays.pop("header").tobytes())
+    except UNREADABLE as error:
+        raise CheckpointError(
+            f"{shown(path)} is damaged or was not written by lddn.save ({_in_words(error)})."
+        ) from error
+    arrays = {name: arrays[name] for name in sorted(arrays, key=_by_number)}
     if not isinstance(header, dict) or not str(header.get("format")).startswith("lddn_jax "):
         raise CheckpointError(f"{path} was not written by lddn.save.")
     version = header.get("version")
@@ -136,7 +163,28 @@ def read(path: str | Path) -> Archive:
         header, arrays = MIGRATIONS[version](path, header, arrays)
         version = header["version"]
     _check_precision(path, arrays)
-    return Archive(path, header, _grouped(arrays, header["notes"]))
+    file = Archive(path, header, {})
+    with file.reading("what it notes on its arrays"):
+        return Archive(path, header, _grouped(arrays, header["notes"]))
+
+
+def _content(path: Path) -> bytes:
+    try:
+        if path.exists() and not (path.is_file() or path.is_dir()):  # a device or a pipe may never end
+            raise CheckpointError(f"{shown(path)} is not a file, but a device or a pipe. Check the path.")
+        with path.open("rb") as file:
+            start = file.read(2)
+            if start != b"PK":  # with which every zip archive starts
+                raise CheckpointError(
+                    f"{shown(path)} is damaged or was not written by lddn.save: it is not a zip archive."
+                )
+            return start + file.read()
+    except CheckpointError:
+        raise
+    except MemoryError:
+        raise CheckpointError(f"{shown(path)} is too large for the memory of this machine.") from None
+    except (OSError, ValueError) as error:
+        raise read_error(path, error) from None
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
@@ -185,6 +233,20 @@ def _umask() -> int:
     return current
 
 
+def _by_number(label: str) -> tuple[str, int, str]:
+    """Sorts `values/9999` before `values/10000`."""
+    group, _, number = label.rpartition("/")
+    return group, len(number), number
+
+
+def _in_words(error: Exception) -> str:
+    """Returns an error as one short line: of a missing entry its name, of an error without words its class."""
+    if isinstance(error, KeyError) and not isinstance(error, LDDNError):
+        return f"it lacks {shown(error.args[0])}" if error.args else "an entry is missing"
+    text = " ".join(str(error).split())
+    return text[:REASON_CHARACTERS] if text else type(error).__name__
+
+
 def _seal(content: bytes) -> bytes:
     return _SEAL + hashlib.sha256(content).hexdigest().encode()
 
@@ -208,7 +270,10 @@ def _grouped(
         if "key" in note:
             value = jax.random.wrap_key_data(jax.device_put(value), impl=note["key"])
         elif "dtype" in note:
-            value = value.view(jax.numpy.dtype(note["dtype"]))
+            dtype = jax.numpy.dtype(note["dtype"])
+            if dtype.kind != "V" or dtype.itemsize != value.itemsize:
+                raise ValueError(f"the dtype {shown(note['dtype'])}")
+            value = value.view(dtype)
         groups.setdefault(label.rpartition("/")[0], []).append(value)
     return groups
 

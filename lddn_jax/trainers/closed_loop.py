@@ -25,10 +25,10 @@ from jaxtyping import PRNGKeyArray
 from lddn_jax.checks import expect
 from lddn_jax.data.records import Record, as_records, holds_records
 from lddn_jax.data.sequences import Sequences
-from lddn_jax.data.windowing import whole, windows
+from lddn_jax.data.windowing import whole, windows, with_windows
 from lddn_jax.errors import CheckpointError, DataError, LDDNError
 from lddn_jax.gradients.method import AbstractGradient
-from lddn_jax.losses import AbstractLoss, MeanSquaredError
+from lddn_jax.losses import AbstractLoss, MeanSquaredError, counted
 from lddn_jax.network.network import Network, check_network
 from lddn_jax.network.rewiring import closed_over, loops_of, opened_at
 from lddn_jax.network.signals import SequencesLike, Signals, WeightsLike, as_signals, check_data
@@ -62,11 +62,12 @@ class Stage:
         fitted: Result of `fit`.
         net: The network with the smallest free-run error, with its loop closed.
         best_restart: Index of that network among the restarts.
-        open_loop: Its RMSE one step ahead.
+        open_loop: Its RMSE with the loop open: one step ahead, or as many as the smallest delay of the feedback.
         closed_loop: RMSE of its free run; NaN if that diverged.
         diverged_at: First step at which the free run is not finite or far outside the targets, on the validation or the
             training records; None if it stays close on both.
         seconds: Training time of this horizon.
+        left_out: Number of training records that are too short for a window of this horizon.
     """
 
     horizon: int | None
@@ -77,6 +78,7 @@ class Stage:
     closed_loop: float
     diverged_at: int | None
     seconds: float
+    left_out: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the numbers as a dict of plain Python values for `json.dump`."""
@@ -88,6 +90,7 @@ class Stage:
             "closed_loop": None if self.diverged_at is not None else self.closed_loop,
             "diverged_at": self.diverged_at,
             "seconds": self.seconds,
+            "left_out": self.left_out,
         }
 
 
@@ -160,10 +163,16 @@ class ClosedLoop:
             horizon = "all" if s.horizon is None else str(s.horizon)
             epochs = str(len(s.fitted.history["loss"]))
             mark = "  <- returned" if s is self.stages[self.best_stage] else ""
-            errors = digits(s.open_loop), closed
-            rows.append((horizon, epochs, *errors, f"{s.seconds:.1f}", f"{s.fitted.stop_reason}{mark}"))
+            rows.append(
+                (horizon, epochs, digits(s.open_loop), closed, f"{s.seconds:.1f}", f"{s.fitted.stop_reason}{mark}")
+            )
+        lines = aligned(rows, ">>>>><")
+        for s in self.stages:
+            if s.left_out:
+                several = "records are" if s.left_out > 1 else "record is"
+                lines.append(f"{s.left_out} {several} too short for horizon {s.horizon}, and left out of it")
         first, rest = divergence_first(self.notes)
-        return "\n".join([*first, *aligned(rows, ">>>>><"), *note_lines(rest, rest)])
+        return "\n".join([*first, *lines, *note_lines(rest, rest)])
 
 
 def fit_closed_loop(
@@ -191,7 +200,8 @@ def fit_closed_loop(
             `lddn_jax.data.Record`s, possibly of unequal length, whose targets are the measured outputs. The first
             samples of each record, as many as the longest delay, fill its first delay state.
         trainer: For example `LevenbergMarquardt(restarts=8)`.
-        horizons: Numbers of steps that windows run free, increasing; None for the whole record.
+        horizons: Numbers of steps that windows run free, increasing; None for the whole record. Records that are too
+            short for a horizon are left out of it, and counted in `Stage.left_out`.
         loss: `MeanSquaredError()` if None.
         loops: Output layer by name of its feedback input. By default an input named `measured_y` belongs to output `y`,
             as in `lddn_jax.models.narx`.
@@ -241,7 +251,8 @@ def fit_closed_loop(
             "fill the first delay state; write None for the whole record, horizons=(1, 5, None)."
         )
     single, uncut = _cut(closed, scored, 1), _cut(closed, scored, None)
-    trained_on = None if validation is None else _cut(closed, records, None)
+    trained_on = _cut(closed, records, None)
+    ranges = _ranges(trained_on)
     loss = loss or MeanSquaredError()
 
     if checkpoint is not None and resume:
@@ -250,11 +261,15 @@ def fit_closed_loop(
     nets = closed
     with one_run(callbacks):
         for k, (horizon, count) in enumerate(zip(horizons, counts, strict=True)):
-            _logger.info("fit_closed_loop: horizon %s", horizon)
+            used = records
+            if horizon is not None and isinstance(records, list):
+                used = with_windows(closed.topology, records, horizon) or records
+            left_out = len(records) - len(used)
+            _logger.info("fit_closed_loop: horizon %s, %d records left out", horizon, left_out)
             own = None if checkpoint is None else _part(checkpoint, k)
             fitted = fit(
                 nets,
-                _cut(closed, records, horizon),
+                _cut(closed, used, horizon),
                 loss,
                 trainer,
                 gradient=gradient,
@@ -266,13 +281,13 @@ def fit_closed_loop(
             )
             nets = fitted.restarts if fitted.restarts is not None else fitted.net
             candidates = _unstacked(nets, trainer.restarts)
-            runs = [free_run(candidate, uncut) for candidate in candidates]
-            chosen, runs = _steady(candidates, runs, trained_on)
+            runs = [free_run(candidate, uncut, ranges) for candidate in candidates]
+            chosen, runs = _steady(candidates, runs, None if validation is None else trained_on, ranges)
             ahead, seconds = (
                 error_of(candidates[chosen], single)[0],
                 float(np.max(fitted.history["seconds"], initial=0)),
             )
-            stages.append(Stage(horizon, fitted, candidates[chosen], chosen, ahead, *runs[chosen], seconds))
+            stages.append(Stage(horizon, fitted, candidates[chosen], chosen, ahead, *runs[chosen], seconds, left_out))
             if fitted.stop_reason.cut_short:
                 break
     # If errors are equal, the longest horizon wins.
@@ -288,7 +303,10 @@ def fit_closed_loop(
 
 
 def _steady(
-    candidates: list[Network], runs: list[tuple[float, int | None]], trained_on: Sequences | None
+    candidates: list[Network],
+    runs: list[tuple[float, int | None]],
+    trained_on: Sequences | None,
+    ranges: Mapping[str, float] | None = None,
 ) -> tuple[int, list[tuple[float, int | None]]]:
     """Returns the candidate with the smallest error among those whose free run stays close to the training records too.
 
@@ -296,6 +314,7 @@ def _steady(
         candidates: The networks with their loops closed.
         runs: Error and first diverged step of each free run on the validation records.
         trained_on: The whole training records; None if the runs are on these.
+        ranges: As in `diverged_at`.
 
     Returns:
         The index of the candidate, and the runs, with those that diverge on the training records marked as diverged.
@@ -305,7 +324,7 @@ def _steady(
         chosen = least_divergent(runs)
         if trained_on is None or runs[chosen][1] is not None:
             return chosen, runs
-        _, diverged = free_run(candidates[chosen], trained_on)
+        _, diverged = free_run(candidates[chosen], trained_on, ranges)
         if diverged is None:
             return chosen, runs
         runs[chosen] = (float("nan"), diverged)
@@ -337,6 +356,12 @@ def _cut(closed: Network, records: Given, length: int | None) -> Sequences:
     return windows(closed.topology, inputs, targets, length=horizon, weights=weights)
 
 
+def _ranges(data: Sequences) -> dict[str, float]:
+    """Range of the training targets by output layer, for `diverged_at`."""
+    known = counted(cast(Signals, data.targets), data.weights)
+    return {name: float(np.nanmax(np.asarray(y)) - np.nanmin(np.asarray(y))) for name, y in known.items()}
+
+
 def _longest(closed: Network, records: Given) -> int:
     """Number of steps of the longest record, without those that fill the first delay state."""
     held = max(plan(closed.topology).longest_delays.values(), default=0)
@@ -355,7 +380,11 @@ def _records(
     sizes = net.topology.sizes
     if data.targets is None:
         raise DataError(f"fit_closed_loop: {what} has no targets.")
-    inputs = as_signals("input", data.inputs, {name: sizes[name] for name in net.topology.input_names}, net.dtype)
+    given = data.inputs or {}
+    # Measured outputs are those of the targets, so they may be left out.
+    left_out = loops.keys() - given.keys() if isinstance(given, Mapping) else set()
+    needed = {name: sizes[name] for name in net.topology.input_names - left_out}
+    inputs = as_signals("input", given, needed, net.dtype)
     targets = as_signals("target", data.targets, {name: sizes[name] for name in net.topology.outputs}, net.dtype)
     return {name: signal for name, signal in inputs.items() if name not in loops}, targets, data.weights
 

@@ -15,14 +15,14 @@ import jax
 import numpy as np
 
 from lddn_jax.checks import called
-from lddn_jax.errors import CheckpointError, LDDNError
+from lddn_jax.errors import CheckpointError, LDDNError, shown
 from lddn_jax.network.network import Network
 from lddn_jax.storage import archive
 from lddn_jax.storage.archive import Archive
 from lddn_jax.storage.environment import differences, environment
 from lddn_jax.topology.topology import Topology
 from lddn_jax.training.fingerprint import Identity
-from lddn_jax.training.history import History
+from lddn_jax.training.history import History, Row
 from lddn_jax.training.non_finite import NonFinite
 from lddn_jax.training.result import Fitted
 from lddn_jax.training.state_parameters import Started, network_of
@@ -33,6 +33,20 @@ from lddn_jax.training.training_state import Kept, TrainingState
 FORMAT = "lddn_jax training"
 EPOCH_FILES = "epoch_*.npz"
 _logger = logging.getLogger("lddn_jax")
+_KINDS = {
+    "columns": list,
+    "lines": list,
+    "flags": list,
+    "reasons": list,
+    "ends": list,
+    "non_finite": list,
+    "validated": bool,
+    "ended": bool,
+    "seconds": int | float,
+    "limits": dict,
+    "identity": dict,
+    "environment": dict,
+}
 
 
 def packed(t: TrainingState) -> bytes:
@@ -138,8 +152,8 @@ def resumed(
 
 def loaded(file: Archive) -> TrainingState:
     """Returns the saved state; a trainer state whose class is not registered becomes a dict of arrays by name."""
-    header, net = file.header, network_like(file)
-    try:
+    net, header = network_like(file), _checked(file)
+    with file.reading("its trainer's state"):
         several = (header["restarts"],) if header["restarts"] > 1 else ()
         trained: Any = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((*several, *leaf.shape), leaf.dtype), net)
         names = header["trained lines"]
@@ -149,17 +163,14 @@ def loaded(file: Archive) -> TrainingState:
         leaves = file.arrays.get("trainer", [])
         trainer = restored(header["trainer"], list(map(jax.device_put, leaves)))
         (key,) = file.arrays["key"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise file.damaged("its trainer's state", error) from error
     return replace(_filled(file, (trained, leaves, key)), trainer=trainer)
 
 
 def network_like(file: Archive) -> Network:
-    """Returns a network of zeros with the topology and dtype saved in a file."""
-    try:
-        return Network(Topology.from_dict(file.header["topology"]), init="zeros", dtype=file.header["dtype"])
-    except (LDDNError, KeyError, TypeError) as error:
-        raise file.damaged("its topology", error) from error
+    """Returns shapes and dtypes of a network with the topology and dtype saved in a file, without its arrays."""
+    with file.reading("its topology"):
+        topology, dtype = Topology.from_dict(file.header["topology"]), file.header["dtype"]
+        return jax.eval_shape(lambda: Network(topology, init="zeros", dtype=dtype))
 
 
 def epochs_asked(source: Path) -> int:
@@ -173,6 +184,7 @@ def _read(path: Path) -> Archive:
         file = archive.read(path)
         if file.format != FORMAT:
             raise CheckpointError(f"{path} holds a {file.format.removeprefix('lddn_jax ')}, not a run to resume.")
+        _checked(file)
         return file
     files = sorted(path.glob(EPOCH_FILES), reverse=True)
     damaged: list[str] = []
@@ -202,12 +214,12 @@ def _filled(file: Archive, structure: Any) -> TrainingState:
     """The saved state, with trees of the given structure."""
     header, (trained, trainer, key) = file.header, structure
     restarts = header["restarts"]
-    each = (np.zeros(restarts, int), np.zeros(restarts))
+    each = tuple(jax.ShapeDtypeStruct((restarts,), np.dtype(kind)) for kind in (int, float))
 
     def kept(name: str) -> Kept:
         return Kept(file.filled(name, trained), *file.filled(f"host/{name}", each))
 
-    try:
+    with file.reading("its run"):
         columns = dict(zip(header["columns"], file.arrays["host/history"], strict=True))
         values, scores = file.filled("host/ended", (each[1], each[1])) if header["ended"] else (None, None)
         lines = dict(zip(header["lines"], map(jax.device_put, file.arrays.get("lines", [])), strict=True))
@@ -222,7 +234,7 @@ def _filled(file: Archive, structure: Any) -> TrainingState:
             best=kept("best") if header["validated"] else None,
             stop_reasons=tuple(reason and StopReason.of(reason) for reason in header["reasons"]),
             ends=tuple(header["ends"]),
-            rows=History(columns).rows(),
+            rows=_rows(columns, header["epoch"]),
             seconds=header["seconds"],
             limits=header["limits"],
             identity=Identity({}, header["identity"]),
@@ -234,10 +246,33 @@ def _filled(file: Archive, structure: Any) -> TrainingState:
             flags=frozenset(header["flags"]),
             notes=dict(header.get("findings", {})),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, LDDNError):
-            raise
-        raise file.damaged("its run", error) from error
+
+
+def _rows(columns: Mapping[str, Any], epochs: int) -> list[Row]:
+    rows = History(columns).rows()
+    if len(rows) != epochs:
+        raise ValueError(f"{len(rows)} rows of history after {epochs} epochs")
+    return rows
+
+
+def _checked(file: Archive) -> dict[str, Any]:
+    """Returns the header after a check of what else would fail late: numbers of networks and epochs, and names."""
+    header = file.header
+    with file.reading("its run"):
+        restarts, epoch = header["restarts"], header["epoch"]
+        counts = {"restarts": restarts, "epoch": epoch, "epochs": header["epochs"]}
+        odd = [name for name, value in counts.items() if type(value) is not int or value < (name == "restarts")]
+        for name, kind in _KINDS.items():
+            odd += [] if isinstance(header[name], kind) else [name]
+        for name in ("columns", "lines", "flags"):
+            odd += [] if all(isinstance(each, str) for each in header[name]) else [name]
+        odd += ["limits"] if set(header["limits"]) != {"goal", "max_fail"} else []
+        if odd:
+            raise ValueError(f"{odd[0]} is {shown(header[odd[0]])}")
+        for name in ("reasons", "ends"):
+            if len(header[name]) != restarts:
+                raise ValueError(f"{len(header[name])} {name} of {restarts} networks")
+    return header
 
 
 def _place(known: Mapping[str, Any]) -> NonFinite:

@@ -18,6 +18,7 @@ from lddn_jax.gradients.method import AbstractGradient, check_method
 from lddn_jax.losses import AbstractLoss
 from lddn_jax.network.network import Network
 from lddn_jax.network.signals import SequencesLike
+from lddn_jax.numerics.memory import check_memory
 from lddn_jax.training.callbacks.protocol import Hooks
 from lddn_jax.training.checkpoint import opened, resumed
 from lddn_jax.training.compiled import Course, rows_of
@@ -113,6 +114,11 @@ def fit(
     source = None if resume is None else opened(resume)
     problem = Problem.of(loss, net, data, gradient, call)
     trainer.check(net, problem)
+    check_memory(
+        2 * trainer.restarts * net.parameter_count * net.dtype.itemsize,
+        f"{trainer.restarts:,} networks of {net.parameter_count:,} weights and biases, and the best of them so far,",
+        "Use fewer restarts or neurons.",
+    )
     held_out = None if validation is None else Problem.of(loss, net, validation, gradient, call, "validation")
     key = jax.random.key(0) if key is None else key
     course = Course.of(trainer, problem, held_out, nan_guard)

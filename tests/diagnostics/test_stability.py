@@ -1,5 +1,7 @@
 """Eigenvalues and Lyapunov exponents of loops, where they are known."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -132,6 +134,75 @@ def test_results_print():
     text = str(diagnostics.stability(linear(0.5), jnp.zeros((20, 1))))
     assert "disturbances die out" in text
     assert "above 1 at 0.0 % of steps" in text
+
+
+SHORT = {
+    "a weak second delay": ((1.02, 1e-8), 60, np.log(1.02 + 1e-8 / 1.02), "grows"),
+    "a slow oscillation": ((1.96, -0.97), 60, np.log(0.97) / 2, "dies out"),
+    "less than a period": ((1.96, -0.97), 7, np.log(0.97) / 2, "dies out"),
+    "a growing oscillation": ((1.96, -1.01), 60, np.log(1.01) / 2, "grows"),
+    "an oscillator": ((2 * np.cos(0.2), -1.0), 118, 0.0, "neither"),
+    "one pole of three": ((0.0, 0.0, 0.5), 60, np.log(0.5) / 3, "dies out"),
+    "nothing fed back": ((0.0, 0.0), 60, -np.inf, "dies out"),
+    "delays that do nothing": ((1.02, 0.0, 0.0), 60, np.log(1.02), "grows"),
+}
+
+
+@pytest.mark.parametrize(("coefficients", "steps", "exponent", "growth"), SHORT.values(), ids=SHORT)
+def test_a_short_record_has_the_exponent_of_the_eigenvalues(coefficients, steps, exponent, growth):
+    found = diagnostics.stability(linear(*coefficients), np.random.default_rng(0).normal(size=(steps, 1)))
+    assert found.exponent == pytest.approx(exponent, abs=1e-9)
+    assert found.growth == growth
+    assert found.contracting == (growth == "dies out")
+    words = {"grows": "disturbances grow", "dies out": "die out", "neither": "neither grow nor die out"}
+    assert words[growth] in str(found)
+
+
+def test_a_record_that_is_too_short_is_said_to_be():
+    found = diagnostics.stability(linear(1.96, -0.97), jnp.ones((3, 1)))
+    assert np.isnan(found.exponent)
+    assert found.growth == "unknown"
+    assert not found.contracting
+    assert "too short to tell" in str(found)
+    assert found.to_dict()["largest_exponent"] is None
+    assert found.to_dict()["disturbance"] == "unknown"
+
+
+def test_a_sign_within_the_error_of_the_record_is_not_told():
+    found = diagnostics.Stability(np.full(50, 1.0), np.array([0.01, -1.0]), np.array(50), np.array(0.02))
+    assert found.growth == "unknown"
+    assert dataclasses.replace(found, std=np.array(0.001)).growth == "grows"
+
+
+def test_an_exponent_never_contradicts_all_eigenvalues():
+    grows = diagnostics.Stability(np.full(50, 0.9), np.array([0.01, -1.0]), np.array(50), np.array(0.0))
+    shrinks = diagnostics.Stability(np.full(50, 1.1), np.array([-0.01, -1.0]), np.array(50), np.array(0.0))
+    assert grows.growth == shrinks.growth == "unknown"
+
+
+def henon():
+    """y(t) = 1 − 1.4 y(t−1)² + 0.3 y(t−2)."""
+    parabola()  # registers the square
+    net = lddn.Network(declare("", "q:1:square! y:1:linear", "y>q@1 q>y y>y@2", "y"), init="zeros")
+    blocks = {("q", "y"): [[[1.0]]], ("y", "q"): [[[-1.4]]], ("y", "y"): [[[0.3]]]}
+    return net.with_weights(LW=blocks, b={"y": [1.0]})
+
+
+def test_the_exponents_of_the_henon_map():
+    found = diagnostics.stability(henon(), {}, {"y": jnp.array([[0.1], [0.1]])}, steps=3000)
+    assert found.exponent == pytest.approx(0.419, abs=3 * float(found.std))
+    assert found.std < 0.02
+    assert found.exponents.sum() == pytest.approx(np.log(0.3), rel=1e-10)  # the determinant is constant
+    assert found.growth == "grows"
+
+
+def test_a_batch_is_as_stable_as_the_worst_of_it():
+    found = diagnostics.Stability(
+        np.full((2, 50), 0.9), np.array([[-0.1, -1.0], [np.nan, np.nan]]), np.array([50, 2]), np.array([0.0, np.nan])
+    )
+    assert found.growth == "unknown"
+    assert np.isnan(found.exponent)
+    assert found.to_dict()["largest_exponent"] is None
 
 
 def test_a_second_call_does_not_compile_again():

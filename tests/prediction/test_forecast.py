@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import lddn_jax as lddn
+from lddn_jax.prediction.forecast import evaluate
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +57,21 @@ def test_every_element_of_an_output_is_predicted():
         np.testing.assert_array_equal(found.measured[f"y[{element}]"], y[2:, element])
 
 
-def test_a_report_of_a_record_with_gaps_says_what_to_do(model, columns):
+def test_a_report_of_a_record_with_gaps_is_of_the_pieces_between_them(model, columns):
     y = columns["y"].copy()
-    y[20:25] = np.nan
+    y[20:25] = y[37:] = np.nan
     record = lddn.data.Record.of(columns | {"y": y}, inputs=["u"], targets=["y"], missing="mask")
-    with pytest.raises(lddn.DataError, match="between gaps"):
+    page = lddn.report(model, record)
+    assert "30 steps" not in page.summary
+    training = next(section for section in page.sections if section.title == "Training")
+    assert "8 of 40 rows are left out" in training.listings[0][1]
+    pieces = [record.piece(0, 20), record.piece(25, 37)]
+    table = next(section for section in page.sections if section.title == "Scores").tables[0]
+    assert f"{evaluate(model, pieces).scores['one step ahead']['y']['rmse']:.4g}" in table.rows[1]
+
+
+def test_a_report_of_a_record_of_gaps_says_what_it_needs(model):
+    y = np.where(np.arange(40) % 3 < 2, 1.0, np.nan)[:, None]
+    record = lddn.data.Record({"u": np.ones((40, 1))}, {"y": y}, missing="mask")
+    with pytest.raises(lddn.DataError, match="no stretch of 3 rows"):
         lddn.report(model, record)

@@ -24,7 +24,7 @@ def score(rmse, nrmse=0.1):
 
 
 def stability(exponent):
-    return Stability(np.full(9, 0.9), np.array([exponent, -np.inf]), np.array(9))
+    return Stability(np.full(900, 1.1), np.array([exponent, -np.inf]), np.array(900), np.array(1e-3))
 
 
 FALLING, FLAT = np.geomspace(1, 1e-6, 100), np.append(np.geomspace(1, 0.1, 20), np.full(80, 0.1))

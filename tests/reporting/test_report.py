@@ -227,7 +227,7 @@ def diverging():
 
 def test_what_diverges_is_said(diverging):
     said = warnings(*diverging)
-    for words in ("diverged at step", "grows by 100.0 % per step", "became NaN or infinite"):
+    for words in ("diverged at step", "grows by a factor of 2 per step", "became NaN or infinite"):
         assert words in said
 
 

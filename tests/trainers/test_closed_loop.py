@@ -131,3 +131,54 @@ def test_a_network_that_diverges_on_its_training_records_is_chosen_only_if_all_d
 )
 def test_the_least_divergent_run(runs, chosen):
     assert least_divergent(runs) == chosen
+
+
+def test_a_small_error_in_a_target_that_stands_still_is_no_divergence():
+    targets = {"y": 1.5 + 1e-9 * jnp.sin(jnp.arange(20.0))[:, None]}
+    assert diverged_at({"y": targets["y"] + 1e-5}, targets) is None
+    assert diverged_at({"y": targets["y"] + 1e3}, targets) == 0
+    # The usual range tells what is far: of a constant, and of one near zero.
+    still = {"y": jnp.zeros((20, 1))}
+    assert diverged_at({"y": still["y"] + 5.0}, still, ranges={"y": 1.0}) is None
+    assert diverged_at({"y": still["y"] + 500.0}, still, ranges={"y": 1.0}) == 0
+
+
+def test_a_free_run_near_a_validation_part_that_stands_still_is_scored():
+    """Within 1e-5 of a target that varies by 1e-9; the training targets vary by 1."""
+    net = lddn.Network(lddn.models.narx({}, {"y": 1}, hidden=1, linear_path=True), init="zeros")
+    net = net.with_weights(IW={("y", "measured_y"): [[[0.9]], [[0.0]]]}, b={"y": [1e-6]})
+    train = lddn.data.Record({}, {"y": np.sin(np.arange(40.0) / 3)[:, None]})
+    still = lddn.data.Record({}, {"y": 1e-9 * np.sin(np.arange(30.0))[:, None]})
+    found = lddn.fit_closed_loop(net, train, lddn.Optax(optax.sgd(1e-30)), (1,), validation=still, epochs=1).stages[0]
+    assert found.diverged_at is None
+    assert 0 < found.closed_loop < 1e-5
+
+
+def pieces(*lengths):
+    t = np.arange(max(lengths))
+    y = np.sin(t / 4) + 0.3 * np.sin(t / 2.3)
+    return [lddn.data.Record({}, {"y": y[:n, None]}, name=f"piece {k}") for k, n in enumerate(lengths)]
+
+
+def test_records_that_are_too_short_are_left_out_of_long_horizons():
+    net = lddn.Network(lddn.models.narx({}, {"y": 1}, hidden=1), key=jax.random.key(0))
+    trainer = lddn.Optax(optax.sgd(1e-3))
+    found = lddn.fit_closed_loop(net, pieces(60, 4, 30, 9), trainer, (1, 5, 20, None), epochs=2)
+    assert [stage.left_out for stage in found.stages] == [0, 1, 2, 0]
+    assert "2 records are too short for horizon 20" in str(found)
+    assert found.stages[2].to_dict()["left_out"] == 2
+    # The others are trained on as if the short ones were not there.
+    long = lddn.fit_closed_loop(net, pieces(60, 30), trainer, (20,), epochs=2)
+    alone = lddn.fit_closed_loop(net, pieces(60, 4, 30, 9), trainer, (20,), epochs=2)
+    np.testing.assert_array_equal(long.stages[0].fitted.history["loss"], alone.stages[0].fitted.history["loss"])
+
+
+def test_measured_outputs_may_be_left_out_of_the_inputs():
+    net = lddn.Network(lddn.models.narx({}, {"y": 1}, hidden=1), key=jax.random.key(0))
+    y, trainer = np.sin(np.arange(30.0) / 3)[:, None], lddn.Optax(optax.sgd(1e-3))
+    bare, full = (
+        lddn.fit_closed_loop(net, lddn.Sequences(inputs, y), trainer, (1, 5), epochs=2)
+        for inputs in ({}, {"measured_y": y})
+    )
+    for one, other in zip(bare.stages, full.stages, strict=True):
+        np.testing.assert_array_equal(one.fitted.history["loss"], other.fitted.history["loss"])
