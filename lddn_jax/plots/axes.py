@@ -1,9 +1,11 @@
 """Colors, line styles, labels and matplotlib axes, shared by all plots."""
 
+import contextlib
 import itertools
 import textwrap
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from jax.typing import ArrayLike
@@ -53,6 +55,14 @@ def shortened(text: str, columns: int = LABEL_COLUMNS) -> str:
         return literal(whole)
     lines = textwrap.wrap(whole, columns, max_lines=LABEL_LINES, placeholder=" …")
     return literal("\n".join(lines))
+
+
+@contextlib.contextmanager
+def letters_missing_as(action: Literal["error", "ignore"]) -> Iterator[None]:
+    """Ignores letters that no installed font has, which are drawn as boxes, or raises a `UserWarning` for the first."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings(action, r"Glyph \d+", UserWarning)
+        yield
 
 
 def axes_or_new(ax: Any) -> Any:

@@ -8,7 +8,7 @@ of lags (Bonferroni), so that each of them gives a false warning for a good mode
 
 from collections.abc import Collection, Mapping
 from statistics import NormalDist
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -31,8 +31,6 @@ STILL_FALLING_RATIO = 0.8  # ratio of losses over the last tenth of the epochs, 
 LARGEST_EXPONENT = 50.0  # of which the growth is written out
 MOST_ALIKE = 3  # warnings of one kind, about several signals
 EXTRAPOLATED_SHARE = 0.05  # of the steps outside of the training range, above which it explains bad scores
-
-Warnings: TypeAlias = list[str | None]
 
 
 def advise(known: Evaluation, found: Diagnosis) -> tuple[str, ...]:

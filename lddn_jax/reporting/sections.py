@@ -12,7 +12,7 @@ from lddn_jax import plots
 from lddn_jax.diagnostics import Scores
 from lddn_jax.errors import LDDNError
 from lddn_jax.numerics.text_table import digits
-from lddn_jax.plots.axes import near, shortened
+from lddn_jax.plots.axes import letters_missing_as, near, shortened
 from lddn_jax.plots.network_diagram import diagram_size
 from lddn_jax.prediction.forecast import FREE_RUN
 from lddn_jax.reporting.advice import p_in_words
@@ -95,9 +95,19 @@ def draw(
     with matplotlib.rc_context({"svg.hashsalt": "lddn_jax", "font.size": 9}):
         canvas = Canvas(figsize=size, layout="constrained")
         onto(canvas.subplots(len(heights), 1, sharex=True, height_ratios=heights))
-        file = io.BytesIO()
-        canvas.savefig(file, format="svg", metadata={"Date": None})
+        try:
+            with letters_missing_as("error"):
+                file = _saved(canvas)
+        except UserWarning:  # the browser has fonts for these letters
+            with letters_missing_as("ignore"), matplotlib.rc_context({"svg.fonttype": "none"}):
+                file = _saved(canvas)
     return Figure(caption, file.getvalue(), wide=size[0] > 6)
+
+
+def _saved(canvas: Any) -> io.BytesIO:
+    file = io.BytesIO()
+    canvas.savefig(file, format="svg", metadata={"Date": None})
+    return file
 
 
 def _topology(known: Evaluation) -> Section:
