@@ -9,6 +9,7 @@ import difflib
 import math
 import numbers
 import operator
+import sys
 import types
 from collections.abc import Iterable
 from typing import Any
@@ -21,6 +22,7 @@ from lddn_jax.errors import LDDNError, TopologyError, shown
 
 Kind = type | types.UnionType
 WHOLE = (int, numbers.Integral)
+LARGEST_COUNT = 2**31 - 1  # of steps, sizes, networks: more fit into no machine, and into no index of 32 bits
 
 
 def expect(
@@ -92,7 +94,7 @@ def check_choice(name: str, given: object, known: Iterable[str], *, error: type[
     """
     known = sorted(known)
     if given not in known:
-        raise error(f"{name}={given!r} is unknown; known are {known}.{did_you_mean(given, known)}")
+        raise error(f"{name}={shown(given)} is unknown; known are {known}.{did_you_mean(given, known)}")
 
 
 def is_number(
@@ -117,6 +119,8 @@ def is_number(
     if isinstance(given, bool) or not isinstance(given, kind):
         return False
     number: Any = given
+    if kind not in WHOLE and isinstance(given, int) and abs(given) > sys.float_info.max:
+        return False  # no number of floating point
     return bool(at_least <= number and above < number and (number < below or (infinite and number <= below)))
 
 
@@ -126,6 +130,7 @@ def check_positive(
     kind: Kind = int,
     *,
     infinite: bool = True,
+    most: int = LARGEST_COUNT,
     call: str = "",
     example: object = None,
     error: type[LDDNError] = LDDNError,
@@ -137,6 +142,7 @@ def check_positive(
         given: The argument.
         kind: The type of number.
         infinite: Whether it may be infinite.
+        most: The largest allowed whole number.
         call: The function that takes the argument, shown in the error.
         example: A valid value, shown in the error.
         error: The class of the error.
@@ -147,30 +153,35 @@ def check_positive(
             ...
         lddn_jax.errors.LDDNError: epochs=2.5 must be a positive whole number.
     """
-    if not is_number(given, kind, above=0, infinite=infinite):
+    whole = kind in WHOLE
+    if not is_number(given, kind, above=0, infinite=infinite) or (whole and not given <= most):  # pyright: ignore[reportOperatorIssue]
         finite = "a positive number" if infinite else "positive and finite"
-        needed = "a positive whole number" if kind in WHOLE else finite
+        needed = "a positive whole number" if whole else finite
+        bound = f", at most {most}" if whole and is_number(given, kind, above=0) else ""
         suggested = "" if example is None else f": {name}={example!r}"
-        raise error(f"{call and f'{call}: '}{name}={given!r} must be {needed}{suggested}.")
+        raise error(f"{call and f'{call}: '}{name}={shown(given)} must be {needed}{bound}{suggested}.")
 
 
 def check_not_negative(name: str, given: object, kind: Kind = int | float) -> None:
     """Raises an LDDNError unless `given` is a number ≥ 0."""
     if not is_number(given, kind, at_least=0, infinite=True):
-        raise LDDNError(f"{name}={given!r} must be a {'whole ' if kind in WHOLE else ''}number, and not negative.")
+        raise LDDNError(f"{name}={shown(given)} must be a {'whole ' if kind in WHOLE else ''}number, and not negative.")
 
 
-def whole_number(given: Any, name: str, least: int, *, error: type[LDDNError] = TopologyError) -> int:
+def whole_number(
+    given: Any, name: str, least: int, most: int = LARGEST_COUNT, *, error: type[LDDNError] = TopologyError
+) -> int:
     """Returns a whole number, such as a NumPy integer, as an int.
 
     Args:
         given: The number.
         name: How an error message refers to the number.
         least: The smallest allowed value.
+        most: The largest allowed value.
         error: The class of the error.
 
     Raises:
-        TopologyError: If `given` is not a whole number or is below `least`.
+        TopologyError: If `given` is not a whole number, is below `least` or above `most`.
 
     Example:
         >>> whole_number(2.5, "the size of layer 'y'", least=1)
@@ -183,9 +194,11 @@ def whole_number(given: Any, name: str, least: int, *, error: type[LDDNError] = 
     except TypeError:
         number = None
     if number is None:
-        raise error(f"{name} is {given!r}; it must be a whole number, at least {least}.")
+        raise error(f"{name} is {shown(given)}; it must be a whole number, at least {least}.")
     if number < least:
-        raise error(f"{name} is {number}; it must be at least {least}.")
+        raise error(f"{name} is {shown(number)}; it must be at least {least}.")
+    if number > most:
+        raise error(f"{name} is {shown(number)}; it must be at most {most}.")
     return number
 
 
@@ -225,10 +238,15 @@ def checked(
         bounds = {">": above, "≥": at_least, "<": below}
         needed = " and ".join(f"{sign} {bound}" for sign, bound in bounds.items() if math.isfinite(bound))
         raise LDDNError(
-            f"{method}({name}={given!r}): a {'whole' if integral else 'finite'} number {needed} is needed, such as the "
-            f"default, {name}={default}."
+            f"{method}({name}={shown(given)}): a {'whole' if integral else 'finite'} number {needed} is needed, such "
+            f"as the default, {name}={default}."
         )
     return type(default)(given)
+
+
+def is_seed(given: object) -> bool:
+    """Whether `given` is a number that `jax.random.key` takes, whatever JAX's precision is."""
+    return is_number(given, numbers.Integral, at_least=-(2**63), below=2**63)
 
 
 def is_key(given: object) -> bool:
@@ -252,9 +270,9 @@ def check_key(given: object, *, call: str = "", error: type[LDDNError] = LDDNErr
         lddn_jax.errors.LDDNError: key=3 is not a JAX key; write key=jax.random.key(3).
     """
     if not is_key(given):
-        seed = given if isinstance(given, int) and not isinstance(given, bool) else 0
+        seed = given if is_number(given, int, at_least=0, below=2**63) else 0
         taken = call and f", which {call} takes"
-        raise error(f"key={given!r} is not a JAX key{taken}; write key=jax.random.key({seed}).")
+        raise error(f"key={shown(given)} is not a JAX key{taken}; write key=jax.random.key({seed}).")
 
 
 def floating_dtype(call: str, given: Any, *, error: type[LDDNError] = LDDNError, because: str = "") -> np.dtype:
@@ -275,7 +293,7 @@ def floating_dtype(call: str, given: Any, *, error: type[LDDNError] = LDDNError,
     try:
         dtype = jnp.dtype(given)
     except TypeError:
-        raise error(f"{call}: dtype={given!r} is unknown; write jnp.float32 or jnp.float64.") from None
+        raise error(f"{call}: dtype={shown(given)} is unknown; write jnp.float32 or jnp.float64.") from None
     if not jnp.issubdtype(dtype, jnp.floating):
         reason = because and f", but {because}"
         raise error(

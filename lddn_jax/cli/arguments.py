@@ -8,7 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from lddn_jax.errors import DataError
+from lddn_jax.checks import LARGEST_COUNT, is_seed
+from lddn_jax.errors import DataError, shown
 from lddn_jax.io import load
 from lddn_jax.prediction.scaled import Scaled
 
@@ -51,12 +52,17 @@ def names(text: str) -> list[str]:
 
 def positive(text: str) -> int:
     """Parses a positive whole number."""
-    return checked(text, int, lambda x: x > 0, "a positive whole number")
+    return checked(text, int, lambda x: 0 < x <= LARGEST_COUNT, f"a positive whole number up to {LARGEST_COUNT}")
 
 
 def count(text: str) -> int:
     """Parses a whole number, including zero."""
-    return checked(text, int, lambda x: x >= 0, "a whole number")
+    return checked(text, int, lambda x: 0 <= x <= LARGEST_COUNT, f"a whole number from 0 to {LARGEST_COUNT}")
+
+
+def seed(text: str) -> int:
+    """Parses the seed of random numbers."""
+    return checked(text, int, is_seed, "a whole number of at most 18 digits, such as 1")
 
 
 def share(text: str) -> float:
@@ -84,7 +90,10 @@ def delays(text: str) -> tuple[int, ...]:
     def convert(text):
         return tuple(int(d) for d in text.split(","))
 
-    return checked(text, convert, lambda delays: min(delays) >= 0, "whole numbers such as 1,2")
+    def fit(delays):
+        return min(delays) >= 0 and max(delays) <= LARGEST_COUNT
+
+    return checked(text, convert, fit, f"whole numbers such as 1,2, up to {LARGEST_COUNT}")
 
 
 def horizons(text: str) -> tuple[int | None, ...]:
@@ -93,7 +102,10 @@ def horizons(text: str) -> tuple[int | None, ...]:
     def convert(text):
         return tuple(None if h.strip() == "all" else int(h) for h in text.split(","))
 
-    return checked(text, convert, lambda found: all(h is None or h > 0 for h in found), "numbers such as 1,5,20,all")
+    def fit(found):
+        return all(h is None or 0 < h <= LARGEST_COUNT for h in found)
+
+    return checked(text, convert, fit, "numbers such as 1,5,20,all")
 
 
 def checked(text: str, convert: Any, fits: Any, needed: str) -> Any:
@@ -103,5 +115,5 @@ def checked(text: str, convert: Any, fits: Any, needed: str) -> Any:
     except ValueError:
         value = None
     if value is None or not fits(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not {needed}")
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not {needed}")
     return value

@@ -1,14 +1,16 @@
 """`check`: compares all gradient methods on a topology file."""
 
 import argparse
-import json
 from pathlib import Path
 
 import jax
 
 import lddn_jax as lddn
-from lddn_jax.cli.arguments import positive, say
+from lddn_jax.cli.arguments import positive, say, seed
 from lddn_jax.errors import DataError
+from lddn_jax.numerics.memory import check_memory
+from lddn_jax.storage import strict_json
+from lddn_jax.storage.file_errors import described
 
 
 def add(commands) -> None:
@@ -17,7 +19,7 @@ def add(commands) -> None:
     check.add_argument("file", help="JSON file with the result of Topology.to_dict()")
     check.add_argument("--steps", type=positive, default=12, help="time steps (default %(default)s)")
     check.add_argument("--batch", type=positive, default=2, help="sequences (default %(default)s)")
-    check.add_argument("--seed", type=int, default=0, help="random seed of weights and data (default %(default)s)")
+    check.add_argument("--seed", type=seed, default=0, help="random seed of weights and data (default %(default)s)")
     check.set_defaults(run=run)
 
 
@@ -25,12 +27,18 @@ def run(options: argparse.Namespace) -> int:
     """Compares the gradient methods; returns 0 if all agree, 1 if not."""
     path = Path(options.file)
     try:
-        declaration = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not JSON: {error}. Write it with json.dump(topology.to_dict(), file).") from None
+        declaration = strict_json.parsed(path.read_bytes())
+    except OSError as error:
+        raise DataError(described(error)) from None
+    except ValueError as error:
+        raise DataError(
+            f"{path} is not JSON of a topology: {error}. Write it as topology.to_dict() returns it."
+        ) from None
     topology = lddn.Topology.from_dict(declaration)
     lddn.transfer.check_known(topology)
     say(str(lddn.plan(topology)))
+    signals = options.batch * options.steps * sum(topology.sizes.values())
+    check_memory(8 * signals, f"the signals of {options.batch:,} sequences of {options.steps:,} steps", "Use fewer.")
     keys = iter(jax.random.split(jax.random.key(options.seed), 4))
     net = lddn.Network(topology, key=next(keys))
     say(net.summary())

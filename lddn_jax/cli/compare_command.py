@@ -5,7 +5,7 @@ from pathlib import Path
 
 import lddn_jax as lddn
 from lddn_jax.bayesian.groups import LABELS
-from lddn_jax.cli.arguments import delays, names, positive, say
+from lddn_jax.cli.arguments import delays, names, positive, say, seed
 from lddn_jax.cli.file_options import add_reading, reading_of
 from lddn_jax.cli.files import can_draw, canvas, output_folder, save_figure, write_json, written
 from lddn_jax.identification.settings import Settings
@@ -45,7 +45,7 @@ def add(commands) -> None:
         action="store_false",
         help="leave out the direct linear connections to the outputs",
     )
-    compare.add_argument("--seed", type=int, default=0, help="random seed (default %(default)s)")
+    compare.add_argument("--seed", type=seed, default=0, help="random seed (default %(default)s)")
     compare.add_argument("--out", default="lddn_out", help="folder for table, figure and best network")
     add_reading(compare)
     compare.set_defaults(run=run)

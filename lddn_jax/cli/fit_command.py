@@ -11,7 +11,7 @@ import jax
 
 import lddn_jax as lddn
 from lddn_jax.bayesian.groups import LABELS
-from lddn_jax.cli.arguments import count, delays, horizons, names, positive, rate, say, share, share_or_file
+from lddn_jax.cli.arguments import count, delays, horizons, names, positive, rate, say, seed, share, share_or_file
 from lddn_jax.cli.file_options import add_reading, reading_of
 from lddn_jax.cli.files import check_checkpoints, output_folder, told_to_resume, write_json
 from lddn_jax.cli.results import draw, write_model
@@ -55,7 +55,7 @@ def add(commands) -> None:
             ("--batch-size", positive, "adam: windows in a mini-batch"),
             ("--learning-rate", rate, "adam: initial learning rate"),
             ("--window", positive, "adam: steps of a training window"),
-            ("--seed", int, "random seed"),
+            ("--seed", seed, "random seed"),
         ):
             field = _FIELDS.get(flag, flag[2:].replace("-", "_"))
             value = getattr(default, field)

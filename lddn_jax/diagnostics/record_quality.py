@@ -5,7 +5,9 @@ splines make the fourth difference zero. Noise, and any system that is excited, 
 """
 
 import numpy as np
+from jaxtyping import Float
 
+from lddn_jax.data.extremes import suspicious_values
 from lddn_jax.diagnostics.lagged import channel
 from lddn_jax.network.signals import ArrayOrList
 from lddn_jax.numerics.text_table import digits
@@ -67,6 +69,17 @@ def about_interpolation(name: str, signal: ArrayOrList) -> str | None:
         f"{name} seems to be interpolated: its {samples} samples lie on lines or curves between about {values} values. "
         "A model then learns the interpolation, and scores one step ahead say little about the system. Use the samples "
         "as they were measured."
+    )
+
+
+def about_codes(name: str, line: Float[np.ndarray, " time"]) -> str | None:
+    """Warns of isolated values that repeat, such as −200 for a failed measurement."""
+    found = [f"{value:g} ({count} times)" for value, count in suspicious_values(line).items()]
+    if not found:
+        return None
+    return (
+        f"{name} has isolated extreme values that repeat: {', '.join(found)}. They probably mean that nothing was "
+        "measured: mark them as missing, or the model learns them."
     )
 
 

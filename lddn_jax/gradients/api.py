@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -19,8 +20,9 @@ from lddn_jax.losses import AbstractLoss, check_loss, checked_weights
 from lddn_jax.network.network import Network, assemble, check_network
 from lddn_jax.network.replacement import up_to_date
 from lddn_jax.network.signals import RealArray, SequencesLike, Signals, SignalsLike, StateLike, as_signals, check_data
+from lddn_jax.numerics.memory import check_memory
 from lddn_jax.simulation.delays import DelayState, as_state, inputs_as_state, started
-from lddn_jax.simulation.simulate import measured, prepare
+from lddn_jax.simulation.simulate import batch_axes, measured, prepare
 from lddn_jax.topology.topology import Topology
 
 _logger = logging.getLogger("lddn_jax")
@@ -114,6 +116,13 @@ def jacobian(
         choice = choose_jacobian(net.topology, prepare(net, data.inputs, state, steps)[-1])
         _logger.info("jacobian by %s", choice)
         method = choice.method
+    inputs, state, steps = prepare(net, data.inputs, state, steps, call)
+    rows = math.prod(batch_axes(inputs, state)) * steps * sum(net.topology.sizes[name] for name in net.topology.outputs)
+    check_memory(
+        rows * net.parameter_count * net.dtype.itemsize,
+        f"the Jacobian of {rows:,} outputs and {net.parameter_count:,} weights and biases",
+        "Use fewer steps at a time, or gauss_newton(net, data, loss), which stores JᵀJ only.",
+    )
     return (method or RTRL()).jacobian(
         net, data.inputs, state, steps=steps, with_state=with_state, return_neglected=return_neglected
     )

@@ -35,6 +35,7 @@ from lddn_jax.network.replacement import up_to_date
 from lddn_jax.network.signals import SequencesLike
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.numerics.lanes import to_lanes
+from lddn_jax.numerics.memory import check_memory
 from lddn_jax.numerics.platform import one_at_a_time
 from lddn_jax.simulation.delays import piece
 from lddn_jax.simulation.simulate import batch_axes
@@ -123,12 +124,27 @@ def gauss_newton(
     method = RTRL() if method is None else method
     check_method(method, call)
     inputs, targets, state, weights, steps = prepare_data(loss, net, data, call)
+    check_system(net, net.parameter_count, 1, "Use a network with fewer neurons, inputs or delays.")
     if not isinstance(method, RTRL):
-        check_memory(net, math.prod(batch_axes(inputs, state)) * steps, memory, method)
+        check_jacobian(net, math.prod(batch_axes(inputs, state)) * steps, memory, method)
     return _gauss_newton(net, loss, inputs, targets, state, weights, steps=steps, method=method, factor=factor)
 
 
-def check_memory(net: Network, steps: int, memory: int, method: AbstractGradient) -> int:
+def check_system(net: Network, count: int, together: int, fix: str) -> None:
+    """Raises an LDDNError if JᵀJ, and the factor by which it is solved, take more memory than there is.
+
+    Args:
+        net: The network.
+        count: Number of parameters.
+        together: Number of networks processed at once.
+        fix: What to do, as the end of the error message.
+    """
+    needed = 2 * together * count**2 * net.dtype.itemsize
+    of = f"for {together} networks at once, " if together > 1 else ""
+    check_memory(needed, f"{of}JᵀJ of {count:,} weights and biases (that number squared), and its factor,", fix)
+
+
+def check_jacobian(net: Network, steps: int, memory: int, method: AbstractGradient) -> int:
     """Returns the size of a stored Jacobian in bytes; raises an LDDNError if it exceeds `memory`."""
     rows = steps * sum(net.topology.sizes[name] for name in net.topology.outputs)
     size = rows * net.parameter_count * jnp.dtype(net.dtype).itemsize

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from lddn_jax.bayesian.groups import labelling
-from lddn_jax.checks import check_not_negative, check_positive, is_number
+from lddn_jax.checks import check_not_negative, check_positive, is_number, is_seed
 from lddn_jax.data.split import AbstractDividing, Blocks
-from lddn_jax.errors import DataError, LDDNError, PrecisionError
+from lddn_jax.errors import DataError, LDDNError, PrecisionError, shown
 from lddn_jax.network import initializers
 
 NEED_FLOAT64 = ("lm", "br")  # trainers on JᵀJ
@@ -107,6 +107,8 @@ class Settings:
                 f"horizons={self.horizons!r} must be positive numbers of steps, or None for the whole record: "
                 "horizons=(1, 5, 20, None)."
             )
+        if not is_seed(self.seed):
+            raise LDDNError(f"seed={shown(self.seed)} is not a seed of random numbers; write a whole number, seed=1.")
         shares = self.train, self.validation
         if not all(isinstance(s, numbers.Real) and s > 0 for s in shares) or not sum(shares) < 1:
             raise DataError(

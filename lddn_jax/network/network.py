@@ -16,11 +16,12 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from lddn_jax.checks import called, check_key, expect, floating_dtype
-from lddn_jax.errors import PrecisionError, ShapeError, TopologyError
+from lddn_jax.errors import PrecisionError, ShapeError, TopologyError, shown
 from lddn_jax.network import initializers, transfer
 from lddn_jax.network.signals import as_array
+from lddn_jax.numerics.memory import check_memory
 from lddn_jax.numerics.text_table import aligned
-from lddn_jax.topology.topology import Topology, check_topology
+from lddn_jax.topology.topology import Connection, Topology, check_topology
 
 # By (to, source) and by layer. Networks made with `vmap` have leading axes.
 Weights: TypeAlias = dict[tuple[str, str], Float[Array, "... delays=_ to=_ from=_"]]
@@ -77,12 +78,12 @@ class Network(eqx.Module):
         dtype = _float_dtype(dtype)
         self.topology, self.IW, self.LW, self.b = topology, {}, {}, {}
         transfer.check_known(topology)
+        _check_fits(topology, self.parameter_count, dtype)
+        shapes_into: dict[str, dict[str, tuple[int, int, int]]] = {layer.name: {} for layer in topology.layers}
+        for (to, source), delays in topology.delays.items():
+            shapes_into[to][source] = len(delays), topology.sizes[to], topology.sizes[source]
         for layer in topology.layers:
-            shapes = {
-                source: (len(delays), layer.size, topology.sizes[source])
-                for (to, source), delays in topology.delays.items()
-                if to == layer.name
-            }
+            shapes = shapes_into[layer.name]
             folded = None if key is None else jax.random.fold_in(key, initializers.name_number(layer.name))
             drawn = initializer(folded, layer, shapes, dtype)
             weights, bias = _check_drawn(drawn, layer, shapes)
@@ -151,6 +152,9 @@ class Network(eqx.Module):
     def ravel(self) -> tuple[Float[Array, " parameters"], Callable[[Float[Array, " parameters"]], "Network"]]:
         """Returns all weights and biases as one vector `(parameters,)`, and the function that converts it back.
 
+        Raises:
+            ShapeError: If it is several stacked networks.
+
         The order is the same as in `parameter_names` and on the last axis of every Jacobian.
 
         Example:
@@ -160,6 +164,7 @@ class Network(eqx.Module):
             >>> float(unravel(flat + 1).b["y"][0])
             1.0
         """
+        check_single(self, "net.ravel()", "Map it over them: flat = jax.vmap(lambda net: net.ravel()[0])(nets).")
         flat, unravel = ravel_pytree(self)
         return flat.astype(self.dtype), unravel  # without parameters, JAX would return float32
 
@@ -180,14 +185,19 @@ class Network(eqx.Module):
     def summary(self) -> str:
         """Returns a table of the layers with their sources and numbers of parameters."""
         rows = [("layer", "size", "transfer", "fed by", "parameters")]
+        feeding: dict[str, list[Connection]] = {layer.name: [] for layer in self.topology.layers}
+        for connection in self.topology.connections:
+            feeding[connection.to].append(connection)
         for layer in self.topology.layers:
-            fed = [c for c in self.topology.connections if c.to == layer.name]
+            fed = feeding[layer.name]
             count = sum(len(c.delays) * layer.size * self.topology.sizes[c.source] for c in fed)
             name = layer.name + (" (output)" if layer.name in self.topology.outputs else "")
             sources = [f"{c.source} {list(c.delays)}" for c in fed] + ["bias"] * layer.bias
             total = count + layer.size * layer.bias
             rows.append((name, str(layer.size), layer.transfer, ", ".join(sources) or "-", str(total)))
         lines = aligned(rows, "<")
+        axes = stack_axes(self)
+        stacked = f", for each of {' x '.join(map(str, axes))} stacked networks" if axes else ""
         inputs = ", ".join(f"{i.name} ({i.size})" for i in self.topology.inputs) or "none"
         return "\n".join(
             [
@@ -195,7 +205,7 @@ class Network(eqx.Module):
                 lines[0],
                 "-" * max(map(len, lines)),
                 *lines[1:],
-                f"{self.parameter_count} parameters, {jnp.dtype(self.dtype).name}",
+                f"{self.parameter_count} parameters, {jnp.dtype(self.dtype).name}{stacked}",
             ]
         )
 
@@ -210,6 +220,17 @@ def assemble(
     return net
 
 
+def _check_fits(topology: Topology, parameters: int, dtype: jnp.dtype) -> None:
+    """Raises a TopologyError if the parameters alone take more memory than there is."""
+    largest = max(topology.layers, key=lambda layer: layer.size)
+    check_memory(
+        parameters * dtype.itemsize,
+        f"the network has {parameters:,} weights and biases, which",
+        f"Use fewer neurons (layer {shown(largest.name)} has {largest.size:,}), inputs or delays.",
+        error=TopologyError,
+    )
+
+
 def _check_key(key, initializer):
     if key is None and initializer is not initializers.zeros:
         raise TopologyError(
@@ -219,8 +240,32 @@ def _check_key(key, initializer):
         check_key(key, error=TopologyError)
 
 
-def check_network(given: object, call: str) -> None:
-    """Raises an LDDNError unless `given` is a network; see `expect`."""
+def stack_axes(net: Network) -> tuple[int, ...]:
+    """Returns the leading axes of stacked networks, as `jax.vmap` makes them; () for a single network."""
+    for blocks, own in ((net.b, 1), (net.IW, 3), (net.LW, 3)):
+        for block in blocks.values():
+            return tuple(jnp.shape(block)[:-own])
+    return ()
+
+
+def check_single(net: Network, call: str, fix: str = "") -> None:
+    """Raises a ShapeError for stacked networks, outside of `jax.vmap`.
+
+    Args:
+        net: The network.
+        call: The signature shown in the error.
+        fix: What to write; by default the call under `jax.vmap`.
+    """
+    axes = stack_axes(net)
+    if axes:
+        many = " x ".join(map(str, axes))
+        first = "Take one, net = jax.tree.map(lambda leaf: leaf[0], nets)"
+        fix = fix or f"{first}; or map the call over them: jax.vmap(lambda net: {call})(nets)."
+        raise ShapeError(f"net is {many} stacked networks, but {call} takes one. {fix}")
+
+
+def check_network(given: object, call: str, *, several: bool = False) -> None:
+    """Raises an LDDNError unless `given` is a network, and a ShapeError if it is several that are not expected."""
     name, fix = type(given).__name__.lower(), ""
     if hasattr(given, "scalers"):
         fix = f"Write {name}.net, in scaled units; or {name}.predict(inputs), in the units of the record."
@@ -229,6 +274,8 @@ def check_network(given: object, call: str) -> None:
     elif isinstance(given, Topology):
         fix = "Write lddn.Network(topology, key=jax.random.key(0))."
     expect(Network, "net", given, call, "a lddn.Network", fix=fix)
+    if isinstance(given, Network) and not several:
+        check_single(given, call)
 
 
 def _check_drawn(drawn, layer, shapes) -> tuple[Mapping[str, Any], Any]:

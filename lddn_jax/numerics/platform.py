@@ -78,8 +78,7 @@ class Platform:
             elif (device := _device_of(leaf)) is not None:
                 return cls._of_device(device)
         if movable is None:
-            default = getattr(jax.config, "jax_default_device")  # noqa: B009  (JAX adds its options at run time)
-            movable = default if isinstance(default, jax.Device) else jax.devices(default)[0]
+            movable = default_device()
         return cls._of_device(movable)
 
     @classmethod
@@ -116,6 +115,12 @@ PLATFORMS = tuple(map(Platform, _NAMES))
 
 # JAX caches programs separately for each value of this context.
 _target = jax.make_user_context(None)
+
+
+def default_device() -> Any:
+    """Returns the device on which JAX computes unless told otherwise."""
+    default = getattr(jax.config, "jax_default_device")  # noqa: B009  (JAX adds its options at run time)
+    return default if isinstance(default, jax.Device) else jax.devices(default)[0]
 
 
 def _device_of(where: Any) -> Any:

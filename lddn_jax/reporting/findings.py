@@ -9,7 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from lddn_jax import diagnostics
-from lddn_jax.diagnostics.record_quality import LEAST_STEPS, about_constant, about_interpolation, about_length
+from lddn_jax.diagnostics.record_quality import (
+    LEAST_STEPS,
+    about_codes,
+    about_constant,
+    about_interpolation,
+    about_length,
+)
 from lddn_jax.prediction.forecast import FREE_RUN, Channels
 from lddn_jax.prediction.horizons import horizon_profile
 from lddn_jax.reporting.evaluation import Evaluation
@@ -70,7 +76,8 @@ def diagnose(known: Evaluation, lags: int = TESTED_LAGS) -> Diagnosis:
     if known.loop is not None:
         net, data = known.loop
         stable = diagnostics.stability(net, data.inputs, data.state, steps=data.steps)
-    if known.opened is not None and len(known.time) > 2 * max(plan(known.net.topology).longest_delays.values()):
+    longest_delay = max(plan(known.net.topology).longest_delays.values(), default=0)
+    if known.opened is not None and len(known.time) > max(2 * longest_delay, 1):
         profile = horizon_profile(*known.opened)
         # Outputs of several elements, each in its own units, have no single error in the units of the record.
         scale = known.scale or dict.fromkeys(profile.rmse, 1.0)
@@ -93,7 +100,7 @@ def diagnose(known: Evaluation, lags: int = TESTED_LAGS) -> Diagnosis:
         if free is None
         else {name: diagnostics.ljung_box(e, lags) for name, e in _testable(known.errors_of(FREE_RUN)).items()},
         outside=known.forecast.outside,
-        free_run_outside=diagnostics.excursions(free or {}, known.forecast.ranges),
+        free_run_outside=diagnostics.excursions(free or {}, known.forecast.trained_on),
         remarks=_remarks(known),
         coverage={}
         if free is None
@@ -109,8 +116,9 @@ def _testable(residuals: Channels) -> Channels:
 
 def _remarks(known: Evaluation) -> tuple[str, ...]:
     """Warnings about the record: what makes scores uncertain, whatever the model."""
-    lines = known.measured if known.record is None else {name: known.record[0][name] for name in known.measured}
-    remarks = [about_interpolation(name, line) for name, line in lines.items() if np.sum(~np.isnan(line)) > 1]
+    lines = {**known.forecast.inputs, **known.forecast.scored} if known.record is None else known.record[0]
+    remarks = [about_codes(name, line) for name, line in lines.items() if len(line)]
+    remarks += [about_interpolation(name, lines[name]) for name in known.measured if np.sum(~np.isnan(lines[name])) > 1]
     part = "record" if known.record is None else "test part"
     remarks.append(about_length(part, sum(known.forecast.steps)))
     remarks += [about_constant(name, y, part) for name, y in known.measured.items()]

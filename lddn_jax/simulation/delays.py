@@ -12,6 +12,7 @@ The adjoint reads future values: line = [ n̄(0) … n̄(T−1) | 0 … 0 ], n̄
 Inside a loop the line grows with every step: `ShortLine` and `History` are two ways to carry it.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias, TypeVar
 
@@ -23,6 +24,7 @@ from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from lddn_jax.errors import ShapeError
 from lddn_jax.network.signals import SequencesLike, Signals, StateLike, as_array, by_name, check_last_axes
+from lddn_jax.numerics.memory import check_memory
 from lddn_jax.topology.plan import SHORT_DELAY_STEPS, plan
 from lddn_jax.topology.topology import Topology, check_topology, with_longer_input_delays
 
@@ -52,6 +54,13 @@ def zero_state(topology: Topology, batch: tuple[int, ...] = (), dtype: DTypeLike
     """
     check_topology(topology, "zero_state(topology, batch)")
     dtype = jnp.result_type(float) if dtype is None else dtype
+    held = sum(math.prod(shape) for shape in state_sizes(topology).values())
+    longest = max((delay for delays in topology.delays.values() for delay in delays), default=0)
+    check_memory(
+        held * math.prod(batch) * np.dtype(dtype).itemsize,
+        f"the delay states of {math.prod(batch):,} sequences, with delays up to {longest:,}, which",
+        "Use shorter delays or fewer sequences.",
+    )
     # Created by NumPy, so that nothing is compiled.
     zeros = {name: np.zeros((*batch, *shape), dtype) for name, shape in state_sizes(topology).items()}
     return {name: jax.device_put(value) for name, value in zeros.items()}

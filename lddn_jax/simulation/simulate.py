@@ -20,6 +20,7 @@ from lddn_jax.network.network import Network, check_network
 from lddn_jax.network.replacement import up_to_date
 from lddn_jax.network.signals import Signals, SignalsLike, StateLike, as_signals
 from lddn_jax.numerics.lanes import Values, from_lanes, to_lanes
+from lddn_jax.numerics.memory import check_memory
 from lddn_jax.numerics.platform import by_platform
 from lddn_jax.simulation import recursion
 from lddn_jax.simulation.delays import DelayState, as_state, extend, last, piece
@@ -127,6 +128,12 @@ def measured(
         batch, length = (), operator.index(steps)
         if isinstance(state, Mapping) and state:
             batch = np.shape(next(iter(state.values())))[:-2]
+    size = math.prod(batch) * length * sum(topology.sizes[name] for name in topology.outputs)
+    check_memory(
+        size * net.dtype.itemsize,
+        f"{call}: the outputs of {length:,} steps",
+        "Simulate in shorter pieces: pass `state`.",
+    )
     return signals, batch, length
 
 

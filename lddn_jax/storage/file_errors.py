@@ -1,6 +1,7 @@
 """Errors of the operating system on files, in words that say what to do."""
 
 import errno
+from os import PathLike
 from pathlib import Path
 
 from lddn_jax.errors import CheckpointError, LDDNError, shown
@@ -19,13 +20,13 @@ _REASONS = {
 }
 
 
-def write_error(path: str | Path, error: OSError | ValueError) -> LDDNError:
+def write_error(path: str | PathLike[str], error: OSError | ValueError) -> LDDNError:
     """Returns the error for a file or folder that could not be written."""
     missing = "its folder does not exist. Make the folder first, or choose another"
     return LDDNError(f"{shown(Path(path))} could not be written: {_reason(error, missing)}.")
 
 
-def read_error(path: str | Path, error: OSError | ValueError) -> CheckpointError:
+def read_error(path: str | PathLike[str], error: OSError | ValueError) -> CheckpointError:
     """Returns the error for a file of this package that could not be read."""
     missing = "there is no such file. Check the path"
     return CheckpointError(f"{shown(Path(path))} cannot be read: {_reason(error, missing)}.")

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lddn_jax.checks import did_you_mean, whole_number
-from lddn_jax.errors import TopologyError
+from lddn_jax.checks import LARGEST_COUNT, did_you_mean, is_number, whole_number
+from lddn_jax.errors import TopologyError, shown
+
+LONGEST_NAME = 10_000  # letters
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,8 @@ class Input:
     size: int
 
     def __post_init__(self):
-        check_name("input", self.name)
-        object.__setattr__(self, "size", whole_number(self.size, f"the size of input {self.name!r}", least=1))
+        check_name("an input", self.name)
+        object.__setattr__(self, "size", whole_number(self.size, f"the size of input {shown(self.name)}", least=1))
 
 
 @dataclass(frozen=True)
@@ -46,16 +48,16 @@ class Layer:
     bias: bool = True
 
     def __post_init__(self):
-        check_name("layer", self.name)
-        object.__setattr__(self, "size", whole_number(self.size, f"the size of layer {self.name!r}", least=1))
+        check_name("a layer", self.name)
+        object.__setattr__(self, "size", whole_number(self.size, f"the size of layer {shown(self.name)}", least=1))
         if not isinstance(self.transfer, str):
             raise TopologyError(
-                f"the transfer function of layer {self.name!r} is {self.transfer!r}, but must be given by name. "
+                f"the transfer function of layer {self.name!r} is {shown(self.transfer)}, but must be given by name. "
                 "Register the function with lddn.transfer.register(name, function) and write "
                 f"Layer({self.name!r}, {self.size}, transfer=name)."
             )
         if not isinstance(self.bias, bool):
-            raise TopologyError(f"layer {self.name!r}: bias is {self.bias!r}; write bias=True or bias=False.")
+            raise TopologyError(f"layer {self.name!r}: bias is {shown(self.bias)}; write bias=True or bias=False.")
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,15 @@ class Connection:
     delays: tuple[int, ...] = (0,)
 
     def __post_init__(self):
-        label = f"connection {self.source!r} -> {self.to!r}"
-        check_name("source of a connection", self.source)
-        check_name("target of a connection", self.to)
+        label = f"connection {shown(self.source)} -> {shown(self.to)}"
+        check_name("the source of a connection", self.source)
+        check_name("the target of a connection", self.to)
         if isinstance(self.delays, str) or not isinstance(self.delays, Iterable):
-            example = f"({self.delays},)" if isinstance(self.delays, int) else "(0,) or delays=(1, 2)"
+            example = (
+                f"({self.delays},)" if is_number(self.delays, int, below=LARGEST_COUNT) else "(0,) or delays=(1, 2)"
+            )
             raise TopologyError(
-                f"{label}: delays={self.delays!r} must be a tuple of whole numbers. Write delays={example}."
+                f"{label}: delays={shown(self.delays)} must be a tuple of whole numbers. Write delays={example}."
             )
         delays = tuple(whole_number(d, f"a delay of {label}", least=0) for d in self.delays)
         if not delays:
@@ -90,8 +94,8 @@ class Connection:
             )
         if list(delays) != sorted(set(delays)):
             raise TopologyError(
-                f"{label}: delays {delays} must be ascending without repetition, because the weights follow their "
-                f"order. Write delays={tuple(sorted(set(delays)))}."
+                f"{label}: delays {shown(delays)} must be ascending without repetition, because the weights follow "
+                f"their order. Write delays={shown(tuple(sorted(set(delays))))}."
             )
         object.__setattr__(self, "delays", delays)
 
@@ -103,24 +107,28 @@ def items(field: str, given: Any, kind: type) -> tuple:
     """Returns a list of objects of one class as a tuple; raises a TopologyError if it is anything else."""
     noun = "layer names" if kind is str else f"{kind.__name__} objects"
     if isinstance(given, (str, kind)) or not isinstance(given, Iterable):
-        raise TopologyError(f"{field}={given!r} must be a list of {noun}: write {field}=[{given!r}].")
+        raise TopologyError(f"{field}={shown(given)} must be a list of {noun}: write {field}=[{shown(given)}].")
     found = tuple(given)
     for item in found:
         if not isinstance(item, kind):
-            raise TopologyError(f"{field} holds {item!r}, but needs {noun}.")
+            raise TopologyError(f"{field} holds {shown(item)}, but needs {noun}.")
     return found
 
 
 def check_name(what: str, name: Any):
-    """Raises a TopologyError unless `name` is a non-empty string."""
+    """Raises a TopologyError unless `name` is a non-empty string of letters that can be written to a file."""
+    if isinstance(name, str) and len(name) > LONGEST_NAME:
+        raise TopologyError(f"the name of {what} has {len(name)} letters: {shown(name)}. Use at most {LONGEST_NAME}.")
+    if isinstance(name, str) and any("\ud800" <= letter <= "\udfff" or letter == "\0" for letter in name):
+        raise TopologyError(f"the name of {what} is {shown(name)}, with a letter that no file can hold. Rename it.")
     if not isinstance(name, str) or not name.strip():
-        raise TopologyError(f"the name of a {what} is {name!r}; it must be a non-empty string such as 'hidden'.")
+        raise TopologyError(f"the name of {what} is {shown(name)}; it must be a non-empty string such as 'hidden'.")
 
 
 def unknown(what: str, name: str, known: list[str]) -> str:
     """Returns the error message for an unknown name, with the known ones and the closest of them."""
     hint = did_you_mean(name, known, "Declare it first, or use one of these.")
-    return f"there is no {what} {name!r}; known are {known}.{hint}"
+    return f"there is no {what} {shown(name)}; known are {shown(known)}.{hint}"
 
 
 def check_keys(what: str, entry: Mapping, required: list[str], known: list[str]):
@@ -130,4 +138,4 @@ def check_keys(what: str, entry: Mapping, required: list[str], known: list[str])
             raise TopologyError(f"{what}: {unknown('key', str(key), known)}")
     for key in required:
         if key not in entry:
-            raise TopologyError(f"{what} lacks the key {key!r}; it has {list(entry)} and needs {required}.")
+            raise TopologyError(f"{what} lacks the key {key!r}; it has {shown(list(entry))} and needs {required}.")

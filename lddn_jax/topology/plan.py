@@ -12,6 +12,7 @@ This file handles names and integers only; there are no arrays in it.
 """
 
 import functools
+import heapq
 from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
 
@@ -240,11 +241,14 @@ def planned(topology: Topology) -> Plan:
             between[component[to]].add(component[source])
         elif delays[0] == 0:
             within[to].append(source)
-    first = {c: min(name for name in names if component[name] == c) for c in between}
-    blocks = tuple(
-        _block(topology, [name for name in names if component[name] == c], within)
-        for c in _sorted_topologically(between, first)
-    )
+    members: dict[int, list[str]] = {c: [] for c in between}
+    for name in names:  # sorted
+        members[component[name]].append(name)
+    into: dict[int, dict[Pair, tuple[int, ...]]] = {c: {} for c in between}
+    for pair, delays in topology.delays.items():
+        into[component[pair[0]]][pair] = delays
+    first = {c: of_block[0] for c, of_block in members.items()}
+    blocks = tuple(_block(members[c], into[c], within) for c in _sorted_topologically(between, first))
     longest: dict[str, int] = {}
     for (_, source), delays in sorted(topology.delays.items(), key=lambda item: item[0][1]):
         if delays[-1] > 0:
@@ -268,15 +272,18 @@ def _sorted_topologically(before: dict, name: dict) -> list:
     sorter.prepare()
     order, ready = [], []
     while sorter.is_active():
-        ready = sorted([*ready, *sorter.get_ready()], key=name.__getitem__)
-        order.append(ready.pop(0))
+        for found in sorter.get_ready():
+            heapq.heappush(ready, (name[found], found))
+        order.append(heapq.heappop(ready)[1])
         sorter.done(order[-1])
     return order
 
 
-def _block(topology: Topology, members: list[str], within: dict[str, list[str]]) -> Block:
+def _block(members: list[str], into: dict[Pair, tuple[int, ...]], within: dict[str, list[str]]) -> Block:
+    """Returns the block of these layers; `into` are the delays of all connections that lead to them."""
     order = _sorted_topologically({name: within[name] for name in members}, {name: name for name in members})
-    inside = {pair: delays for pair, delays in topology.delays.items() if pair[0] in members and pair[1] in members}
+    own = set(members)
+    inside = {pair: delays for pair, delays in into.items() if pair[1] in own}
     delayed = tuple((pair, tuple(d for d in delays if d > 0)) for pair, delays in inside.items() if delays[-1] > 0)
     if delayed:
         (to, source), delays = min(delayed, key=lambda item: item[1][0])
@@ -287,7 +294,7 @@ def _block(topology: Topology, members: list[str], within: dict[str, list[str]])
         chunk, reason = None, "feed-forward, the whole sequence at once"
     return Block(
         layers=tuple(order),
-        incoming=tuple(p for p in topology.delays if p[0] in members and p[1] not in members),
+        incoming=tuple(pair for pair in into if pair[1] not in own),
         instant=tuple(pair for pair, delays in inside.items() if delays[0] == 0),
         delayed=delayed,
         chunk=chunk,

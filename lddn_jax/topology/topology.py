@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from lddn_jax.checks import expect
-from lddn_jax.errors import TopologyError
+from lddn_jax.errors import TopologyError, shown
 from lddn_jax.topology.parts import Connection, Input, Layer, check_keys, items, unknown
 from lddn_jax.topology.validation import TopologyWarning, check, warn_of_idle_parts
 
@@ -263,7 +263,7 @@ class Topology:
         """
         parts = {"inputs": Input, "layers": Layer, "connections": Connection}
         if not isinstance(declaration, Mapping):
-            raise TopologyError(f"a topology must be a dict with keys {[*parts, 'outputs']}, not {declaration!r}.")
+            raise TopologyError(f"a topology must be a dict with keys {[*parts, 'outputs']}, not {shown(declaration)}.")
         check_keys("a topology", declaration, required=[*parts, "outputs"], known=[*parts, "outputs"])
         built: dict[str, list] = {}
         for field, kind in parts.items():
@@ -271,10 +271,12 @@ class Topology:
             required = known[:2]  # name and size; of a connection, source and to
             built[field] = []
             if isinstance(declaration[field], (str, Mapping)) or not isinstance(declaration[field], Iterable):
-                raise TopologyError(f"{field} is {declaration[field]!r}; it must be a list of dicts with keys {known}.")
+                raise TopologyError(
+                    f"{field} is {shown(declaration[field])}; it must be a list of dicts with keys {known}."
+                )
             for k, entry in enumerate(declaration[field]):
                 if not isinstance(entry, Mapping):
-                    raise TopologyError(f"{field}[{k}] is {entry!r}; it must be a dict with keys {known}.")
+                    raise TopologyError(f"{field}[{k}] is {shown(entry)}; it must be a dict with keys {known}.")
                 check_keys(f"{field}[{k}]", entry, required=required, known=known)
                 built[field].append(kind(**entry))
         return cls(**built, outputs=declaration["outputs"])

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-from lddn_jax.errors import TopologyError
+from lddn_jax.errors import TopologyError, shown
 from lddn_jax.topology.parts import Connection, Input, Layer, unknown
+
+MOST_PARTS = 100_000  # inputs and layers, or connections
 
 
 class TopologyWarning(UserWarning):
@@ -19,6 +21,7 @@ def check(
     inputs: Sequence[Input], layers: Sequence[Layer], connections: Sequence[Connection], outputs: Sequence[str]
 ) -> None:
     """Raises a TopologyError that names the layers and the fix, unless the topology is valid."""
+    _check_count(inputs, layers, connections)
     _check_names(inputs, layers)
     _check_connections(inputs, layers, connections)
     _check_outputs(inputs, layers, outputs)
@@ -75,6 +78,14 @@ def _calls_up_to_the_user() -> int:
     return level
 
 
+def _check_count(inputs, layers, connections):
+    for what, given in (("inputs and layers", len(inputs) + len(layers)), ("connections", len(connections))):
+        if given > MOST_PARTS:
+            raise TopologyError(
+                f"the topology has {given} {what}; at most {MOST_PARTS} can be compiled. Use fewer, larger layers."
+            )
+
+
 def _check_names(inputs, layers):
     if not layers:
         raise TopologyError("a network needs at least one layer, such as Layer('y', 1, transfer='linear').")
@@ -89,7 +100,7 @@ def _check_names(inputs, layers):
 
 
 def _check_connections(inputs, layers, connections):
-    sizes, names = {node.name: node.size for node in (*inputs, *layers)}, [layer.name for layer in layers]
+    sizes, names = {node.name: node.size for node in (*inputs, *layers)}, {layer.name: layer for layer in layers}
     pairs: set[tuple[str, str]] = set()
     for c in connections:
         if c.source not in sizes:
@@ -100,7 +111,7 @@ def _check_connections(inputs, layers, connections):
                 f"declare Layer({c.to!r}, {sizes[c.to]}) in place of the input."
             )
         if c.to not in names:
-            raise TopologyError(f"{c}: {unknown('target layer', c.to, names)}")
+            raise TopologyError(f"{c}: {unknown('target layer', c.to, list(names))}")
         if (c.to, c.source) in pairs:
             merged = sorted({d for e in connections if (e.to, e.source) == (c.to, c.source) for d in e.delays})
             raise TopologyError(
@@ -111,18 +122,19 @@ def _check_connections(inputs, layers, connections):
 
 
 def _check_outputs(inputs, layers, outputs):
-    names = [layer.name for layer in layers]
+    names, of_inputs = {layer.name: layer for layer in layers}, {i.name for i in inputs}
     if not outputs:
+        last = next(reversed(names))
         raise TopologyError(
-            f"the network has no outputs, so it cannot be trained. Write outputs=[{names[-1]!r}] or name another layer."
+            f"the network has no outputs, so it cannot be trained. Write outputs=[{last!r}] or name another layer."
         )
     for name in outputs:
-        if name in [i.name for i in inputs]:
-            raise TopologyError(f"output {name!r} is an input; outputs are layers: one of {names}.")
+        if name in of_inputs:
+            raise TopologyError(f"output {name!r} is an input; outputs are layers: one of {shown(list(names))}.")
         if name not in names:
-            raise TopologyError(unknown("output layer", name, names))
+            raise TopologyError(unknown("output layer", name, list(names)))
     if len(set(outputs)) != len(outputs):
-        raise TopologyError(f"outputs {list(outputs)} repeat a name; list each layer once.")
+        raise TopologyError(f"outputs {shown(list(outputs))} repeat a name; list each layer once.")
 
 
 def _check_zero_delay_loops(layers, connections):
@@ -139,7 +151,12 @@ def _check_zero_delay_loops(layers, connections):
         cycle = [*cycle[start:], *cycle[:start], cycle[start]]
         source, to = cycle[-2], cycle[-1]
         raise TopologyError(
-            f"the zero-delay loop {' -> '.join(cycle)} cannot be computed: each layer needs the output of another "
+            f"the zero-delay loop {_path(cycle)} cannot be computed: each layer needs the output of another "
             "at the same time step. Give one connection of the loop positive delays only, for example "
             f"Connection({source!r}, to={to!r}, delays=(1,))."
         ) from None
+
+
+def _path(names: Sequence[str]) -> str:
+    """Returns the names of a path; of a long one its ends."""
+    return " -> ".join(names if len(names) <= 12 else [*names[:6], "…", *names[-6:]])

@@ -12,12 +12,13 @@ from jaxtyping import Array, Float
 
 from lddn_jax.checks import check_not_negative, check_positive
 from lddn_jax.errors import LDDNError, PrecisionError
-from lddn_jax.gradients.gauss_newton import JACOBIAN_BYTES, GaussNewton, check_memory, sums
+from lddn_jax.gradients.gauss_newton import JACOBIAN_BYTES, GaussNewton, check_jacobian, check_system, sums
 from lddn_jax.gradients.rtrl import RTRL
 from lddn_jax.losses import AbstractLeastSquares
 from lddn_jax.network import initializers
 from lddn_jax.network.initializers import Initializer
-from lddn_jax.numerics.platform import one_at_a_time
+from lddn_jax.network.network import Network
+from lddn_jax.numerics.platform import Platform, one_at_a_time
 from lddn_jax.simulation.simulate import predict
 from lddn_jax.topology.plan import plan
 from lddn_jax.trainers.damping import Damping
@@ -45,7 +46,7 @@ class AbstractDamped(AbstractTrainer):
 
     def __check_init__(self):
         check_positive("restarts", self.restarts)
-        check_positive("memory", self.memory)
+        check_positive("memory", self.memory, most=2**63)
         check_not_negative("min_grad", self.min_grad)
         initializers.get(self.init_of_restarts)
         _ = self.settings
@@ -69,8 +70,21 @@ class AbstractDamped(AbstractTrainer):
                 'leaves few digits. Call jax.config.update("jax_enable_x64", True) before the first array is made, or '
                 f"write lddn.{name}(allow_float32=True)."
             )
+        self._check_system(network_of(net), problem)
         if not isinstance(problem.gradient, RTRL):
-            check_memory(network_of(net), problem.sequences * problem.steps, self.memory, problem.gradient)
+            check_jacobian(network_of(net), problem.sequences * problem.steps, self.memory, problem.gradient)
+
+    def _check_system(self, net: Network, problem: Problem) -> None:
+        """Raises an LDDNError if JᵀJ and its factor take more memory than there is."""
+        states = {name: line for name, line in problem.state.items() if name not in net.topology.input_names}
+        trained = sum(line.size for line in states.values()) if problem.trains_state else 0
+        together = min(self.restarts, Platform.of(problem.inputs, problem.targets).group_size or self.restarts)
+        fewer = ", or restarts=1" if together > 1 else ""
+        fix = (
+            'Train by first-order steps (--trainer adam on the command line, Settings(trainer="adam") in identify, '
+            f"lddn.Optax(optax.adam(1e-3)) in fit), or use fewer neurons, inputs or delays{fewer}."
+        )
+        check_system(net, net.parameter_count + trained, together, fix)
 
     def sums(self, trained: Trained, problem: Problem) -> GaussNewton:
         """Returns JᵀJ, Jᵀe and eᵀe, and the triangular factor of J if the solver needs it."""

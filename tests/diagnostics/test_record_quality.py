@@ -6,7 +6,7 @@ from scipy.interpolate import CubicSpline
 
 import lddn_jax as lddn
 from lddn_jax.diagnostics import interpolated
-from lddn_jax.diagnostics.record_quality import about_constant, about_interpolation, about_length
+from lddn_jax.diagnostics.record_quality import about_codes, about_constant, about_interpolation, about_length
 from lddn_jax.identification.experiment import Experiment
 
 RNG = np.random.default_rng(0)
@@ -68,3 +68,9 @@ def test_identify_says_it_before_training():
         True
     ] * 2
     assert Experiment.of(lddn.data.Table({"u": T, "y": MEASURED["noise"]}), ["u"], ["y"], lddn.Settings()).remarks == []
+
+
+def test_codes_among_the_values_are_named():
+    y = np.where(np.isin(T, (5, 6, 300)), -200.0, MEASURED["sine"])
+    assert "-200 (3 times)" in about_codes("y", y)
+    assert about_codes("y", MEASURED["noise"]) is None

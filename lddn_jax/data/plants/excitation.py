@@ -14,6 +14,7 @@ from jaxtyping import Float, PRNGKeyArray
 
 from lddn_jax.checks import check_positive
 from lddn_jax.errors import DataError, LDDNError
+from lddn_jax.numerics.memory import check_memory
 
 LENGTH_UNIT_SAMPLES = 512  # records are padded to this times a power of two, so that few programs are compiled
 
@@ -46,6 +47,7 @@ def random_steps(
         DataError: If an argument is out of its range.
     """
     check_positive("steps", steps, numbers.Integral, call=where, example=4000, error=DataError)
+    check_memory(32 * steps, f"{where}: time, state and input of {steps} steps", "Simulate fewer.", error=DataError)
     check_sample_time(where, sample_time)
     for name, (lower, upper), floor, good in zip(
         ("levels", "holds"), (levels, holds), (-np.inf, 0.0), usual, strict=True
