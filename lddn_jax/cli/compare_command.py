@@ -16,7 +16,7 @@ def add(commands) -> None:
     """Declares the command."""
     default = Settings()
     compare = commands.add_parser("compare", help="compare sizes and delays of NARX networks by their evidence")
-    compare.add_argument("files", nargs="+", help="CSV or .mat files, each a record of its own")
+    compare.add_argument("files", nargs="+", help="CSV, .mat or .hdf5 files, each a record of its own")
     compare.add_argument("--inputs", type=names, default=[], help="input columns, such as current,valve")
     compare.add_argument("--targets", type=names, required=True, help="columns to predict")
     compare.add_argument(

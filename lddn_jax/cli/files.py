@@ -11,6 +11,7 @@ from typing import Any
 
 from lddn_jax.cli.arguments import say
 from lddn_jax.errors import LDDNError, shown
+from lddn_jax.plots.axes import letters_missing_as
 from lddn_jax.storage.archive import write_atomically
 from lddn_jax.storage.file_errors import write_error
 from lddn_jax.storage.folder_lock import FolderLock
@@ -118,7 +119,8 @@ def can_draw() -> bool:
 def save_figure(path: Path, figure: Any) -> None:
     """Writes a figure as PNG, atomically."""
     image = io.BytesIO()
-    figure.savefig(image, dpi=120, format="png")
+    with letters_missing_as("ignore"):
+        figure.savefig(image, dpi=120, format="png")
     write_atomically(path, image.getvalue())
 
 

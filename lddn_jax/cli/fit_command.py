@@ -34,8 +34,8 @@ def add(commands) -> None:
     maglev.add_argument("--steps", type=positive, default=4000, help="samples to simulate (default 4000)")
     maglev.set_defaults(run=_maglev)
 
-    table = commands.add_parser("fit", help="train and test a NARX network on CSV or .mat files")
-    table.add_argument("files", nargs="+", help="CSV or .mat files, each a record of its own")
+    table = commands.add_parser("fit", help="train and test a NARX network on CSV, .mat or .hdf5 files")
+    table.add_argument("files", nargs="+", help="CSV, .mat or .hdf5 files, each a record of its own")
     table.add_argument("--inputs", type=names, default=[], help="input columns, such as current,valve")
     table.add_argument("--targets", type=names, required=True, help="columns to predict")
     add_reading(table)

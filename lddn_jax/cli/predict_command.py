@@ -23,7 +23,7 @@ def add(commands) -> None:
         "rows if they have no measured output. With posterior.npz in the folder of the model, as after "
         "fit --trainer br, free run and forecast have error bars.",
     )
-    predict.add_argument("file", help="CSV or .mat file with the same column names as the training data")
+    predict.add_argument("file", help="CSV, .mat or .hdf5 file with the same column names as the training data")
     predict.add_argument("--model", default="lddn_out/network.npz", help="network written by fit (default %(default)s)")
     predict.add_argument(
         "--ahead",

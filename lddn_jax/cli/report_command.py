@@ -15,7 +15,7 @@ from lddn_jax.prediction.forecast import record_for
 def add(commands) -> None:
     """Declares the command."""
     report = commands.add_parser("report", help="evaluate a trained network on a file and write an HTML report")
-    report.add_argument("file", help="CSV or .mat file with the same column names as the training data")
+    report.add_argument("file", help="CSV, .mat or .hdf5 file with the same column names as the training data")
     report.add_argument("--model", default="lddn_out/network.npz", help="network written by fit (default %(default)s)")
     report.add_argument("--out", default="lddn_out/report.html", help="path of the report (default %(default)s)")
     add_reading(report, again=True)

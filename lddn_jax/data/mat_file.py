@@ -114,8 +114,8 @@ class MatFile:
             if place.part is not None and not 0 <= place.part < signal.shape[1]:
                 raise DataError(f"{self}: there is no column {shown(name)}; {place.leaf.name} is {by(values.shape)}.")
             found[name] = signal if place.part is None else signal[:, [place.part]]
-            last = place.leaf.name.rpartition(".")[2]
-            if "." in place.leaf.name and name.split("_")[0].split("(")[0].split("[")[0] == last.split("_")[0]:
+            plain = name.strip("/").replace("/", ".")
+            if not self.cell and "." in place.leaf.name and not plain.startswith(place.leaf.name):
                 notes.append(f"{name} is {place.leaf.name}")
         return found, tuple(notes)
 

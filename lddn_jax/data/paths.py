@@ -23,6 +23,8 @@ def bytes_of(path: Path, needed: str, count: int = -1) -> bytes:
     try:
         if path.is_dir():
             raise DataError(f"{name} is a folder. Give the path of {needed} in it.")
+        if count >= 0 and path.is_fifo():
+            raise DataError(f"{name} is a pipe, but this format needs a file: write it to a disk first.")
         with path.open("rb") as file:
             return file.read(count)
     except FileNotFoundError:

@@ -72,6 +72,10 @@ class Reading:
         whole_number(self.skip_rows, "skip_rows", 0, error=DataError)
         if not isinstance(self.time, (str, bool)):
             raise DataError(f"time={self.time!r} must be the name of a column, True or False.")
+        if self.transpose not in (None, True, False):
+            raise DataError(f"transpose={self.transpose!r} must be True, False or None.")
+        if not isinstance(self.records, str | None):
+            raise DataError(f'records={self.records!r} must be the name of a cell array, or "all".')
         self._check_encoding()
         if self.delimiter is not None:
             delimiter = DELIMITERS.get(self.delimiter, self.delimiter)

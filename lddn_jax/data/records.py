@@ -324,9 +324,16 @@ def records_in(
 
 
 def notes_on(records: Iterable[Record]) -> tuple[str, ...]:
-    """Returns how the files of records were read: one line for each file about which there is something to say."""
-    lines = [f"{record.name or 'the record'}: {'; '.join(record.notes)}" for record in records if record.notes]
-    return tuple(dict.fromkeys(lines))
+    """Returns how the files of records were read: one line for each file about which there is something to say.
+
+    Records of which the same is said share a line.
+    """
+    names: dict[tuple[str, ...], dict[str, None]] = {}
+    for record in records:
+        if record.notes:
+            names.setdefault(record.notes, {})[record.name or "the record"] = None
+    more = {notes: f" and {len(found) - 1} more" if len(found) > 1 else "" for notes, found in names.items()}
+    return tuple(f"{next(iter(found))}{more[notes]}: {'; '.join(notes)}" for notes, found in names.items())
 
 
 def as_records(given: Records, where: str) -> list[Record]:

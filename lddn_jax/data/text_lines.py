@@ -12,6 +12,7 @@ from lddn_jax.data.reading import Reading
 from lddn_jax.errors import DataError, fix, shown
 
 LONGEST_CELL_CHARACTERS = 131_072  # the limit of Python's csv module, too
+SAMPLED_CHARACTERS = 4000
 # How files begin that are no text, whatever their extension says.
 KINDS_OF_FILES = {
     b"PK\x03\x04": "a zip archive or an Excel workbook",
@@ -64,6 +65,9 @@ def read_text(path: Path, reading: Reading) -> tuple[str, list[str]]:
         raise DataError(
             f"{path} contains zero bytes, so it is not plain text. Export it as CSV, or give its encoding: {encoding}."
         )
+    begin = text[:SAMPLED_CHARACTERS]
+    if sum(ord(character) < 32 and character not in "\t\n\v\f\r" for character in begin) > len(begin) / 20:
+        raise DataError(f"{path} consists of control characters, so it is not text. Export the data as CSV.")
     if "\r" in text:
         text = text.replace("\r\r\n", "\n").replace("\r\n", "\n").replace("\r", "\n")
     return text.removeprefix("\ufeff"), notes

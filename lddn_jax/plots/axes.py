@@ -1,9 +1,11 @@
 """Colors, line styles, labels and matplotlib axes, shared by all plots."""
 
+import contextlib
 import itertools
 import textwrap
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from jax.typing import ArrayLike
@@ -23,6 +25,7 @@ LABEL_COLUMNS, LABEL_LINES = 36, 2  # of the longest label; the rest is left out
 
 SHADES = ("#56b4e9", "#f0e442", "#999999")  # background colors of the same palette
 USUAL_DEVIATIONS = 10.0  # median deviations from the median, within which predictions are not diverging
+LEAVING_RANGES = 0.5  # how far a prediction is drawn that leaves further than that
 DRAWN_RANGES = 2.0  # how far predictions are drawn beyond the measurement, in ranges of the measurement
 
 
@@ -52,6 +55,14 @@ def shortened(text: str, columns: int = LABEL_COLUMNS) -> str:
         return literal(whole)
     lines = textwrap.wrap(whole, columns, max_lines=LABEL_LINES, placeholder=" …")
     return literal("\n".join(lines))
+
+
+@contextlib.contextmanager
+def letters_missing_as(action: Literal["error", "ignore"]) -> Iterator[None]:
+    """Ignores letters that no installed font has, which are drawn as boxes, or raises a `UserWarning` for the first."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings(action, r"Glyph \d+", UserWarning)
+        yield
 
 
 def axes_or_new(ax: Any) -> Any:
@@ -124,8 +135,14 @@ def limits(measured: Line | None, predictions: Mapping[str, Line]) -> tuple[floa
     reach = DRAWN_RANGES * (high - low)
     if reach == 0:  # a measurement that stands still
         reach = 3 * float(np.median(np.abs(found - low))) if found.size else 0.0
-    near = found[(found >= low - reach) & (found <= high + reach)]
-    return min(low, float(near.min(initial=low))), max(high, float(near.max(initial=high)))
+    bottom, top = low, high
+    for line in values:
+        finite = line[np.isfinite(line)]
+        lowest, highest = float(finite.min(initial=low)), float(finite.max(initial=high))
+        leaves = max(low - lowest, highest - high) > reach
+        drawn = reach * (LEAVING_RANGES / DRAWN_RANGES if leaves else 1.0)  # only the beginning of a way out
+        bottom, top = min(bottom, max(low - drawn, lowest)), max(top, min(high + drawn, highest))
+    return bottom, top
 
 
 def near(measured: Any, predicted: Any) -> Bool[np.ndarray, "..."]:

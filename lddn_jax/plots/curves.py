@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from lddn_jax.errors import LDDNError
+from lddn_jax.plots.arguments import check_history
 from lddn_jax.plots.axes import COLORS, Recorded, axes_or_new, legend, literal, new_axes, styles, whole_numbers
 
 
@@ -20,6 +20,7 @@ def training_curve(history: Mapping[str, Recorded], *, best_epoch: int | None = 
     Returns:
         The axes.
     """
+    check_history("training_curve", history, ("loss", "validation_loss"))
     ax = axes_or_new(ax)
     # The loss is computed before the step of an epoch, the validation loss after it.
     drawn = (("loss", "training", 0, COLORS[0]), ("validation_loss", "validation", 1, COLORS[1]))
@@ -53,9 +54,8 @@ def training_state(history: Mapping[str, Recorded], *, axes: Any = None) -> Any:
     Raises:
         LDDNError: If none of these quantities was recorded.
     """
+    check_history("training_state", history, tuple(STATE_LABELS))
     names = training_states(history)
-    if not names:
-        raise LDDNError(f"training_state: the history has none of {list(STATE_LABELS)}; it has {list(history)}.")
     axes = np.atleast_1d(new_axes(len(names), stacked=True) if axes is None else axes)
     for ax, name, style in zip(axes, names, styles(), strict=False):
         _plot(ax, history[name], style=style)
@@ -80,6 +80,7 @@ def evidence(history: Mapping[str, Recorded], *, axes: Any = None) -> Any:
     Returns:
         The axes.
     """
+    check_history("evidence, of Bayesian regularization,", history, ("log_evidence",))
     axes = new_axes(3) if axes is None else axes
     for name, style in zip(("E_D", "E_W", "beta"), styles(), strict=False):
         _plot(axes[1], history[name], label=literal(name), style=style)

@@ -7,6 +7,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Shaped
 
+from lddn_jax.errors import LDDNError
+from lddn_jax.plots.arguments import check_lines
 from lddn_jax.plots.axes import axes_or_new, legend, shortened, styles, whole_numbers
 
 STEEP = 200.0  # ratio of errors that a linear axis does not show
@@ -32,8 +34,13 @@ def horizon_profile(
     Returns:
         The axes.
     """
-    ax = axes_or_new(ax)
     lines = rmse if isinstance(rmse, Mapping) else {"": rmse}
+    if hasattr(horizons, "horizons"):
+        raise LDDNError("horizon_profile: pass the parts of a profile: horizon_profile(found.horizons, found.rmse).")
+    check_lines(
+        horizons, {f"rmse of {name!r}" if name else "rmse": values for name, values in lines.items()}, axis="horizons"
+    )
+    ax = axes_or_new(ax)
     horizons = np.asarray(horizons)
     drawn = np.concatenate([np.asarray(values, float) for values in lines.values()] + [np.empty(0)])
     drawn = drawn[np.isfinite(drawn)]

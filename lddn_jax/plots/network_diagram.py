@@ -10,7 +10,7 @@ from lddn_jax.plots.arrangement import TEXT_LINE_HEIGHT, Node, arrange
 from lddn_jax.plots.axes import COLORS, MATPLOTLIB_NEEDED, new_axes, shortened
 from lddn_jax.plots.grouping import grouped
 from lddn_jax.plots.routing import Routes, route
-from lddn_jax.topology.topology import Topology
+from lddn_jax.topology.topology import Topology, check_topology
 
 LETTER_SIZE = 0.22  # font size in units of the diagram
 TAPS_BOX_HEIGHT = 0.4  # height of the box of a tapped delay line
@@ -84,6 +84,7 @@ def diagram_size(topology: Topology) -> tuple[float, float]:
 
 
 def _lay_out(topology: Topology) -> _Laid:
+    check_topology(topology, "diagram")
     groups = grouped(topology)
     topology, sizes = groups.topology, groups.topology.sizes
 

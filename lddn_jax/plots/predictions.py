@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from lddn_jax.errors import LDDNError, ShapeError
+from lddn_jax.plots.arguments import check_lines, check_predictions
 from lddn_jax.plots.axes import COLORS, SHADES, Line, apart, axes_or_new, inside, legend, limits, shortened, styles
 
 MOST_VECTOR_POINTS = 20_000  # of a line; longer ones are pixels in vector graphics
@@ -38,6 +40,11 @@ def response(
     Returns:
         The axes.
     """
+    check_predictions("response(time, measured, predictions)", predictions)
+    check_lines(time, {"measured": measured} | _called(predictions), steps)
+    for name, span in (splits or {}).items():
+        if np.shape(span) != (2,):
+            raise ShapeError(f"splits: {name!r} is {span!r}; needed are start and end, such as {{{name!r}: (0, 24)}}.")
     ax = axes_or_new(ax)
     for k, (name, (start, stop)) in enumerate((splits or {}).items()):
         ax.axvspan(start, stop, color=SHADES[k % len(SHADES)], alpha=0.13, linewidth=0)
@@ -70,6 +77,8 @@ def errors(
     ax: Any = None,
 ) -> Any:
     """Plots the error measured − predicted of each prediction. Arguments as in `response`."""
+    check_predictions("errors(time, measured, predictions)", predictions)
+    check_lines(time, {"measured": measured} | _called(predictions), steps)
     ax = axes_or_new(ax)
     ax.axhline(0, color="black", linewidth=0.8)
     y = np.asarray(measured, float)
@@ -110,6 +119,9 @@ def bands(
     Returns:
         The axes.
     """
+    check_lines(time, {"measured": measured, "mean": mean, "std": std}, steps)
+    if not k > 0:
+        raise LDDNError(f"bands: k={k!r} is half the width of the band in standard deviations; write k=2.0.")
     ax = axes_or_new(ax)
     half = k * np.asarray(std, float)
     drawn = limits(measured, {"predicted": mean})
@@ -127,6 +139,10 @@ def bands(
         ax.set_ylim(max(ax.get_ylim()[0], drawn[0] - margin), min(ax.get_ylim()[1], drawn[1] + margin))
     ax.margins(x=0)
     return ax
+
+
+def _called(predictions: Mapping[str, Line]) -> dict[str, Line]:
+    return {f"prediction {name!r}": line for name, line in predictions.items()}
 
 
 def _predictions(ax: Any, time: Line, lines: Mapping[str, Line], steps: Any, drawn: Any, **style: Any) -> None:

@@ -4,11 +4,13 @@ from typing import Any
 
 import numpy as np
 
+from lddn_jax.checks import check_positive, expect
 from lddn_jax.diagnostics.metrics import LARGEST_SQUARED, known
 from lddn_jax.diagnostics.residuals import Correlation
 from lddn_jax.errors import ShapeError
 from lddn_jax.network.signals import ArrayOrList
 from lddn_jax.numerics.text_table import digits, ratio_digits
+from lddn_jax.plots.arguments import numbers
 from lddn_jax.plots.axes import COLORS, axes_or_new, legend, near, shortened, whole_numbers
 
 FAR_QUARTILES = 8.0  # distances between quartiles, beyond which an error is not drawn in a histogram
@@ -25,6 +27,8 @@ def residual_correlations(correlation: Correlation, *, title: str = "", ax: Any 
     Returns:
         The axes. Lags outside the 99 % bound are drawn in a second color.
     """
+    fix = "the result of lddn.diagnostics.autocorrelation(residuals)"
+    expect(Correlation, "correlation", correlation, "residual_correlations(correlation)", fix)
     ax = axes_or_new(ax)
     lags, values = correlation.lags, correlation.values
     outside = np.isin(lags, correlation.outside(0.99))
@@ -64,12 +68,14 @@ def error_histogram(errors: ArrayOrList, *, xlabel: str = "error", bins: int | N
     Raises:
         ShapeError: If no error is finite.
     """
-    ax = axes_or_new(ax)
-    values = np.asarray(errors, float)
+    values = numbers("errors", errors)
+    if bins is not None:
+        check_positive("bins", bins)
     values = values[~np.isnan(values)]
     usable = values[np.abs(values) < LARGEST_SQUARED]
     if not usable.size:
         raise ShapeError("error_histogram: there is no finite error to draw.")
+    ax = axes_or_new(ax)
     quartiles = np.quantile(usable, [0.25, 0.75])
     reach = FAR_QUARTILES * np.ptp(quartiles) or np.inf
     shown = usable[(usable >= quartiles[0] - reach) & (usable <= quartiles[1] + reach)]
@@ -124,8 +130,7 @@ def regression(measured: ArrayOrList, predicted: ArrayOrList, *, name: str = "",
     Raises:
         ShapeError: If shapes differ, no value was measured, or no prediction is finite.
     """
-    ax = axes_or_new(ax)
-    y, y_hat = known(measured, predicted)
+    y, y_hat = known(numbers("measured", measured), numbers("predicted", predicted))
     finite = np.isfinite(y_hat)
     if not finite.any():
         raise ShapeError("regression: there is no finite prediction to draw.")
@@ -134,6 +139,7 @@ def regression(measured: ArrayOrList, predicted: ArrayOrList, *, name: str = "",
     if cut.all():
         raise ShapeError("regression: all predictions are far outside of the range of the measurement.")
     y, y_hat = y[~cut], y_hat[~cut]
+    ax = axes_or_new(ax)
     points = f"{y.size} steps" + (f", {cut.sum()} more outside" if cut.any() else "")
     # Thousands of dots are rasterized, to keep vector graphics small.
     ax.plot(y, y_hat, ".", markersize=3, alpha=0.4, color=COLORS[0], rasterized=y.size > 2000, label=points)

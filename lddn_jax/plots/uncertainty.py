@@ -7,6 +7,9 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Shaped
 
+from lddn_jax.checks import called
+from lddn_jax.errors import LDDNError
+from lddn_jax.plots.arguments import check_lines
 from lddn_jax.plots.axes import COLORS, axes_or_new, legend, new_axes, shortened
 
 MOST_DELAYS = 40  # shown in one figure
@@ -25,6 +28,8 @@ def relevance(table: Any, *, ax: Any = None) -> Any:
         The axes.
     """
     ax = axes_or_new(ax)
+    if not hasattr(table, "rows"):
+        raise LDDNError(f"table is {called(table)}, but relevance takes a table of delays: lddn.relevance(posterior).")
     every = list(table)
     rows = sorted(
         sorted(every, key=lambda row: -row.scale)[:MOST_DELAYS],
@@ -56,6 +61,7 @@ def calibration(
     Returns:
         The axes.
     """
+    check_lines(nominal, {"observed": observed}, axis="nominal")
     ax = axes_or_new(ax)
     ax.plot([0, 1], [0, 1], color="black", linewidth=0.8)
     ax.plot(np.asarray(nominal), np.asarray(observed), color=COLORS[0], marker="o", markersize=3, linewidth=1.1)
@@ -73,6 +79,8 @@ def comparison(found: Any, *, axes: Any = None) -> Any:
     Returns:
         The axes.
     """
+    if not hasattr(found, "candidates"):
+        raise LDDNError(f"found is {called(found)}, but comparison takes the result of lddn.compare(topologies, data).")
     axes = new_axes(2) if axes is None else axes
     rows, best = found.to_dict(), found.best.name
     places = np.arange(len(rows))

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from lddn_jax.errors import ShapeError
-from lddn_jax.network.network import Network
+from lddn_jax.network.network import Network, check_network
 from lddn_jax.plots.axes import axes_or_new, shortened
 
 
@@ -25,10 +25,11 @@ def weights_map(net: Network, *, ax: Any = None) -> Any:
     Raises:
         ShapeError: If the network has no parameters.
     """
-    ax = axes_or_new(ax)
+    check_network(net, "weights_map(net)")
     blocks, rows, columns = _blocks(net)
     if not blocks:
         raise ShapeError("weights_map: the network has no weights and no biases to draw.")
+    ax = axes_or_new(ax)
     shape = tuple(list(places.values())[-1][1] for places in (rows, columns))
     table = np.full(shape, np.nan)
     for (to, column), block in blocks.items():

@@ -8,7 +8,7 @@ of lags (Bonferroni), so that each of them gives a false warning for a good mode
 
 from collections.abc import Collection, Mapping
 from statistics import NormalDist
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -29,15 +29,18 @@ POOR_NRMSE = 0.5  # NRMSE above which a free run is poor
 NEGLIGIBLE_NRMSE = 1e-3  # NRMSE below which residuals do not matter
 STILL_FALLING_RATIO = 0.8  # ratio of losses over the last tenth of the epochs, below which training is unfinished
 LARGEST_EXPONENT = 50.0  # of which the growth is written out
+MOST_ALIKE = 3  # warnings of one kind, about several signals
 EXTRAPOLATED_SHARE = 0.05  # of the steps outside of the training range, above which it explains bad scores
-
-Warnings: TypeAlias = list[str | None]
 
 
 def advise(known: Evaluation, found: Diagnosis) -> tuple[str, ...]:
     """Returns all warnings about a model, causes before symptoms."""
     extrapolates = any(e.count > EXTRAPOLATED_SHARE * e.total for e in found.outside.values())
     diverged = {*found.diverged}
+
+    def of(kind: str) -> Mapping[str, Score]:
+        return found.scores[kind].by_output
+
     perfect = all(found.scores[kind].all.nrmse <= NEGLIGIBLE_NRMSE for kind in known.models)
     warnings = [None if perfect else about_stop(known.stop_reason, known.history), *found.remarks]
     warnings += [
@@ -50,41 +53,69 @@ def advise(known: Evaluation, found: Diagnosis) -> tuple[str, ...]:
     warnings += [about_stability(found.stability)] if found.stability is not None else []
     ahead = known.forecast.open_loop
     if PERSISTENCE in found.scores and ahead in found.scores and ahead not in diverged:
-        model, baseline = found.scores[ahead].all, found.scores[PERSISTENCE].all
-        warnings.append(about_persistence(model, baseline, extrapolates, ahead))
+        pairs = {name: (score, found.scores[PERSISTENCE].by_output[name]) for name, score in of(ahead).items()}
+        warnings += first_few(
+            {
+                name: about_persistence(*pair, extrapolates, ahead, name if len(pairs) > 1 else "")
+                for name, pair in pairs.items()
+            }
+        )
     if FREE_RUN in found.scores and FREE_RUN not in diverged:
-        warnings.append(about_free_run(found.scores[FREE_RUN].all, known.history, extrapolates))
+        warnings += first_few(
+            {
+                name: about_free_run(score, known.history, extrapolates, name if len(of(FREE_RUN)) > 1 else "")
+                for name, score in of(FREE_RUN).items()
+            }
+        )
         if not found.outside:
             warnings += [e.about(f"The free run of {name}") for name, e in found.free_run_outside.items()]
     warnings += by_past
-    warnings += [about_coverage(share, output) for output, share in found.coverage.items()]
+    warnings += first_few({output: about_coverage(share, output) for output, share in found.coverage.items()})
     if known.std:
-        warnings += [about_normality(test, output) for output, test in found.normality.items()]
+        warnings += first_few({output: about_normality(test, output) for output, test in found.normality.items()})
     return tuple(warning for warning in warnings if warning)
 
 
-def _about_residuals(known: Evaluation, found: Diagnosis) -> tuple[Warnings, Warnings]:
+def first_few(warnings: Mapping[str, str | None]) -> list[str]:
+    """Returns the first three warnings, and the names of the others, about signals that all have the same problem.
+
+    Example:
+        >>> first_few({"a": "A.", "b": None, "c": "C.", "d": "D.", "e": "E."})
+        ['A.', 'C.', 'D.', 'The same holds, with other numbers, for e.']
+    """
+    given = {name: warning for name, warning in warnings.items() if warning}
+    others = list(given)[MOST_ALIKE:]
+    more = [f"The same holds, with other numbers, for {', '.join(others)}."] if others else []
+    return [*given.values()][:MOST_ALIKE] + more
+
+
+def _about_residuals(known: Evaluation, found: Diagnosis) -> tuple[list[str], list[str]]:
     """Warnings of residuals that inputs explain, and that their past explains."""
     delays = delays_read(known.net.topology)
     nrmse = {name: [found.scores[kind].by_output[name].nrmse for kind in known.models] for name in found.whiteness}
     imperfect = [name for name, values in nrmse.items() if max(values) > NEGLIGIBLE_NRMSE]
-    by_inputs = [
-        about_input(correlation, source, output, delays.get(source, set()))
-        for (source, output), correlation in found.with_inputs.items()
-        if output in imperfect
-    ]
-    by_past = [
-        about_whiteness(
-            test,
-            found.own[output],
-            output,
-            delays.get(output, set()),
-            _explained_by_noise(found, output, known.forecast.open_loop),
-            known.forecast.open_loop,
+    by_inputs = first_few(
+        {
+            f"{source} and {output}": about_input(correlation, source, output, delays.get(source, set()))
+            for (source, output), correlation in found.with_inputs.items()
+            if output in imperfect
+        }
+    )
+    kind = known.forecast.open_loop
+    by_past: list[str] = []
+    # Residuals of a useless model have the past of the output.
+    useful = [name for name in found.whiteness if name in imperfect and nrmse[name][0] < 1]
+    noisy = {name: _explained_by_noise(found, name, kind) for name in useful}
+    for by_noise in False, True:
+        by_past += first_few(
+            {
+                name: about_whiteness(
+                    found.whiteness[name], found.own[name], name, delays.get(name, set()), by_noise, kind
+                )
+                for name in useful
+                if noisy[name] == by_noise
+            }
         )
-        for output, test in found.whiteness.items()
-        if output in imperfect and nrmse[output][0] < 1  # residuals of a useless model have the past of the output
-    ]
     return by_inputs, by_past
 
 
@@ -217,7 +248,7 @@ def about_stability(found: Stability) -> str | None:
 
 
 def about_persistence(
-    model: Score, persistence: Score, extrapolates: bool = False, ahead: str = ONE_STEP
+    model: Score, persistence: Score, extrapolates: bool = False, ahead: str = ONE_STEP, output: str = ""
 ) -> str | None:
     """Warns of a model that is no better than persistence.
 
@@ -226,31 +257,36 @@ def about_persistence(
         persistence: Score of the last measurement.
         extrapolates: Whether the record leaves the training range, which explains a bad score.
         ahead: Kind of the predictions with the loop open.
+        output: Name of the output, if there are several.
     """
     if model.rmse < persistence.rmse or persistence.rmse == 0:
         return None
     start = (
-        f"{ahead.capitalize()} the network (RMSE {digits(model.rmse)}) is no better than repeating the last "
-        f"measurement ({digits(persistence.rmse)})"
+        f"{ahead.capitalize()} the network{output and f' predicts {output}'} (RMSE {digits(model.rmse)}) "
+        f"{'no better' if output else 'is no better'} than repeating the last measurement ({digits(persistence.rmse)})"
     )
     if extrapolates:
         return f"{start}, because it extrapolates: train on records that cover this range."
     return f"{start}: it has not learned the system. Train longer, or check the delays and the choice of inputs."
 
 
-def about_free_run(score: Score, history: Mapping[str, Any], extrapolates: bool = False) -> str | None:
+def about_free_run(
+    score: Score, history: Mapping[str, Any], extrapolates: bool = False, output: str = ""
+) -> str | None:
     """Warns of a free run with a large error.
 
     Args:
         score: Score of the free run.
         history: Training history, whose horizons decide on the remedy.
         extrapolates: Whether the record leaves the training range, which explains a bad score.
+        output: Name of the output, if there are several.
     """
     if not np.isfinite(score.nrmse) or score.nrmse <= POOR_NRMSE:  # `about_divergence` warns of a diverged run
         return None
-    start = f"The free run misses {100 * score.nrmse:.0f} % of the standard deviation of the record"
+    run = f"The free run{output and f' of {output}'}"
+    start = f"{run} misses {100 * score.nrmse:.0f} % of the standard deviation of the record"
     if score.nrmse >= 1:
-        start = f"The free run is {WORSE_THAN_MEAN} of the record (NRMSE {digits(score.nrmse)})"
+        start = f"{run} is {WORSE_THAN_MEAN} of the record (NRMSE {digits(score.nrmse)})"
     if extrapolates:
         return f"{start}, because it extrapolates: train on records that cover this range."
     return f"{start}: the model cannot simulate yet. {_remedy_of_free_run(history)}"

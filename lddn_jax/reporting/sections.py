@@ -12,7 +12,7 @@ from lddn_jax import plots
 from lddn_jax.diagnostics import Scores
 from lddn_jax.errors import LDDNError
 from lddn_jax.numerics.text_table import digits
-from lddn_jax.plots.axes import near, shortened
+from lddn_jax.plots.axes import letters_missing_as, near, shortened
 from lddn_jax.plots.network_diagram import diagram_size
 from lddn_jax.prediction.forecast import FREE_RUN
 from lddn_jax.reporting.advice import p_in_words
@@ -20,6 +20,7 @@ from lddn_jax.reporting.evaluation import Evaluation
 from lddn_jax.reporting.findings import Diagnosis
 
 WIDE_INCHES, TALLEST_INCHES = 9.0, 9.0  # of a figure over the whole page
+USUAL_NRMSE = 10.0  # beyond which the score of a prediction that diverged says no more
 MOST_DRAWN_STEPS = 20_000  # of a record in several pieces
 
 
@@ -94,9 +95,19 @@ def draw(
     with matplotlib.rc_context({"svg.hashsalt": "lddn_jax", "font.size": 9}):
         canvas = Canvas(figsize=size, layout="constrained")
         onto(canvas.subplots(len(heights), 1, sharex=True, height_ratios=heights))
-        file = io.BytesIO()
-        canvas.savefig(file, format="svg", metadata={"Date": None})
+        try:
+            with letters_missing_as("error"):
+                file = _saved(canvas)
+        except UserWarning:  # the browser has fonts for these letters
+            with letters_missing_as("ignore"), matplotlib.rc_context({"svg.fonttype": "none"}):
+                file = _saved(canvas)
     return Figure(caption, file.getvalue(), wide=size[0] > 6)
+
+
+def _saved(canvas: Any) -> io.BytesIO:
+    file = io.BytesIO()
+    canvas.savefig(file, format="svg", metadata={"Date": None})
+    return file
 
 
 def _topology(known: Evaluation) -> Section:
@@ -187,7 +198,10 @@ def _scores(known: Evaluation, found: Diagnosis) -> Section:
             caption = f"The free run with error bars of ±2σ, which contain {100 * share:.0f} % of the measurements."
             figures.append(draw(caption, onto_bands, (9, 3.4)))
     return Section(
-        "Scores", tuple(words), (_score_grid(found.scores, len(known.net.topology.outputs) > 1),), tuple(figures)
+        "Scores",
+        tuple(words),
+        (_score_grid(found.scores, found.diverged, len(known.net.topology.outputs) > 1),),
+        tuple(figures),
     )
 
 
@@ -211,7 +225,7 @@ def fit_in_words(fit: float) -> str:
     return f"fit {fit:.2f}\N{NO-BREAK SPACE}%" if fit >= 0 else "worse than the mean"
 
 
-def _score_grid(scores: dict[str, Scores], several: bool) -> Grid:
+def _score_grid(scores: dict[str, Scores], diverged: dict[str, int], several: bool) -> Grid:
     rows: list[tuple[str, ...]] = []
     for kind, table in scores.items():
         shown = (*table.by_output, *(["all"] if len(table.by_output) > 1 else []))
@@ -219,6 +233,8 @@ def _score_grid(scores: dict[str, Scores], several: bool) -> Grid:
             cells = score.in_words()
             if several and name == "all":  # errors of different units have no common unit
                 cells |= {"RMSE": "–", "MAE": "–"}
+            if kind in diverged and not score.nrmse < USUAL_NRMSE:
+                cells = dict.fromkeys(cells, "–") | {"RMSE": f"diverged at step {diverged[kind]}"}
             rows = rows or [("prediction", "of", *cells)]
             rows.append((kind, name, *cells.values()))
     return Grid(tuple(rows))

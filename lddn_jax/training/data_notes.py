@@ -73,7 +73,7 @@ def loss_of_mean(problem: Problem) -> float | None:
         factor = factors.get(name, 1.0)
         total += factor * float((weight * (filled - mean) ** 2).sum())
         count += int((factor * weight > 0).sum())
-    return float(loss.scale(jnp.asarray(total), count)) if total > 0 else None
+    return total * float(loss.scale(jnp.ones(()), count)) if total > 0 else None  # `total` may overflow in float32
 
 
 def _constant_inputs(inputs: Counted, state: Mapping[str, np.ndarray]) -> str:

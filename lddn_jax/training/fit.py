@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, PRNGKeyArray
 
 from lddn_jax.checks import check_key, check_positive, expect, is_number
-from lddn_jax.errors import LDDNError, ShapeError
+from lddn_jax.errors import LDDNError, ShapeError, shown
 from lddn_jax.gradients.method import AbstractGradient, check_method
 from lddn_jax.losses import AbstractLoss
 from lddn_jax.network.network import Network, check_network, stack_axes
@@ -106,8 +106,8 @@ def fit(
     epochs = trainer.default_epochs if epochs is None else epochs
     check_positive("epochs", epochs)
     check_positive("max_fail", max_fail)
-    if goal is not None and not is_number(goal, at_least=0, infinite=True):
-        raise LDDNError(f"goal={goal!r} is not a loss at which to stop: pass a number such as goal=1e-6, or None.")
+    if goal is not None and not is_number(goal, at_least=0):
+        raise LDDNError(f"goal={shown(goal)} is not a loss at which to stop: pass a number such as goal=1e-6, or None.")
     if key is not None:
         check_key(key)
     gradient = trainer.default_gradient if gradient is None else gradient

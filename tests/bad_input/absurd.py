@@ -95,6 +95,7 @@ CALLS = {
     ),
     "time limit of 400 digits": (lambda k: lddn.callbacks.TimeLimit(10**400), r"seconds=a whole number of 401 digits"),
     "goal of 400 digits": (lambda k: lddn.fit(k.net, k.data, k.mse, k.adam, goal=10**400), r"goal=.*goal=1e-6"),
+    "infinite goal": (lambda k: lddn.fit(k.net, k.data, k.mse, k.adam, goal=float("inf")), r"goal=inf.*goal=1e-6"),
     "damping of 400 digits": (lambda k: lddn.LevenbergMarquardt(mu=10**400), r"mu=.*positive"),
     "more networks than memory": (
         lambda k: lddn.fit(huge(k, hidden=300), k.data, k.mse, lddn.LevenbergMarquardt(restarts=HUGE)),

@@ -129,6 +129,10 @@ OTHERS = {
         ),
         r"target 'y' is infinite.*\(7, 0\)",
     ),
+    "no residual": (
+        lambda k: lddn.levenberg_marquardt(lambda x: x[:0], np.ones(2)),
+        r"residual_fn returned no residual",
+    ),
     "closed on missing targets": (
         lambda k: lddn.fit_closed_loop(k.net, lddn.Sequences(k.inputs, nothing(k)), k.lm),
         r"'y'.*NaN",

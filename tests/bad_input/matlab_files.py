@@ -142,7 +142,7 @@ LINES = {
     "cells": (f"fit {{mat_cells}} {FIT} u --targets d", "'d' is a cell array.*--records d"),
     "two-dimensional cells": (
         f"fit {{mat_cells}} {FIT} c_1 --targets c_2 --records c",
-        "2-by-3.*--transpose if its col",
+        "2-by-3.*--transpose if its",
     ),
     "misspelt": (f"fit {{mat}} {FIT} uu --targets y", "no 'uu'; it has u, y.*Did you mean 'u'"),
     "truncated": (f"fit {{mat_cut}} {FIT} u --targets y", r"cut\.mat is damaged.*Copy it again"),

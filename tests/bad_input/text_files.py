@@ -65,6 +65,7 @@ LINES_OF_CELLS = {
     "short row without a header": (table(f"{DATA}1\n{DATA}"), r"line 4 has 1 cell, but the first rows have 2 columns"),
     "words only": (table("hello\nworld\n"), r"no numbers: its last line is 'world'"),
     "workbook": (table(b"PK\x03\x04" + bytes(30)), r"strange\.csv is a zip archive or an Excel workbook"),
+    "binary": (table(bytes(range(1, 32)) * 9), r"strange\.csv consists of control characters, so it is not text"),
     "web page": (table("<html><body>"), r"strange\.csv is a web page, not a table"),
     "zero bytes": (table("u,y\n1,\x002\n"), r"contains zero bytes.*Reading|contains zero bytes.*encoding='utf-16'"),
     "another encoding": (table(b"\xe9,y\n1,2\n", encoding="utf-8"), r"not utf-8 text \(invalid byte at 0\).*latin-1"),

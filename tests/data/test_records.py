@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lddn_jax.data import Record, Table
+from lddn_jax.data.records import notes_on
 from lddn_jax.errors import DataError, ShapeError
 
 COLUMNS = {"t": np.arange(6) * 0.5, "a": np.arange(6.0), "b": np.arange(6) + 10, "y": np.linspace(0, 1, 6)}
@@ -176,3 +177,11 @@ REFUSED = {
 def test_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_notes_that_records_share_are_one_line():
+    def noted(name, *notes):
+        return Record({}, {"y": np.ones((3, 1))}, name=name, notes=notes)
+
+    records = [noted("a", "no header"), noted("b"), noted("c", "no header"), noted("c", "no header"), noted("d", "x")]
+    assert notes_on(records) == ("a and 1 more: no header", "d: x")

@@ -72,6 +72,16 @@ SAID = {
     "instability": (lambda: advice.about_stability(stability(np.log(1.02))), "grows by 2.0 % per step", "unstable"),
     "doubling": (lambda: advice.about_stability(stability(900.0)), "a factor of 5.185e+21 per step", "unstable"),
     "persistence": (lambda: advice.about_persistence(score(2.0), score(1.0)), "RMSE 2", "Train longer"),
+    "persistence of one of several": (
+        lambda: advice.about_persistence(score(2.0), score(1.0), output="y3"),
+        "the network predicts y3 (RMSE 2) no better than repeating",
+        "check the delays",
+    ),
+    "free run of one of several": (
+        lambda: advice.about_free_run(score(1.0, 0.8), {"loss": FLAT}, output="y3"),
+        "The free run of y3 misses 80 %",
+        "growing horizons",
+    ),
     "persistence outside": (
         lambda: advice.about_persistence(score(2.0), score(1.0), extrapolates=True),
         "repeating the last measurement (1)",

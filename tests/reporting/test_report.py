@@ -18,7 +18,7 @@ from lddn_jax.prediction.forecast import FREE_RUN, ONE_STEP, PERSISTENCE
 from lddn_jax.reporting.advice import advise
 from lddn_jax.reporting.collect import collect
 from lddn_jax.reporting.findings import diagnose
-from lddn_jax.reporting.sections import fit_in_words
+from lddn_jax.reporting.sections import _score_grid, draw, fit_in_words
 from lddn_jax.training.history import History
 from lddn_jax.training.result import Fitted
 from lddn_jax.training.stop_reason import StopReason
@@ -273,3 +273,16 @@ def test_errors_teach(found, data, words, good):
 )
 def test_a_fit_in_words(fit, words):
     assert fit_in_words(fit) == words
+
+
+def test_letters_that_no_font_has_are_left_to_the_browser():
+    figure = draw("温度", lambda ax: ax.set_xlabel("温度"))
+    assert "温度" in figure.svg.decode()
+    assert "<text" not in draw("temperature", lambda ax: ax.set_xlabel("temperature")).svg.decode()
+
+
+def test_a_prediction_that_diverged_has_no_score(diverging):
+    found = diagnose(collect(*diverging))
+    rows = _score_grid(found.scores, found.diverged, several=False).rows
+    assert rows[1][2].startswith("diverged at step")
+    assert set(rows[1][3:]) == {"–"}

@@ -169,3 +169,11 @@ def test_a_run_that_learns_has_no_note():
     net = lddn.Network(network().topology, key=jax.random.key(0))
     fitted = lddn.fit(net, lddn.Sequences(jnp.asarray(U), jnp.asarray(Y)), MASKED, lddn.LevenbergMarquardt(), epochs=5)
     assert (fitted.flags, fitted.notes) == (frozenset(), {})
+
+
+def test_large_targets_do_not_overflow_the_loss_of_the_mean():
+    """In float32 a sum of squares overflows before their mean does."""
+    with jax.enable_x64(False):
+        net = lddn.Network(network().topology, init="zeros", dtype="float32")
+        problem = Problem.of(MASKED, net, lddn.Sequences(U, 1e18 * Y), lddn.BPTT())
+        assert loss_of_mean(problem) == pytest.approx(1e36 * Y.var(), rel=1e-5)

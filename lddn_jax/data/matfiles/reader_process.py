@@ -57,7 +57,7 @@ def read_leaves(path: Path, kind: str, names: Sequence[str] | None) -> list[Leaf
     folders = [str(package), str(package / "data")]
     seconds = LEAST_SECONDS + path.stat().st_size / BYTES_PER_SECOND
     process = subprocess.Popen(
-        [os.fsdecode(interpreter), "-P", "-c", START, *folders, *sys.path],
+        [os.fsdecode(interpreter), "-P", "-c", START, *folders, *filter(None, map(str, sys.path))],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

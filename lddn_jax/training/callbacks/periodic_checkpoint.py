@@ -68,6 +68,8 @@ class Checkpoint:
         check_positive("keep", keep)
         if every is None and seconds is None:
             raise LDDNError("Checkpoint: give every=EPOCHS, seconds=SECONDS, or both.")
+        if "\0" in str(folder):
+            raise write_error(folder, ValueError("with a NUL character"))
         self._folder, self._every, self._seconds = Path(folder), every, seconds
         self._keep, self._best = keep, best
         self._lock = FolderLock(self._folder, "choose another folder: Checkpoint('runs/second')")
