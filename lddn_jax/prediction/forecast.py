@@ -71,10 +71,10 @@ class Forecast:
         steps: Number of predicted steps of each record.
         inputs: Inputs by name, without the feedback inputs.
         std: Standard deviation of a measurement in the free run, by output; empty without error bars.
-        trained_on: Smallest and largest value in training, by name; empty if unknown.
+        ranges: Smallest and largest value in training, by name; empty if unknown.
         run: Sequences of the free run, `(records, time, size)` in scaled units; None if no output was measured.
         ahead: Number of steps ahead of a prediction with the loop open, the smallest delay of the measured outputs.
-        ranges: Usual range of the outputs, for `diverged_at`; empty if unknown.
+        spans: Usual range of the outputs, for `diverged_at`; empty if unknown.
         future: Forecast of the steps after the last measured outputs; None if there are none.
         notes: How the file was read.
     """
@@ -86,10 +86,10 @@ class Forecast:
     steps: tuple[int, ...]
     inputs: Mapping[str, Float[np.ndarray, " time"]] = dataclasses.field(default_factory=dict)
     std: Mapping[str, Float[np.ndarray, " time"]] = dataclasses.field(default_factory=dict)
-    trained_on: Mapping[str, Range] = dataclasses.field(default_factory=dict)
+    ranges: Mapping[str, Range] = dataclasses.field(default_factory=dict)
     run: Sequences | None = None
     ahead: int = 1
-    ranges: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    spans: Mapping[str, float] = dataclasses.field(default_factory=dict)
     future: Continuation | None = None
     notes: tuple[str, ...] = ()
 
@@ -105,7 +105,7 @@ class Forecast:
         inputs = {
             name: np.append(self.inputs.get(name, []), coming.get(name, [])) for name in {**self.inputs, **coming}
         }
-        return excursions({name: x[:, None] for name, x in {**inputs, **self.scored}.items()}, self.trained_on)
+        return excursions({name: x[:, None] for name, x in {**inputs, **self.scored}.items()}, self.ranges)
 
     @property
     def scored(self) -> Lines:
@@ -137,7 +137,7 @@ class Forecast:
         """Returns the first step at which a kind of prediction diverged in any record, or None; see `diverged_at`."""
         if not self.measured:
             return None
-        return diverged_at(self.apart(self.predictions[kind], "last"), self.apart(self.scored), ranges=self.ranges)
+        return diverged_at(self.apart(self.predictions[kind], "last"), self.apart(self.scored), ranges=self.spans)
 
     def joined(self, outputs: Mapping[str, Any]) -> Lines:
         """Concatenates outputs `(records, time, size)` to `(time,)` by element, without the padding of short records.
@@ -222,7 +222,7 @@ class Forecast:
         if future.diverged_at is not None:
             lines.append(f"it diverges at step {future.diverged_at}")
         foreseen = {name: line[:, None] for name, line in future.predictions.items()}
-        lines += [each.about(f"forecast {name}") for name, each in excursions(foreseen, self.trained_on).items()]
+        lines += [each.about(f"forecast {name}") for name, each in excursions(foreseen, self.ranges).items()]
         half = MOST_PRINTED_STEPS // 2
         shown = range(count) if count <= MOST_PRINTED_STEPS else [*range(half), *range(count - half, count)]
         bars = [name for name in future.predictions if name in future.std]
@@ -240,7 +240,7 @@ class Forecast:
         return lines + aligned(rows)
 
     def _score(self, measured: np.ndarray, predicted: np.ndarray, name: str) -> dict[str, Any]:
-        broken = diverged_at(self.apart({name: predicted}, "last"), self.apart({name: measured}), ranges=self.ranges)
+        broken = diverged_at(self.apart({name: predicted}, "last"), self.apart({name: measured}), ranges=self.spans)
         if broken is not None:
             return {"rmse": None, "r2": None, "diverged_at": broken}
         r2 = diagnostics.r2(measured, predicted)
@@ -330,7 +330,7 @@ def forecast(
     _check_inputs(model, record, start if coming else len(record))
     if rows <= held and coming:  # all that was measured is needed to start from
         past = Forecast(
-            np.zeros(0), {}, {}, 0, (0,), trained_on=model.ranges, ranges=output_ranges(model), notes=notes_on([record])
+            np.zeros(0), {}, {}, 0, (0,), ranges=model.ranges, spans=output_ranges(model), notes=notes_on([record])
         )
     else:
         past = evaluate(model, [record.piece(0, rows)], ahead, warmup=warmup, posterior=posterior)
@@ -401,11 +401,11 @@ def evaluate(
         warmup=warmup,
         steps=steps,
         inputs=_rows(inputs, firsts),
-        trained_on=model.ranges,
         std={} if posterior is None else joined(_std(model, posterior, run), steps),
+        ranges=model.ranges,
         run=run,
         ahead=least,
-        ranges=output_ranges(model),
+        spans=output_ranges(model),
         notes=notes_on(records),
     )
 
@@ -583,8 +583,8 @@ def _unmeasured(
         warmup=0,
         steps=(data.steps,),
         inputs=_rows([signals], [0]),
-        trained_on=model.ranges,
         std={} if posterior is None else joined(_std(model, posterior, data), (data.steps,)),
+        ranges=model.ranges,
         notes=(f"{label_of(source) or 'the record'}: {'; '.join(notes)}",) if notes else (),
     )
 
