@@ -270,7 +270,7 @@ def check_key(given: object, *, call: str = "", error: type[LDDNError] = LDDNErr
         lddn_jax.errors.LDDNError: key=3 is not a JAX key; write key=jax.random.key(3).
     """
     if not is_key(given):
-        seed = given if is_number(given, int, at_least=0) and given < 2**63 else 0
+        seed = given if is_number(given, int, at_least=0, below=2**63) else 0
         taken = call and f", which {call} takes"
         raise error(f"key={shown(given)} is not a JAX key{taken}; write key=jax.random.key({seed}).")
 

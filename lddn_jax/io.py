@@ -19,7 +19,7 @@ from lddn_jax.data import scaling
 from lddn_jax.data.scaling import AbstractScaler
 from lddn_jax.errors import CheckpointError, LDDNError
 from lddn_jax.losses import SumSquaredError
-from lddn_jax.network.network import Network
+from lddn_jax.network.network import Network, check_single
 from lddn_jax.prediction.scaled import Scaled
 from lddn_jax.storage import archive
 from lddn_jax.storage.archive import Archive
@@ -92,6 +92,11 @@ def load(path: str | Path) -> Any:
 
 def _parts(given: object) -> tuple[str, Network, Any, dict[str, Any]]:
     """Returns the kind of file, the network, other values with arrays, and the header."""
+    if isinstance(given, Network | Scaled | Posterior):
+        net = given if isinstance(given, Network) else given.net
+        check_single(
+            net, "save(path, net)", "Save each of them: jax.tree.map(lambda leaf: leaf[0], nets) is the first."
+        )
     if isinstance(given, Network):
         return NETWORK, given, (), {}
     if isinstance(given, Scaled):

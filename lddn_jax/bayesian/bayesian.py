@@ -195,7 +195,7 @@ class BayesianRegularization(AbstractDamped):
             **{f"target {name!r}": _size(signal) for name, signal in counted(problem.targets, problem.weights).items()},
         }
         for what, size in far.items():
-            if not 1 / FAR_FROM_UNIT_SCALE <= size <= FAR_FROM_UNIT_SCALE:
+            if size > 0 and not 1 / FAR_FROM_UNIT_SCALE <= size <= FAR_FROM_UNIT_SCALE:
                 _logger.warning(
                     "Bayesian regularization: %s has a root mean square of %.3g. One prior for all weights is "
                     "meaningful only if signals are of about unit size: scale them, scaler = "

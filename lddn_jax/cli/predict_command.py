@@ -11,7 +11,7 @@ from lddn_jax.cli.files import can_draw, canvas, output_folder, save_figure, wri
 from lddn_jax.data.sources import signals_of
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.network.rewiring import opened_at
-from lddn_jax.prediction.forecast import FORECAST, exogenous, loop_closed, same_network
+from lddn_jax.prediction.forecast import FORECAST, exogenous, loop_closed, loop_opened, same_network
 
 
 def add(commands) -> None:
@@ -23,7 +23,7 @@ def add(commands) -> None:
         "rows if they have no measured output. With posterior.npz in the folder of the model, as after "
         "fit --trainer br, free run and forecast have error bars.",
     )
-    predict.add_argument("file", help="CSV or .mat file with the same column names as the training data")
+    predict.add_argument("file", help="CSV, .mat or .hdf5 file with the same column names as the training data")
     predict.add_argument("--model", default="lddn_out/network.npz", help="network written by fit (default %(default)s)")
     predict.add_argument(
         "--ahead",
@@ -78,8 +78,9 @@ def _write(found: lddn.Forecast, out: Path) -> int:
         files += written({"predictions.png": lambda: save_figure(out / "predictions.png", _figure(found))})
     if found.future is not None:
         first, last = len(found.time) + 2, len(found.time) + 1 + len(found.future)  # after the header
+        plural = "s" if len(found.future.predictions) > 1 else ""
         columns = ", ".join(repr(f"{name} {FORECAST}") for name in found.future.predictions)
-        say(f"{out / 'predictions.csv'}: lines {first} to {last} are the forecast, in column {columns}")
+        say(f"{out / 'predictions.csv'}: lines {first} to {last} are the forecast, in column{plural} {columns}")
     say(f"wrote {', '.join(str(out / name) for name in files)}")
     return 0
 
@@ -108,7 +109,7 @@ def _posterior(path: Path, model: lddn.Scaled) -> lddn.Posterior | None:
     except LDDNError as error:
         say(f"no error bars: {error}")
         return None
-    closed, loops = loop_closed(model)
+    closed, loops = loop_closed(loop_opened(model))
     if isinstance(posterior, lddn.Posterior) and (
         same_network(posterior.net, closed) or same_network(posterior.net, opened_at(closed, loops))
     ):
@@ -119,7 +120,7 @@ def _posterior(path: Path, model: lddn.Scaled) -> lddn.Posterior | None:
 
 def _figure(found: lddn.Forecast):
     table = found.to_table()
-    names = list(next(iter(found.predictions.values()))) or list(found.measured)
+    names = list(next(iter(found.predictions.values()), found.measured))
     kinds = list(found.predictions)
     if found.future is not None:
         names, kinds = list(found.future.predictions), [*kinds, FORECAST]
@@ -127,7 +128,7 @@ def _figure(found: lddn.Forecast):
     for ax, name in zip(figure.subplots(len(names), 1, squeeze=False)[:, 0], names, strict=True):
         lines = {kind: table[f"{name} {kind}"] for kind in kinds}
         rest = () if found.future is None else (len(found.future),)
-        steps = (*found.steps, *rest)
+        steps = tuple(count for count in (*found.steps, *rest) if count)
         lddn.plots.response(table["time"], table.columns.get(name), lines, ylabel=name, steps=steps, ax=ax)
         if found.future is not None and found.future.std:
             mean, std = found.future.predictions[name], found.future.std[name]

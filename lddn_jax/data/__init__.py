@@ -1,6 +1,7 @@
 """Data: records from files and arrays, splitting, scaling, windows and batches, initial states, simulated plants."""
 
 from lddn_jax.data import scaling, tables
+from lddn_jax.data.extremes import suspicious_values
 from lddn_jax.data.matlab import read_mat
 from lddn_jax.data.plants.maglev import maglev, simulate_maglev
 from lddn_jax.data.plants.tanks import simulate_tanks, tank_records, tanks
@@ -45,6 +46,7 @@ __all__ = [
     "simulate_maglev",
     "simulate_tanks",
     "stack",
+    "suspicious_values",
     "tables",
     "tank_records",
     "tanks",

@@ -35,6 +35,7 @@ _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}\Z", re.ASCII)
 _GROUPED = re.compile(r"[+-]?\d{1,3}(?:[.,'\u2019 \u00a0\u202f]\d{3})+(?:[.,]\d*)?\Z", re.ASCII)
 _INFINITE = {"inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"}
 _TRUTH = {"true": 1.0, "false": 0.0}
+_WORDS_OF_NUMBERS = _INFINITE | set(_TRUTH)
 
 
 class CellError(ValueError):
@@ -82,7 +83,8 @@ class Spelling:
             CellError: At the first cell that is not a number.
         """
         joined = "".join(cells)
-        found = self._plain(cells) if set(joined) <= _PLAIN else None
+        is_plain = set(joined) <= _PLAIN and not (self.decimal == "," and "." in joined)
+        found = self._plain(cells) if is_plain else None
         if found is not None:
             if self.point is None and "." in joined:
                 self.point = next(cell for cell in cells if "." in cell)
@@ -113,7 +115,7 @@ class Spelling:
             return None
 
     def _number(self, row: int, cell: str) -> float:
-        text = cell.strip(BLANKS)
+        text = bare(cell)
         lower = text.casefold()
         if lower in MISSING_WORDS or lower in self._words:
             return np.nan
@@ -142,6 +144,12 @@ class Spelling:
         return value
 
 
+def bare(cell: str) -> str:
+    """Returns a cell without blanks around it, and without the `="…"` by which spreadsheets mark a number as text."""
+    text = cell.strip(BLANKS)
+    return text[2:-1] if text.startswith('="') and text.endswith('"') and len(text) > 2 else text
+
+
 def is_number(cell: str) -> bool:
     """Whether a cell is a number, with a decimal point or comma.
 
@@ -149,8 +157,8 @@ def is_number(cell: str) -> bool:
         >>> [is_number(cell) for cell in ("-1.5e3", "0,5", "1,5,2", "five", "")]
         [True, True, False, False, False]
     """
-    cell = cell.strip(BLANKS)
-    return bool(_NUMBER.match(cell) or _COMMA.match(cell)) or cell.lower() in _INFINITE
+    cell = bare(cell)
+    return bool(_NUMBER.match(cell) or _COMMA.match(cell)) or cell.lower() in _WORDS_OF_NUMBERS
 
 
 def is_missing(cell: str) -> bool:

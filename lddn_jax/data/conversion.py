@@ -7,7 +7,6 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from lddn_jax.checks import did_you_mean
 from lddn_jax.data.cells import BLANKS, CellError, Spelling, is_number
 from lddn_jax.data.delimited import TextFile
 from lddn_jax.data.extremes import suspicious_values
@@ -17,7 +16,7 @@ from lddn_jax.data.text_lines import listed
 from lddn_jax.errors import DataError, fix, shown
 
 LONGEST_WORD_CHARACTERS = 20
-MOST_COMPARED_NAMES = 1000
+MOST_REPEATED_SHARE = 0.4  # of stamps that equal the one before, in a column of instants
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,6 @@ def converted(
     spelling = Spelling(file.reading.decimal, file.reading.missing_values)
     found, notes = {}, list(file.notes)
     for name in columns:
-        require(name, file.names, file.path)
         column = _column(file, spelling, name, notes, optional)
         if column is not None:
             found[name] = column
@@ -100,7 +98,9 @@ def _column(
         notes.append(f"{shown(name)}: words, left out")
         return None
     missing = ""
-    if cell.isascii() and cell.isprintable() and len(cell) <= LONGEST_WORD_CHARACTERS and " " not in cell:
+    if cell == name:
+        reason, missing = "repeats the header, so the file holds several records: put each into its own file", ""
+    elif cell.isalpha() and cell.isascii() and len(cell) <= LONGEST_WORD_CHARACTERS:
         flag = fix(f"Reading(missing_values=[{cell!r}])", f"--missing-value {cell}")
         missing = f" If it means a missing value: {flag}."
     skip = fix(" To skip the column, name the others: read_csv(path, columns=[...]).", "")
@@ -114,10 +114,10 @@ def _instants(
     if time is False:
         return None
     if isinstance(time, str):
-        require(time, file.names, file.path)
+        file.place(time)  # raises if there is none
         candidates = [time]
     else:
-        candidates = [name for name in time_columns(file.names) if name not in signals and file.names.count(name) == 1]
+        candidates = [name for name in time_columns(file.names) if name not in signals and name not in file.repeated]
         if (
             not candidates
             and 0 in file.unnamed
@@ -145,7 +145,7 @@ def _instants(
                 notes.append(f"{shown(name)} ignored, as it holds no times ({place})")
                 continue
             raise DataError(f"{file.path}, column {shown(name)}, {place}. {_without_time()}") from None
-        if time is True and note and np.mean(np.diff(seconds) == 0) > 0.4:
+        if time is True and note and len(seconds) > 1 and np.mean(np.diff(seconds) == 0) > MOST_REPEATED_SHARE:
             notes.append(f"{shown(name)} ignored, as its stamps are repeated")
             continue
         if note:
@@ -184,7 +184,7 @@ def _about_spelling(file: TextFile, spelling: Spelling) -> list[str]:
     """
     notes = []
     if spelling.comma and file.reading.decimal is None:
-        decides = fix("Reading(decimal=',')", "--decimal ,")
+        decides = fix("Reading(decimal=',')", "--decimal ','")
         if spelling.point:
             raise DataError(
                 f"{file.path} has numbers with a point ({shown(spelling.point)}) and with a comma "
@@ -201,10 +201,3 @@ def _about_spelling(file: TextFile, spelling: Spelling) -> list[str]:
         some = ", ".join(f"{shown(word)} ({count})" for word, count in list(words.items())[:4])
         notes.append(f"read as missing: {some}")
     return notes
-
-
-def require(name: str, names: Sequence[str], where: object) -> None:
-    """Raises a DataError that lists the names, unless `name` is one of them."""
-    if name not in names:
-        close = did_you_mean(name, names[:MOST_COMPARED_NAMES])
-        raise DataError(f"No column {shown(name)} in {where}; it has {listed(names)}.{close}")

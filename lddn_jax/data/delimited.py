@@ -5,6 +5,7 @@ of `read_csv`. Whatever is not plain is said in `notes`.
 """
 
 import csv
+import functools
 import itertools
 import re
 from collections import Counter
@@ -12,8 +13,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lddn_jax.data.cells import BLANKS, SPREADSHEET_ERRORS, is_missing, is_number
-from lddn_jax.data.headers import Header, filled, find_header, named
+from lddn_jax.checks import did_you_mean
+from lddn_jax.data.cells import BLANKS, SPREADSHEET_ERRORS, is_missing, is_number, why_not
+from lddn_jax.data.headers import Header, filled, find_header, named, tail
 from lddn_jax.data.instants import is_stamp
 from lddn_jax.data.reading import Reading
 from lddn_jax.data.text_lines import LONGEST_CELL_CHARACTERS, listed, read_text
@@ -25,6 +27,8 @@ _ODD_BLANKS = re.compile(r"[\x0b\x0c\x1c-\x1f\x85\u2028\u2029]")
 MOST_SAMPLED_CHARACTERS = 50_000
 MOST_SAMPLED_LINES = 20
 MOST_JUDGED_CELLS = 200
+MOST_COMPARED_NAMES = 300
+MOST_LINES_BELOW = 5
 
 
 @dataclass(frozen=True)
@@ -51,18 +55,33 @@ class TextFile:
     notes: tuple[str, ...]
     reading: Reading
 
+    @functools.cached_property
+    def places(self) -> dict[str, int]:
+        """Numbers of the columns, from 0, by name."""
+        return {name: k for k, name in enumerate(self.names)}
+
+    @functools.cached_property
+    def repeated(self) -> frozenset[str]:
+        """Names that several columns have."""
+        return frozenset(name for name, count in Counter(self.names).items() if count > 1)
+
     def place(self, name: str) -> int:
         """Returns the number of a column, from 0.
 
         Raises:
-            DataError: If the header has this name more than once.
+            DataError: If there is no such column, or several.
         """
-        if self.names.count(name) > 1:
+        if name not in self.places:
+            close = did_you_mean(name, self.names[:MOST_COMPARED_NAMES])
+            named = f" The file has no header; name its columns: {fix('Reading(names=[...])', '--names u,y')}."
+            hint = named if self.names == tuple(map(str, range(1, len(self.names) + 1))) else close
+            raise DataError(f"No column {shown(name)} in {self.path}; it has {listed(self.names)}.{hint}")
+        if name in self.repeated:
             raise DataError(
                 f"{self.path}: the header has {shown(name)} more than once; rename one, or name all columns: "
                 f"{fix('Reading(names=[...])', '--names a,b,c')}."
             )
-        return self.names.index(name)
+        return self.places[name]
 
     def cells(self, place: int) -> list[str]:
         """Returns the cells of a column."""
@@ -122,9 +141,13 @@ def open_text(path: Path, reading: Reading, wanted: Iterable[str] = ()) -> TextF
     found = find_header(rows, () if reading.names else wanted, split_otherwise)
     if found is None:
         kind = "no numbers" if len(rows) > 1 else "no row of numbers below its header"
+        separated = fix("Reading(delimiter=':')", "--delimiter ':'")
+        cell = next((cell for cell in rows[-1] if cell[:1].isdecimal()), None)
+        reason = "" if cell is None else f" {shown(cell)} {why_not(cell)}."
         raise DataError(
-            f"{path} has {kind}: its last line is {shown(body[-1])}. It needs a header such as "
-            "'time,current,position', then numbers."
+            f"{path} has {kind}: its last line is {shown(body[-1])}.{reason} It needs a header such as "
+            "'time,current,position', then numbers. If another character separates cells: "
+            f"{separated}."
         )
     return _assembled(path, reading, rows, lines_of, delimiter, found, comments, notes, is_cut)
 
@@ -140,21 +163,20 @@ def find_delimiter(lines: Sequence[str], decimal: str | None = None) -> str:
         >>> find_delimiter(["u;y", "0,12;3,4", "0,15;3,5"]), find_delimiter(["1.0  2.0", "1.5   2.5"])
         (';', ' ')
     """
-    half = len(lines) - len(lines) // 2
-    sample = lines[len(lines) // 2 :: max(half // MOST_SAMPLED_LINES, 1)]
+    sample = tail(lines, MOST_SAMPLED_LINES)
     sample = [line for line in sample if line.strip()] or [line for line in lines if line.strip()][-1:]
     while len(sample) > 2 and sum(map(len, sample)) > MOST_SAMPLED_CHARACTERS:
         sample = sample[::2]
     best, most = ",", 0.0
     for delimiter in _DELIMITERS:
-        if delimiter == "," == decimal:
+        if delimiter == "," == decimal and not any('"' in line for line in sample):
             continue
         split = [_cells(line, delimiter) for line in sample]
         (count, often), *_ = Counter(map(len, split)).most_common(1)
         cells = [cell for row in split for cell in row[:MOST_JUDGED_CELLS] if cell.strip(" \t,;")]
         if count < 2 or not cells:
             continue
-        good = sum(_is_whole(cell, delimiter) for cell in cells) / len(cells) * (0.5 + 0.5 * often / len(split))
+        good = sum(map(_quality, cells)) / len(cells) * (0.5 + 0.5 * often / len(split))
         if good > most + 0.01:
             best, most = delimiter, good
     single = best == "," and most and decimal != "." and "," not in lines[0] and not is_number(lines[0])
@@ -163,11 +185,12 @@ def find_delimiter(lines: Sequence[str], decimal: str | None = None) -> str:
     return best
 
 
-def _is_whole(cell: str, delimiter: str) -> bool:
+def _quality(cell: str) -> float:
+    """How much a piece of a line is like a whole cell: 1 for a number, less for a number with a unit, 0 for words."""
     cell = cell.strip(BLANKS)
-    if delimiter != "," or "," not in cell:
-        return is_missing(cell) or is_number(cell) or is_stamp(cell)
-    return False
+    if is_missing(cell) or is_number(cell) or is_stamp(cell):
+        return 1.0
+    return 0.7 if re.match(r"[-+]?\d[\d.]*\s*[^\d\s,;|]{1,5}\Z", cell) else 0.0
 
 
 def _is_comment(line: str) -> bool:
@@ -266,6 +289,12 @@ def _assembled(
     data, places = rows[header.data :], lines[header.data :]
     while len(data) > 1 and not filled(data[-1]) and len(data[-1]) > 1:
         data.pop()  # spreadsheets write rows of separators below the data
+    width = max(map(len, data))
+    below = 0
+    while len(data) > 1 and below < MOST_LINES_BELOW and _is_footer(data[-1], width):
+        data.pop()
+        below += 1
+    notes += [f"{_count(below, 'line')} of words below the data left out"] if below else []
     places = places[: len(data)]
     counts = set(map(len, data))
     width = max(counts)
@@ -292,6 +321,12 @@ def _assembled(
     return TextFile(path, tuple(names), data, places, delimiter, frozenset(unnamed), tuple(notes), reading)
 
 
+def _is_footer(row: Sequence[str], width: int) -> bool:
+    """Whether a row is a line of words below the data, such as END, with fewer cells than those."""
+    count = filled(row)
+    return count < width and not any(is_missing(cell) or is_number(cell) or is_stamp(cell) for cell in row[:count])
+
+
 def _names(
     path: Path,
     reading: Reading,
@@ -308,7 +343,7 @@ def _names(
     if before:
         notes.append(f"{_count(before, 'line')} above the {'data' if header.row is None else 'header'} skipped")
     if header.units:
-        notes.append(f"{_count(header.units, 'line')} of units below the header skipped")
+        notes.append(f"{_count(header.units, 'line')} between header and data skipped")
     if reading.names is not None:
         if len(reading.names) != width:
             raise DataError(
@@ -368,10 +403,11 @@ def _uneven(
         return DataError(
             f"{path}, line {line} repeats the header, so the file holds several records. Put each into its own file."
         )
+    more = f" Or name all columns: {fix('Reading(names=[...])', '--names')}." if count > len(names) else ""
     by = "the header names" if header.row is not None or reading.names else "the first rows have"
     return DataError(
         f"{path}, line {line} has {_count(count, 'cell')}, but {by} {_count(len(names), 'column')} ({listed(names)}). "
-        "Every row needs one cell per column, empty if a value is missing."
+        f"Every row needs one cell per column, empty if a value is missing.{more}"
     )
 
 

@@ -12,11 +12,15 @@ line that names them all. Without a header columns are called 1, 2, 3 …
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from lddn_jax.data.cells import BLANKS, is_missing, is_number
 from lddn_jax.data.instants import is_stamp
 
 MOST_LINES_BEFORE_DATA = 1000
+MOST_LINES_ABOVE = 30
+SHORT_FILE_ROWS = 400
+FEWEST_WORDS = 2  # cells at the beginning of a header below lines of numbers that must be words
 MOST_SAMPLED_CELLS = 100_000
 MOST_SAMPLED_ROWS = 50
 _SYMBOLS = (
@@ -28,6 +32,9 @@ _SYMBOLS = (
     "degrees degree pascal none counts count raw"
 )
 UNITS = frozenset(_SYMBOLS.casefold().split()) | {"-", "--", "1", "[]", "()", ""}
+
+
+_Row = TypeVar("_Row")
 
 
 @dataclass(frozen=True)
@@ -70,30 +77,53 @@ def find_header(
         return None
     above = [named(row) for row in rows[:first]]
     for k, row in enumerate(above):
-        if len(row) < width and (other := split_otherwise(k, width)):
+        if len(row) != width and (other := split_otherwise(k, width)):
             above[k] = named(other)
     wanted = set(wanted)
     header = next((k for k, row in enumerate(above) if wanted and wanted <= set(row)), None)
+    if header is None and wanted:  # below lines of numbers, such as one with the number of rows
+        header = next((k for k, row in enumerate(near[:MOST_LINES_ABOVE]) if _has(row, wanted)), None)
+        if header is not None:
+            below = rows[header + 1 :]
+            found = next((k for k, row in enumerate(below) if _is_data(row, typed, width)), None)
+            if found is None:
+                return None
+            first = header + 1 + found
+            above = [named(row) for row in rows[:first]]
     if header is None:
         header = _nearest(above, typed, width)
     for k in range(0 if header is None else header + 1, first):
         cells = [rows[k][c] for c in typed if c < len(rows[k])]
         is_missing_row = len(cells) == len(typed) and any(cells) and all(map(is_missing, cells))
-        is_mistake = header is not None and any(is_number(cell) and cell.strip() != "1" for cell in cells)
-        if is_missing_row or is_mistake:
+        is_mistake = header is not None and any(map(is_number, cells)) and not _are_units(named(rows[k]))
+        if (is_missing_row and not _is_rule(cells)) or is_mistake:
             first = k  # not a line of units but data, whose mistakes are reported when they are read
             break
     if header is None:
         return Header(None, None, first)
-    return Header(tuple(above[header]), header, first, first - header - 1)
+    names = [*above[header], *[""] * (min(len(rows[header]), width) - len(above[header]))]
+    return Header(tuple(names), header, first, first - header - 1)
+
+
+def _has(row: Sequence[str], wanted: set[str]) -> bool:
+    return not any(map(is_number, row[:FEWEST_WORDS])) and wanted <= set(named(row))
 
 
 def named(row: Sequence[str]) -> list[str]:
     """Returns names of columns from the cells of a header, without separators that are left over at the end."""
-    names = [" ".join(cell.strip(BLANKS).rstrip(",;").split()) for cell in row]
+    names = [
+        cell if cell.isalnum() else re.sub(r"[ \t\n\u00a0]+", " ", cell).strip(BLANKS).rstrip(",;") for cell in row
+    ]
     while names and not names[-1]:
         names.pop()
     return names
+
+
+def tail(rows: Sequence[_Row], most: int) -> list[_Row]:
+    """Returns about so many rows of the second half, or of the last quarter of a short file, which are surely data."""
+    share = 4 if len(rows) < SHORT_FILE_ROWS else 2
+    last = rows[len(rows) - max(len(rows) // share, min(len(rows) - 1, 3), 1) :]
+    return list(last[:: max(len(last) // most, 1)])
 
 
 def filled(row: Sequence[str]) -> int:
@@ -106,10 +136,9 @@ def filled(row: Sequence[str]) -> int:
 
 def _typed_columns(rows: Sequence[Sequence[str]]) -> tuple[int, list[int]]:
     """Number of columns, and those that hold numbers or times, by some rows of the second half."""
-    sample = [row for row in rows[len(rows) // 2 :] if row]
-    sample = sample[:: max(len(sample) // MOST_SAMPLED_ROWS, 1)]
+    sample = [row for row in tail(rows, MOST_SAMPLED_ROWS) if row]
     while len(sample) > 1 and sum(map(len, sample)) > MOST_SAMPLED_CELLS:
-        sample = sample[::2]
+        sample = sample[1::2]
     width = max(map(filled, sample), default=0)
     typed, numeric = [], False
     for column in range(width):
@@ -148,6 +177,11 @@ def _is_named(row: Sequence[str], typed: Sequence[int], width: int) -> bool:
     words = [cell for cell in cells if not is_missing(cell) and not is_number(cell)]
     digits = [cell for cell in cells if is_number(cell)]
     return len(row) >= width - 1 - (width > 8) * 2 and len(words) > len(digits) and 2 * len(words) >= len(typed)
+
+
+def _is_rule(cells: Sequence[str]) -> bool:
+    """Whether a row is a line drawn below the header, such as ---- or ====."""
+    return all(re.match(r"\s*:?[-=]{3,}:?\s*\Z", cell) for cell in cells)
 
 
 def _are_units(row: Sequence[str]) -> bool:

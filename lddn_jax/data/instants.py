@@ -19,11 +19,10 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from lddn_jax.data.sampling import uniform_sampling
+from lddn_jax.data.sampling import DAY_SECONDS, uniform_sampling
 from lddn_jax.errors import DataError, shown
 
 NAMES_OF_TIME = ("time", "timestamp", "date_time", "datetime", "date")
-DAY_SECONDS = 86_400
 LONGEST_STAMP_CHARACTERS = 60
 # How numbers that could be read in several ways are read, for a whole column: the first that gives even steps.
 _STYLES = ("day first", "month first", "clock with points")
@@ -143,7 +142,10 @@ def _read(stamps: Sequence[str]) -> tuple[Float[np.ndarray, " time"], str]:
                 break  # all styles agree
     if not results:
         raise max(errors, key=lambda error: error.row)
-    seconds, _, note = next((found for found in results if _is_even(found[0])), results[0])
+    even = [found for found in results if _is_even(found[0])]
+    # The first of January, February … may be months, or days of January whose months come first; days are likelier.
+    daily = [found for found in even if not found[2].startswith("monthly")]
+    seconds, _, note = (daily or even or results)[0]
     return seconds, note
 
 

@@ -63,7 +63,8 @@ class Reading:
             raise DataError(f"names={self.names!r} must be words, one for each column: {example}.")
         repeated = sorted({name for name in self.names or () if (self.names or ()).count(name) > 1})
         if repeated:
-            raise DataError(f"names: {repeated[0]!r} occurs more than once; give every column a name of its own.")
+            option = fix("names", "--names")
+            raise DataError(f"{option}: {repeated[0]!r} occurs more than once; give every column a name of its own.")
         for value in self.missing_values:
             if not isinstance(value, str) and not is_number(value):
                 example = fix("Reading(missing_values=[-200])", "--missing-value -200")
@@ -76,8 +77,8 @@ class Reading:
             delimiter = DELIMITERS.get(self.delimiter, self.delimiter)
             if len(delimiter) != 1 or delimiter.isalnum() or delimiter in "\n\r\"'.+-":
                 raise DataError(
-                    f"delimiter={self.delimiter!r} must be one character that no number contains, or one of "
-                    f"{', '.join(DELIMITERS)}."
+                    f"{fix('delimiter=', '--delimiter ')}{self.delimiter!r} must be one character that no number "
+                    f"contains, or one of {', '.join(DELIMITERS)}."
                 )
             object.__setattr__(self, "delimiter", delimiter)
         if self.decimal not in (None, ".", ","):

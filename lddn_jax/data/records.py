@@ -213,20 +213,33 @@ class Record:
         for name, signal in added.items():
             gaps = np.isnan(signal).any(axis=1)
             if gaps.any():
+                first = int(np.argmax(gaps))
                 raise DataError(
-                    f"{self._called}: input {name!r} is nan at sample {int(np.argmax(gaps))}, the first of "
-                    f"{gaps.sum()}. Pass pieces without missing targets: record.unbroken()."
+                    f"{self._called}: input {name!r} is nan at sample {first}, the first of {gaps.sum()}. Pass pieces "
+                    "without missing targets: record.unbroken()."
                 )
         return self.replaced(inputs={**self.inputs, **added})
 
-    def replaced(self, **changes: Any) -> "Record":
-        """Returns a copy with other signals of the same length, which are not checked again.
+    def replaced(
+        self,
+        inputs: Mapping[str, SignalLike] | None = None,
+        targets: Mapping[str, SignalLike] | None = None,
+        time: Float[np.ndarray, " time"] | None = None,
+    ) -> "Record":
+        """Returns a copy with other signals or times, which are not checked again; None keeps those of this record.
 
         Unlike a new record, the copy may have fewer samples than elements.
+
+        Args:
+            inputs: `(time, size)` by name.
+            targets: `(time, size)` by name.
+            time: Sampling instants, `(time,)`.
         """
         made = object.__new__(Record)
+        given = {"inputs": inputs, "targets": targets, "time": time}
         for field in dataclasses.fields(self):
-            object.__setattr__(made, field.name, changes.get(field.name, getattr(self, field.name)))
+            new = given.get(field.name)
+            object.__setattr__(made, field.name, getattr(self, field.name) if new is None else new)
         for kind in ("inputs", "targets"):
             signals = {name: np.asarray(signal, np.float64).view() for name, signal in getattr(made, kind).items()}
             for signal in signals.values():

@@ -15,6 +15,7 @@ from jaxtyping import Float, Shaped
 from lddn_jax.errors import DataError, fix
 
 HOUR_SECONDS = 3600.0
+DAY_SECONDS = 86_400.0
 MOST_DIGITS = 9
 
 
@@ -108,12 +109,15 @@ def _is_rounded(time: Float[np.ndarray, " time"], unit: float) -> bool:
 
 def _about(time: Float[np.ndarray, " time"], k: int, usual: float) -> str:
     """A likely cause of the uneven step before sample k."""
-    if not k or not 0 < usual <= HOUR_SECONDS:
+    if not k or not usual > 0:
         return ""
     step = time[k] - time[k - 1]
     shift = step - usual
-    if abs(abs(shift) - HOUR_SECONDS) > 0.01 * usual or usual < 1:
-        return ""
+    ratio = step / usual
+    if not (1 <= usual <= HOUR_SECONDS and abs(abs(shift) - HOUR_SECONDS) <= 0.01 * usual):
+        whole = np.isfinite(ratio) and ratio > 1.5 and abs(ratio - round(ratio)) < 0.01
+        days = ", as on weekends and holidays" if usual == DAY_SECONDS else ""
+        return f" {round(ratio) - 1} instant(s) are missing{days}." if whole else ""
     change = (
         "is missing, as when local time changes to summer time"
         if shift > 0

@@ -17,8 +17,8 @@ from jaxtyping import Float, Shaped
 
 from lddn_jax.checks import did_you_mean, expect
 from lddn_jax.data.cell_records import cells_of
-from lddn_jax.data.conversion import MOST_COMPARED_NAMES, converted
-from lddn_jax.data.delimited import TextFile, open_text
+from lddn_jax.data.conversion import converted
+from lddn_jax.data.delimited import MOST_COMPARED_NAMES, TextFile, open_text
 from lddn_jax.data.instants import StampError, seconds_of, time_columns
 from lddn_jax.data.mat_file import MatFile
 from lddn_jax.data.matlab import open_mat

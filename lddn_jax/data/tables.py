@@ -16,11 +16,12 @@ import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Shaped
 
-from lddn_jax.checks import called, expect, floating_dtype
-from lddn_jax.data.conversion import converted, require
-from lddn_jax.data.delimited import open_text
+from lddn_jax.checks import called, did_you_mean, expect, floating_dtype
+from lddn_jax.data.conversion import converted
+from lddn_jax.data.delimited import MOST_COMPARED_NAMES, open_text
 from lddn_jax.data.reading import READING, Reading
-from lddn_jax.errors import DataError, ShapeError
+from lddn_jax.data.text_lines import listed
+from lddn_jax.errors import DataError, ShapeError, shown
 from lddn_jax.storage.archive import write_atomically
 
 
@@ -89,7 +90,9 @@ class Table:
 
     def __getitem__(self, name: str) -> Shaped[np.ndarray, " time"]:
         """Returns the column `name`, `(time,)`."""
-        require(name, self.names, "the table")
+        if name not in self.columns:
+            close = did_you_mean(name, self.names[:MOST_COMPARED_NAMES])
+            raise DataError(f"No column {shown(name)} in the table; it has {listed(self.names)}.{close}")
         return self.columns[name]
 
     def __repr__(self) -> str:

@@ -25,6 +25,7 @@ KINDS_OF_FILES = {
     b"{\\rtf": "a formatted document",
     b"<!DOCTYPE": "a web page",
     b"<html": "a web page",
+    b'{"': "a JSON document",
 }
 _BYTE_ORDER_MARKS = {
     b"\xef\xbb\xbf": "utf-8-sig",
@@ -55,6 +56,9 @@ def read_text(path: Path, reading: Reading) -> tuple[str, list[str]]:
     if kind_of(content[:LONGEST_HEAD]) in READERS:
         raise DataError(f"{path} is a MATLAB or HDF5 file, not a table of text; its name must end in .mat or .h5.")
     text, notes = _decoded(path, content, reading.encoding)
+    if text.endswith("\0"):
+        text = text.rstrip("\0")
+        notes = [*notes, "zero bytes at the end ignored"]
     if "\0" in text:
         encoding = fix("encoding='utf-16'", "--encoding utf-16")
         raise DataError(

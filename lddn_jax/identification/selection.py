@@ -5,8 +5,8 @@ candidate. The validation part is not used for training; the error on it serves 
 """
 
 import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -19,10 +19,13 @@ from lddn_jax.data.records import Record
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.errors import LDDNError
 from lddn_jax.identification.experiment import Experiment, narx_of
+from lddn_jax.identification.recipes import diverges_at
 from lddn_jax.identification.settings import Settings
 from lddn_jax.numerics.precision import computing_in, in_default_float
 from lddn_jax.prediction.scaled import Scaled
 from lddn_jax.topology.topology import Topology
+from lddn_jax.training.result import note_lines
+from lddn_jax.training.stop_reason import Flag
 
 
 @dataclass(frozen=True)
@@ -32,13 +35,16 @@ class Selection:
     Attributes:
         comparison: Candidates with their evidence; errors are in scaled units.
         model: The network with the largest evidence, its loop open, and its scalers.
+        notes: Sentences on the data and on `model`, by name of their flag, as in `lddn_jax.Fitted`.
     """
 
     comparison: Comparison
     model: Scaled
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self):
-        return f"{self.comparison}\n(errors one step ahead, in scaled units)"
+        table = f"{self.comparison}\n(errors with the loop open, in scaled units)"
+        return "\n".join([table, *note_lines(self.notes, self.notes)])
 
 
 def compare_narx(
@@ -143,7 +149,15 @@ def _selected(
         callbacks=callbacks,
         progress=progress,
     )
-    return Selection(found, Scaled(found.best.fitted.net, dict(experiment.scalers)))
+    net = found.best.fitted.net
+    notes = {**found.best.fitted.notes, **experiment.notes}
+    step = diverges_at(net, experiment)
+    if step is not None:
+        notes[str(Flag.FREE_RUN_DIVERGES)] = (
+            f"the free run of the network with the largest evidence diverges on its own records, at step {step}; its "
+            "evidence is that of predictions one step ahead"
+        )
+    return Selection(found, Scaled(net, dict(experiment.scalers)), notes)
 
 
 def _union(sets: Sequence[Sequence[int]]) -> tuple[int, ...]:

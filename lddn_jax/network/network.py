@@ -152,6 +152,9 @@ class Network(eqx.Module):
     def ravel(self) -> tuple[Float[Array, " parameters"], Callable[[Float[Array, " parameters"]], "Network"]]:
         """Returns all weights and biases as one vector `(parameters,)`, and the function that converts it back.
 
+        Raises:
+            ShapeError: If it is several stacked networks.
+
         The order is the same as in `parameter_names` and on the last axis of every Jacobian.
 
         Example:
@@ -161,6 +164,7 @@ class Network(eqx.Module):
             >>> float(unravel(flat + 1).b["y"][0])
             1.0
         """
+        check_single(self, "net.ravel()", "Map it over them: flat = jax.vmap(lambda net: net.ravel()[0])(nets).")
         flat, unravel = ravel_pytree(self)
         return flat.astype(self.dtype), unravel  # without parameters, JAX would return float32
 
@@ -192,6 +196,8 @@ class Network(eqx.Module):
             total = count + layer.size * layer.bias
             rows.append((name, str(layer.size), layer.transfer, ", ".join(sources) or "-", str(total)))
         lines = aligned(rows, "<")
+        axes = stack_axes(self)
+        stacked = f", for each of {' x '.join(map(str, axes))} stacked networks" if axes else ""
         inputs = ", ".join(f"{i.name} ({i.size})" for i in self.topology.inputs) or "none"
         return "\n".join(
             [
@@ -199,7 +205,7 @@ class Network(eqx.Module):
                 lines[0],
                 "-" * max(map(len, lines)),
                 *lines[1:],
-                f"{self.parameter_count} parameters, {jnp.dtype(self.dtype).name}",
+                f"{self.parameter_count} parameters, {jnp.dtype(self.dtype).name}{stacked}",
             ]
         )
 
@@ -234,8 +240,32 @@ def _check_key(key, initializer):
         check_key(key, error=TopologyError)
 
 
-def check_network(given: object, call: str) -> None:
-    """Raises an LDDNError unless `given` is a network; see `expect`."""
+def stack_axes(net: Network) -> tuple[int, ...]:
+    """Returns the leading axes of stacked networks, as `jax.vmap` makes them; () for a single network."""
+    for blocks, own in ((net.b, 1), (net.IW, 3), (net.LW, 3)):
+        for block in blocks.values():
+            return tuple(jnp.shape(block)[:-own])
+    return ()
+
+
+def check_single(net: Network, call: str, fix: str = "") -> None:
+    """Raises a ShapeError for stacked networks, outside of `jax.vmap`.
+
+    Args:
+        net: The network.
+        call: The signature shown in the error.
+        fix: What to write; by default the call under `jax.vmap`.
+    """
+    axes = stack_axes(net)
+    if axes:
+        many = " x ".join(map(str, axes))
+        first = "Take one, net = jax.tree.map(lambda leaf: leaf[0], nets)"
+        fix = fix or f"{first}; or map the call over them: jax.vmap(lambda net: {call})(nets)."
+        raise ShapeError(f"net is {many} stacked networks, but {call} takes one. {fix}")
+
+
+def check_network(given: object, call: str, *, several: bool = False) -> None:
+    """Raises an LDDNError unless `given` is a network, and a ShapeError if it is several that are not expected."""
     name, fix = type(given).__name__.lower(), ""
     if hasattr(given, "scalers"):
         fix = f"Write {name}.net, in scaled units; or {name}.predict(inputs), in the units of the record."
@@ -244,6 +274,8 @@ def check_network(given: object, call: str) -> None:
     elif isinstance(given, Topology):
         fix = "Write lddn.Network(topology, key=jax.random.key(0))."
     expect(Network, "net", given, call, "a lddn.Network", fix=fix)
+    if isinstance(given, Network) and not several:
+        check_single(given, call)
 
 
 def _check_drawn(drawn, layer, shapes) -> tuple[Mapping[str, Any], Any]:

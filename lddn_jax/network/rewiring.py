@@ -39,7 +39,7 @@ def close_loop(net: Network, output: str, input: str) -> Network:
         >>> str(closed.topology.connections[0])
         'y -> y delay 1, 2'
     """
-    check_network(net, "close_loop(net, output, input)")
+    check_network(net, "close_loop(net, output, input)", several=True)
     topology = net.topology
     names = sorted(topology.input_names)
     if output in names:
@@ -90,7 +90,7 @@ def open_loop(net: Network, output: str, input: str, to: str | Iterable[str] | N
         >>> str(opened.topology.connections[0])
         'y_measured -> y delay 1, 2'
     """
-    check_network(net, "open_loop(net, output, input)")
+    check_network(net, "open_loop(net, output, input)", several=True)
     topology = net.topology
     layer = topology.layer(output)
     fed = [c.to for c in topology.connections if c.source == output]
@@ -227,7 +227,7 @@ def carry_over(
 
 
 def _steps(verb: str, net: Network, n: int) -> int:
-    check_network(net, f"{verb}(net, n)")
+    check_network(net, f"{verb}(net, n)", several=True)
     if not net.topology.inputs:
         raise TopologyError(
             f"{verb}: the network has no inputs, so there is no delay to shift. If its loop is closed, open it first: "

@@ -14,7 +14,7 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float, Shaped
 
 from lddn_jax.checks import did_you_mean, expect
-from lddn_jax.errors import DataError, ShapeError
+from lddn_jax.errors import DataError, LDDNError, ShapeError
 
 # Internal types: arrays of a dict may differ in size and have the same batch and time. A moment is one time step.
 Signals: TypeAlias = dict[str, Float[Array, "*batch time size=_"]]
@@ -154,6 +154,16 @@ def real(what: str, value: Any) -> RealArray:
 def is_traced(array: Any) -> bool:
     """Whether an array is being traced by JAX, so that its values are not known."""
     return isinstance(array, Tracer)
+
+
+def check_not_traced(call: str, *given: Any) -> None:
+    """Raises an LDDNError if an array is being traced by JAX, in a function with a loop in Python."""
+    if any(is_traced(leaf) for leaf in jax.tree.leaves(given)):
+        raise LDDNError(
+            f"{call} was called inside jax.jit, jax.vmap or jax.grad, but it is a loop in Python, which needs the "
+            "values of its arrays. Call it outside of them, for several networks with a trainer's restarts; inside, "
+            "write the loop with jax.lax.scan over lddn.value_and_grad."
+        )
 
 
 def first_nan(signal: Shaped[ArrayLike, "..."]) -> tuple[int, ...] | None:

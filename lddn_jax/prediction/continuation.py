@@ -104,9 +104,10 @@ def known_row(closed: Network, record: Record, rows: int) -> int:
     """
     sizes = state_sizes(closed.topology)
     filled = np.arange(rows + 1) >= max((held for held, _ in sizes.values()), default=0)
+    signals = {**record.inputs, **record.targets}
     for name, (held, _) in sizes.items():
-        if name in record.targets:
-            filled &= known_before(~np.isnan(record.targets[name][:rows]).any(axis=1), held)
+        if name in signals:
+            filled &= known_before(~np.isnan(signals[name][:rows]).any(axis=1), held)
     found = np.flatnonzero(filled)
     if not found.size:
         held = max(held for held, _ in sizes.values())
@@ -115,7 +116,7 @@ def known_row(closed: Network, record: Record, rows: int) -> int:
             f"{called} has no {held} rows in a row with measured outputs, which a forecast starts from; {rows} rows "
             "up to the last measurement were given. Fill the gaps, or add earlier rows."
         )
-    hidden = sizes.keys() - {*record.inputs, *record.targets}
+    hidden = sizes.keys() - signals.keys()
     return int(found[0] if hidden else found[-1])
 
 

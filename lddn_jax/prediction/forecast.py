@@ -12,6 +12,7 @@ starts from a delay state of zeros in scaled units, the middle of the training r
 """
 
 import dataclasses
+import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
@@ -33,8 +34,8 @@ from lddn_jax.diagnostics.ranges import Excursion, Range, excursions
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.losses import counted
 from lddn_jax.network.network import Network
-from lddn_jax.network.rewiring import closed_over, loops_of, measured_loops
-from lddn_jax.network.signals import Signals, as_signals
+from lddn_jax.network.rewiring import closed_over, measured_loops, open_loop
+from lddn_jax.network.signals import Signals, as_signals, measured_name
 from lddn_jax.numerics.text_table import aligned, digits, ratio_digits
 from lddn_jax.prediction.continuation import Continuation, known_row, measured_rows, state_after
 from lddn_jax.prediction.error_bars import ErrorBars
@@ -48,6 +49,7 @@ from lddn_jax.topology.topology import Topology
 
 ONE_STEP, FREE_RUN, PERSISTENCE, FORECAST = "one step ahead", "free run", "persistence", "forecast"
 MOST_PRINTED_STEPS = 10  # steps of a forecast that are printed
+MOST_STEPS = 10_000_000  # steps of a forecast beyond the last row
 
 Channels: TypeAlias = dict[str, Float[np.ndarray, "records time 1"]]
 Lines: TypeAlias = dict[str, Float[np.ndarray, " time=_"]]
@@ -69,10 +71,10 @@ class Forecast:
         steps: Number of predicted steps of each record.
         inputs: Inputs by name, without the feedback inputs.
         std: Standard deviation of a measurement in the free run, by output; empty without error bars.
-        ranges: Smallest and largest value in training, by name; empty if unknown.
+        trained_on: Smallest and largest value in training, by name; empty if unknown.
         run: Sequences of the free run, `(records, time, size)` in scaled units; None if no output was measured.
         ahead: Number of steps ahead of a prediction with the loop open, the smallest delay of the measured outputs.
-        spans: Usual range of the outputs, for `diverged_at`; empty if unknown.
+        ranges: Usual range of the outputs, for `diverged_at`; empty if unknown.
         future: Forecast of the steps after the last measured outputs; None if there are none.
         notes: How the file was read.
     """
@@ -84,10 +86,10 @@ class Forecast:
     steps: tuple[int, ...]
     inputs: Mapping[str, Float[np.ndarray, " time"]] = dataclasses.field(default_factory=dict)
     std: Mapping[str, Float[np.ndarray, " time"]] = dataclasses.field(default_factory=dict)
-    ranges: Mapping[str, Range] = dataclasses.field(default_factory=dict)
+    trained_on: Mapping[str, Range] = dataclasses.field(default_factory=dict)
     run: Sequences | None = None
     ahead: int = 1
-    spans: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    ranges: Mapping[str, float] = dataclasses.field(default_factory=dict)
     future: Continuation | None = None
     notes: tuple[str, ...] = ()
 
@@ -99,11 +101,7 @@ class Forecast:
     @property
     def outside(self) -> dict[str, Excursion]:
         """Inputs and measured outputs that leave the training range, where the network extrapolates."""
-        coming = {} if self.future is None else self.future.inputs
-        inputs = {
-            name: np.append(self.inputs.get(name, []), coming.get(name, [])) for name in {**self.inputs, **coming}
-        }
-        return excursions({name: x[:, None] for name, x in {**inputs, **self.scored}.items()}, self.ranges)
+        return excursions({name: x[:, None] for name, x in {**self.inputs, **self.scored}.items()}, self.trained_on)
 
     @property
     def scored(self) -> Lines:
@@ -135,7 +133,7 @@ class Forecast:
         """Returns the first step at which a kind of prediction diverged in any record, or None; see `diverged_at`."""
         if not self.measured:
             return None
-        return diverged_at(self.apart(self.predictions[kind], "last"), self.apart(self.scored), ranges=self.spans)
+        return diverged_at(self.apart(self.predictions[kind], "last"), self.apart(self.scored), ranges=self.ranges)
 
     def joined(self, outputs: Mapping[str, Any]) -> Lines:
         """Concatenates outputs `(records, time, size)` to `(time,)` by element, without the padding of short records.
@@ -189,12 +187,14 @@ class Forecast:
             "" if self.measured or not len(self.time) else "; the record has no measured outputs to compare with"
         )
         lines = [f"{len(self.time)} steps{skipped}{unmeasured}"]
-        for name, excursion in self.outside.items():  # causes come before scores
-            lines.append(excursion.about(f"{'measured' if name in self.measured else 'input'} {name}"))
+        # Causes come before scores.
+        beyond = [
+            e.about(f"{'measured' if name in self.measured else 'input'} {name}") for name, e in self.outside.items()
+        ]
         coming = [] if self.future is None else ["", *self._future_lines(self.future)]
         if not len(self.time):
-            lines[0] = "all measured outputs are needed to start from; none is left to score"
-            return "\n".join([*lines, *coming])
+            return "\n".join(["all measured outputs are needed to start from; none is left to score", *beyond, *coming])
+        lines += beyond
         if not self.measured:
             return "\n".join(lines)
         rows: list[tuple[str, ...]] = [("", "RMSE", "R²")]
@@ -217,22 +217,29 @@ class Forecast:
         lines = [f"forecast of {count} step{'s' if count > 1 else ''} after the last measured outputs, {place}:"]
         if future.diverged_at is not None:
             lines.append(f"it diverges at step {future.diverged_at}")
-        bars = "± 2 std" if future.std else ""
-        lines.append((f"{'time':>14}" + "".join(f"{name:>14}{bars:>12}" for name in future.predictions)).rstrip())
+        inputs, foreseen = (
+            {name: line[:, None] for name, line in of.items()} for of in (future.inputs, future.predictions)
+        )
+        for kind, signals in (("input", inputs), ("forecast", foreseen)):  # causes come first
+            lines += [each.about(f"{kind} {name}") for name, each in excursions(signals, self.trained_on).items()]
         half = MOST_PRINTED_STEPS // 2
         shown = range(count) if count <= MOST_PRINTED_STEPS else [*range(half), *range(count - half, count)]
+        bars = [name for name in future.predictions if name in future.std]
+        columns = [each for name in future.predictions for each in (name, *(["± 2 std"] if name in bars else []))]
+        rows: list[tuple[str, ...]] = [("time", *columns)]
         for k in shown:
             if count > MOST_PRINTED_STEPS and k == count - half:
-                lines.append(f"{'…':>14}")
-            cells = "".join(
-                f"{line[k]:>14.4g}" + (f"{2 * future.std[name][k]:>12.2g}" if bars else f"{'':>12}")
+                rows.append(("…", *("" for _ in columns)))
+            cells = [
+                digits(float(each))
                 for name, line in future.predictions.items()
-            )
-            lines.append(f"{future.time[k]:>14.9g}{cells}".rstrip())
-        return lines
+                for each in (line[k], *([2 * future.std[name][k]] if name in bars else []))
+            ]
+            rows.append((f"{future.time[k]:.9g}", *cells))
+        return lines + aligned(rows)
 
     def _score(self, measured: np.ndarray, predicted: np.ndarray, name: str) -> dict[str, Any]:
-        broken = diverged_at(self.apart({name: predicted}, "last"), self.apart({name: measured}), ranges=self.spans)
+        broken = diverged_at(self.apart({name: predicted}, "last"), self.apart({name: measured}), ranges=self.ranges)
         if broken is not None:
             return {"rmse": None, "r2": None, "diverged_at": broken}
         r2 = diagnostics.r2(measured, predicted)
@@ -256,7 +263,8 @@ def forecast(
     is the forecast of the last rows, which continues from the last measured values.
 
     Args:
-        model: A network with its loop open and its scalers, for example from `lddn_jax.identify`.
+        model: A network and its scalers, for example from `lddn_jax.identify`. A loop through an output that is closed
+            is opened. A network without such a loop is predicted in a free run only.
         source: A `lddn_jax.data.Record`, or any source that `Record.of` takes, with columns named like the inputs and
             outputs of the network. Without output columns, only a free run is made. Outputs of a mapping may be shorter
             than its inputs: `{"u": u, "y": y}` with inputs that are known ahead.
@@ -292,8 +300,11 @@ def forecast(
     ahead = tuple(ahead)
     for k in ahead:
         check_positive("ahead", k)
-    check_not_negative("warmup", warmup, int)
-    check_not_negative("steps", steps, int)
+    check_not_negative("warmup", warmup, numbers.Integral)
+    check_not_negative("steps", steps, numbers.Integral)
+    if steps > MOST_STEPS:
+        raise LDDNError(f"steps={steps!r} are more than a forecast has, at most {MOST_STEPS}. Pass fewer steps.")
+    model = loop_opened(model)
     closed, loops = loop_closed(model)
     if posterior is not None:
         posterior = _of_this_network(posterior, closed, loops)
@@ -315,9 +326,10 @@ def forecast(
     held = max((d for d, _ in state_sizes(closed.topology).values()), default=0)
     coming = len(record) - rows + steps
     start = known_row(closed, record, rows) if coming else rows
+    _check_inputs(model, record, start if coming else len(record))
     if rows <= held and coming:  # all that was measured is needed to start from
         past = Forecast(
-            np.zeros(0), {}, {}, 0, (0,), ranges=model.ranges, spans=output_ranges(model), notes=notes_on([record])
+            np.zeros(0), {}, {}, 0, (0,), trained_on=model.ranges, ranges=output_ranges(model), notes=notes_on([record])
         )
     else:
         past = evaluate(model, [record.piece(0, rows)], ahead, warmup=warmup, posterior=posterior)
@@ -349,6 +361,7 @@ def evaluate(
     Raises:
         DataError: If a record is too short, or `warmup` covers the longest record.
     """
+    model = loop_opened(model)
     net = model.net
     closed, loops = loop_closed(model)
     least = least_ahead(net, loops)
@@ -362,7 +375,7 @@ def evaluate(
     run = whole(closed.topology, [scaled(record, model.scalers) for record in records])
     found: dict[str, Any] = {}
     targets = [{name: record.targets[name] for name in net.topology.outputs} for record in records]
-    if not any(np.isnan(y).any() for each in targets for y in each.values()):
+    if loops and not any(np.isnan(y).any() for each in targets for y in each.values()):
         data = opened(net, run, loops)
         for k in dict.fromkeys(max(k, least) for k in ahead):
             found[steps_ahead(k)] = (
@@ -387,11 +400,11 @@ def evaluate(
         warmup=warmup,
         steps=steps,
         inputs=_rows(inputs, firsts),
+        trained_on=model.ranges,
         std={} if posterior is None else joined(_std(model, posterior, run), steps),
-        ranges=model.ranges,
         run=run,
         ahead=least,
-        spans=output_ranges(model),
+        ranges=output_ranges(model),
         notes=notes_on(records),
     )
 
@@ -485,14 +498,28 @@ def least_ahead(net: Network, loops: Mapping[str, str]) -> int:
     return max(shortest_delay(net.topology, loops) or 1, 1)
 
 
+def loop_opened(model: Scaled) -> Scaled:
+    """Returns a model whose loops through its outputs are open, so that it reads measured outputs."""
+    topology = model.net.topology
+    if measured_loops(topology):
+        return model
+    net, scalers = model.net, dict(model.scalers)
+    for name in topology.outputs:
+        late = [c.to for c in topology.connections if c.source == name and c.delays[0] > 0]
+        if late and measured_name(name) not in topology.sizes:
+            net = open_loop(net, output=name, input=measured_name(name), to=late)
+            scalers[measured_name(name)] = scalers[name]
+    return Scaled(net, scalers) if net is not model.net else model
+
+
 def loop_closed(model: Scaled) -> tuple[Network, dict[str, str]]:
     """Returns the network with its loops closed, and the output of each feedback input.
 
     Raises:
         DataError: If a feedback input is read without delay.
-        LDDNError: If there is no feedback input.
     """
-    topology, loops = model.net.topology, loops_of(model.net, None)
+    topology = model.net.topology
+    loops = measured_loops(topology)
     at_once = [c for c in topology.connections if c.source in loops and c.delays[0] == 0]
     if at_once:
         raise DataError(
@@ -555,8 +582,8 @@ def _unmeasured(
         warmup=0,
         steps=(data.steps,),
         inputs=_rows([signals], [0]),
+        trained_on=model.ranges,
         std={} if posterior is None else joined(_std(model, posterior, data), (data.steps,)),
-        ranges=model.ranges,
         notes=(f"{label_of(source) or 'the record'}: {'; '.join(notes)}",) if notes else (),
     )
 
@@ -623,6 +650,17 @@ def _filled_up(source: Mapping[str, Any], inputs: Sequence[str], outputs: Sequen
             by = float(column[-1] - column[-2]) if name == "time" and len(column) > 1 else np.nan
             filled[name] = _longer(column.astype(float), missing, by)
     return filled
+
+
+def _check_inputs(model: Scaled, record: Record, start: int) -> None:
+    """Raises a DataError if an input is missing in a row that the forecast passes."""
+    for name in exogenous(model):
+        missing = np.flatnonzero(np.isnan(record.inputs[name][start:]).any(axis=1))
+        if missing.size:
+            raise DataError(
+                f"input {name!r} is missing in row {start + int(missing[0])}, which the forecast needs, the first of "
+                f"{missing.size}. Fill the gap, or end the record before it."
+            )
 
 
 def _check_beyond(model: Scaled, steps: int) -> None:

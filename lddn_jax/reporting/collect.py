@@ -14,9 +14,17 @@ from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.identification.identify import Identified
 from lddn_jax.identification.recipes import Regularized
 from lddn_jax.network.network import Network
-from lddn_jax.network.rewiring import closed_over, loops_of
+from lddn_jax.network.rewiring import closed_over, measured_loops
 from lddn_jax.network.signals import Signals, measured_name
-from lddn_jax.prediction.forecast import FREE_RUN, Forecast, evaluate, evaluate_sequences, loop_closed, opened
+from lddn_jax.prediction.forecast import (
+    FREE_RUN,
+    Forecast,
+    evaluate,
+    evaluate_sequences,
+    loop_closed,
+    loop_opened,
+    opened,
+)
 from lddn_jax.prediction.horizons import with_gaps
 from lddn_jax.prediction.scaled import Scaled
 from lddn_jax.reporting.evaluation import Evaluation
@@ -103,8 +111,9 @@ def _of_identified(found: Identified) -> Evaluation:
 
 def _of_model(model: Scaled, record: Record) -> Evaluation:
     """Evaluates a saved network on a record, or on the pieces between missing outputs."""
-    closed, _ = loop_closed(model)
-    needed = max(plan(closed.topology).longest_delays.values()) + 1
+    model = loop_opened(model)
+    closed, loops = loop_closed(model)
+    needed = max(plan(closed.topology).longest_delays.values(), default=0) + 1
     pieces = record.unbroken(needed)
     if not pieces:
         raise DataError(
@@ -122,15 +131,15 @@ def _of_model(model: Scaled, record: Record) -> Evaluation:
         history=History({"loss": []}),
         best_epoch=None,
         forecast=forecast,
-        loop=loop,
-        opened=opened,
+        loop=loop if loops else None,
+        opened=opened if loops else None,
         scale=_scale(model),
     )
 
 
 def _longest(model: Scaled, found: Forecast) -> tuple[tuple[Network, Sequences], tuple[Network, Sequences]]:
     """Returns the network and the longest evaluated record, with the loop closed and with the loop open."""
-    run, loops = found.run, loops_of(model.net, None)
+    run, loops = found.run, measured_loops(model.net.topology)
     assert run is not None, "a record with measured outputs has a free run"
     k = int(np.argmax(found.steps))
     whole = jax.tree.map(lambda signal: signal[k : k + 1], run)

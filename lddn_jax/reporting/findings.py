@@ -76,7 +76,8 @@ def diagnose(known: Evaluation, lags: int = TESTED_LAGS) -> Diagnosis:
     if known.loop is not None:
         net, data = known.loop
         stable = diagnostics.stability(net, data.inputs, data.state, steps=data.steps)
-    if known.opened is not None and len(known.time) > 2 * max(plan(known.net.topology).longest_delays.values()):
+    longest_delay = max(plan(known.net.topology).longest_delays.values(), default=0)
+    if known.opened is not None and len(known.time) > max(2 * longest_delay, 1):
         profile = horizon_profile(*known.opened)
         # Outputs of several elements, each in its own units, have no single error in the units of the record.
         scale = known.scale or dict.fromkeys(profile.rmse, 1.0)
@@ -99,7 +100,7 @@ def diagnose(known: Evaluation, lags: int = TESTED_LAGS) -> Diagnosis:
         if free is None
         else {name: diagnostics.ljung_box(e, lags) for name, e in _testable(known.errors_of(FREE_RUN)).items()},
         outside=known.forecast.outside,
-        free_run_outside=diagnostics.excursions(free or {}, known.forecast.ranges),
+        free_run_outside=diagnostics.excursions(free or {}, known.forecast.trained_on),
         remarks=_remarks(known),
         coverage={}
         if free is None

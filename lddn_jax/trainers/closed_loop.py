@@ -31,7 +31,7 @@ from lddn_jax.gradients.method import AbstractGradient
 from lddn_jax.losses import AbstractLoss, MeanSquaredError, counted
 from lddn_jax.network.network import Network, check_network
 from lddn_jax.network.rewiring import closed_over, loops_of, opened_at
-from lddn_jax.network.signals import SequencesLike, Signals, WeightsLike, as_signals, check_data
+from lddn_jax.network.signals import SequencesLike, Signals, WeightsLike, as_signals, check_data, check_not_traced
 from lddn_jax.numerics.text_table import aligned, digits
 from lddn_jax.prediction.free_run import error_of, free_run, least_divergent
 from lddn_jax.topology.plan import plan
@@ -163,9 +163,8 @@ class ClosedLoop:
             horizon = "all" if s.horizon is None else str(s.horizon)
             epochs = str(len(s.fitted.history["loss"]))
             mark = "  <- returned" if s is self.stages[self.best_stage] else ""
-            rows.append(
-                (horizon, epochs, digits(s.open_loop), closed, f"{s.seconds:.1f}", f"{s.fitted.stop_reason}{mark}")
-            )
+            errors = digits(s.open_loop), closed
+            rows.append((horizon, epochs, *errors, f"{s.seconds:.1f}", f"{s.fitted.stop_reason}{mark}"))
         lines = aligned(rows, ">>>>><")
         for s in self.stages:
             if s.left_out:
@@ -238,7 +237,8 @@ def fit_closed_loop(
     Su, McAvoy & Werbos (1992).
     """
     expect(AbstractTrainer, "trainer", trainer, CALL, "a trainer, such as lddn.LevenbergMarquardt()")
-    check_network(net, CALL)
+    check_network(net, CALL, several=True)  # `fit` counts them
+    check_not_traced(CALL, net, data)
     loops = loops_of(net, loops)
     horizons, counts = _horizons(horizons, epochs)
     closed = closed_over(net, loops)
@@ -296,8 +296,8 @@ def fit_closed_loop(
     if stages[best].diverged_at is not None:
         notes[str(Flag.FREE_RUN_DIVERGES)] = (
             "THE FREE RUN DIVERGES on the network's own records, for every horizon and restart; that of the network "
-            f"returned at step {stages[best].diverged_at}. Use it one step ahead only, or train with more restarts, "
-            "fewer neurons or another seed"
+            f"returned at step {stages[best].diverged_at}. Use it with its loop open only, or train with more "
+            "restarts, fewer neurons or another seed"
         )
     return ClosedLoop(tuple(stages), best, loops, notes)
 

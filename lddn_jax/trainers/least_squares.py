@@ -18,7 +18,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PyTree
 
 from lddn_jax.checks import check_positive
-from lddn_jax.errors import LDDNError
+from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.gradients.gauss_newton import GaussNewton
 from lddn_jax.network.replacement import up_to_date
 from lddn_jax.numerics.contraction import einsum
@@ -111,6 +111,7 @@ def levenberg_marquardt(
 
     Raises:
         LDDNError: If a number is out of range, or a name is unknown.
+        DataError: If there is no residual.
 
     Example:
         >>> import jax.numpy as jnp
@@ -152,6 +153,11 @@ def _minimize(residual_fn, parameters, settings, *, min_grad, goal, tolerance, m
 
     def residuals(x):
         return ravel_pytree(residual_fn(unravel(x)))[0]
+
+    if jax.eval_shape(residuals, start).size == 0:
+        raise DataError(
+            "residual_fn returned no residual, so there is nothing to minimize; return at least one number."
+        )
 
     def value_of(x):
         return jnp.sum(residuals(x) ** 2)

@@ -1,6 +1,8 @@
 """`fit`: the training loop for all trainers."""
 
+import dataclasses
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -13,11 +15,11 @@ import numpy as np
 from jaxtyping import Bool, PRNGKeyArray
 
 from lddn_jax.checks import check_key, check_positive, expect, is_number
-from lddn_jax.errors import LDDNError
+from lddn_jax.errors import LDDNError, ShapeError
 from lddn_jax.gradients.method import AbstractGradient, check_method
 from lddn_jax.losses import AbstractLoss
-from lddn_jax.network.network import Network
-from lddn_jax.network.signals import SequencesLike
+from lddn_jax.network.network import Network, check_network, stack_axes
+from lddn_jax.network.signals import SequencesLike, check_not_traced
 from lddn_jax.numerics.memory import check_memory
 from lddn_jax.training.callbacks.protocol import Hooks
 from lddn_jax.training.checkpoint import opened, resumed
@@ -112,14 +114,17 @@ def fit(
     check_method(gradient, "fit(..., gradient=...)", "gradient")
     hooks = Hooks.of(callbacks, progress)
     source = None if resume is None else opened(resume)
-    problem = Problem.of(loss, net, data, gradient, call)
-    trainer.check(net, problem)
+    check_network(net, call, several=True)
+    check_not_traced(call, net, data)
+    example = _one_of(net, trainer)
+    problem = Problem.of(loss, example, data, gradient, call)
+    trainer.check(example, problem)
     check_memory(
         2 * trainer.restarts * net.parameter_count * net.dtype.itemsize,
         f"{trainer.restarts:,} networks of {net.parameter_count:,} weights and biases, and the best of them so far,",
         "Use fewer restarts or neurons.",
     )
-    held_out = None if validation is None else Problem.of(loss, net, validation, gradient, call, "validation")
+    held_out = None if validation is None else Problem.of(loss, example, validation, gradient, call, "validation")
     key = jax.random.key(0) if key is None else key
     course = Course.of(trainer, problem, held_out, nan_guard)
     limits = {"goal": goal, "max_fail": max_fail}
@@ -138,6 +143,26 @@ def fit(
     else:
         training = resumed(source, eqx.filter_eval_shape(course.first, net, key), identity, limits, epochs)
     return _run(course, replace(training, notes=data_notes(training.trained, problem)), hooks)
+
+
+def _one_of(net: Network, trainer: AbstractTrainer) -> Network:
+    """Returns the network, or shapes and dtypes of one of several that the trainer takes side by side."""
+    axes = stack_axes(net)
+    if not axes:
+        return net
+    if axes != (trainer.restarts,) or trainer.restarts == 1:
+        name, count = type(trainer).__name__, math.prod(axes)
+        single = trainer.restarts == 1 and "restarts" not in {field.name for field in dataclasses.fields(trainer)}
+        fix = (
+            "Train one after the other, jax.tree.map(lambda leaf: leaf[0], nets) being the first; or all at once by "
+            f"lddn.LevenbergMarquardt(restarts={count}), or by jax.vmap of a jax.lax.scan over lddn.value_and_grad."
+            if single
+            else f"Stack them along one axis, and write lddn.{name}(restarts={count})."
+        )
+        many = " x ".join(map(str, axes))
+        number = "one" if trainer.restarts == 1 else f"restarts={trainer.restarts}"
+        raise ShapeError(f"net is {many} stacked networks, and {name} trains {number}. {fix}")
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), net)
 
 
 def _run(course: Course, training: TrainingState, hooks: Hooks) -> Fitted:

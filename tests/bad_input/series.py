@@ -68,6 +68,7 @@ FORECASTS = {
     "half a step": (forecast(steps=2.5), LDDNError, r"steps=2.5 must be a whole number"),
     "steps as a word": (forecast(steps="3"), LDDNError, r"steps='3' must be a whole number"),
     "steps switched on": (of_series(steps=True), LDDNError, r"steps=True must be a whole number"),
+    "steps without end": (of_series(steps=10**12), LDDNError, r"steps=1000000000000 are more than a forecast has"),
     "steps without later inputs": (
         forecast(steps=2),
         DataError,
@@ -113,7 +114,7 @@ FORECASTS = {
     "a hole in inputs that are known ahead": (
         lambda k: lddn.forecast(k.scaled, {"u": np.append(np.ones(29), np.nan), "y": np.ones(20)}),
         DataError,
-        r"'u' is nan at sample 29.*fill the gap",
+        r"'u' is missing in row 29, which the forecast needs.*Fill the gap",
     ),
     "a network ahead of its data": (
         lambda k: lddn.forecast(k.at_once, k.series_record),
@@ -197,6 +198,10 @@ LINES = {
     "negative steps": (f"predict {{csv}} --model {{model}} --steps -1 {OUT}", "--steps: '-1' is not a whole number"),
     "half a step": (f"predict {{csv}} --model {{model}} --steps 2.5 {OUT}", "--steps: '2.5' is not a whole number"),
     "steps without inputs": (f"predict {{csv}} --model {{model}} --steps 9 {OUT}", "steps=9.*Append 9 rows with u"),
+    "steps without end": (
+        f"predict {{only_y}} --model {{series}} --steps 1000000000000 {OUT}",
+        "steps=1000000000000 are more than a forecast has",
+    ),
     "half ahead": (f"predict {{csv}} --model {{model}} --ahead 1.5 {OUT}", "--ahead: '1.5' is not numbers such as"),
     "negative ahead": (f"predict {{csv}} --model {{model}} --ahead=-2 {OUT}", "--ahead: '-2' is not numbers such as"),
     "all blank": (f"predict {{blank}} --model {{model}} {OUT}", r"no value of the outputs \['y'\] is measured"),

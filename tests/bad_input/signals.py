@@ -148,7 +148,7 @@ SEQUENCES = {
         ShapeError,
         r"delay state 'measured_y' is missing",
     ),
-    "negative weight": (graded(weights=-np.ones((30, 1))), DataError, r"'y' are negative or NaN; write 0"),
+    "negative weight": (graded(weights=-np.ones((30, 1))), DataError, r"'y' are negative, NaN or infinite; write 0"),
     "weights of another length": (graded(weights=np.ones((29, 1))), ShapeError, r"'y' have shape \(29, 1\).*\(30, 1\)"),
     "misspelt weights": (graded(weights={"yy": np.ones((30, 1))}), ShapeError, r"error weight 'yy'.*Did you mean 'y'"),
     "weights in words": (graded(weights=WORDS), DataError, r"'y' holds <U1.*real numbers"),

@@ -335,7 +335,7 @@ def test_gaps_are_left_out_when_asked(with_gaps, capsys):
 def test_float32_is_not_for_second_order(csv, tmp_path, capsys):
     options = ["--out", str(tmp_path), "--dtype", "float32", *QUICK]
     assert main(["fit", str(csv), "--inputs", "u", "--targets", "y", *options]) == 2
-    assert "float32 network" in capsys.readouterr().err
+    assert "--dtype float32 has too few digits for --trainer lm" in capsys.readouterr().err
 
 
 @pytest.mark.deep

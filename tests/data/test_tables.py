@@ -107,7 +107,7 @@ def test_a_missing_file_is_named_with_the_closest_one(write):
         read_csv(path.with_name("recrod.csv"))
     with pytest.raises(DataError, match="no file"):
         read_csv(path.parent / "no folder" / "record.csv")
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="is a folder"):
         read_csv(path.parent)
 
 

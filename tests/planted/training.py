@@ -2,10 +2,14 @@
 
 from planting import alter, caught_by
 
+from lddn_jax.network.initializers import Ignoring
 from lddn_jax.trainers.adaptation import _step as one_sample
+from lddn_jax.trainers.closed_loop import _steady
 from lddn_jax.training.callbacks.early_stopping import EarlyStopping
+from lddn_jax.training.callbacks.time_limit import TimeLimit
 from lddn_jax.training.compiled import Program, _step
-from lddn_jax.training.fit import _advanced
+from lddn_jax.training.data_notes import loss_of_mean
+from lddn_jax.training.fit import _advanced, _finite
 from lddn_jax.training.result import best_of_each
 from lddn_jax.training.stop_reason import StopReason
 from lddn_jax.training.trainer import Problem
@@ -66,3 +70,33 @@ def last_network_of_a_run_that_broke_off(monkeypatch):
 def reason_saved_without_its_meaning(monkeypatch):
     """What a trainer's own reason means is not in the file, but its name once more."""
     alter(monkeypatch, StopReason.to_json, "self.meaning", "str(self)")
+
+
+@caught_by("test_callbacks.py::test_each_run_has_the_whole_time")
+def clock_that_runs_on_over_all_fits(monkeypatch):
+    """A time limit that was used up before ends the next fit after one step."""
+    alter(monkeypatch, TimeLimit.on_start, "self._end is None or not self._shared", "self._end is None")
+
+
+@caught_by("test_non_finite.py::test_numbers_other_than_the_loss_that_become_nan_end_a_run[gradient_norm-2]")
+def gradient_that_may_become_nan(monkeypatch):
+    """A run goes on as long as its loss is finite."""
+    alter(monkeypatch, _finite, "in trainer.always_finite", 'in ("loss",)')
+
+
+@caught_by("test_closed_loop.py::test_divergence_on_the_training_records_counts[smallest that stays]")
+def divergence_on_the_training_records_ignored(monkeypatch):
+    """Networks are chosen by their validation records alone."""
+    alter(monkeypatch, _steady, "if diverged is None:", "if True:")
+
+
+@caught_by("test_data_notes.py::test_the_loss_of_the_mean_is_that_of_the_best_constant[False]")
+def mean_of_missing_targets(monkeypatch):
+    """Missing targets count as zeros in the mean of all."""
+    alter(monkeypatch, loss_of_mean, "weight = known *", "weight = np.ones_like(y) *")
+
+
+@caught_by("test_initializers.py::test_ignored_elements_get_weight_zero_and_change_no_other[glorot]")
+def ignored_elements_drawn(monkeypatch):
+    """Elements that do not vary in training get random weights."""
+    alter(monkeypatch, Ignoring.__call__, "k not in ignored.get(s, ())", "True")

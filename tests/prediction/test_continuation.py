@@ -167,6 +167,49 @@ def test_a_forecast_that_explodes_is_told():
     assert f"diverges at step {found.future.diverged_at}" in str(found)
 
 
+def test_a_model_whose_loop_is_closed_is_forecast_as_well(columns):
+    y, closed = columns["y"][:48], SERIES.close_loop("y", "measured_y")
+    one, other = (lddn.forecast(model, {"y": y}, steps=3) for model in (SERIES, closed))
+    assert one.scores == other.scores
+    np.testing.assert_array_equal(one.future.predictions["y"], other.future.predictions["y"])
+    record = Record({}, {"y": y[:, None]})
+    assert lddn.report(closed, record).summary == lddn.report(SERIES, record).summary
+
+
+WITHOUT_FEEDBACK = {
+    "fir": lddn.models.fir({"u": 1}, {"y": 1}, delays=(0, 2)),
+    "feedforward": lddn.models.feedforward({"u": 1}, {"y": 1}, hidden=2),
+    "elman": lddn.models.elman({"u": 1}, {"y": 1}, hidden=2),
+}
+
+
+@pytest.mark.parametrize("topology", WITHOUT_FEEDBACK.values(), ids=WITHOUT_FEEDBACK)
+def test_a_model_without_feedback_is_predicted_by_its_inputs(topology, columns):
+    u = columns["u"][:, None]
+    net = lddn.Network(topology, key=jax.random.key(0))
+    model = lddn.Scaled.fit(net, lddn.Sequences(u, np.nan_to_num(columns["y"])[:, None]))
+    found = lddn.forecast(model, columns)
+    assert list(found.predictions) == ["free run"]
+    lines = {name: line.shape for name, line in lddn.zero_state(topology).items()}
+    start = max((longest for longest, _ in lines.values()), default=0)
+    state = {name: u[:longest] if name == "u" else np.zeros((longest, size)) for name, (longest, size) in lines.items()}
+    expected = model.predict(u[start:], state or None)["y"][:, 0]
+    both = np.append(found.predictions["free run"]["y"], found.future.predictions["y"])
+    np.testing.assert_allclose(both, expected, rtol=1e-10)
+    record = Record({"u": u[:48]}, {"y": columns["y"][:48, None]})
+    assert "free run" in lddn.report(model, record).summary
+
+
+def test_the_command_line_forecasts_from_as_few_rows_as_fill_the_delays(tmp_path, capsys):
+    lddn.save(tmp_path / "network.npz", SERIES)
+    (tmp_path / "short.csv").write_text("y\n1\n2\n")
+    line = ["predict", str(tmp_path / "short.csv"), "--model", str(tmp_path / "network.npz"), "--out", str(tmp_path)]
+    assert main([*line, "--steps", "4"]) == 0
+    assert "forecast of 4 steps after the last measured outputs, from 2" in capsys.readouterr().out
+    assert lddn.data.read_csv(tmp_path / "predictions.csv")["y forecast"][0] == pytest.approx(1.5 * 2 - 0.9)
+    assert (tmp_path / "predictions.png").exists()
+
+
 @pytest.fixture(scope="module")
 def regularized(columns):
     settings = lddn.Settings(hidden=1, trainer="br", epochs=3, bayesian_epochs=5, restarts=1, horizons=(1,))

@@ -109,7 +109,7 @@ def whole(steps, feedback=0.5):
     [((1.3, 0.6, 0.4), 1), ((0.4, 1.3), 0), ((1.3, 1.2), 1), ((2.0, 1.3, 1.2), 2)],
     ids=["smallest that stays", "first that stays", "the last to diverge", "the last of three"],
 )
-def test_a_network_that_diverges_on_its_training_records_is_chosen_only_if_all_do(feedbacks, expected):
+def test_divergence_on_the_training_records_counts(feedbacks, expected):
     """On the short validation record none diverges, and an unstable network has the smallest error."""
     candidates = [linear(feedback) for feedback in feedbacks]
     runs = [(float(k), None) for k in range(len(candidates))]  # errors on the validation record: the first is best

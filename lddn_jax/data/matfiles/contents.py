@@ -148,13 +148,13 @@ def _flattened_cells(name: str, group: str, index: tuple[int, ...], cells: Cells
     if elements.size > 1 and all(_is_text(element) for element in elements.flat):
         yield Leaf(name, group, index, left_out="text")
         return
-    stem, _, last = name.rpartition(".") if cells.is_struct else ("", "", "")
+    stem, _, last = name.rpartition(".")
     for place in np.ndindex(elements.shape):
         kept = tuple(k for k, count in zip(place, elements.shape, strict=True) if count > 1)
         shown = ",".join(str(k + 1) for k in kept)
         if not kept:
             element = name
-        elif cells.is_struct:
+        elif cells.is_struct and stem:
             element = f"{stem}({shown}).{last}"
         else:
             element = f"{name}{{{shown}}}"
@@ -198,18 +198,19 @@ def by(shape: tuple[int, ...]) -> str:
     return "-by-".join(map(str, shape)) or "one number"
 
 
-def check_size(name: str, count: int, item_bytes: int = 8) -> None:
-    """Raises TooLargeError if an array of `count` numbers would exceed the limit.
+def check_size(name: str, count: int, before: int = 0) -> None:
+    """Raises TooLargeError if a variable, with what was read before it, would exceed the limit.
 
     Args:
         name: Name of the variable.
-        count: Number of elements that the file claims.
-        item_bytes: Bytes of an element in memory.
+        count: Number of its elements, as the file claims.
+        before: Number of elements of the variables before it.
     """
-    if count * item_bytes > LIMIT_BYTES:
+    if 8 * (count + before) > LIMIT_BYTES:
+        among = f", with {before:,} before it" if 8 * count <= LIMIT_BYTES else ""
         raise TooLargeError(
-            f"{printable(name)} claims {count:,} elements, {count * item_bytes / 2**30:,.1f} GiB; the limit is "
-            f"{LIMIT_BYTES / 2**30:.0f} GiB"
+            f"{printable(name)} claims {count:,} elements{among}, {8 * (count + before) / 2**30:,.1f} GiB; the limit "
+            f"is {LIMIT_BYTES / 2**30:.0f} GiB"
         )
 
 

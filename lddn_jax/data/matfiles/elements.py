@@ -169,8 +169,8 @@ class _Checks:
         count = math.prod(claim.shape)
         what = f"{printable(claim.name)}, {by(claim.shape)},"
         if array_class in NUMERIC:
+            check_size(claim.name, count, self.numbers)
             self.numbers += count
-            check_size(claim.name, self.numbers)
             for _ in range(1 + is_complex):
                 kind, first, last, at = self.tag(data, at, stop)
                 if kind not in NUMBER_BYTES or count * NUMBER_BYTES[kind] != last - first:
@@ -242,8 +242,8 @@ def check_version_4(path: str, wanted: Callable[[str], bool] | None = None) -> l
                     f"{printable(name)}, {rows}-by-{columns}, claims {size:,} bytes, but only {len(data) - at:,} follow"
                 )
             if wanted and wanted(name):
+                check_size(name, rows * columns, numbers)
                 numbers += rows * columns
-                check_size(name, numbers)
             at += size
             found.append(Claim(name, (rows, columns), contents == 0))
     return found

@@ -141,15 +141,16 @@ class _Reader:
             return LeftOut("empty")
         if dtype.kind in "SU" or self.h5py.check_string_dtype(dtype) is not None:
             return LeftOut("text")
-        if dtype.kind not in "fiubcO" and not dtype.names:
+        if (dtype.kind not in "fiubcO" and not dtype.names) or not self._is_standard(dataset):
             return LeftOut(f"data of type {dtype}")
         count = math.prod(shape)
         columns = [path, *(f"{path}.{name}" for name in dtype.names or ())]
         is_cells = self.h5py.check_ref_dtype(dtype) is not None
         if not is_cells and not any(self.wanted.array(column, count) for column in columns):
             return Unread(shape[::-1] if of_matlab else shape)
+        count *= max(1, dtype.itemsize // 8)
+        check_size(path, count, self.numbers)
         self.numbers += count
-        check_size(path, self.numbers, max(8, dtype.itemsize))
         if not count:
             return LeftOut("empty")
         outside = self._stored_elsewhere(dataset)
@@ -173,6 +174,16 @@ class _Reader:
         values = np.where(unwritten, np.nan, values.astype(np.float64))
         return Noted(values, f"{unwritten.sum():,} of its numbers were never written and count as missing")
 
+    def _is_standard(self, dataset: Any) -> bool:
+        """Whether numbers are stored as IEEE floats or whole numbers of all their bits."""
+        types = self.h5py.h5t
+        stored = dataset.id.get_type()
+        if stored.get_class() == types.FLOAT:
+            bits, names = 8 * stored.get_size(), ("IEEE_F{}LE", "IEEE_F{}BE")
+            known = [getattr(types, name.format(bits), None) for name in names] + [types.NATIVE_LDOUBLE]
+            return any(kind is not None and stored == kind for kind in known)
+        return stored.get_class() != types.INTEGER or stored.get_precision() == 8 * stored.get_size()
+
     def _stored_elsewhere(self, dataset: Any) -> str:
         if dataset.is_virtual:
             return "a virtual dataset, whose numbers lie in other files"
@@ -188,10 +199,16 @@ class _Reader:
     def _unwritten(self, dataset: Any) -> np.ndarray | None:
         """A mask of what was never written, of the dataset's shape; None if everything was."""
         storage = dataset.id
+        size, item_bytes = storage.get_storage_size(), storage.get_type().get_size()
+        is_plain = not storage.get_create_plist().get_nfilters()
         if dataset.chunks is None:
-            return None if storage.get_storage_size() else np.ones(dataset.shape, bool)
+            if size not in (0, item_bytes * dataset.size):
+                raise DamagedError(f"{dataset.name!r} has {size:,} bytes for {dataset.size:,} numbers")
+            return None if size else np.ones(dataset.shape, bool)
         needed = math.prod(-(-size // chunk) for size, chunk in zip(dataset.shape, dataset.chunks, strict=True))
         stored = storage.get_num_chunks()
+        if is_plain and size != stored * item_bytes * math.prod(dataset.chunks):
+            raise DamagedError(f"{dataset.name!r} has {size:,} bytes in {stored:,} pieces of {dataset.chunks}")
         if stored >= needed:
             return None
         mask = np.ones(dataset.shape, bool)
