@@ -121,7 +121,7 @@ def limits(measured: Line | None, predictions: Mapping[str, Line]) -> tuple[floa
         Lowest and highest value, or None if there is none.
     """
     values = [np.asarray(line, float).ravel() for line in predictions.values()]
-    found = np.concatenate([*values, np.empty(0)])
+    found = np.concatenate([*values, np.zeros(0)])
     found = found[np.isfinite(found)]
     core = np.asarray([] if measured is None else measured, float)
     core = core[np.isfinite(core)]

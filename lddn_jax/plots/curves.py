@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from lddn_jax.plots.arguments import check_history
 from lddn_jax.plots.axes import COLORS, Recorded, axes_or_new, legend, literal, new_axes, styles, whole_numbers
+from lddn_jax.plots.line_checks import check_history
 
 
 def training_curve(history: Mapping[str, Recorded], *, best_epoch: int | None = None, ax: Any = None) -> Any:

@@ -8,8 +8,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Shaped
 
 from lddn_jax.errors import LDDNError
-from lddn_jax.plots.arguments import check_lines
 from lddn_jax.plots.axes import axes_or_new, legend, shortened, styles, whole_numbers
+from lddn_jax.plots.line_checks import check_lines
 
 STEEP = 200.0  # ratio of errors that a linear axis does not show
 
@@ -42,7 +42,7 @@ def horizon_profile(
     )
     ax = axes_or_new(ax)
     horizons = np.asarray(horizons)
-    drawn = np.concatenate([np.asarray(values, float) for values in lines.values()] + [np.empty(0)])
+    drawn = np.concatenate([np.asarray(values, float) for values in lines.values()] + [np.zeros(0)])
     drawn = drawn[np.isfinite(drawn)]
     for (name, values), style in zip(lines.items(), styles(), strict=False):
         values = np.asarray(values, float)

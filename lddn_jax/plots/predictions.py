@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from lddn_jax.errors import LDDNError, ShapeError
-from lddn_jax.plots.arguments import check_lines, check_predictions
 from lddn_jax.plots.axes import COLORS, SHADES, Line, apart, axes_or_new, inside, legend, limits, shortened, styles
+from lddn_jax.plots.line_checks import check_lines, check_predictions
 
 MOST_VECTOR_POINTS = 20_000  # of a line; longer ones are pixels in vector graphics
 

@@ -10,8 +10,8 @@ from lddn_jax.diagnostics.residuals import Correlation
 from lddn_jax.errors import ShapeError
 from lddn_jax.network.signals import ArrayOrList
 from lddn_jax.numerics.text_table import digits, ratio_digits
-from lddn_jax.plots.arguments import numbers
 from lddn_jax.plots.axes import COLORS, axes_or_new, legend, near, shortened, whole_numbers
+from lddn_jax.plots.line_checks import numbers
 
 FAR_QUARTILES = 8.0  # distances between quartiles, beyond which an error is not drawn in a histogram
 

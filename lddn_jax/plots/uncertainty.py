@@ -9,8 +9,8 @@ from jaxtyping import Shaped
 
 from lddn_jax.checks import called
 from lddn_jax.errors import LDDNError
-from lddn_jax.plots.arguments import check_lines
 from lddn_jax.plots.axes import COLORS, axes_or_new, legend, new_axes, shortened
+from lddn_jax.plots.line_checks import check_lines
 
 MOST_DELAYS = 40  # shown in one figure
 

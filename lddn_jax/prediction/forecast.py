@@ -71,7 +71,7 @@ class Forecast:
         steps: Number of predicted steps of each record.
         inputs: Inputs by name, without the feedback inputs.
         std: Standard deviation of a measurement in the free run, by output; empty without error bars.
-        ranges: Smallest and largest value in training, by name; empty if unknown.
+        trained_on: Smallest and largest value in training, by name; empty if unknown.
         run: Sequences of the free run, `(records, time, size)` in scaled units; None if no output was measured.
         ahead: Number of steps ahead of a prediction with the loop open, the smallest delay of the measured outputs.
         spans: Usual range of the outputs, for `diverged_at`; empty if unknown.
@@ -86,7 +86,7 @@ class Forecast:
     steps: tuple[int, ...]
     inputs: Mapping[str, Float[np.ndarray, " time"]] = dataclasses.field(default_factory=dict)
     std: Mapping[str, Float[np.ndarray, " time"]] = dataclasses.field(default_factory=dict)
-    ranges: Mapping[str, Range] = dataclasses.field(default_factory=dict)
+    trained_on: Mapping[str, Range] = dataclasses.field(default_factory=dict)
     run: Sequences | None = None
     ahead: int = 1
     spans: Mapping[str, float] = dataclasses.field(default_factory=dict)
@@ -101,11 +101,7 @@ class Forecast:
     @property
     def outside(self) -> dict[str, Excursion]:
         """Inputs and measured outputs that leave the training range, where the network extrapolates."""
-        coming = {} if self.future is None else self.future.inputs
-        inputs = {
-            name: np.append(self.inputs.get(name, []), coming.get(name, [])) for name in {**self.inputs, **coming}
-        }
-        return excursions({name: x[:, None] for name, x in {**inputs, **self.scored}.items()}, self.ranges)
+        return excursions({name: x[:, None] for name, x in {**self.inputs, **self.scored}.items()}, self.trained_on)
 
     @property
     def scored(self) -> Lines:
@@ -222,7 +218,7 @@ class Forecast:
         if future.diverged_at is not None:
             lines.append(f"it diverges at step {future.diverged_at}")
         foreseen = {name: line[:, None] for name, line in future.predictions.items()}
-        lines += [each.about(f"forecast {name}") for name, each in excursions(foreseen, self.ranges).items()]
+        lines += [each.about(f"forecast {name}") for name, each in excursions(foreseen, self.trained_on).items()]
         half = MOST_PRINTED_STEPS // 2
         shown = range(count) if count <= MOST_PRINTED_STEPS else [*range(half), *range(count - half, count)]
         bars = [name for name in future.predictions if name in future.std]
@@ -330,7 +326,7 @@ def forecast(
     _check_inputs(model, record, start if coming else len(record))
     if rows <= held and coming:  # all that was measured is needed to start from
         past = Forecast(
-            np.zeros(0), {}, {}, 0, (0,), ranges=model.ranges, spans=output_ranges(model), notes=notes_on([record])
+            np.zeros(0), {}, {}, 0, (0,), trained_on=model.ranges, spans=output_ranges(model), notes=notes_on([record])
         )
     else:
         past = evaluate(model, [record.piece(0, rows)], ahead, warmup=warmup, posterior=posterior)
@@ -401,8 +397,8 @@ def evaluate(
         warmup=warmup,
         steps=steps,
         inputs=_rows(inputs, firsts),
+        trained_on=model.ranges,
         std={} if posterior is None else joined(_std(model, posterior, run), steps),
-        ranges=model.ranges,
         run=run,
         ahead=least,
         spans=output_ranges(model),
@@ -583,8 +579,8 @@ def _unmeasured(
         warmup=0,
         steps=(data.steps,),
         inputs=_rows([signals], [0]),
+        trained_on=model.ranges,
         std={} if posterior is None else joined(_std(model, posterior, data), (data.steps,)),
-        ranges=model.ranges,
         notes=(f"{label_of(source) or 'the record'}: {'; '.join(notes)}",) if notes else (),
     )
 

@@ -100,7 +100,7 @@ def diagnose(known: Evaluation, lags: int = TESTED_LAGS) -> Diagnosis:
         if free is None
         else {name: diagnostics.ljung_box(e, lags) for name, e in _testable(known.errors_of(FREE_RUN)).items()},
         outside=known.forecast.outside,
-        free_run_outside=diagnostics.excursions(free or {}, known.forecast.ranges),
+        free_run_outside=diagnostics.excursions(free or {}, known.forecast.trained_on),
         remarks=_remarks(known),
         coverage={}
         if free is None

@@ -163,9 +163,8 @@ class ClosedLoop:
             horizon = "all" if s.horizon is None else str(s.horizon)
             epochs = str(len(s.fitted.history["loss"]))
             mark = "  <- returned" if s is self.stages[self.best_stage] else ""
-            rows.append(
-                (horizon, epochs, digits(s.open_loop), closed, f"{s.seconds:.1f}", f"{s.fitted.stop_reason}{mark}")
-            )
+            errors = digits(s.open_loop), closed
+            rows.append((horizon, epochs, *errors, f"{s.seconds:.1f}", f"{s.fitted.stop_reason}{mark}"))
         lines = aligned(rows, ">>>>><")
         for s in self.stages:
             if s.left_out:
