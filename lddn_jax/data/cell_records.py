@@ -16,7 +16,7 @@ from lddn_jax.data.matfiles.contents import Leaf, Wanted
 from lddn_jax.data.text_lines import listed
 from lddn_jax.errors import DataError, ShapeError, fix, shown
 
-ONE_CELL = re.compile(r"(?P<name>.*)[({](?P<number>\d+)[)}]")
+ONE_CELL = re.compile(r"(?P<name>.*)[({](?P<number>\d{1,9})[)}]")
 ALL = "all"
 
 
@@ -87,7 +87,7 @@ def _files(
             leaves = [replace(cells[k], name=name, index=()) for name, cells in signals.items()]
             found.append(replace(file, leaves=(*leaves, *shared), cell=f"cell {k + 1}", notes=tuple(notes)))
     if not found:
-        which = f"no cell {number} with numbers" if number else "no cell whose signals all hold numbers"
+        which = f"no cell {number} with numbers" if number is not None else "no cell whose signals all hold numbers"
         raise DataError(f"{file}: {listed([*signals])} has {which}; there are {len(keys) - len(empty)}.")
     if empty:
         cells = f"cell{'s' if len(empty) > 1 else ''} {listed([str(k + 1) for k in empty])}"

@@ -38,8 +38,8 @@ REMEDIES = {
     "categorical": "y = double({x}); save('record.mat', 'y', ...)",
     "complex numbers": "re = real({x}); im = imag({x}); save('record.mat', 're', 'im', ...)",
 }
-COLUMN = re.compile(r"(?P<of>.+)(?:\(:,\s*(?P<a>\d+)\)|\[:,\s*(?P<b>\d+)\]|_(?P<c>\d+))")
-ROW = re.compile(r"(?P<of>.+)(?:\((?P<a>\d+),\s*:\)|\[(?P<b>\d+)(?:,\s*:)?\])")
+COLUMN = re.compile(r"(?P<of>.+)(?:\(:,\s*(?P<a>\d{1,9})\)|\[:,\s*(?P<b>\d{1,9})\]|_(?P<c>\d{1,9}))")
+ROW = re.compile(r"(?P<of>.+)(?:\((?P<a>\d{1,9}),\s*:\)|\[(?P<b>\d{1,9})(?:,\s*:)?\])")
 
 
 @dataclass(frozen=True)
