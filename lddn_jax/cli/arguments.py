@@ -46,7 +46,11 @@ def model_of(path: str) -> Scaled:
 def names(text: str) -> list[str]:
     """Parses names of columns, separated by commas; a name with a comma is quoted: '"flow, hot",level'."""
     joined = re.sub(r"[(\[{][\d:, ]*[)\]}]", lambda index: index[0].replace(",", "\0"), text)  # y(2,:) is one name
-    cells = next(csv.reader([joined], skipinitialspace=True), [])
+    one_line = re.sub(r"[\r\n]+", " ", joined)  # as in a header whose quoted names have several lines
+    try:
+        cells = next(csv.reader([one_line], skipinitialspace=True), [])
+    except csv.Error as error:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is no list of names: {error}") from None
     return [name.strip().replace("\0", ",") for name in cells if name.strip()]
 
 

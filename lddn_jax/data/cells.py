@@ -20,7 +20,12 @@ import numpy as np
 from jaxtyping import Float
 
 BLANKS = " \t\u00a0"
-SPREADSHEET_ERRORS = ("#n/a", "#nv", "#num!", "#value!", "#div/0!", "#ref!", "#name?", "#null!")
+SPREADSHEET_ERRORS = (
+    *("#n/a", "#num!", "#value!", "#div/0!", "#ref!", "#name?", "#null!", "#spill!", "#calc!"),
+    *("#nv", "#zahl!", "#wert!", "#bezug!", "#überlauf!"),  # German
+    *("#nombre!", "#valeur!", "#nom?", "#nul!", "#¡valor!", "#¡num!", "#¡div/0!", "#¡ref!", "#¿nombre?"),
+    *("#nome?", "#valore!", "#rif!"),  # Italian, after French and Spanish
+)
 MISSING_WORDS = frozenset(
     (
         *("", "nan", "+nan", "-nan", "nan(ind)", "-nan(ind)", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan", "nat"),

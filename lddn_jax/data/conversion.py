@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from lddn_jax.data.cells import BLANKS, CellError, Spelling, is_number
 from lddn_jax.data.delimited import TextFile
-from lddn_jax.data.extremes import suspicious_values
+from lddn_jax.data.extremes import notes_on_extremes
 from lddn_jax.data.instants import StampError, is_date, is_stamp, seconds_of, time_columns
 from lddn_jax.data.sampling import UnevenError, uniform_sampling
 from lddn_jax.data.text_lines import listed
@@ -63,7 +63,7 @@ def converted(
     instants = _instants(file, spelling, time, set(columns), notes)
     notes += _about_spelling(file, spelling)
     for name, column in found.items():
-        notes += [_about_code(name, value, count) for value, count in suspicious_values(column).items()]
+        notes += notes_on_extremes(name, column)
         with np.errstate(over="ignore"):
             narrow = column.astype(dtype)
         if np.isinf(narrow).any() and not np.isinf(column).any():
@@ -165,11 +165,6 @@ def _check_even(file: TextFile, name: str, cells: Sequence[str], seconds: Float[
         raise DataError(
             f"{file.path}, line {file.lines[k]}, column {shown(name)}: {shown(cells[k])}{before}: {error}"
         ) from None
-
-
-def _about_code(name: str, value: float, count: int) -> str:
-    flag = fix(f"Reading(missing_values=[{value:g}])", f"--missing-value {value:g}")
-    return f"{shown(name)}: {value:g} occurs {count} times, far from all other values; if it means missing: {flag}"
 
 
 def _without_time() -> str:

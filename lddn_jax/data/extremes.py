@@ -3,6 +3,8 @@
 import numpy as np
 from jaxtyping import Float
 
+from lddn_jax.errors import fix, shown
+
 FEWEST_REPETITIONS = 3
 FEWEST_OTHER_VALUES = 10
 LARGEST_SHARE_OF_GAP = 3.0  # by how much the gap to a code exceeds every gap between other values
@@ -37,3 +39,21 @@ def suspicious_values(column: Float[np.ndarray, " time"]) -> dict[float, int]:
                 found[float(values[end])] = int(counts[end])
                 values, counts = others, np.delete(counts, end)
     return found
+
+
+def notes_on_extremes(name: str, column: Float[np.ndarray, " time"]) -> list[str]:
+    """Returns a note on each suspicious value of a column of a file.
+
+    Args:
+        name: The name of the column.
+        column: `(time,)`; NaN is ignored.
+
+    Example:
+        >>> notes_on_extremes("u", np.r_[np.arange(50.0), -200.0, -200.0, -200.0])
+        ["'u': -200 occurs 3 times, far from all other values; if it means missing: Reading(missing_values=[-200])"]
+    """
+    return [
+        f"{shown(name)}: {value:g} occurs {count} times, far from all other values; if it means missing: "
+        f"{fix(f'Reading(missing_values=[{value:g}])', f'--missing-value {value:g}')}"
+        for value, count in suspicious_values(column).items()
+    ]

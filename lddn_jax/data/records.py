@@ -85,10 +85,11 @@ class Record:
             raise DataError(f"{self._called} has no targets; pass at least one signal to predict.")
         both = sorted(set(self.inputs) & set(self.targets))
         if both:
-            raise DataError(
-                f"{self._called}: {both[0]!r} is both an input and a target. Give the measured past of the target "
-                f"another name: inputs=[{{'measured_{both[0]}': ['{both[0]}']}}]."
+            past = fix(
+                f"Give the measured past of the target another name: inputs=[{{'measured_{both[0]}': ['{both[0]}']}}]",
+                "Its past is fed back without being named, so leave it out of --inputs",
             )
+            raise DataError(f"{self._called}: {both[0]!r} is both an input and a target. {past}.")
         for kind in ("input", "target"):
             given = getattr(self, f"{kind}s")
             object.__setattr__(self, f"{kind}s", {name: self._signal(kind, name, x) for name, x in given.items()})

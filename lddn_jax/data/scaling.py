@@ -16,8 +16,8 @@ Reference: LeCun, Bottou, Orr & Müller, "Efficient BackProp", 1998, section 4.3
 
 import abc
 import dataclasses
-import math
 import numbers
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -31,7 +31,7 @@ from jaxtyping import Array, Bool, Float, Shaped
 
 from lddn_jax.checks import called, did_you_mean
 from lddn_jax.data.records import Record, Records, as_records
-from lddn_jax.errors import DataError, ShapeError
+from lddn_jax.errors import DataError, ShapeError, shown
 from lddn_jax.network.signals import SignalLike, real
 from lddn_jax.numerics.precision import is_default
 
@@ -112,7 +112,7 @@ class AbstractScaler(eqx.Module):
         """
         names = ["dtype", *(field.name for field in dataclasses.fields(cls))]
         kind = _kind_in(data)
-        if kind != cls.__name__ or not set(names) <= set(data):
+        if kind != cls.__name__ or {*names, "kind"} != {*data}:
             raise DataError(
                 f"{cls.__name__}.from_dict was given the kind {kind!r} with {list(data)}; "
                 f"it needs kind {cls.__name__!r} with {names}, as to_dict() returns. "
@@ -123,7 +123,14 @@ class AbstractScaler(eqx.Module):
             if not field.metadata.get("static", False):
                 where = f"{cls.__name__}.from_dict: {field.name}"
                 values[field.name] = _array_in(where, data[field.name], data["dtype"])
-        return cls(**values)
+        scaler = cls(**values)
+        if not scaler._is_finite_range():
+            raise DataError(f"{cls.__name__}.from_dict was given a range that is empty or infinite: {shown(values)}.")
+        return scaler
+
+    def _is_finite_range(self) -> bool:
+        """Whether values within the range of every channel can be scaled; in NumPy, so that nothing is compiled."""
+        return True
 
     def _fitted_to(
         self, x: Scalable, verb: str
@@ -178,10 +185,11 @@ class MinMax(AbstractScaler):
     high: float | int = eqx.field(static=True, default=1.0)
 
     def __check_init__(self):
-        known = all(isinstance(bound, numbers.Real) for bound in (self.low, self.high))
-        if not (known and -math.inf < self.low < self.high < math.inf):
+        largest = sys.float_info.max
+        known = all(isinstance(bound, numbers.Real) and abs(bound) <= largest for bound in (self.low, self.high))
+        if not (known and self.low < self.high):
             raise DataError(
-                f"MinMax was given low={self.low!r}, high={self.high!r}; low must be smaller than high, and "
+                f"MinMax was given low={shown(self.low)}, high={shown(self.high)}; low must be smaller than high, and "
                 "both finite: MinMax.fit(x, low=-1.0, high=1.0)."
             )
 
@@ -205,6 +213,11 @@ class MinMax(AbstractScaler):
         lowest, highest = np.nanmin(columns, axis=0), np.nanmax(columns, axis=0)
         highest = np.where(is_constant(columns), lowest, highest)
         return cls(_array(lowest, dtype), _array(highest, dtype), low, high)
+
+    def _is_finite_range(self) -> bool:
+        with np.errstate(over="ignore"):
+            extent = np.asarray(self.highest) - np.asarray(self.lowest)
+        return bool(np.all(np.isfinite(extent) & (extent >= 0)))
 
     def _constants(self):
         width = self.high - self.low
@@ -256,6 +269,9 @@ class Standard(AbstractScaler):
         deviation = np.sqrt(np.nansum((columns - mean) ** 2, axis=0) / degrees)
         return cls(_array(mean, dtype), _array(np.where(constant, 1.0, deviation), dtype))
 
+    def _is_finite_range(self) -> bool:
+        return bool(np.all(np.asarray(self.deviation) > 0))
+
     def _constants(self):
         return jnp.zeros_like(self.mean), 1, self.mean, self.deviation
 
@@ -297,13 +313,15 @@ def _kind_in(data: object) -> str:
 def _array_in(where: str, values: Any, dtype: Any) -> Float[Array, " size"]:
     """Converts a list of numbers, one per channel, to an array."""
     try:
-        array = np.asarray(values, np.dtype(dtype))
-    except (TypeError, ValueError):
+        with np.errstate(over="ignore"):
+            array = np.asarray(values, np.dtype(dtype)) if isinstance(dtype, str) else None
+    except (TypeError, ValueError, OverflowError):
         array = None
-    if array is None or array.ndim != 1 or not jnp.issubdtype(array.dtype, jnp.floating):
+    known = array is not None and array.ndim == 1 and jnp.issubdtype(array.dtype, jnp.floating)
+    if array is None or not known or not np.isfinite(array.astype(np.float64)).all():
         raise DataError(
-            f"{where} is {values!r}, of dtype {dtype!r}; it must be a list of numbers, one for each channel, such as "
-            "[0.5, 2.0], of dtype 'float32' or 'float64'."
+            f"{where} is {shown(values)}, of dtype {shown(dtype)}; it must be a list of numbers, one for each channel, "
+            "such as [0.5, 2.0], of dtype 'float32' or 'float64'."
         )
     return _array(array, dtype)
 

@@ -19,6 +19,7 @@ from lddn_jax.checks import did_you_mean, expect
 from lddn_jax.data.cell_records import cells_of
 from lddn_jax.data.conversion import converted
 from lddn_jax.data.delimited import MOST_COMPARED_NAMES, TextFile, open_text
+from lddn_jax.data.extremes import notes_on_extremes
 from lddn_jax.data.instants import StampError, seconds_of, time_columns
 from lddn_jax.data.mat_file import MatFile
 from lddn_jax.data.matlab import open_mat
@@ -35,6 +36,7 @@ Names: TypeAlias = Chosen | Sequence[Chosen]
 
 TEXT_EXTENSIONS = ("", ".csv", ".tsv", ".tab", ".txt", ".dat", ".data", ".asc", ".prn", ".lvm", ".out")
 MAT_EXTENSIONS = (".mat", ".h5", ".hdf5", ".hdf", ".he5")
+OPTIONS_OF_TEXT = ("names", "encoding", "skip_rows", "delimiter", "decimal")
 RENAME = "Rename the file if it is one of these, or read it into a Table yourself."
 _SHEET, _ARCHIVE = "Save the sheet as CSV.", "Unpack the archive first."
 OTHER_KINDS = {kind: _SHEET for kind in (".xlsx", ".xls", ".xlsm", ".ods")} | {
@@ -64,7 +66,18 @@ def signals_of(
     time = reading.time if time is None else time
     groups = (_groups("inputs", inputs), _groups("targets", targets))
     driving, measured = ([column for columns in named.values() for column in columns] for named in groups)
-    channels, instants, notes = _channels_of(source, driving, measured, time, reading)
+    if isinstance(source, (str, PathLike)):
+        source = opened_source(source, reading, [*driving, *measured, *([time] if isinstance(time, str) else [])])
+    channels, instants, notes = _channels_of(source, driving, measured, time)
+    notes = (*notes, *_about_flags(source, reading))
+    if not isinstance(source, TextFile):  # whose cells were compared when they were read
+        channels, replaced = _without_codes(channels, reading.missing_values)
+        notes += replaced
+    if isinstance(source, MatFile):
+        for name, channel in channels.items():
+            several = channel.shape[1] > 1
+            for k, column in enumerate(channel.T):
+                notes += tuple(notes_on_extremes(f"{name}_{k + 1}" if several else name, column))
     found, wanted = (
         {name: _side_by_side(name, [channels[c] for c in named[name]]) for name in named} for named in groups
     )
@@ -74,15 +87,13 @@ def signals_of(
 
 
 def _channels_of(
-    source: Any, inputs: Sequence[str], targets: Sequence[str], time: str | bool, reading: Reading
+    source: Any, inputs: Sequence[str], targets: Sequence[str], time: str | bool
 ) -> tuple[Channels, Float[np.ndarray, " time"] | None, tuple[str, ...]]:
     """Returns the selected channels, each `(time, elements)`, sampling instants and notes.
 
     For an object with `u` and `y`, `inputs` name the columns of `u`, and `targets` those of `y`.
     """
     wanted = [*dict.fromkeys([*inputs, *targets])]
-    if isinstance(source, (str, PathLike)):
-        source = opened_source(source, reading, [*wanted, *([time] if isinstance(time, str) else [])])
     if isinstance(source, TextFile):
         found = converted(source, wanted, time)
         return {name: found.columns[name][:, None] for name in wanted}, found.instants, found.notes
@@ -135,6 +146,36 @@ def _variables_of(
     last = {name.rpartition(".")[2]: name for name in reversed(vectors) if name not in wanted}
     found = time_columns(list(last))
     return channels, vectors[last[found[0]]] if found else None, notes
+
+
+def _about_flags(source: Any, reading: Reading) -> tuple[str, ...]:
+    """A note on the options that do not concern a file of this kind, for example `skip_rows` for a .mat file."""
+    if isinstance(source, TextFile):
+        kind, options = "a text file", {"transpose": "--transpose", "records": "--records"}
+    elif isinstance(source, MatFile):
+        kind = "a MATLAB or HDF5 file"
+        options = {name: f"--{name.replace('_', '-')}" for name in OPTIONS_OF_TEXT}
+    else:
+        return ()
+    given = [name for name in options if getattr(reading, name) != getattr(READING, name)]
+    if not given:
+        return ()
+    return (f"ignored, because it is {kind}: {', '.join(fix(name, options[name]) for name in given)}",)
+
+
+def _without_codes(channels: Channels, codes: Sequence[float | int | str]) -> tuple[Channels, tuple[str, ...]]:
+    """Replaces numbers that mean a missing value by NaN, and says of each how often it occurred."""
+    found, notes = {}, {}
+    for name, channel in channels.items():
+        for code in codes:
+            missing = channel == code if not isinstance(code, str) else np.zeros(channel.shape, bool)
+            if missing.any():
+                channel = np.where(missing, np.nan, channel)
+                notes[f"{code:g}"] = notes.get(f"{code:g}", 0) + int(missing.sum())
+        found[name] = channel
+    if not notes:
+        return found, ()
+    return found, (f"read as missing: {', '.join(f'{code} ({count})' for code, count in notes.items())}",)
 
 
 def opened_sources(

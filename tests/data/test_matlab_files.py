@@ -479,3 +479,31 @@ def test_a_file_is_read_once(saved, readings, tmp_path):
     assert {"u", "y", "gains"} <= set(names_of(opened))
     record(opened)
     assert readings == 3 * ["record.mat"]
+
+
+def test_codes_of_missing_values_are_noted_and_replaced(tmp_path):
+    codes = np.where(np.arange(60) % 20 == 3, -200.0, np.sin(np.arange(60.0)))
+    path = tmp_path / "record.mat"
+    by_scipy(path, {"u": np.cos(np.arange(60.0)), "y": codes})
+    assert any("'y': -200 occurs 3 times" in note for note in record(path).notes)
+    with pytest.raises(DataError, match="'y' is nan at sample 3, the first of 3"):
+        record(path, missing_values=[-200])
+    masked = Record.of(path, ["u"], ["y"], missing="mask", reading=Reading(missing_values=[-200, "off"]))
+    assert np.isnan(masked.targets["y"][:, 0]).tolist() == (codes == -200).tolist()
+    assert masked.notes == ("read as missing: -200 (3)",)
+
+
+def test_codes_of_missing_values_in_arrays():
+    source = {"u": np.arange(4.0), "y": np.array([0, -9, 2, -9])}
+    made = Record.of(source, ["u"], ["y"], missing="mask", reading=Reading(missing_values=[-9]))
+    assert np.isnan(made.targets["y"][:, 0]).tolist() == [False, True, False, True]
+
+
+def test_options_of_text_files_are_noted(tmp_path):
+    path = tmp_path / "record.mat"
+    by_scipy(path, {"u": U, "y": U})
+    assert record(path, skip_rows=3, decimal=",").notes == (
+        "ignored, because it is a MATLAB or HDF5 file: skip_rows, decimal",
+    )
+    (tmp_path / "record.csv").write_text("u,y\n1,2\n2,3\n")
+    assert record(tmp_path / "record.csv", records="u").notes == ("ignored, because it is a text file: records",)

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from lddn_jax.checks import check_positive
-from lddn_jax.errors import CheckpointError, LDDNError
+from lddn_jax.errors import CheckpointError, LDDNError, fix
 from lddn_jax.storage.archive import temporary_prefix, write_atomically
 from lddn_jax.storage.file_errors import write_error
 from lddn_jax.storage.folder_lock import FolderLock
@@ -72,7 +72,8 @@ class Checkpoint:
             raise write_error(folder, ValueError("with a NUL character"))
         self._folder, self._every, self._seconds = Path(folder), every, seconds
         self._keep, self._best = keep, best
-        self._lock = FolderLock(self._folder, "choose another folder: Checkpoint('runs/second')")
+        other = fix("choose another folder: Checkpoint('runs/second')", "choose another --out")
+        self._lock = FolderLock(self._folder, other)
 
     def within(self, name: str) -> "Checkpoint":
         """Returns a `Checkpoint` with the same settings for a subfolder, for example for one horizon."""
@@ -105,9 +106,10 @@ class Checkpoint:
     def _start(self, state: TrainingState) -> None:
         later = sorted(path for path in self._folder.glob(EPOCH_FILES) if path.name > self._path(state).name)
         if later and Flag.RESUMED not in state.flags:
+            resume = f"fit(..., resume={str(self._folder)!r}), or choose another folder"
             raise CheckpointError(
                 f"{self._folder} holds {later[-1].name} of a run that was past epoch {state.epoch}. Resume it with "
-                f"fit(..., resume={str(self._folder)!r}), or choose another folder."
+                f"{fix(resume, '--resume, or choose another --out')}."
             )
         for path in later:  # damaged, or the run resumed from an earlier one; a resume would take them as the newest
             path.rename(path.with_suffix(".npz.superseded"))
