@@ -11,8 +11,8 @@ import scipy.sparse
 
 import lddn_jax as lddn
 from lddn_jax.data import Reading, Record, matlab, read_mat
-from lddn_jax.data.matfiles import reader_process, version5
-from lddn_jax.data.matfiles.contents import LeftOut
+from lddn_jax.data.matfiles.reader import reader_process, version5
+from lddn_jax.data.matfiles.reader.contents import LeftOut
 from lddn_jax.data.records import records_in
 from lddn_jax.data.sources import names_of, opened_source
 from lddn_jax.errors import DataError, LDDNError, ShapeError
