@@ -438,7 +438,7 @@ def test_a_failed_check_is_exit_code_one(topology, capsys, monkeypatch):
         (["fit", "{csv}", "--inputs", "y", "--targets", "y"], ["both an input and a target"]),
         (
             ["fit", "{csv}", "--inputs", "u", "--targets", "y", "--trainer", "adam", "--window", "500"],
-            ["a piece needs 502"],
+            ["no stretch of 502 rows", "500 are a window"],
         ),
         (["fit", "{csv}", "--inputs", "u", "--targets", "y", "--feedback", "0,1"], ["feedback", "positive delays"]),
         (["fit", "{csv}", "--inputs", "u", "--targets", "y", "--delays", "2,1"], ["(1, 2)"]),
