@@ -65,7 +65,8 @@ def uniform_sampling(time: Shaped[ArrayLike, " time"] | Sequence[float | int], t
     if unit < usual and np.any(np.abs(steps - usual) > 1.001 * unit):
         allowed = max(allowed, 1.001 * unit)  # name the first step that rounding does not explain
     for problem, bad in (
-        ("it is not finite", ~np.isfinite(time)),
+        ("it is missing", np.isnan(time)),
+        ("it is infinite", np.isinf(time)),
         ("it is not later than the one before", np.r_[False, steps <= 0]),
         ("the step is not the usual one", np.r_[False, np.abs(steps - usual) > allowed]),
     ):

@@ -127,7 +127,7 @@ def _channels_of(
         try:
             return channels, _seconds(name, columns[names[name]] if is_frame else columns[name]), tuple(notes)
         except (DataError, ShapeError) as error:
-            notes = (*notes, f"{name!r} ignored, as it holds no times: {error}")
+            notes = (*notes, f"{name!r} ignored, as not all of its entries are times: {error}")
     return channels, None, tuple(notes)
 
 

@@ -5,6 +5,7 @@ from lddn_jax import DataError
 from lddn_jax.data import Reading, Record
 
 DATA = "0.5,1\n1.5,2\n2.5,4\n"
+DATES = "".join(f"2021-11-0{day},1,2\n" for day in (1, 2, 3, 4, 5))
 HOURS = "Time,u,y\n" + "".join(f"2021-03-28 0{hour}:00,1,2\n" for hour in (0, 1, 3, 4, 5))
 AUTUMN = "Time,u,y\n" + "".join(f"2021-10-31 0{hour}:00,1,2\n" for hour in (1, 2, 2, 3, 4))
 
@@ -91,6 +92,20 @@ TIMES = {
     "words for times": (record("at,u,y\nnow,1,2\nlater,1,2\n", time="at"), r"'at', line 2: 'now' is neither a number"),
     "a date amiss": (record("at,u,y\n2021-11-05,1,2\n2021-13-05,1,2\n", time="at"), r"'2021-13-05' is neither"),
     "no such time": (record(f"u,y\n{DATA}", time="tiem"), r"No column 'tiem' in .*it has u, y"),
+    "no date": (
+        record(f"date,u,y\n{DATES}".replace("2021-11-03", "")),
+        r"line 4.*'' after '2021-11-02'.*it is missing",
+    ),
+    "no first date": (record(f"date,u,y\n{DATES}".replace("2021-11-01", "NA")), r"line 2.*'NA': .*it is missing"),
+    "no time": (record("Time,u,y\n0,1,2\n1,1,2\n,1,2\n3,1,2\n"), r"line 4, column 'Time': '' after '1'.*it is missing"),
+    "hole in Zeit": (
+        record("Zeit;u;y\n0,0;1;2\n0,5;1;2\n1,0;1;2\n2,0;1;2\n"),
+        r"column 'Zeit': '2,0' after '1,0'.*time=False",
+    ),
+    "hole in t [s]": (
+        record("t [s],u,y\n0,1,2\n1,1,2\n2,1,2\n4,1,2\n"),
+        r"column 't \[s\]': '4' after '2'.*time=False",
+    ),
     "rounded to the step": (
         lambda k: lddn.data.uniform_sampling([0.0, 1.0, 2.0, 4.0, 5.0]),
         r"time\[3\] = 4 after time\[2\] = 2: the step is not the usual one",
@@ -145,6 +160,10 @@ LINES = {
     "rows to skip": (f"{FIT} --skip-rows half", "--skip-rows: 'half' is not a whole number"),
     "time and none": (f"{FIT} --time t --no-time", "--no-time: not allowed with argument --time"),
     "decimal separator": (f"{FIT} --decimal ;", "--decimal: invalid choice: ';'"),
+    "short record": (
+        "fit {few_rows} --names u,y --inputs u --targets y --out {folder}/out",
+        "only . would belong to .*--division records",
+    ),
     "thousands or not": (
         "fit {grouped} --inputs u --targets y --out {folder}/out",
         "'1,234' may have a decimal comma or a thousands separator.*--decimal ','",
@@ -170,6 +189,7 @@ def files(folder):
         "strange_words": "u,y\n1,2\n1,off\n1,3\n",
         "coded": "u,y\n" + "1,2\n3,4\n5,-200\n" * 9,
         "bare_rows": "1 2\n" * 30,
+        "few_rows": "1 2\n" * 12,
         "grouped": 'u,y\n"1,234","2,345"\n"1,235","2,346"\n',
         "huge": "u,y\n1e300,1\n1e300,2\n",
     }

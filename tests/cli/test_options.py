@@ -100,6 +100,11 @@ def test_files_and_columns(asked):
     assert (given.records, given.inputs, given.targets) == (["a.csv", "b.mat"], ["u", "v"], ["y", "z"])
 
 
+def test_names_of_a_header_with_several_lines(asked):
+    given = asked("fit", "a.csv", "--inputs", '"flow,\nhot"', "--targets", "level\r\nmm,z")
+    assert (given.inputs, given.targets) == (["flow, hot"], ["level mm", "z"])
+
+
 READING = {
     "names": ("--names u,y", ("u", "y")),
     "encoding": ("--encoding latin-1", "latin-1"),

@@ -68,6 +68,10 @@ FILES: dict[str, tuple[str | bytes, str]] = {
     "header as MATLAB's comment": ("% u y\n" + rows("{u} {y}"), "names taken from the comment.*blanks"),
     "comments": ("// rig 7\nu,y\n% begin\n" + rows("{u},{y}") + "// end\n", ""),
     "blank lines": ("u,y\n\n" + rows("{u},{y}") + "\n  \n,\n", "blank line.*left out, the first is line"),
+    "German spreadsheet": (
+        "u;y\n#WERT!;1\n#BEZUG!;1\n#ZAHL!;1\n" + rows("{U};{Y}"),
+        "read as missing: '#WERT!' .1., '#BEZUG!' .1., '#ZAHL!' .1",
+    ),
     "missing": ("u,y\nNA,1\nN/A,null\n#N/A,?\n" + rows("{u},{y}"), "read as missing: 'NA' .1.*'N/A' .1"),
     "true and false": ("u,y\nTrue,1\nFalse,2\n" + rows("{u},{y}"), ""),
     "cut short": ("u,y\n" + rows("{u},{y}") + "1.5", "the last line, 10, is cut short and left out"),
@@ -98,9 +102,15 @@ TIMED: dict[str, tuple[str, str, float | None]] = {
     "index of a data frame": (",u,y\n" + rows("2021-11-05 00:00:0{k},{u},{y}"), "'1': dates", 1.0),
     "words": (
         "time,u,y\n" + rows("early {k},{u},{y}"),
-        "'time' ignored, as it holds no times .line 2: 'early 0'",
+        "'time' ignored, as not all of its cells are times .line 2: 'early 0'",
         None,
     ),
     "the day only": ("date,hour,u,y\n" + rows("2021-11-05,{k},{u},{y}"), "'date' ignored, as its stamps are rep", None),
+    "no cell filled": ("time,u,y\n" + rows(",{u},{y}"), "'time' ignored, as not all of its cells are times", None),
+    "t with a unit": ("t [s],u,y\n" + rows("0.{k},{u},{y}"), "", 0.1),
+    "German": ("Zeit;u;y\n" + rows("0,{k};{U};{Y}"), "decimal commas", 0.1),
+    "German, two columns": ("Datum;Uhrzeit;u;y\n" + rows("05.11.2021;1{k}:00;{U};{Y}"), "'Datum, Uhrzeit'", 3600.0),
+    "German, one column": ("Datum/Uhrzeit;u;y\n" + rows("1{k}.11.2021 07:30;{U};{Y}"), "'Datum/Uhrzeit': da", 86400.0),
+    "French": ("Horodatage;u;y\n" + rows("2021-11-05 1{k}:00;{U};{Y}"), "'Horodatage': dates", 3600.0),
     "none": ("t,u,y\n" + rows("{k},{u},{y}"), "", None),
 }

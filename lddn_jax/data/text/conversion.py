@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from lddn_jax.data.extremes import notes_on_extremes
 from lddn_jax.data.sampling import UnevenError, uniform_sampling
-from lddn_jax.data.text.cells import BLANKS, CellError, Spelling, is_number
+from lddn_jax.data.text.cells import BLANKS, CellError, Spelling, is_missing, is_number
 from lddn_jax.data.text.delimited import TextFile
 from lddn_jax.data.text.instants import StampError, is_date, is_stamp, seconds_of, time_columns
 from lddn_jax.errors import DataError, fix, listed, shown
@@ -126,33 +126,48 @@ def _instants(
             candidates = [file.names[0]]  # the index of a data frame
     for name in candidates:
         cells = file.cells(file.place(name))
-        others = [other for other in candidates if other != name]
-        day = next((other for other in others if is_date(file.cells(file.place(other))[0])), None)
         try:
-            if is_date(cells[0], digits="date" in name.lower()):
-                seconds, note = seconds_of(cells)
-            elif is_stamp(cells[0]) and day is not None:
-                seconds, note = seconds_of(cells, file.cells(file.place(day)))
-                name = f"{day}, {name}"
-            elif is_stamp(cells[0]):
-                seconds, note = seconds_of(cells)
-            else:
-                seconds, note = spelling.numbers(cells), ""
+            called, seconds, note = _times(file, spelling, name, [other for other in candidates if other != name])
         except (CellError, StampError) as error:
             place = f"line {file.lines[error.row]}: {shown(cells[error.row])} is neither a number nor a time"
             if time is True:
-                notes.append(f"{shown(name)} ignored, as it holds no times ({place})")
+                notes.append(f"{shown(name)} ignored, as not all of its cells are times ({place})")
                 continue
             raise DataError(f"{file.path}, column {shown(name)}, {place}. {_without_time()}") from None
         if time is True and note and len(seconds) > 1 and np.mean(np.diff(seconds) == 0) > MOST_REPEATED_SHARE:
-            notes.append(f"{shown(name)} ignored, as its stamps are repeated")
+            notes.append(f"{shown(called)} ignored, as its stamps are repeated")
             continue
         if note:
-            notes.append(f"{shown(name)}: {note}")
+            notes.append(f"{shown(called)}: {note}")
         if len(seconds) > 1:
-            _check_even(file, name, cells, seconds)
+            _check_even(file, called, cells, seconds)
         return seconds
     return None
+
+
+def _times(
+    file: TextFile, spelling: Spelling, name: str, others: Sequence[str]
+) -> tuple[str, Float[np.ndarray, " time"], str]:
+    """The name of a column, together with that of dates where it holds times of day; its instants; and a note."""
+    cells = file.cells(file.place(name))
+    present = [row for row, cell in enumerate(cells) if not is_missing(cell)]
+    if not present:
+        raise CellError(0, "no cell is filled")
+    first = cells[present[0]]
+    if not is_date(first, digits="dat" in name.lower()) and not is_stamp(first):
+        return name, spelling.numbers(cells), ""
+    days = None
+    if not is_date(first):
+        dates = ((other, file.cells(file.place(other))) for other in others)
+        day, days = next(((day, found) for day, found in dates if is_date(found[present[0]])), (None, None))
+        name = name if day is None else f"{day}, {name}"
+    seconds = np.full(len(cells), np.nan)
+    try:
+        of_day = None if days is None else [days[row] for row in present]
+        seconds[present], note = seconds_of([cells[row] for row in present], of_day)
+    except StampError as error:
+        raise StampError(str(error), present[error.row]) from None
+    return name, seconds, note
 
 
 def _check_even(file: TextFile, name: str, cells: Sequence[str], seconds: Float[np.ndarray, " time"]) -> None:

@@ -23,6 +23,12 @@ from lddn_jax.data.sampling import DAY_SECONDS, uniform_sampling
 from lddn_jax.errors import DataError, shown
 
 NAMES_OF_TIME = ("time", "timestamp", "date_time", "datetime", "date")
+NAMES_IN_OTHER_LANGUAGES = {
+    **dict.fromkeys(("zeit", "uhrzeit", "heure", "hora", "tijd"), "time"),
+    **dict.fromkeys(("zeitstempel", "horodatage"), "timestamp"),
+    **dict.fromkeys(("datum_uhrzeit", "datum_zeit", "fecha_hora", "date_heure"), "date_time"),
+    **dict.fromkeys(("datum", "fecha"), "date"),
+}
 LONGEST_STAMP_CHARACTERS = 60
 # How numbers that could be read in several ways are read, for a whole column: the first that gives even steps.
 _STYLES = ("day first", "month first", "clock with points")
@@ -55,14 +61,17 @@ def time_columns(names: Sequence[str]) -> list[str]:
     """Returns the columns that are called time, timestamp or date, with any unit: the most specific first.
 
     Example:
-        >>> time_columns(["Date", "Time [s]", "u", "daytime"])
-        ['Time [s]', 'Date']
+        >>> time_columns(["Date", "Time [s]", "u", "daytime", "t [s]", "Uhrzeit"])
+        ['Time [s]', 't [s]', 'Uhrzeit', 'Date']
     """
     known: dict[str, list[str]] = {name: [] for name in NAMES_OF_TIME}
     for name in names:
         plain = re.sub(r"\s*[\[(<].*[\])>]\s*$|\s*/\s*\w{1,3}$", "", name.strip().lower())
         plain = re.sub(r"[\s_/-]+|_+in_+", "_", plain)
         plain = re.sub(r"_(s|sec|ms|min|h|utc|seconds)$", "", plain).replace("time_stamp", "timestamp")
+        if re.fullmatch(r"t\s*[\[(/]\s*(s|sec|ms|min|h)\s*[\])]?", name.strip().lower()):
+            plain = "time"
+        plain = NAMES_IN_OTHER_LANGUAGES.get(plain, plain)
         if plain in known:
             known[plain].append(name)
     return [name for found in known.values() for name in found]

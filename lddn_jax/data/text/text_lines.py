@@ -65,7 +65,7 @@ def read_text(path: Path, reading: Reading) -> tuple[str, list[str]]:
             f"{path} contains zero bytes, so it is not plain text. Export it as CSV, or give its encoding: {encoding}."
         )
     begin = text[:SAMPLED_CHARACTERS]
-    if sum(ord(character) < 32 and character not in "\t\n\v\f\r" for character in begin) > len(begin) / 20:
+    if sum(ord(character) < 28 and character not in "\t\n\v\f\r" for character in begin) > len(begin) / 20:
         raise DataError(f"{path} consists of control characters, so it is not text. Export the data as CSV.")
     if "\r" in text:
         text = text.replace("\r\r\n", "\n").replace("\r\n", "\n").replace("\r", "\n")
