@@ -7,7 +7,7 @@ splines make the fourth difference zero. Noise, and any system that is excited, 
 import numpy as np
 from jaxtyping import Float
 
-from lddn_jax.data.extremes import suspicious_values
+from lddn_jax.data.extremes import suspicious_values, times
 from lddn_jax.diagnostics.lagged import channel
 from lddn_jax.network.signals import ArrayOrList
 from lddn_jax.numerics.text_table import digits
@@ -73,12 +73,12 @@ def about_interpolation(name: str, signal: ArrayOrList) -> str | None:
 
 
 def about_codes(name: str, line: Float[np.ndarray, " time"]) -> str | None:
-    """Warns of isolated values that repeat, such as −200 for a failed measurement."""
-    found = [f"{value:g} ({count} times)" for value, count in suspicious_values(line).items()]
+    """Warns of isolated extreme values, such as −200 for a failed measurement."""
+    found = [f"{value:g} ({times(count)})" for value, count in suspicious_values(line).items()]
     if not found:
         return None
     return (
-        f"{name} has isolated extreme values that repeat: {', '.join(found)}. They probably mean that nothing was "
+        f"{name} has isolated extreme values: {', '.join(found)}. They probably mean that nothing was "
         "measured: mark them as missing, or the model learns them."
     )
 

@@ -38,7 +38,16 @@ def test_missing_instants_are_counted():
 )
 def test_codes_for_missing_values_are_found(others, code):
     assert suspicious_values(np.r_[others, [code] * 4, np.nan]) == {code: 4}
-    assert suspicious_values(np.r_[others, code]) == {}
+    assert suspicious_values(np.r_[others, code]) == ({code: 1} if code == 9999 else {})
+
+
+def test_single_values_far_away_are_found():
+    noise = np.random.default_rng(0).normal(size=500)
+    assert suspicious_values(np.r_[noise, 1e154]) == {1e154: 1}
+    assert suspicious_values(np.r_[noise, -1.7e308, 1.7e308]) in ({-1.7e308: 1, 1.7e308: 1}, {})
+    assert suspicious_values(np.r_[noise, -9999.0, -9999.0]) == {-9999.0: 2}
+    assert suspicious_values(np.r_[noise, 50.0]) == {}  # a spike
+    assert suspicious_values(np.r_[np.zeros(500), 1.0]) == {}  # an impulse
 
 
 @pytest.mark.parametrize(
