@@ -5,6 +5,7 @@ import io
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 
 import jax
@@ -53,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Gradients are compared to 1e-11, which needs float64.
     jax.config.update("jax_enable_x64", True)
     try:
-        with fixes_as_flags():
+        with fixes_as_flags(), warnings.catch_warnings():
+            warnings.showwarning = _show_warning
             return options.run(options)
     except LDDNError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -63,6 +65,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return exit_code(signal.SIGINT)
     return 2
+
+
+def _show_warning(message: Warning | str, *_: object) -> None:
+    """Prints a warning as one line, without the line of code that it comes from."""
+    print(f"warning: {message}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import jax
 
 import lddn_jax as lddn
 from lddn_jax.cli.arguments import positive, say, seed
-from lddn_jax.errors import DataError
+from lddn_jax.errors import DataError, shown
 from lddn_jax.numerics.memory import check_memory
 from lddn_jax.storage import strict_json
 from lddn_jax.storage.file_errors import described
@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
         raise DataError(described(error)) from None
     except ValueError as error:
         raise DataError(
-            f"{path} is not JSON of a topology: {error}. Write it as topology.to_dict() returns it."
+            f"{shown(path)} is not JSON of a topology: {error}. Write it as topology.to_dict() returns it."
         ) from None
     topology = lddn.Topology.from_dict(declaration)
     lddn.transfer.check_known(topology)

@@ -8,6 +8,7 @@ from lddn_jax.storage.folder_lock import FolderLock
 
 FIT = "fit {csv} --inputs u --targets y --out"
 LINES = {
+    "topology at NUL": ("check a\0b.json", r"a\\x00b\.json is not JSON of a topology: embedded null byte"),
     "folder of another process": (f"{FIT} {{held}}", "held is in use by this process.*choose another --out"),
     "compare in a folder of another process": (
         "compare {csv} --targets y --out {held}",

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -411,6 +412,17 @@ def topology(tmp_path):
 def test_check_reads_a_topology(topology, capsys):
     assert main(["check", topology, "--steps", "5"]) == 0
     assert "all methods agree (float64)" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("default::lddn_jax.topology.validation.TopologyWarning")
+def test_a_warning_is_one_line_without_code(topology, capsys, monkeypatch):
+    declaration = json.loads(Path(topology).read_text())
+    declaration["layers"].append({"name": "idle", "size": 1})
+    Path(topology).write_text(json.dumps(declaration))
+    monkeypatch.setattr(lddn, "check_gradients", lambda *_: SimpleNamespace(passed=True))
+    assert main(["check", topology]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert [line[:33] for line in said] == ["warning: layer 'idle' has no path"] * 2
 
 
 def test_a_failed_check_is_exit_code_one(topology, capsys, monkeypatch):
