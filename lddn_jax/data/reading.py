@@ -30,8 +30,8 @@ class Reading:
         decimal: The decimal separator, "." or ","; None to find it.
         transpose: Whether time runs along the second axis of the matrices of a .mat file, where the length of no other
             variable decides; None for the first axis if that is the longer one.
-        records: The cell array or struct array of a .mat file whose cells are records, or "all" for all of them, or one
-            cell, "y{2}"; None if the file is one record.
+        records: The cell array or struct array of a .mat file whose cells are records, several, "u,y", or "all" for
+            all of them, or one cell, "y{2}"; None if the file is one record.
 
     Raises:
         DataError: If an option is invalid.

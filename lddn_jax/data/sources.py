@@ -202,8 +202,11 @@ def opened_sources(
         return [open_text(path, reading, wanted)]
     if kind in MAT_EXTENSIONS:
         names = [*wanted, *further]
-        file = open_mat(path, names or None, records=reading.records, transpose=reading.transpose)
-        return cells_of(file, reading.records, names or None) if reading.records else [file]
+        arrays = reading.records
+        if arrays and "{" not in arrays:
+            arrays = [name.strip() for name in arrays.split(",")]
+        file = open_mat(path, names or None, records=arrays, transpose=reading.transpose)
+        return cells_of(file, arrays, names or None) if arrays else [file]
     raise DataError(
         f"{shown(path)}: the extension must be .csv, .tsv, .txt, .dat, .mat or .hdf5. {OTHER_KINDS.get(kind, RENAME)}"
     )

@@ -507,3 +507,10 @@ def test_options_of_text_files_are_noted(tmp_path):
     )
     (tmp_path / "record.csv").write_text("u,y\n1,2\n2,3\n")
     assert record(tmp_path / "record.csv", records="u").notes == ("ignored, because it is a text file: records",)
+
+
+@pytest.mark.parametrize("chosen", ["u,y", "u, y", "y", "all"])
+def test_cell_arrays_of_records_are_named_together(chosen, tmp_path):
+    by_scipy(tmp_path / "record.mat", {"u": CELLS, "y": CELLS})
+    records = records_in(tmp_path / "record.mat", ["u"], ["y"], reading=Reading(records=chosen))
+    assert [len(each) for each in records] == [5, 7, 6]
