@@ -37,7 +37,8 @@ from lddn_jax.network import initializers, transfer
 from lddn_jax.network.network import Network
 from lddn_jax.network.rewiring import add_delay, carry_over, close_loop, open_loop, remove_delay
 from lddn_jax.prediction.error_bars import Prediction
-from lddn_jax.prediction.forecast import Forecast, forecast
+from lddn_jax.prediction.forecast import forecast
+from lddn_jax.prediction.forecast_result import Forecast
 from lddn_jax.prediction.free_run import diverged_at
 from lddn_jax.prediction.horizons import HorizonProfile, horizon_profile, k_step
 from lddn_jax.prediction.scaled import Scaled

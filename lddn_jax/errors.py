@@ -7,7 +7,7 @@ error is also a `ValueError`, so code that catches the built-in exception keeps 
 import contextlib
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 
 SHOWN_CHARACTERS = 100  # of an argument in an error message
@@ -96,6 +96,17 @@ def shown(given: object) -> str:
     longest = SHOWN_CHARACTERS * (1 + path)
     half = (longest - 1) // 2
     return text if len(text) <= longest else f"{text[: longest - 1 - half]}…{text[-half:]}"
+
+
+def listed(names: Sequence[str], most: int = 12) -> str:
+    """Returns names separated by commas: the first ones, and how many more there are.
+
+    Example:
+        >>> listed("abcdef", most=4)
+        'a, b, c, d and 2 more'
+    """
+    first = ", ".join(shown(name)[1:-1] for name in names[:most])
+    return first + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _printable(text: str) -> str:

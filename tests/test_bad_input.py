@@ -35,7 +35,9 @@ def as_parameters(rows):
 def kit(tmp_path_factory):
     kit = made(tmp_path_factory.mktemp("bad_input"))
     for subject in SUBJECTS:
-        vars(kit).update(subject.files(kit.folder) if hasattr(subject, "files") else {})
+        added = subject.files(kit.folder) if hasattr(subject, "files") else {}
+        assert not added.keys() & vars(kit).keys(), f"{subject.__name__} uses a name of another module"
+        vars(kit).update(added)
     return kit
 
 

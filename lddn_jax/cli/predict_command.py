@@ -11,7 +11,8 @@ from lddn_jax.cli.files import can_draw, canvas, output_folder, save_figure, wri
 from lddn_jax.data.sources import signals_of
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.network.rewiring import opened_at
-from lddn_jax.prediction.forecast import FORECAST, exogenous, loop_closed, loop_opened, same_network
+from lddn_jax.prediction.feedback import exogenous, loop_closed, loop_opened, same_network
+from lddn_jax.prediction.forecast_result import FORECAST
 
 
 def add(commands) -> None:

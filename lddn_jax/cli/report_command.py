@@ -9,7 +9,7 @@ from lddn_jax.cli.file_options import add_reading, reading_of
 from lddn_jax.cli.files import output_folder
 from lddn_jax.data.records import notes_on
 from lddn_jax.errors import LDDNError, shown
-from lddn_jax.prediction.forecast import record_for
+from lddn_jax.prediction.feedback import record_for
 
 
 def add(commands) -> None:

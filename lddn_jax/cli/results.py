@@ -9,7 +9,7 @@ from lddn_jax.cli.arguments import say
 from lddn_jax.cli.files import can_draw, canvas, save_figure, written
 from lddn_jax.identification.identify import Identified
 from lddn_jax.identification.recipes import Regularized
-from lddn_jax.prediction.forecast import FREE_RUN
+from lddn_jax.prediction.forecast_result import FREE_RUN
 
 
 def write_model(out: Path, found: Identified) -> list[str]:

@@ -7,7 +7,7 @@
 
 Files up to version 7 are read by SciPy. Files of version 7.3 are HDF5; they, and any other HDF5 file, need h5py
 (`pip install 'lddn_jax[io]'`). Only real numbers are read. Reading takes place in a process of its own, with limits of
-time and memory, because these libraries crash on some damaged files (`matfiles.reader_process`). Variables that MATLAB
+time and memory, because these libraries crash on some damaged files (`matfiles/reader/`). Variables that MATLAB
 compressed, as it does by default, have checksums; damage within numbers that are not compressed cannot be noticed.
 """
 
@@ -17,11 +17,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Literal, overload
 
-from lddn_jax.data.cell_records import cells_of
-from lddn_jax.data.mat_file import MatFile
-from lddn_jax.data.matfiles.contents import DamagedError, TooLargeError
-from lddn_jax.data.matfiles.file_kinds import LONGEST_HEAD, READERS, kind_of
-from lddn_jax.data.matfiles.reader_process import read_leaves
+from lddn_jax.data.file_kinds import LONGEST_HEAD, READERS, kind_of
+from lddn_jax.data.matfiles.cell_records import cells_of
+from lddn_jax.data.matfiles.mat_file import MatFile
+from lddn_jax.data.matfiles.reader.contents import DamagedError, TooLargeError
+from lddn_jax.data.matfiles.reader.reader_process import read_leaves
 from lddn_jax.data.paths import bytes_of
 from lddn_jax.data.tables import Table
 from lddn_jax.errors import DataError, LDDNError, fix

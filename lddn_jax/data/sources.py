@@ -16,16 +16,15 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from lddn_jax.checks import did_you_mean, expect
-from lddn_jax.data.cell_records import cells_of
-from lddn_jax.data.conversion import converted
-from lddn_jax.data.delimited import MOST_COMPARED_NAMES, TextFile, open_text
-from lddn_jax.data.instants import StampError, seconds_of, time_columns
-from lddn_jax.data.mat_file import MatFile
+from lddn_jax.data.matfiles.cell_records import cells_of
+from lddn_jax.data.matfiles.mat_file import MatFile
 from lddn_jax.data.matlab import open_mat
 from lddn_jax.data.reading import READING, Reading
 from lddn_jax.data.tables import Table
-from lddn_jax.data.text_lines import listed
-from lddn_jax.errors import DataError, ShapeError, fix, shown
+from lddn_jax.data.text.conversion import converted
+from lddn_jax.data.text.delimited import MOST_COMPARED_NAMES, TextFile, open_text
+from lddn_jax.data.text.instants import StampError, seconds_of, time_columns
+from lddn_jax.errors import DataError, ShapeError, fix, listed, shown
 from lddn_jax.network.signals import real
 
 Channels: TypeAlias = dict[str, Float[np.ndarray, "time size=_"]]

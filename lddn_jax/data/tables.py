@@ -17,11 +17,10 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Shaped
 
 from lddn_jax.checks import called, did_you_mean, expect, floating_dtype
-from lddn_jax.data.conversion import converted
-from lddn_jax.data.delimited import MOST_COMPARED_NAMES, open_text
 from lddn_jax.data.reading import READING, Reading
-from lddn_jax.data.text_lines import listed
-from lddn_jax.errors import DataError, ShapeError, shown
+from lddn_jax.data.text.conversion import converted
+from lddn_jax.data.text.delimited import MOST_COMPARED_NAMES, open_text
+from lddn_jax.errors import DataError, ShapeError, listed, shown
 from lddn_jax.storage.archive import write_atomically
 
 

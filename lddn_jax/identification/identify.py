@@ -1,6 +1,6 @@
 """Identification of a NARX network from records: divide, scale, train, and score on the test part.
 
-`experiment.py` divides and scales the records, `recipes.py` trains the network, `prediction/forecast.py` evaluates it.
+`experiment.py` divides and scales the records, `recipes.py` trains the network, `prediction/evaluator.py` evaluates it.
 """
 
 import time
@@ -21,7 +21,8 @@ from lddn_jax.identification.recipes import TRAINERS, Regularized, Supervision, 
 from lddn_jax.identification.settings import Settings
 from lddn_jax.network.network import Network
 from lddn_jax.numerics.precision import computing_in, in_default_float, is_default
-from lddn_jax.prediction.forecast import Forecast, evaluate
+from lddn_jax.prediction.evaluator import evaluate
+from lddn_jax.prediction.forecast_result import Forecast
 from lddn_jax.prediction.scaled import Scaled
 from lddn_jax.trainers.closed_loop import ClosedLoop
 from lddn_jax.training.callbacks.periodic_checkpoint import Checkpoint

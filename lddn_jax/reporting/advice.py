@@ -17,7 +17,7 @@ from lddn_jax.diagnostics.lagged import element_names
 from lddn_jax.diagnostics.score_table import WORSE_THAN_MEAN
 from lddn_jax.models import measured_name
 from lddn_jax.numerics.text_table import digits
-from lddn_jax.prediction.forecast import FREE_RUN, ONE_STEP, PERSISTENCE
+from lddn_jax.prediction.forecast_result import FREE_RUN, ONE_STEP, PERSISTENCE
 from lddn_jax.reporting.evaluation import Evaluation
 from lddn_jax.reporting.findings import Diagnosis
 from lddn_jax.topology.topology import Topology

@@ -16,15 +16,9 @@ from lddn_jax.identification.recipes import Regularized
 from lddn_jax.network.network import Network
 from lddn_jax.network.rewiring import closed_over, measured_loops
 from lddn_jax.network.signals import Signals, measured_name
-from lddn_jax.prediction.forecast import (
-    FREE_RUN,
-    Forecast,
-    evaluate,
-    evaluate_sequences,
-    loop_closed,
-    loop_opened,
-    opened,
-)
+from lddn_jax.prediction.evaluator import evaluate, evaluate_sequences
+from lddn_jax.prediction.feedback import loop_closed, loop_opened, opened
+from lddn_jax.prediction.forecast_result import FREE_RUN, Forecast
 from lddn_jax.prediction.horizons import with_gaps
 from lddn_jax.prediction.scaled import Scaled
 from lddn_jax.reporting.evaluation import Evaluation

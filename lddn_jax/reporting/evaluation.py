@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.network.network import Network
-from lddn_jax.prediction.forecast import PERSISTENCE, Channels, Forecast
+from lddn_jax.prediction.forecast_result import PERSISTENCE, Channels, Forecast
 from lddn_jax.training.history import History
 
 

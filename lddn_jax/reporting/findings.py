@@ -16,7 +16,7 @@ from lddn_jax.diagnostics.record_quality import (
     about_interpolation,
     about_length,
 )
-from lddn_jax.prediction.forecast import FREE_RUN, Channels
+from lddn_jax.prediction.forecast_result import FREE_RUN, Channels
 from lddn_jax.prediction.horizons import horizon_profile
 from lddn_jax.reporting.evaluation import Evaluation
 from lddn_jax.topology.plan import plan

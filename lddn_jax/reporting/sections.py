@@ -15,7 +15,7 @@ from lddn_jax.errors import LDDNError
 from lddn_jax.numerics.text_table import digits
 from lddn_jax.plots.axes import letters_missing_as, near, shortened, time_label
 from lddn_jax.plots.network_diagram import diagram_size
-from lddn_jax.prediction.forecast import FREE_RUN
+from lddn_jax.prediction.forecast_result import FREE_RUN
 from lddn_jax.reporting.advice import p_in_words
 from lddn_jax.reporting.evaluation import Evaluation
 from lddn_jax.reporting.findings import Diagnosis

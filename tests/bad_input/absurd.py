@@ -17,7 +17,7 @@ LINES = {
     "seed of 31 digits": (f"{FIT} --seed {10**30 + 7}", "--seed: '10+7' is not a whole number of at most 18 digits"),
     "seed of the plant": (f"maglev --seed {10**30}", "--seed: '10+' is not a whole number of at most 18 digits"),
     "seed of a comparison": (f"compare {{csv}} --targets y --seed {10**30}", "--seed: '10+' is not a whole number"),
-    "seed of a check": (f"check {{huge}} --seed {10**30}", "--seed: '10+' is not a whole number"),
+    "seed of a check": (f"check {{trillion}} --seed {10**30}", "--seed: '10+' is not a whole number"),
     "seed in words": (f"{FIT} --seed one", "--seed: 'one' is not a whole number of at most 18 digits"),
     "a trillion steps back": (f"{FIT} --delays 1,1000000000000", "--delays: '1,1000000000000' is not whole numbers"),
     "fed back from far": (f"{FIT} --feedback 1000000000000", "--feedback: '1000000000000' is not whole numbers"),
@@ -27,7 +27,7 @@ LINES = {
     "horizon of many digits": (f"{FIT} --horizons {10**20}", "--horizons: '10+' is not numbers such as"),
     "a trillion steps of the plant": ("maglev --steps 1000000000000", "--steps: '1000000000000' is not.*2147483647"),
     "sizes to compare": ("compare {csv} --targets y --hidden 1 1000000000000", "--hidden: '1000000000000' is not"),
-    "check of a trillion neurons": ("check {huge}", "size of layer 'y' is 1000000000000; it must be at most"),
+    "check of a trillion neurons": ("check {trillion}", "size of layer 'y' is 1000000000000; it must be at most"),
     "check of a number of 401 digits": ("check {digits}", "size of layer 'y' is a whole number of 401 digits"),
     "check of a number that Python does not read": ("check {unreadable}", "unreadable.json is not JSON.*4300 digits"),
     "check of a far delay": ("check {far}", "delay of connection 'u' -> 'y' is 1000000000000000; it must be at most"),
@@ -149,7 +149,7 @@ def files(folder):
     small = json.dumps(topology())
     texts = {
         "small": small,
-        "huge": json.dumps(topology(10**12)),
+        "trillion": json.dumps(topology(10**12)),
         "digits": json.dumps(topology(10**400)),
         "unreadable": small.replace('"size": 1', f'"size": {"9" * 5000}'),
         "far": json.dumps(topology(delays=(0, 10**15))),

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from signal_handlers import ordinary_handlers
 
 import lddn_jax as lddn
 from lddn_jax.__main__ import main
@@ -421,31 +422,19 @@ def test_a_fit_that_was_cut_short_resumes(options, csv, tmp_path, capsys):
     assert found["test"] == expected["test"]
 
 
-@pytest.fixture
-def ordinary_handlers():
-    """The defaults of a program; a process that runs tests may have its own."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-@pytest.mark.usefixtures("ordinary_handlers")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_fit_leaves_a_network_and_says_how_to_resume(number, code, csv, tmp_path, capsys, monkeypatch):
     """A signal at the first step."""
     monkeypatch.setattr(lddn.callbacks.TimeLimit, "on_step", lambda self, state: os.kill(os.getpid(), number) or False)
     options = ["--out", str(tmp_path), *SMALL, "--no-report", "--time-limit", "99"]
-    assert main(["fit", str(csv), "--inputs", "u", "--targets", "y", *options]) == code
+    with ordinary_handlers():
+        assert main(["fit", str(csv), "--inputs", "u", "--targets", "y", *options]) == code
     assert "training was cut short (interrupted)" in capsys.readouterr().out
     assert {"network.npz", "results.json", "checkpoints"} <= {path.name for path in tmp_path.iterdir()}
     stages = json.loads((tmp_path / "results.json").read_text())["training"]["stages"]
     assert [(stage["epochs"], stage["stop_reason"]) for stage in stages] == [(1, "interrupted")]
 
 
-@pytest.mark.usefixtures("ordinary_handlers")
 def test_an_interrupted_comparison_keeps_what_it_has(csv, tmp_path, monkeypatch):
     monkeypatch.setattr(lddn.callbacks.ReturnOnSignal, "on_step", interrupt, raising=False)
     options = ["--hidden", "1", "2", "--restarts", "1", "--epochs", "3", "--out", str(tmp_path)]
@@ -485,7 +474,7 @@ def test_a_failed_check_is_exit_code_one(topology, capsys, monkeypatch):
         (["fit", "{csv}", "--inputs", "y", "--targets", "y"], ["both an input and a target"]),
         (
             ["fit", "{csv}", "--inputs", "u", "--targets", "y", "--trainer", "adam", "--window", "500"],
-            ["no stretch of 502 rows"],
+            ["no stretch of 502 rows", "500 are a window"],
         ),
         (["fit", "{csv}", "--inputs", "u", "--targets", "y", "--feedback", "0,1"], ["feedback", "positive delays"]),
         (["fit", "{csv}", "--inputs", "u", "--targets", "y", "--delays", "2,1"], ["(1, 2)"]),

@@ -5,7 +5,7 @@ import pytest
 
 from lddn_jax.diagnostics import Score
 from lddn_jax.numerics.text_table import aligned, digits, ratio_digits, text_width
-from lddn_jax.prediction.forecast import Forecast
+from lddn_jax.prediction.forecast_result import Forecast
 
 
 @pytest.mark.parametrize(

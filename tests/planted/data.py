@@ -6,7 +6,7 @@ from lddn_jax.data.scaling import Standard
 from lddn_jax.data.split import divide
 from lddn_jax.data.stacking import joined
 from lddn_jax.data.starts import WarmUp
-from lddn_jax.data.windowing import _cut, starts_of
+from lddn_jax.data.windowing import _cut, _starts
 from lddn_jax.identification.experiment import Experiment
 from lddn_jax.prediction.scaled import Scaled
 
@@ -73,7 +73,7 @@ def delay_state_of_a_window_one_step_early(monkeypatch):
 @caught_by("test_stacking.py::test_windows_of_records_are_those_of_each")
 def windows_that_overlap(monkeypatch):
     """A window of a record begins with the last step of the window before."""
-    alter(monkeypatch, starts_of, "starts[-1] + length)", "starts[-1] + length - 1)")
+    alter(monkeypatch, _starts, "starts[-1] + length)", "starts[-1] + length - 1)")
 
 
 @caught_by("test_starts.py::test_a_warm_up_runs_but_does_not_count[zeros]")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import lddn_jax as lddn
-from lddn_jax.prediction.forecast import evaluate
+from lddn_jax.prediction.evaluator import evaluate
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from scipy import signal
 import lddn_jax as lddn
 from lddn_jax.__main__ import main
 from lddn_jax.diagnostics import autocorrelation, ljung_box
-from lddn_jax.prediction.forecast import evaluate
+from lddn_jax.prediction.evaluator import evaluate
 from lddn_jax.prediction.horizons import shortest_delay
 from lddn_jax.reporting.collect import collect
 from lddn_jax.reporting.findings import diagnose

@@ -14,7 +14,7 @@ from networks import BY_NAME, declare
 
 import lddn_jax as lddn
 from lddn_jax.identification.recipes import TRAINERS
-from lddn_jax.prediction.forecast import FREE_RUN, ONE_STEP, PERSISTENCE
+from lddn_jax.prediction.forecast_result import FREE_RUN, ONE_STEP, PERSISTENCE
 from lddn_jax.reporting.advice import advise
 from lddn_jax.reporting.collect import collect
 from lddn_jax.reporting.findings import diagnose

@@ -27,9 +27,9 @@ import numpy as np  # noqa: E402
 import scipy.io  # noqa: E402
 import scipy.sparse  # noqa: E402
 
-from lddn_jax.data.matfiles import reader_process  # noqa: E402
-from lddn_jax.data.matfiles.contents import DamagedError, TooLargeError  # noqa: E402
-from lddn_jax.data.matfiles.file_kinds import LONGEST_HEAD, READERS, kind_of  # noqa: E402
+from lddn_jax.data.file_kinds import LONGEST_HEAD, READERS, kind_of  # noqa: E402
+from lddn_jax.data.matfiles.reader import reader_process  # noqa: E402
+from lddn_jax.data.matfiles.reader.contents import DamagedError, TooLargeError  # noqa: E402
 
 OUTCOMES = ("rejected", "equal", "other", "memory", "traceback")
 

@@ -16,6 +16,7 @@ import numpy as np
 import optax
 import pytest
 from killed_run import EVERY, TOPOLOGY
+from signal_handlers import ordinary_handlers
 
 import lddn_jax as lddn
 from lddn_jax.training.interruption import Interruption
@@ -27,13 +28,8 @@ RETURN = lddn.callbacks.ReturnOnSignal()
 
 @pytest.fixture(autouse=True)
 def _ordinary_handlers():
-    """The defaults of a program; a process that runs tests may have its own."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    with ordinary_handlers():
+        yield
 
 
 def run(callbacks, epochs=8, trainer=SGD, **more) -> lddn.Fitted:

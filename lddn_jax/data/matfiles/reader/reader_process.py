@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from lddn_jax.data.matfiles.contents import LIMIT_BYTES, DamagedError, Leaf, TooLargeError, Wanted, printable
+from lddn_jax.data.matfiles.reader.contents import LIMIT_BYTES, DamagedError, Leaf, TooLargeError, Wanted, printable
 
 # Seconds for any file, and bytes that are read in a further second.
 LEAST_SECONDS, BYTES_PER_SECOND = 120, 2**20
@@ -31,7 +31,7 @@ for name, folder in zip(("lddn_jax", "lddn_jax.data"), sys.argv[1:3]):
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__path__ = [folder]
 sys.path[:] = sys.argv[3:]
-from lddn_jax.data.matfiles.reader_process import serve
+from lddn_jax.data.matfiles.reader.reader_process import serve
 serve()
 """
 ERRORS: Mapping[str, type[Exception]] = {"DamagedError": DamagedError, "TooLargeError": TooLargeError}
@@ -51,7 +51,7 @@ def read_leaves(path: Path, kind: str, names: Sequence[str] | None) -> list[Leaf
     """
     request = {"path": str(path.absolute()), "kind": kind, "names": None if names is None else list(names)}
     interpreter = multiprocessing.spawn.get_executable()
-    package = Path(__file__).parents[2]
+    package = Path(__file__).parents[3]
     if getattr(sys, "frozen", False) or not interpreter or not (package / "__init__.py").is_file():
         return read_here(request)
     folders = [str(package), str(package / "data")]
@@ -107,9 +107,9 @@ def read_here(request: Mapping[str, Any], limit: bool = False) -> list[Leaf]:
     """
     wanted = Wanted(request["names"])
     if request["kind"] == "hdf5":
-        from lddn_jax.data.matfiles.hdf5 import read_hdf5 as read
+        from lddn_jax.data.matfiles.reader.hdf5 import read_hdf5 as read
     else:
-        from lddn_jax.data.matfiles.version5 import read_version_5 as read
+        from lddn_jax.data.matfiles.reader.version5 import read_version_5 as read
     _limit_memory(limit)
     try:
         return read(request["path"], wanted)

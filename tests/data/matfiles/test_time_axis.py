@@ -2,7 +2,7 @@
 
 import pytest
 
-from lddn_jax.data.time_axis import time_axes
+from lddn_jax.data.matfiles.time_axis import time_axes
 from lddn_jax.errors import ShapeError
 
 # Shapes of the variables of a record, those of others, the option, and the axis of each matrix.

@@ -15,7 +15,15 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lddn_jax.data.matfiles.contents import DEEPEST, LIMIT_BYTES, DamagedError, TooLargeError, by, check_size, printable
+from lddn_jax.data.matfiles.reader.contents import (
+    DEEPEST,
+    LIMIT_BYTES,
+    DamagedError,
+    TooLargeError,
+    by,
+    check_size,
+    printable,
+)
 
 # Types of elements, and the bytes of a number.
 INT32, UINT32, MATRIX, COMPRESSED = 5, 6, 14, 15

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lddn_jax.data.matfiles.contents import (
+from lddn_jax.data.matfiles.reader.contents import (
     DEEPEST,
     MOST_LEAVES,
     Cells,

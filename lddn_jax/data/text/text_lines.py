@@ -3,13 +3,12 @@ r"""Lines of a text file, decoded: an encoding that nobody has to name, and line
 Lines end in `\n`, `\r` or `\r\n`, and in nothing else. Unicode's other separators are characters like all others.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from lddn_jax.data.matfiles.file_kinds import LONGEST_HEAD, READERS, kind_of
+from lddn_jax.data.file_kinds import LONGEST_HEAD, READERS, kind_of
 from lddn_jax.data.paths import bytes_of
 from lddn_jax.data.reading import Reading
-from lddn_jax.errors import DataError, fix, shown
+from lddn_jax.errors import DataError, fix
 
 LONGEST_CELL_CHARACTERS = 131_072  # the limit of Python's csv module, too
 SAMPLED_CHARACTERS = 4000
@@ -71,17 +70,6 @@ def read_text(path: Path, reading: Reading) -> tuple[str, list[str]]:
     if "\r" in text:
         text = text.replace("\r\r\n", "\n").replace("\r\n", "\n").replace("\r", "\n")
     return text.removeprefix("\ufeff"), notes
-
-
-def listed(names: Sequence[str], most: int = 12) -> str:
-    """Returns names separated by commas: the first ones, and how many more there are.
-
-    Example:
-        >>> listed("abcdef", most=4)
-        'a, b, c, d and 2 more'
-    """
-    first = ", ".join(shown(name)[1:-1] for name in names[:most])
-    return first + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _decoded(path: Path, content: bytes, encoding: str | None) -> tuple[str, list[str]]:

@@ -14,12 +14,12 @@ import pytest
 import scipy.io
 
 from lddn_jax.data import read_mat
-from lddn_jax.data.matfiles import contents, reader_process
-from lddn_jax.data.matfiles.contents import Cells, Fields, leaves
+from lddn_jax.data.matfiles.reader import contents, reader_process
+from lddn_jax.data.matfiles.reader.contents import Cells, Fields, leaves
 from lddn_jax.errors import DataError
 
 U = np.random.default_rng(0).normal(size=(50, 1))
-SCRIPT = Path(__file__).parents[1] / "support" / "damaged_files.py"
+SCRIPT = Path(__file__).parents[2] / "support" / "damaged_files.py"
 
 
 @pytest.fixture
@@ -43,8 +43,8 @@ def test_the_process_returns_what_a_reader_finds(path):
 
 
 def test_the_process_does_not_import_jax():
-    folders = [str(Path(reader_process.__file__).parents[k]) for k in (2, 1)]
-    code = reader_process.START.replace("serve()", "from lddn_jax.data.matfiles import hdf5, version5")
+    folders = [str(Path(reader_process.__file__).parents[k]) for k in (3, 2)]
+    code = reader_process.START.replace("serve()", "from lddn_jax.data.matfiles.reader import hdf5, version5")
     code += "\nassert not {'jax', 'jaxlib', 'equinox', 'jaxtyping'} & set(sys.modules)"
     subprocess.run([sys.executable, "-P", "-c", code, *folders, *sys.path], check=True)
 

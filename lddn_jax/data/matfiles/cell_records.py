@@ -11,10 +11,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from lddn_jax.data.mat_file import MatFile, shape_of
-from lddn_jax.data.matfiles.contents import Leaf, Wanted
-from lddn_jax.data.text_lines import listed
-from lddn_jax.errors import DataError, ShapeError, fix, shown
+from lddn_jax.data.matfiles.mat_file import MatFile, shape_of
+from lddn_jax.data.matfiles.reader.contents import Leaf, Wanted
+from lddn_jax.errors import DataError, ShapeError, fix, listed, shown
 
 ONE_CELL = re.compile(r"(?P<name>.*)[({](?P<number>\d{1,9})[)}]")
 ALL = "all"

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from lddn_jax.data.cells import BLANKS, is_missing, is_number
-from lddn_jax.data.instants import is_stamp
+from lddn_jax.data.text.cells import BLANKS, is_missing, is_number
+from lddn_jax.data.text.instants import is_stamp
 
 MOST_LINES_BEFORE_DATA = 1000
 MOST_LINES_ABOVE = 30

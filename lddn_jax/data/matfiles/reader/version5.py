@@ -9,7 +9,7 @@ import scipy.io
 import scipy.io.matlab
 import scipy.sparse
 
-from lddn_jax.data.matfiles.contents import (
+from lddn_jax.data.matfiles.reader.contents import (
     LIMIT_BYTES,
     Cells,
     DamagedError,
@@ -21,7 +21,7 @@ from lddn_jax.data.matfiles.contents import (
     by,
     leaves,
 )
-from lddn_jax.data.matfiles.elements import check_version_4, check_version_5
+from lddn_jax.data.matfiles.reader.elements import check_version_4, check_version_5
 
 
 def read_version_5(path: str, wanted: Wanted) -> list[Leaf]:

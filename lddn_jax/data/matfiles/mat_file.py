@@ -14,11 +14,10 @@ import numpy as np
 from jaxtyping import Float
 
 from lddn_jax.checks import did_you_mean
-from lddn_jax.data.matfiles.contents import Leaf, by
+from lddn_jax.data.matfiles.reader.contents import Leaf, by
+from lddn_jax.data.matfiles.time_axis import time_axes
 from lddn_jax.data.tables import Table
-from lddn_jax.data.text_lines import listed
-from lddn_jax.data.time_axis import time_axes
-from lddn_jax.errors import DataError, fix, shown
+from lddn_jax.errors import DataError, fix, listed, shown
 
 MOST_SEARCHED_NAMES = 1000
 # How to save in MATLAB what is not an array of real numbers, by its class.

@@ -11,12 +11,12 @@ import scipy.sparse
 
 import lddn_jax as lddn
 from lddn_jax.data import Reading, Record, matlab, read_mat
-from lddn_jax.data.matfiles import reader_process, version5
-from lddn_jax.data.matfiles.contents import LeftOut
+from lddn_jax.data.matfiles.reader import reader_process, version5
+from lddn_jax.data.matfiles.reader.contents import LeftOut
 from lddn_jax.data.records import records_in
 from lddn_jax.data.sources import names_of, opened_source
 from lddn_jax.errors import DataError, LDDNError, ShapeError
-from lddn_jax.prediction.forecast import record_for
+from lddn_jax.prediction.feedback import record_for
 
 RNG = np.random.default_rng(0)
 U, Y, T = RNG.normal(size=8), RNG.normal(size=(8, 2)), np.arange(8) * 0.1

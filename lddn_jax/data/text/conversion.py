@@ -7,13 +7,12 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from lddn_jax.data.cells import BLANKS, CellError, Spelling, is_number
-from lddn_jax.data.delimited import TextFile
 from lddn_jax.data.extremes import suspicious_values
-from lddn_jax.data.instants import StampError, is_date, is_stamp, seconds_of, time_columns
 from lddn_jax.data.sampling import UnevenError, uniform_sampling
-from lddn_jax.data.text_lines import listed
-from lddn_jax.errors import DataError, fix, shown
+from lddn_jax.data.text.cells import BLANKS, CellError, Spelling, is_number
+from lddn_jax.data.text.delimited import TextFile
+from lddn_jax.data.text.instants import StampError, is_date, is_stamp, seconds_of, time_columns
+from lddn_jax.errors import DataError, fix, listed, shown
 
 LONGEST_WORD_CHARACTERS = 20
 MOST_REPEATED_SHARE = 0.4  # of stamps that equal the one before, in a column of instants

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lddn_jax.checks import did_you_mean
-from lddn_jax.data.cells import BLANKS, SPREADSHEET_ERRORS, is_missing, is_number, why_not
-from lddn_jax.data.headers import Header, filled, find_header, named, tail
-from lddn_jax.data.instants import is_stamp
 from lddn_jax.data.reading import Reading
-from lddn_jax.data.text_lines import LONGEST_CELL_CHARACTERS, listed, read_text
-from lddn_jax.errors import DataError, fix, shown
+from lddn_jax.data.text.cells import BLANKS, SPREADSHEET_ERRORS, is_missing, is_number, why_not
+from lddn_jax.data.text.headers import Header, filled, find_header, named, tail
+from lddn_jax.data.text.instants import is_stamp
+from lddn_jax.data.text.text_lines import LONGEST_CELL_CHARACTERS, read_text
+from lddn_jax.errors import DataError, fix, listed, shown
 
 # Candidates, in the order of preference among equals.
 _DELIMITERS = {"\t": "tab", ";": "semicolon", "|": "bar", ",": "comma", " ": "blanks"}

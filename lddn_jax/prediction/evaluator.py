@@ -1,0 +1,183 @@
+"""Evaluation of a network on records: predictions in the units of the records, scores and divergence.
+
+    one step ahead    ŷ(t) uses measured outputs up to t − 1: the network with its loop open
+    k steps ahead     ŷ(t) uses measured outputs up to t − k
+    free run          ŷ(t) uses only measured outputs before the first step: the network with its loop closed
+    persistence       ŷ(t) = y(t−1), the baseline
+
+A network that reads measured outputs through delays of at least d > 1 predicts d steps ahead with its loop open, and is
+compared with the persistence ŷ(t) = y(t−d). For a record without measured outputs only a free run is possible. It
+starts from a delay state of zeros in scaled units, the middle of the training range with `MinMax` scalers.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+from jaxtyping import Float
+
+from lddn_jax.data.records import Record, notes_on
+from lddn_jax.data.scaling import scaled
+from lddn_jax.data.sequences import Sequences
+from lddn_jax.data.windowing import starts_of, whole
+from lddn_jax.diagnostics.lagged import channels
+from lddn_jax.errors import DataError
+from lddn_jax.losses import counted
+from lddn_jax.network.network import Network
+from lddn_jax.network.rewiring import measured_loops
+from lddn_jax.network.signals import Signals, as_signals
+from lddn_jax.prediction.error_bars import ErrorBars
+from lddn_jax.prediction.feedback import exogenous, least_ahead, loop_closed, loop_opened, opened, output_ranges
+from lddn_jax.prediction.forecast_result import FREE_RUN, PERSISTENCE, Forecast, Lines, joined, steps_ahead
+from lddn_jax.prediction.horizons import k_step
+from lddn_jax.prediction.scaled import Scaled
+from lddn_jax.simulation.delays import started
+from lddn_jax.simulation.simulate import predict
+from lddn_jax.topology.plan import plan
+from lddn_jax.topology.topology import Topology
+
+
+def evaluate(
+    model: Scaled,
+    records: Sequence[Record],
+    ahead: Sequence[int] = (1,),
+    *,
+    warmup: int = 0,
+    persistence: bool = False,
+    posterior: ErrorBars | None = None,
+) -> Forecast:
+    """Predicts records with measured outputs and scores the predictions.
+
+    Args:
+        model: A network with its loop open, and its scalers.
+        records: Records in their own units.
+        ahead: Numbers of steps ahead, in addition to the free run; ignored if measured outputs have gaps.
+        warmup: Number of first steps of each record that are not scored.
+        persistence: Whether to add the persistence baseline.
+        posterior: Posterior of the network with its loop closed, for error bars.
+
+    Raises:
+        DataError: If a record is too short, or `warmup` covers the longest record.
+    """
+    model = loop_opened(model)
+    net = model.net
+    closed, loops = loop_closed(model)
+    least = least_ahead(net, loops)
+    records = _without_gaps(records, closed.topology)
+    firsts = [starts_of(closed.topology, record, 1)[0] for record in records]
+    steps = tuple(len(record) - first for record, first in zip(records, firsts, strict=True))
+    if not 0 <= warmup < max(steps):
+        raise DataError(
+            f"warmup={warmup}: the longest record has only {max(steps)} steps after those that fill its delay state."
+        )
+    run = whole(closed.topology, [scaled(record, model.scalers) for record in records])
+    found: dict[str, Any] = {}
+    targets = [{name: record.targets[name] for name in net.topology.outputs} for record in records]
+    if loops and not any(np.isnan(y).any() for each in targets for y in each.values()):
+        data = opened(net, run, loops)
+        for k in dict.fromkeys(max(k, least) for k in ahead):
+            found[steps_ahead(k)] = (
+                predict(net, data.inputs, data.state, steps=data.steps)
+                if k == least
+                else k_step(net, data, k, loops=loops)
+            )
+    found[FREE_RUN] = predict(closed, run.inputs, run.state, steps=run.steps)
+    lines = {kind: joined(model.in_units(outputs), steps) for kind, outputs in found.items()}
+    if persistence:
+        earlier = [
+            {name: y[np.maximum(np.arange(first, len(y)) - least, 0)] for name, y in each.items()}
+            for each, first in zip(targets, firsts, strict=True)
+        ]
+        lines[PERSISTENCE] = rows_of_records(earlier, [0] * len(earlier))
+    names = exogenous(model)
+    inputs = [{name: record.inputs[name] for name in names} for record in records]
+    return Forecast(
+        time=_moments(records, firsts, steps),
+        measured=rows_of_records(targets, firsts),
+        predictions=lines,
+        warmup=warmup,
+        steps=steps,
+        inputs=rows_of_records(inputs, firsts),
+        trained_on=model.ranges,
+        std={} if posterior is None else joined(deviations(model, posterior, run), steps),
+        run=run,
+        ahead=least,
+        spans=output_ranges(model),
+        notes=notes_on(records),
+    )
+
+
+def evaluate_sequences(net: Network, data: Sequences) -> Forecast:
+    """Predicts sequences with a network without scalers and scores the predictions.
+
+    A network with a loop is evaluated in free run, any other one step ahead, or as many as the smallest delay of its
+    measured outputs.
+
+    Args:
+        net: The network, with its loop open or closed.
+        data: `Sequences` with targets, in the units of the network.
+
+    Raises:
+        ShapeError: If data does not match the network.
+    """
+    sizes = net.topology.sizes
+    inputs = as_signals("input", data.inputs, {name: sizes[name] for name in net.topology.input_names}, net.dtype)
+    targets = as_signals("target", data.targets, {name: sizes[name] for name in net.topology.outputs}, net.dtype)
+    state = started(net.topology, data)
+    run = Sequences(inputs, targets, state, data.weights)
+    outputs = predict(net, inputs, state, steps=data.steps)
+    least = least_ahead(net, measured_loops(net.topology))
+    steps = (data.steps,) * int(np.prod(data.batch))
+    has_loop = bool(plan(net.topology).longest_delays.keys() - net.topology.input_names)
+
+    def lines(signals: Mapping[str, Any]) -> Lines:
+        flat = {name: np.asarray(x).reshape(-1, data.steps, np.shape(x)[-1]) for name, x in signals.items()}
+        return joined(flat, steps)
+
+    return Forecast(
+        time=np.arange(sum(steps), dtype=float),
+        measured=lines(counted(targets, data.weights)),
+        predictions={FREE_RUN if has_loop else steps_ahead(least): lines(outputs)},
+        warmup=0,
+        steps=steps,
+        inputs=lines(inputs),
+        run=run,
+        ahead=least,
+    )
+
+
+def _without_gaps(records: Sequence[Record], topology: Topology) -> Sequence[Record]:
+    """Cuts records where inputs are missing, which no simulation can cross."""
+    if not any(np.isnan(x).any() for record in records for x in record.inputs.values()):
+        return records
+    shortest = max(plan(topology).longest_delays.values(), default=0) + 1
+    pieces = [piece for record in records for piece in record.unbroken(shortest, targets=False)]
+    if not pieces:
+        raise DataError(
+            f"no record has {shortest} samples without a missing input, all but one of which fill the delays."
+        )
+    return pieces
+
+
+def deviations(model: Scaled, posterior: ErrorBars, data: Sequences) -> Signals:
+    """Standard deviations of a measurement in the units of the record, `(records, time, size)`."""
+    bars = posterior.predict(cast(Signals, data.inputs) if data.inputs else {}, data.state, steps=data.steps)
+    return model.errors_in_units(bars.std)
+
+
+def instants_of_rows(record: Record) -> Float[np.ndarray, " time"]:
+    """Sampling instants of a record; row numbers if it has none."""
+    return np.asarray(np.arange(len(record), dtype=float) if record.time is None else record.time)
+
+
+def rows_of_records(records: Sequence[Mapping[str, np.ndarray]], firsts: Sequence[int]) -> Lines:
+    """Rows of every record from its first step on, concatenated."""
+    each = list(zip(records, firsts, strict=True))
+    whole = {name: np.concatenate([record[name][first:] for record, first in each]) for name in records[0]}
+    return {name: line[:, 0] for name, line in channels(whole).items()}
+
+
+def _moments(records: Sequence[Record], firsts: Sequence[int], steps: Sequence[int]) -> Float[np.ndarray, " time"]:
+    """Sampling instants of a record or of its pieces; row numbers for unknown instants and for several records."""
+    found = np.concatenate([instants_of_rows(record)[first:] for record, first in zip(records, firsts, strict=True)])
+    return found if (np.diff(found) > 0).all() else np.arange(sum(steps), dtype=float)
