@@ -24,7 +24,7 @@ WIDE_INCHES, TALLEST_INCHES = 9.0, 9.0  # of a figure over the whole page
 USUAL_NRMSE = 10.0  # beyond which the score of a prediction that diverged says no more
 MOST_DRAWN_STEPS = 20_000  # of a record in several pieces
 
-_NUMBER = re.compile(r"[<>]? ?-?\d+(\.\d+)?(e[+-]?\d+)?$")
+_NUMBER_CELL = re.compile(r"[<>]? ?-?\d+(\.\d+)?(e[+-]?\d+)?$")
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Grid:
     def numeric(self) -> tuple[bool, ...]:
         """Which columns hold numbers, and are aligned at the right; the first one holds names."""
         columns = zip(*self.rows[1:], strict=True)
-        return tuple(k > 0 and any(_NUMBER.match(cell) for cell in cells) for k, cells in enumerate(columns))
+        return tuple(k > 0 and any(_NUMBER_CELL.match(cell) for cell in cells) for k, cells in enumerate(columns))
 
 
 @dataclass(frozen=True)
