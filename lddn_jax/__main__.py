@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import jax
 
 from lddn_jax.cli import check_command, compare_command, fit_command, predict_command, report_command
+from lddn_jax.cli.arguments import Parser, occupy_standard_streams
 from lddn_jax.errors import LDDNError, fixes_as_flags
 from lddn_jax.numerics import platform
 from lddn_jax.storage.environment import versions
@@ -28,10 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0; 1 if gradient methods disagree; 2 for invalid options or files; 130 after
         Ctrl-C and 143 after SIGTERM, with the results so far.
     """
+    occupy_standard_streams()
     for stream in sys.stdout, sys.stderr:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a console that lacks a character gets a question mark for it
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m lddn_jax",
         description="Identify dynamic systems with Layered Digital Dynamic Networks.",
         formatter_class=argparse.RawDescriptionHelpFormatter,  # versions stay on one line

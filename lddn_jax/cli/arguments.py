@@ -6,12 +6,29 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from lddn_jax.checks import LARGEST_COUNT, is_seed
 from lddn_jax.errors import DataError, shown
 from lddn_jax.io import load
 from lddn_jax.prediction.scaled import Scaled
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that reports a wrong option in one line, without the list of all options."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the process with exit code 2."""
+        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+
+
+def occupy_standard_streams() -> None:
+    """Opens the null device in place of closed standard streams, whose numbers the next files would get otherwise."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
 
 
 def say(text: str) -> None:
@@ -45,13 +62,23 @@ def model_of(path: str) -> Scaled:
 
 def names(text: str) -> list[str]:
     """Parses names of columns, separated by commas; a name with a comma is quoted: '"flow, hot",level'."""
-    joined = re.sub(r"[(\[{][\d:, ]*[)\]}]", lambda index: index[0].replace(",", "\0"), text)  # y(2,:) is one name
+    joined = re.sub(
+        r"[(\[{][\d:, ]*[)\]}]", lambda index: index[0].replace(",", "\0"), word(text)
+    )  # y(2,:) is one name
     one_line = re.sub(r"[\r\n]+", " ", joined)  # as in a header whose quoted names have several lines
     try:
         cells = next(csv.reader([one_line], skipinitialspace=True), [])
     except csv.Error as error:
         raise argparse.ArgumentTypeError(f"{shown(text)} is no list of names: {error}") from None
     return [name.strip().replace("\0", ",") for name in cells if name.strip()]
+
+
+def word(text: str) -> str:
+    """Parses a name or word: where the console is declared as ASCII, Python leaves the bytes of UTF-8 undecoded."""
+    try:
+        return os.fsencode(text).decode("utf-8") if any("\ud800" <= c <= "\udfff" for c in text) else text
+    except UnicodeError:
+        return text
 
 
 def positive(text: str) -> int:

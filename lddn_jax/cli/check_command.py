@@ -1,6 +1,7 @@
 """`check`: compares all gradient methods on a topology file."""
 
 import argparse
+import math
 from pathlib import Path
 
 import jax
@@ -8,7 +9,9 @@ import jax
 import lddn_jax as lddn
 from lddn_jax.cli.arguments import positive, say, seed
 from lddn_jax.errors import DataError, shown
+from lddn_jax.gradients.gradient_report import METHODS
 from lddn_jax.numerics.memory import check_memory
+from lddn_jax.simulation.delays import state_sizes
 from lddn_jax.storage import strict_json
 from lddn_jax.storage.file_errors import described
 
@@ -39,6 +42,14 @@ def run(options: argparse.Namespace) -> int:
     say(str(lddn.plan(topology)))
     signals = options.batch * options.steps * sum(topology.sizes.values())
     check_memory(8 * signals, f"the signals of {options.batch:,} sequences of {options.steps:,} steps", "Use fewer.")
+    held = options.batch * sum(math.prod(shape) for shape in state_sizes(topology).values())
+    longest = max((delay for delays in topology.delays.values() for delay in delays), default=0)
+    check_memory(
+        8 * held * (1 + len(METHODS)),
+        f"the delay states of {options.batch:,} sequences, with delays up to {longest:,}, and their gradients by "
+        f"{len(METHODS)} methods",
+        "Use shorter delays, or a smaller --batch.",
+    )
     keys = iter(jax.random.split(jax.random.key(options.seed), 4))
     net = lddn.Network(topology, key=next(keys))
     say(net.summary())

@@ -7,7 +7,7 @@ import lddn_jax as lddn
 from lddn_jax.bayesian.groups import LABELS
 from lddn_jax.cli.arguments import delays, names, positive, say, seed
 from lddn_jax.cli.file_options import add_reading, reading_of
-from lddn_jax.cli.files import can_draw, canvas, output_folder, save_figure, write_json, written
+from lddn_jax.cli.files import can_draw, canvas, check_no_folders, output_folder, save_figure, write_json, written
 from lddn_jax.identification.settings import Settings
 from lddn_jax.training.interruption import exit_code
 
@@ -58,6 +58,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace, out: Path) -> int:
+    check_no_folders(out, ("network.npz", "comparison.json", "comparison.csv"))
     stop = lddn.callbacks.ReturnOnSignal()
     found = lddn.compare_narx(
         options.files,
@@ -78,15 +79,20 @@ def _compare(options: argparse.Namespace, out: Path) -> int:
         reading=reading_of(options),
     )
     table = found.comparison
-    table.to_csv(out / "comparison.csv")
-    write_json(out / "comparison.json", table.to_dict())
-    lddn.save(out / "network.npz", found.model)
-    files = ["comparison.csv", "comparison.json", "network.npz"]
+    essential = {
+        "network.npz": lambda: lddn.save(out / "network.npz", found.model),
+        "comparison.json": lambda: write_json(out / "comparison.json", table.to_dict()),
+    }
+    files = written(essential | {"comparison.csv": lambda: table.to_csv(out / "comparison.csv")})
+    complete = essential.keys() <= set(files)
     say(str(found))
     if can_draw():
         files += written({"comparison.png": lambda: save_figure(out / "comparison.png", _figure(table))})
-    say(f"wrote {', '.join(str(out / name) for name in files)}")
-    return 0 if stop.received is None else exit_code(stop.received)
+    if files:
+        say(f"wrote {', '.join(str(out / name) for name in files)}")
+    if stop.received is not None:
+        return exit_code(stop.received)
+    return 0 if complete else 2
 
 
 def _figure(table: lddn.Comparison):

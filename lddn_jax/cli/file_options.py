@@ -2,7 +2,7 @@
 
 import argparse
 
-from lddn_jax.cli.arguments import count, names
+from lddn_jax.cli.arguments import count, names, word
 from lddn_jax.data.reading import Reading
 
 
@@ -29,7 +29,7 @@ def add_reading(command: argparse.ArgumentParser, *, again: bool = False) -> Non
         help="a number or word that means a missing value, such as -200; may be repeated",
     )
     instants = group.add_mutually_exclusive_group()
-    instants.add_argument("--time", default=True, metavar="COLUMN", help="column of sampling instants")
+    instants.add_argument("--time", type=word, default=True, metavar="COLUMN", help="column of sampling instants")
     instants.add_argument(
         "--no-time", dest="time", action="store_false", help="count rows; do not check a column called time or date"
     )
@@ -41,7 +41,9 @@ def add_reading(command: argparse.ArgumentParser, *, again: bool = False) -> Non
         action=argparse.BooleanOptionalAction,
         help=".mat: time runs along the second axis of matrices, if no other variable decides",
     )
-    group.add_argument("--records", metavar="NAME", help=".mat: cell array with one record per cell, all, or one: y{2}")
+    group.add_argument(
+        "--records", type=word, metavar="NAME", help=".mat: cell array with one record per cell, all, or one: y{2}"
+    )
 
 
 def reading_of(options: argparse.Namespace) -> Reading:
@@ -63,4 +65,4 @@ def _number_or_word(text: str) -> float | str:
     try:
         return float(text)
     except ValueError:
-        return text
+        return word(text)

@@ -4,7 +4,7 @@ import contextlib
 import io
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,15 @@ def check_checkpoints(folder: Path, resume: bool) -> None:
             f"{shown(folder)} holds an interrupted run. Resume it with --resume, remove the folder, or choose another "
             "--out."
         )
+
+
+def check_no_folders(out: Path, names: Sequence[str]) -> None:
+    """Raises an LDDNError before a long computation if a folder has the name of a file that it writes."""
+    for name in names:
+        if (out / name).is_dir():
+            raise LDDNError(
+                f"{shown(out / name)} is a folder, and a file of that name is needed. Move it, or choose another --out."
+            )
 
 
 @contextlib.contextmanager

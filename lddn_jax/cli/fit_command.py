@@ -13,9 +13,9 @@ import lddn_jax as lddn
 from lddn_jax.bayesian.groups import LABELS
 from lddn_jax.cli.arguments import count, delays, horizons, names, positive, rate, say, seed, share, share_or_file
 from lddn_jax.cli.file_options import add_reading, reading_of
-from lddn_jax.cli.files import check_checkpoints, output_folder, told_to_resume, write_json
+from lddn_jax.cli.files import check_checkpoints, check_no_folders, output_folder, told_to_resume, write_json
 from lddn_jax.cli.results import draw, write_model
-from lddn_jax.errors import PrecisionError
+from lddn_jax.errors import LDDNError, PrecisionError
 from lddn_jax.identification.identify import identify
 from lddn_jax.identification.recipes import TRAINERS
 from lddn_jax.identification.settings import NEED_FLOAT64, Settings
@@ -166,6 +166,7 @@ def _identify(
         chosen["validation"] = Settings().validation
     checkpoint = lddn.callbacks.Checkpoint(out / "checkpoints", seconds=options.checkpoint_seconds)
     check_checkpoints(checkpoint.folder, options.resume)
+    check_no_folders(out, ("network.npz", "posterior.npz", "results.json"))
     stop = lddn.callbacks.ReturnOnSignal()
     found = identify(
         given,
@@ -180,16 +181,20 @@ def _identify(
         reading=reading,
     )
     start = time.perf_counter()
-    with told_to_resume(checkpoint.folder):
-        files = write_model(out, found)
-        results = found.to_dict() | {
-            "seconds": seconds | found.seconds | {"writing": time.perf_counter() - start},
-            "device": str(jax.devices()[0].device_kind),
-            "versions": versions(),
-            "inputs": inputs,
-            "targets": targets,
-        }
-        write_json(out / "results.json", results)
+    try:
+        with told_to_resume(checkpoint.folder):
+            files = write_model(out, found)
+            results = found.to_dict() | {
+                "seconds": seconds | found.seconds | {"writing": time.perf_counter() - start},
+                "device": str(jax.devices()[0].device_kind),
+                "versions": versions(),
+                "inputs": inputs,
+                "targets": targets,
+            }
+            write_json(out / "results.json", results)
+    except LDDNError:
+        say(f"test part: {found.test}")  # what cannot be written is shown at least
+        raise
     reason = found.trained.stop_reason
     if not reason.cut_short:
         shutil.rmtree(checkpoint.folder, ignore_errors=True)

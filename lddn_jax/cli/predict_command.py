@@ -71,19 +71,23 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _write(found: lddn.Forecast, out: Path) -> int:
-    found.to_table().to_csv(out / "predictions.csv")
-    write_json(out / "scores.json", found.scores)
+    essential = {
+        "predictions.csv": lambda: found.to_table().to_csv(out / "predictions.csv"),
+        "scores.json": lambda: write_json(out / "scores.json", found.scores),
+    }
+    files = written(essential)
+    complete = len(files) == len(essential)
     say(str(found))
-    files = ["predictions.csv", "scores.json"]
     if can_draw():
         files += written({"predictions.png": lambda: save_figure(out / "predictions.png", _figure(found))})
-    if found.future is not None:
+    if found.future is not None and "predictions.csv" in files:
         first, last = len(found.time) + 2, len(found.time) + 1 + len(found.future)  # after the header
         plural = "s" if len(found.future.predictions) > 1 else ""
         columns = ", ".join(repr(f"{name} {FORECAST}") for name in found.future.predictions)
         say(f"{out / 'predictions.csv'}: lines {first} to {last} are the forecast, in column{plural} {columns}")
-    say(f"wrote {', '.join(str(out / name) for name in files)}")
-    return 0
+    if files:
+        say(f"wrote {', '.join(str(out / name) for name in files)}")
+    return 0 if complete else 2
 
 
 def _source(options: argparse.Namespace, model: lddn.Scaled, reading: lddn.data.Reading) -> Any:

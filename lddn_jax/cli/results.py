@@ -13,26 +13,26 @@ from lddn_jax.prediction.forecast_result import FREE_RUN
 
 
 def write_model(out: Path, found: Identified) -> list[str]:
-    """Writes the network, its posterior if there is one, and the training history; returns the names of the files."""
+    """Writes the network, and its posterior if there is one; returns the names of the files."""
     lddn.save(out / "network.npz", found.model)
-    found.trained.history.to_csv(out / "training.csv")
     if not isinstance(found.trained, Regularized):
-        return ["network.npz", "training.csv"]
+        return ["network.npz"]
     lddn.save(out / "posterior.npz", found.trained.posterior)
-    return ["network.npz", "training.csv", "posterior.npz"]
+    return ["network.npz", "posterior.npz"]
 
 
 def draw(out: Path, found: Identified, *, report: bool) -> list[str]:
-    """Writes the figures and optionally the report; returns the names of the files."""
+    """Writes the training history, the figures and optionally the report; returns the names of the files."""
+    files = written({"training.csv": lambda: found.trained.history.to_csv(out / "training.csv")})
     if not can_draw():
-        return []
+        return files
     names = tuple(_FIGURES) if isinstance(found.trained, Regularized) else ("response.png", "training.png")
     outputs = {name: functools.partial(_save, out / name, found) for name in names}
     if report and find_spec("jinja2") is None:
         say("no report: it needs jinja2 (pip install 'lddn_jax[report]')")
     elif report:
         outputs["report.html"] = functools.partial(_report, out / "report.html", found)
-    return written(outputs)
+    return files + written(outputs)
 
 
 def _save(path: Path, found: Identified) -> None:

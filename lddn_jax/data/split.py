@@ -281,8 +281,9 @@ def divide(
             called = f"record {record.name!r}" if record.name else f"record number {number}"
             raise DataError(
                 f"divide: of {called}, {len(record)} samples, only {stop - start} would belong to {part}, [{start}, "
-                f"{stop}), and a piece needs {shortest}: more than the longest delay. Omit this record, give {part} a "
-                f"larger share, or assign whole records: {fix('how=lddn.data.ByRecord()', '--division records')}."
+                f"{stop}), and a piece needs {shortest}: more than the longest delay. Use shorter delays, omit this "
+                f"record, give {part} a larger share, or assign whole records: "
+                f"{fix('how=lddn.data.ByRecord()', '--division records')}."
             )
         found[part].append(record.piece(start, stop))
     return Division(**found)

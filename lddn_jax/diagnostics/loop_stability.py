@@ -40,6 +40,7 @@ LEAST_DELAYS = 2  # smallest number of steps, in longest delays, for which expon
 LEAST_TURN = 1e-3  # smallest element of Q(0)ᵀ Q(T) that counts as a turn
 PARTS_OF_RECORD = 10  # parts whose means give the standard error
 SURE_ERRORS = 2.0  # standard errors from zero at which the sign of an exponent is known
+EIGENVALUE_ROUNDING = 1e-9  # by which the modulus of an eigenvalue 1 may differ from 1
 NOTABLE_GROWTH = 0.1  # exponent times steps of a disturbance that grows or dies out along the record
 
 
@@ -90,7 +91,7 @@ class Stability:
             "disturbance": self.growth,
             "largest_radius": float(finite.max()) if finite.size else None,
             "median_radius": float(np.median(finite)) if finite.size else None,
-            "share_of_steps_beyond_one": float(np.mean(finite > 1)) if finite.size else None,
+            "share_of_steps_beyond_one": float(np.mean(finite > 1 + EIGENVALUE_ROUNDING)) if finite.size else None,
             "contracting": self.contracting,
         }
 

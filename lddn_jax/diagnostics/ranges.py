@@ -48,7 +48,7 @@ class Excursion:
         low, high, far = (digits(x, width) for x in (self.low, self.high, self.furthest))
         where = f"at {self.count} of {self.total} steps, first at step {self.first}"
         if width == 0:
-            return f"{what} was {low} all through training, so its effect is not known; it is another {where} ({far})."
+            return f"{what} was {low} all through training, so its effect is not known; it differs {where} ({far})."
         return (
             f"{what} leaves the training range [{low}, {high}] {where}, and reaches {far}: the network extrapolates "
             "there."

@@ -1,7 +1,8 @@
 """Table of scores of a prediction: overall, by output and by record.
 
 A *channel* is one element of one output. Over several channels, RMSE and MAE pool all errors regardless of their
-units; NRMSE, R² and fit are computed for each channel, relative to its standard deviation, and averaged.
+units; NRMSE, R² and fit are computed for each channel, relative to its standard deviation, and averaged over the
+channels that are not constant.
 """
 
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ WORSE_THAN_MEAN = "worse than the mean"  # of a fit below zero, whose number say
 
 @dataclass(frozen=True)
 class Score:
-    """Scores over a set of measured values; NaN if nothing was measured.
+    """Scores over a set of measured values; NaN if nothing was measured, and for relative scores of constant values.
 
     Attributes:
         rmse: √mean(e²).
@@ -161,6 +162,8 @@ def _score(of: list[tuple[Float[np.ndarray, "..."], ...]]) -> Score:
         nothing = float("nan")
         return Score(nothing, nothing, nothing, nothing, nothing, 0)
     pooled = [np.concatenate([channel[k].ravel() for channel in of]) for k in range(3)]
-    relative = np.array([nrmse(*channel) for channel in of])
+    # A constant measurement has no deviation to compare with, not even for a prediction that is exact.
+    moving = [channel for channel in of if np.ptp(channel[0][channel[2] != 0])]
+    relative = np.array([nrmse(*channel) for channel in moving] or [np.nan])
     r2, fit = np.mean(1 - relative**2), np.mean(100 * (1 - relative))
     return Score(rmse(*pooled), float(np.mean(relative)), mae(*pooled), float(r2), float(fit), count)

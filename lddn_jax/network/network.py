@@ -30,6 +30,8 @@ Biases: TypeAlias = dict[str, Float[Array, "... neurons=_"]]
 WeightsGiven: TypeAlias = Mapping[tuple[str, str], Shaped[ArrayLike, "... delays=_ to=_ from=_"] | Sequence[Any]]
 BiasesGiven: TypeAlias = Mapping[str, Shaped[ArrayLike, "... neurons=_"] | Sequence[Any]]
 
+SUMMARY_COLUMNS = 80  # of the sources of a layer in a summary; more continue on the next line
+
 
 class Network(eqx.Module):
     """Weights and biases of a topology.
@@ -194,20 +196,33 @@ class Network(eqx.Module):
             name = layer.name + (" (output)" if layer.name in self.topology.outputs else "")
             sources = [f"{c.source} {list(c.delays)}" for c in fed] + ["bias"] * layer.bias
             total = count + layer.size * layer.bias
-            rows.append((name, str(layer.size), layer.transfer, ", ".join(sources) or "-", str(total)))
+            first, *others = _wrapped(sources) or ["-"]
+            rows.append((name, str(layer.size), layer.transfer, first, str(total)))
+            rows += [("", "", "", line, "") for line in others]
         lines = aligned(rows, "<")
         axes = stack_axes(self)
         stacked = f", for each of {' x '.join(map(str, axes))} stacked networks" if axes else ""
-        inputs = ", ".join(f"{i.name} ({i.size})" for i in self.topology.inputs) or "none"
+        inputs = _wrapped([f"{i.name} ({i.size})" for i in self.topology.inputs]) or ["none"]
         return "\n".join(
             [
-                f"inputs: {inputs}",
+                "\n        ".join([f"inputs: {inputs[0]}", *inputs[1:]]),
                 lines[0],
                 "-" * max(map(len, lines)),
                 *lines[1:],
                 f"{self.parameter_count} parameters, {jnp.dtype(self.dtype).name}{stacked}",
             ]
         )
+
+
+def _wrapped(parts: list[str]) -> list[str]:
+    """Joins parts with commas to lines of limited width; a part is never divided."""
+    lines: list[str] = []
+    for part in parts:
+        if lines and len(lines[-1]) + len(part) + 2 <= SUMMARY_COLUMNS:
+            lines[-1] += f", {part}"
+        else:
+            lines += [part]
+    return [line + "," * (k < len(lines) - 1) for k, line in enumerate(lines)]
 
 
 def assemble(

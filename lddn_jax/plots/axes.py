@@ -92,6 +92,18 @@ def legend(ax: Any, **more: Any) -> None:
     ax.legend(frameon=False, **more)
 
 
+def time_label(time: Line) -> str:
+    """Returns the label of a time axis: "sample" for numbers of rows, which rise by one.
+
+    Example:
+        >>> time_label([0, 1, 2]), time_label([0.0, 0.1, 0.2])
+        ('sample', 'time')
+    """
+    instants = np.asarray(time, float)
+    counted = len(instants) > 1 and (instants == np.round(instants)).all() and np.median(np.diff(instants)) == 1
+    return "sample" if counted else "time"
+
+
 def whole_numbers(axis: Any) -> None:
     """Makes the ticks of an axis whole numbers, such as epochs and lags."""
     from matplotlib.ticker import MaxNLocator
@@ -134,7 +146,7 @@ def limits(measured: Line | None, predictions: Mapping[str, Line]) -> tuple[floa
     low, high = float(core.min()), float(core.max())
     reach = DRAWN_RANGES * (high - low)
     if reach == 0:  # a measurement that stands still
-        reach = 3 * float(np.median(np.abs(found - low))) if found.size else 0.0
+        reach = USUAL_DEVIATIONS * float(np.median(np.abs(found - low))) if found.size else 0.0
     bottom, top = low, high
     for line in values:
         finite = line[np.isfinite(line)]

@@ -6,7 +6,19 @@ from typing import Any
 import numpy as np
 
 from lddn_jax.errors import LDDNError, ShapeError
-from lddn_jax.plots.axes import COLORS, SHADES, Line, apart, axes_or_new, inside, legend, limits, shortened, styles
+from lddn_jax.plots.axes import (
+    COLORS,
+    SHADES,
+    Line,
+    apart,
+    axes_or_new,
+    inside,
+    legend,
+    limits,
+    shortened,
+    styles,
+    time_label,
+)
 from lddn_jax.plots.line_checks import check_lines, check_predictions
 
 MOST_VECTOR_POINTS = 20_000  # of a line; longer ones are pixels in vector graphics
@@ -61,7 +73,7 @@ def response(
     if measured is not None and np.isfinite(np.asarray(measured, float)).any():
         _plot(ax, time, measured, steps, "measured", {"color": "black", "linestyle": "-", "linewidth": 1.6})
     _predictions(ax, time, predictions, steps, limits(measured, predictions), linewidth=1.1)
-    ax.set(xlabel="time", ylabel=shortened(ylabel))
+    ax.set(xlabel=time_label(time), ylabel=shortened(ylabel))
     legend(ax, loc="upper right", ncols=4)
     ax.set_ymargin(0.18)  # room for the legend
     ax.margins(x=0)
@@ -88,7 +100,7 @@ def errors(
         values, _ = inside(prediction, drawn)
         found[name] = np.where(np.asarray(prediction, float) == values, y - values, np.nan)  # not where it is cut off
     _predictions(ax, time, found, steps, None, linewidth=1.0)
-    ax.set(xlabel="time", ylabel="error")
+    ax.set(xlabel=time_label(time), ylabel="error")
     ax.margins(x=0)
     return ax
 
@@ -131,7 +143,7 @@ def bands(
     _predictions(ax, time, {"predicted": mean}, steps, drawn, linewidth=1.1)
     if np.isfinite(np.asarray(measured, float)).any():
         _plot(ax, time, measured, steps, "measured", {"color": "black", "linewidth": 0.9})
-    ax.set(xlabel="time", ylabel=shortened(ylabel))
+    ax.set(xlabel=time_label(time), ylabel=shortened(ylabel))
     legend(ax, loc="upper right", ncols=3)
     ax.set_ymargin(0.18)  # room for the legend
     if drawn is not None and drawn[0] < drawn[1]:  # not of the band, which may be far wider

@@ -204,7 +204,8 @@ class Forecast:
         if future.diverged_at is not None:
             lines.append(f"it diverges at step {future.diverged_at}")
         foreseen = {name: line[:, None] for name, line in future.predictions.items()}
-        lines += [each.about(f"forecast {name}") for name, each in excursions(foreseen, self.trained_on).items()]
+        beyond = excursions(foreseen, self.trained_on)
+        lines += [each.about(f"forecast {name}") for name, each in beyond.items() if each.low < each.high]
         half = MOST_PRINTED_STEPS // 2
         shown = range(count) if count <= MOST_PRINTED_STEPS else [*range(half), *range(count - half, count)]
         bars = [name for name in future.predictions if name in future.std]
@@ -225,6 +226,6 @@ class Forecast:
         broken = diverged_at(self.apart({name: predicted}, "last"), self.apart({name: measured}), ranges=self.spans)
         if broken is not None:
             return {"rmse": None, "r2": None, "diverged_at": broken}
-        r2 = diagnostics.r2(measured, predicted)
-        # The R² of a constant target is −∞ unless it is predicted exactly.
+        moves = np.nanmin(measured) < np.nanmax(measured)  # the R² of a constant target is undefined
+        r2 = diagnostics.r2(measured, predicted) if moves else np.inf
         return {"rmse": diagnostics.rmse(measured, predicted), "r2": r2 if np.isfinite(r2) else None}

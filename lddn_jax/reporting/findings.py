@@ -100,7 +100,12 @@ def diagnose(known: Evaluation, lags: int = TESTED_LAGS) -> Diagnosis:
         if free is None
         else {name: diagnostics.ljung_box(e, lags) for name, e in _testable(known.errors_of(FREE_RUN)).items()},
         outside=known.forecast.outside,
-        free_run_outside=diagnostics.excursions(free or {}, known.forecast.trained_on),
+        # An output that stood still in training is predicted up to errors, which its scores show.
+        free_run_outside={
+            name: each
+            for name, each in diagnostics.excursions(free or {}, known.forecast.trained_on).items()
+            if each.low < each.high
+        },
         remarks=_remarks(known),
         coverage={}
         if free is None

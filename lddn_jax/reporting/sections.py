@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from lddn_jax import plots
 from lddn_jax.diagnostics import Scores
 from lddn_jax.errors import LDDNError
 from lddn_jax.numerics.text_table import digits
-from lddn_jax.plots.axes import letters_missing_as, near, shortened
+from lddn_jax.plots.axes import letters_missing_as, near, shortened, time_label
 from lddn_jax.plots.network_diagram import diagram_size
 from lddn_jax.prediction.forecast_result import FREE_RUN
 from lddn_jax.reporting.advice import p_in_words
@@ -22,6 +23,8 @@ from lddn_jax.reporting.findings import Diagnosis
 WIDE_INCHES, TALLEST_INCHES = 9.0, 9.0  # of a figure over the whole page
 USUAL_NRMSE = 10.0  # beyond which the score of a prediction that diverged says no more
 MOST_DRAWN_STEPS = 20_000  # of a record in several pieces
+
+_NUMBER_CELL = re.compile(r"[<>]? ?-?\d+(\.\d+)?(e[+-]?\d+)?$")
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,12 @@ class Grid:
     """A table: rows of text; the first row is the header."""
 
     rows: tuple[tuple[str, ...], ...]
+
+    @property
+    def numeric(self) -> tuple[bool, ...]:
+        """Which columns hold numbers, and are aligned at the right; the first one holds names."""
+        columns = zip(*self.rows[1:], strict=True)
+        return tuple(k > 0 and any(_NUMBER_CELL.match(cell) for cell in cells) for k, cells in enumerate(columns))
 
 
 @dataclass(frozen=True)
@@ -151,7 +160,7 @@ def _data(known: Evaluation) -> Section:
             if ax.get_legend() is not None:
                 ax.get_legend().remove()
             ax.set(xlabel="", ylabel=shortened(name, 18))
-        np.atleast_1d(axes)[-1].set_xlabel("time")
+        np.atleast_1d(axes)[-1].set_xlabel(time_label(time))
 
     figure = draw("The record.", onto, (9, 1.2 + (1.5 if len(lines) < 6 else 1.0) * len(lines)), (1,) * len(lines))
     return Section("Data", (words,), (Grid(tuple(rows)),), (figure,))

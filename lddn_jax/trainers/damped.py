@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lddn_jax.checks import check_not_negative, check_positive
-from lddn_jax.errors import LDDNError, PrecisionError
+from lddn_jax.errors import LDDNError, PrecisionError, fix
 from lddn_jax.gradients.gauss_newton import JACOBIAN_BYTES, GaussNewton, check_jacobian, check_system, sums
 from lddn_jax.gradients.rtrl import RTRL
 from lddn_jax.losses import AbstractLeastSquares
@@ -79,12 +79,10 @@ class AbstractDamped(AbstractTrainer):
         states = {name: line for name, line in problem.state.items() if name not in net.topology.input_names}
         trained = sum(line.size for line in states.values()) if problem.trains_state else 0
         together = min(self.restarts, Platform.of(problem.inputs, problem.targets).group_size or self.restarts)
-        fewer = ", or restarts=1" if together > 1 else ""
-        fix = (
-            'Train by first-order steps (--trainer adam on the command line, Settings(trainer="adam") in identify, '
-            f"lddn.Optax(optax.adam(1e-3)) in fit), or use fewer neurons, inputs or delays{fewer}."
-        )
-        check_system(net, net.parameter_count + trained, together, fix)
+        fewer = fix(", or restarts=1", ", or --restarts 1") if together > 1 else ""
+        adam = fix('Settings(trainer="adam") in identify, lddn.Optax(optax.adam(1e-3)) in fit', "fit --trainer adam")
+        remedy = f"Train by first-order steps ({adam}), or use fewer neurons, inputs or delays{fewer}."
+        check_system(net, net.parameter_count + trained, together, remedy)
 
     def sums(self, trained: Trained, problem: Problem) -> GaussNewton:
         """Returns JᵀJ, Jᵀe and eᵀe, and the triangular factor of J if the solver needs it."""

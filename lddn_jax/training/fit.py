@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, PRNGKeyArray
 
 from lddn_jax.checks import check_key, check_positive, expect, is_number
-from lddn_jax.errors import LDDNError, ShapeError, shown
+from lddn_jax.errors import LDDNError, ShapeError, fix, shown
 from lddn_jax.gradients.method import AbstractGradient, check_method
 from lddn_jax.losses import AbstractLoss
 from lddn_jax.network.network import Network, check_network, stack_axes
@@ -191,9 +191,11 @@ def _run(course: Course, training: TrainingState, hooks: Hooks) -> Fitted:
     fitted = Fitted.of(replace(training, identity=training.identity.written()))
     if fitted.stop_reason == StopReason.INTERRUPTED:
         _logger.warning(
-            "training was interrupted by %s after %d epochs; continue with fit(..., resume=...).",
+            "training was interrupted by %s after %d %s; continue with %s.",
             interruption.received.name if interruption.received else "a callback",
             training.epoch,
+            "epoch" if training.epoch == 1 else "epochs",
+            fix("fit(..., resume=...)", "--resume"),
         )
     elif not fitted.success:
         where = "" if fitted.non_finite is None else f" First: {fitted.non_finite}."

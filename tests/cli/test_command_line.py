@@ -17,6 +17,7 @@ from signal_handlers import ordinary_handlers
 
 import lddn_jax as lddn
 from lddn_jax.__main__ import main
+from lddn_jax.cli import arguments
 from lddn_jax.gradients.gradient_report import Difference
 
 SMALL = ["--epochs", "3", "--hidden", "2", "--restarts", "2", "--horizons", "1,all", "--no-linear-path"]
@@ -122,6 +123,51 @@ def test_the_exit_code_is_that_of_the_gradient_check(relative, code, found_alrea
 ESSENTIAL = {"network.npz", "training.csv", "results.json"}
 
 
+@pytest.mark.parametrize("name", ["network.npz", "posterior.npz", "results.json"])
+def test_a_folder_in_the_way_is_found_before_training(name, csv, tmp_path, capsys):
+    (tmp_path / name).mkdir()
+    assert main(["fit", str(csv), "--inputs", "u", "--targets", "y", "--out", str(tmp_path)]) == 2
+    assert f"{name} is a folder, and a file of that name is needed" in capsys.readouterr().err
+
+
+def test_results_that_cannot_be_written_are_printed(found_already, tmp_path, monkeypatch, capsys):
+    def fail(*_):
+        raise lddn.errors.LDDNError("the disk is full")
+
+    monkeypatch.setattr("lddn_jax.cli.fit_command.write_json", fail)
+    assert found_already() == 2
+    said = capsys.readouterr()
+    assert "one step ahead" in said.out
+    assert "the disk is full" in said.err
+
+
+def test_scores_that_cannot_be_written_are_printed(csv, model, tmp_path, capsys):
+    (tmp_path / "scores.json").mkdir()
+    assert main(["predict", str(csv), "--model", str(model), "--out", str(tmp_path)]) == 2
+    said = capsys.readouterr().out
+    assert "scores.json was not written" in said
+    assert "free run" in said
+    assert (tmp_path / "predictions.csv").exists()
+
+
+@pytest.mark.parametrize("closed", [(1,), (2,), (1, 2), (0, 1, 2)])
+def test_closed_standard_streams_take_nothing_along(closed, tmp_path):
+    shut = " ".join({0: "<&-", 1: ">&-", 2: "2>&-"}[number] for number in closed)
+    (tmp_path / "absent").write_text("")
+    code = "import sys; from lddn_jax.cli.arguments import occupy_standard_streams as occupy; occupy(); " + (
+        "from lddn_jax.training.callbacks.progress import Progress; from types import SimpleNamespace; "
+        "Progress().on_start(SimpleNamespace(epoch=0)); sys.exit(0 if open(sys.argv[1]).fileno() > 2 else 1)"
+    )
+    ended = subprocess.run(["bash", "-c", f'"$0" -c "$1" "$2" {shut}', sys.executable, code, str(tmp_path / "absent")])
+    assert ended.returncode == 0
+
+
+def test_names_are_understood_where_the_console_is_declared_as_ascii():
+    undecoded = "u m²,y".encode().decode("ascii", "surrogateescape")
+    assert arguments.names(undecoded) == ["u m²", "y"]
+    assert arguments.word("\udcff") == "\udcff"
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 def test_a_console_without_some_characters_loses_nothing(encoding, found_already, tmp_path, monkeypatch):
     console = io.BytesIO()
@@ -138,6 +184,7 @@ def test_a_console_without_some_characters_loses_nothing(encoding, found_already
         ("lddn_jax.plots.response", {"response.png", "report.html"}),
         ("lddn_jax.plots.training_curve", {"training.png", "report.html"}),
         ("lddn_jax.report", {"report.html"}),
+        ("lddn_jax.training.history.History.to_csv", {"training.csv"}),
     ],
 )
 def test_an_output_that_fails_does_not_take_others_with_it(broken, lost, found_already, tmp_path, monkeypatch, capsys):
@@ -160,7 +207,7 @@ def test_results_are_written_before_anything_is_printed(found_already, tmp_path,
     monkeypatch.setattr("lddn_jax.cli.fit_command.say", fail)
     (tmp_path / "checkpoints").mkdir()
     found_already("--resume")
-    assert {path.name for path in tmp_path.iterdir()} == ESSENTIAL
+    assert {path.name for path in tmp_path.iterdir()} == ESSENTIAL - {"training.csv"}
 
 
 def test_a_constant_target_has_no_r2(found_already, fitted, tmp_path, capsys):

@@ -122,6 +122,16 @@ def test_a_record_without_measurements_has_no_score():
     assert found.by_record[0,].rmse == 0
 
 
+@pytest.mark.parametrize("error", [0.0, 0.1])
+def test_a_constant_output_has_no_part_in_the_scores_of_all(error):
+    y = np.arange(4.0)[:, None]
+    found = diagnostics.scores({"y": y, "still": np.ones((4, 1))}, {"y": y + 1, "still": np.ones((4, 1)) + error})
+    assert found.by_output["still"].in_words()["R²"] == "undefined"
+    assert found.by_output["still"].to_dict()["r2"] is None
+    assert found.by_output["still"].rmse == pytest.approx(error)
+    assert found.all.r2 == found.by_output["y"].r2
+
+
 def test_weights_by_output_broadcast(two_outputs):
     measured, predicted = two_outputs
     found = diagnostics.scores(measured, predicted, {"y": [0.0, 1.0], "z": 1.0})

@@ -97,6 +97,14 @@ def test_summary():
     ]
 
 
+def test_summary_of_many_inputs_is_not_wide():
+    names = [f"measured_{k}" for k in range(30)]
+    many = declare(" ".join(f"{name}:1" for name in names), "y:1:tanh", " ".join(f"{name}>y@1" for name in names), "y")
+    lines = Network(many, init="zeros").summary().splitlines()
+    assert max(map(len, lines)) < 130
+    assert all(f"measured_{k} [1]" in " ".join(lines) for k in range(30))
+
+
 def test_summary_of_an_autonomous_network():
     lines = Network(declare("", "y:2:tanh!", "y>y@1", "y"), init="zeros", dtype=jnp.float32).summary().splitlines()
     assert lines[0] == "inputs: none"

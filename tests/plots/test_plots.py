@@ -297,6 +297,19 @@ def test_a_measurement_that_stands_still(ax):
     assert ax.get_ylim()[1] - ax.get_ylim()[0] < 10
 
 
+def test_predictions_of_a_measurement_that_stands_still_are_not_cut_off(ax):
+    rough, fine = np.random.default_rng(0).normal(size=(2, 200)) * [[5e-4], [1e-4]]
+    plots.response(T, np.full(200, 2.0), {"rough": 2 + rough, "fine": 2 + fine}, ax=ax)
+    assert legend(ax) == ["measured", "rough", "fine"]
+
+
+@pytest.mark.parametrize(("time", "label"), [(np.arange(5.0) + 512, "sample"), (np.arange(5) * 0.1, "time")])
+def test_rows_that_are_counted_are_no_time(time, label, ax):
+    for draw in (plots.response, plots.errors):
+        draw(time, np.ones(5), {"free run": np.ones(5)}, ax=ax)
+        assert ax.get_xlabel() == label
+
+
 def test_epochs_and_lags_are_whole_numbers():
     for epochs in (1, 2, 3, 40):
         ax = plots.training_curve({"loss": np.geomspace(1, 0.1, epochs), "validation_loss": np.full(epochs, np.nan)})

@@ -18,7 +18,7 @@ from lddn_jax.prediction.forecast_result import FREE_RUN, ONE_STEP, PERSISTENCE
 from lddn_jax.reporting.advice import advise
 from lddn_jax.reporting.collect import collect
 from lddn_jax.reporting.findings import diagnose
-from lddn_jax.reporting.sections import _score_grid, draw, fit_in_words
+from lddn_jax.reporting.sections import Grid, _score_grid, draw, fit_in_words
 from lddn_jax.training.history import History
 from lddn_jax.training.result import Fitted
 from lddn_jax.training.stop_reason import StopReason
@@ -134,6 +134,11 @@ def test_every_figure_is_a_drawing_with_words(good_report):
         "since the last measurement",
     ):
         assert words in captions
+
+
+def test_columns_of_numbers_are_aligned_at_the_right():
+    rows = ("signal", "kind", "RMSE", "R²"), ("1", "output", "1.5e-11", "undefined"), ("2", "input", "–", "> 0.999999")
+    assert Grid(rows).numeric == (False, False, True, True)
 
 
 def test_sections_and_their_numbers(good, good_report):

@@ -34,8 +34,9 @@ class Progress:
 
     def on_start(self, state: TrainingState) -> None:
         """Starts the clock."""
-        self._terminal = sys.stderr.isatty()
-        self._silent = not (self._terminal or self._anywhere)
+        there_is = sys.stderr is not None  # it is None where standard error is closed
+        self._terminal = there_is and sys.stderr.isatty()
+        self._silent = not (there_is and (self._terminal or self._anywhere))
         self._start, self._first = time.monotonic(), state.epoch
         self._next = self._start + self._delay
         self._bar: Any = None
