@@ -26,7 +26,7 @@ from jaxtyping import PRNGKeyArray
 
 from lddn_jax.checks import did_you_mean
 from lddn_jax.data.records import Record, Records, as_records
-from lddn_jax.errors import DataError
+from lddn_jax.errors import DataError, fix
 
 
 class Piece(NamedTuple):
@@ -279,10 +279,12 @@ def divide(
         record = records[number]
         if stop - start < shortest:
             called = f"record {record.name!r}" if record.name else f"record number {number}"
+            whole = fix("how=lddn.data.ByRecord()", "--division records")
+            window = fix('trainer="adam" a window, Settings(window=...)', "--trainer adam a --window")
             raise DataError(
                 f"divide: of {called}, {len(record)} samples, only {stop - start} would belong to {part}, [{start}, "
-                f"{stop}), and a piece needs {shortest}: more than the longest delay. Omit this record, give {part} a "
-                "larger share, or assign whole records: how=lddn.data.ByRecord()."
+                f"{stop}), and a piece needs {shortest}: more than the longest delay, and with {window}. "
+                f"Omit this record, give {part} a larger share, or assign whole records: {whole}."
             )
         found[part].append(record.piece(start, stop))
     return Division(**found)
