@@ -279,11 +279,11 @@ def divide(
         record = records[number]
         if stop - start < shortest:
             called = f"record {record.name!r}" if record.name else f"record number {number}"
+            whole = fix("how=lddn.data.ByRecord()", "--division records")
             raise DataError(
                 f"divide: of {called}, {len(record)} samples, only {stop - start} would belong to {part}, [{start}, "
                 f"{stop}), and a piece needs {shortest}: more than the longest delay. Use shorter delays, omit this "
-                f"record, give {part} a larger share, or assign whole records: "
-                f"{fix('how=lddn.data.ByRecord()', '--division records')}."
+                f"record, give {part} a larger share, or assign whole records: {whole}."
             )
         found[part].append(record.piece(start, stop))
     return Division(**found)

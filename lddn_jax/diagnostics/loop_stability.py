@@ -161,7 +161,7 @@ def stability(net: Network, inputs: SignalsLike, state: StateLike = None, *, ste
 
     Benettin et al. (1980).
     """
-    inputs, state, steps = prepare(net, inputs, state, steps)
+    inputs, state, steps = prepare(net, inputs, state, steps, "stability(net, inputs, state)")
     if not set(state) - net.topology.input_names:
         raise LDDNError(
             f"stability: no layer of {[layer.name for layer in net.topology.layers]} is read through a delay, so the "

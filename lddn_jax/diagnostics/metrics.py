@@ -38,7 +38,7 @@ def rmse(measured: ArrayOrList, predicted: ArrayOrList, weights: ArrayOrList | N
         3.0
     """
     error, _, w = _errors(measured, predicted, weights)
-    return float(np.sqrt(np.average(error**2, weights=w)))
+    return _rms(error, w)
 
 
 def mae(measured: ArrayOrList, predicted: ArrayOrList, weights: ArrayOrList | None = None) -> float:
@@ -62,10 +62,11 @@ def nrmse(measured: ArrayOrList, predicted: ArrayOrList, weights: ArrayOrList | 
         0.5
     """
     error, y, w = _errors(measured, predicted, weights)
-    squared, spread = np.sum(w * error**2), np.sum(w * (y - np.average(y, weights=w)) ** 2)
-    if np.ptp(y) == 0:  # not spread == 0: the mean of equal values may differ from them by rounding
-        return 0.0 if squared == 0 else float("inf")
-    return float(np.sqrt(squared / spread))
+    if np.all(y == y[0]):  # not spread == 0: the mean of equal values may differ from them by rounding
+        return 0.0 if not error.any() else float("inf")
+    scale = np.max(np.abs(y))  # without it, squares of 1e155 overflow and those of 1e-200 vanish
+    y, error = y / scale, error / scale
+    return _rms(error, w) / _rms(y - np.average(y, weights=w), w)
 
 
 def r2(measured: ArrayOrList, predicted: ArrayOrList, weights: ArrayOrList | None = None) -> float:
@@ -102,6 +103,14 @@ def known(
     if not there.any():
         raise ShapeError("there is no measured value to compare with; all are NaN or the record is empty.")
     return y[there], y_hat[there]
+
+
+def _rms(values: Float[np.ndarray, " values"], w: Float[np.ndarray, " values"]) -> float:
+    """The root mean square, also of values whose squares overflow or vanish."""
+    largest = np.max(np.abs(values))
+    if largest == 0 or not np.isfinite(largest):
+        return float(largest)
+    return float(largest * np.sqrt(np.average((values / largest) ** 2, weights=w)))
 
 
 def _errors(

@@ -17,7 +17,7 @@ from lddn_jax.data.records import Record, notes_on
 from lddn_jax.data.scaling import scaled
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.sources import label_of, names_of, opened_source, signals_of
-from lddn_jax.errors import DataError, LDDNError
+from lddn_jax.errors import DataError, LDDNError, fix
 from lddn_jax.network.network import Network
 from lddn_jax.prediction.continuation import Continuation, known_row, measured_rows, state_after
 from lddn_jax.prediction.error_bars import ErrorBars
@@ -86,8 +86,8 @@ def forecast(
         >>> lddn.forecast(model, {"u": u[:, 0], "y": y[:25, 0]}).future.time.tolist()  # inputs are known ahead
         [25.0, 26.0, 27.0, 28.0, 29.0]
     """
-    fix = "a network with its scalers: Scaled(net, scalers), or Scaled.fit(net, data)"
-    expect(Scaled, "model", model, "forecast(model, source, ahead)", fix)
+    needed = "a network with its scalers: Scaled(net, scalers), or Scaled.fit(net, data)"
+    expect(Scaled, "model", model, "forecast(model, source, ahead)", needed)
     if not isinstance(ahead, Iterable) or isinstance(ahead, str):
         raise LDDNError(f"forecast: ahead={ahead!r} must be a sequence: ahead=({ahead!r},).")
     ahead = tuple(ahead)
@@ -96,7 +96,8 @@ def forecast(
     check_not_negative("warmup", warmup, numbers.Integral)
     check_not_negative("steps", steps, numbers.Integral)
     if steps > MOST_STEPS:
-        raise LDDNError(f"steps={steps!r} are more than a forecast has, at most {MOST_STEPS}. Pass fewer steps.")
+        given = fix(f"steps={steps!r}", f"--steps {steps}")
+        raise LDDNError(f"{given} are more than a forecast has, at most {MOST_STEPS}. Pass fewer steps.")
     model = loop_opened(model)
     closed, loops = loop_closed(model)
     if posterior is not None:
@@ -241,8 +242,9 @@ def _check_beyond(model: Scaled, steps: int) -> None:
     if steps and delay is not None and steps > delay:
         known = f"for {delay} step{'s' if delay > 1 else ''}, its smallest delay" if delay else "for no step"
         raise DataError(
-            f"steps={steps} beyond the last row: the network reads {', '.join(names)}, which are known {known}. Append "
-            f"{steps} rows with {', '.join(names)} and without a value of {', '.join(model.net.topology.outputs)}."
+            f"{fix(f'steps={steps}', f'--steps {steps}')} beyond the last row: the network reads {', '.join(names)}, "
+            f"which are known {known}. Append {steps} rows with {', '.join(names)} and without a value of "
+            f"{', '.join(model.net.topology.outputs)}{fix('', ', or pass --inputs-from FILE')}."
         )
 
 

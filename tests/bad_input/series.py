@@ -197,10 +197,17 @@ OUT = "--out {folder}/series_out"
 LINES = {
     "negative steps": (f"predict {{csv}} --model {{model}} --steps -1 {OUT}", "--steps: '-1' is not a whole number"),
     "half a step": (f"predict {{csv}} --model {{model}} --steps 2.5 {OUT}", "--steps: '2.5' is not a whole number"),
-    "steps without inputs": (f"predict {{csv}} --model {{model}} --steps 9 {OUT}", "steps=9.*Append 9 rows with u"),
+    "steps without inputs": (
+        f"predict {{csv}} --model {{model}} --steps 9 {OUT}",
+        r"--steps 9 beyond.*Append 9 rows with u.*--inputs-from FILE",
+    ),
+    "a record shorter than its delays": (
+        f"fit {{csv}} --inputs u --targets y --delays 1,90 {OUT}",
+        r"a piece needs \d+: more than the longest delay.*--trainer adam a --window.*--division records",
+    ),
     "steps without end": (
         f"predict {{only_y}} --model {{series}} --steps 20000000 {OUT}",
-        "steps=20000000 are more than a forecast has",
+        "steps 20000000 are more than a forecast has",
     ),
     "half ahead": (f"predict {{csv}} --model {{model}} --ahead 1.5 {OUT}", "--ahead: '1.5' is not numbers such as"),
     "negative ahead": (f"predict {{csv}} --model {{model}} --ahead=-2 {OUT}", "--ahead: '-2' is not numbers such as"),

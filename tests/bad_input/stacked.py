@@ -38,6 +38,10 @@ CALLS = {
     ),
     "with scalers": (lambda k: lddn.Scaled(k.nets, k.scaled.scalers), rf"{MANY}Scaled\(net.*leaf\[0\]"),
     "scaled": (lambda k: lddn.Scaled.fit(k.nets, k.data), rf"{MANY}Scaled\.fit\(net.*leaf\[0\]"),
+    "stability": (
+        lambda k: lddn.diagnostics.stability(k.nets, k.data.inputs),
+        rf"{MANY}stability\(net.*leaf\[0\]",
+    ),
     "ahead": (lambda k: lddn.k_step(k.nets, k.data, 2), rf"{MANY}k_step\(net.*leaf\[0\]"),
     "at all horizons": (
         lambda k: lddn.horizon_profile(k.nets, k.data, (1, 3)),

@@ -166,3 +166,15 @@ def test_scores_print_and_become_json(two_outputs):
 def test_scores_explain_what_does_not_fit(measured, predicted, words):
     with pytest.raises(lddn.ShapeError, match=words):
         diagnostics.scores(measured, predicted)
+
+
+@pytest.mark.parametrize("unit", [1e149, 1e-200, 1e-300])
+def test_scores_do_not_depend_on_the_unit_although_squares_overflow_or_vanish(unit):
+    y, predicted = np.array([1.0, 2.0, 4.0, -1.0]), np.array([1.1, 2.0, 3.8, -1.2])
+    assert diagnostics.nrmse(y * unit, predicted * unit) == pytest.approx(diagnostics.nrmse(y, predicted), rel=1e-12)
+    assert diagnostics.rmse(y * unit, predicted * unit) == pytest.approx(0.15 * unit, rel=1e-12)
+
+
+def test_measurements_whose_squares_overflow_have_scores_without_a_warning():
+    assert diagnostics.rmse([1e155, 3e155], [0.0, 0.0]) == pytest.approx(np.sqrt(5) * 1e155)
+    assert diagnostics.nrmse([1e155, 3e155], [2e155, 2e155]) == np.inf  # predictions of this size count as diverged
