@@ -203,7 +203,7 @@ LINES = {
     ),
     "a record shorter than its delays": (
         f"fit {{csv}} --inputs u --targets y --delays 1,90 {OUT}",
-        r"a piece needs \d+: more than the longest delay.*--trainer adam a --window.*--division records",
+        r"a piece needs \d+: more than the longest delay.*--division records",
     ),
     "steps without end": (
         f"predict {{only_y}} --model {{series}} --steps 20000000 {OUT}",
