@@ -45,7 +45,7 @@ def uniform_sampling(time: Shaped[ArrayLike, " time"] | Sequence[float | int], t
         The mean step h, in the unit of `time`.
 
     Raises:
-        DataError: If there are fewer than two samples, or an instant is not finite, does not increase, or deviates too
+        DataError: If there are fewer than two samples, or an instant is missing or infinite, does not increase, or deviates too
             much; the message names the first such index.
 
     Example:
