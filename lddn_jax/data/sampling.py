@@ -45,8 +45,8 @@ def uniform_sampling(time: Shaped[ArrayLike, " time"] | Sequence[float | int], t
         The mean step h, in the unit of `time`.
 
     Raises:
-        DataError: If there are fewer than two samples, or an instant is not finite, does not increase, or deviates too
-            much; the message names the first such index.
+        DataError: If there are fewer than two samples, or an instant is missing or infinite, does not increase, or
+            deviates too much; the message names the first such index.
 
     Example:
         >>> import numpy as np

@@ -152,7 +152,7 @@ def test_the_sample_time_of_an_even_record(time):
     [
         ([0.0], "two or more instants"),
         ([[0.0, 1.0]], "two or more instants"),
-        ([0.0, 1.0, np.nan, 3.0], r"time\[2\] = nan.*not finite"),
+        ([0.0, 1.0, np.nan, 3.0], r"time\[2\] = nan.*it is missing"),
         ([np.nan, np.nan], r"time\[0\] = nan"),
         ([0.0, 1.0, 1.0, 2.0], r"time\[2\] = 1 after time\[1\] = 1: it is not later"),
         (
