@@ -146,7 +146,7 @@ def limits(measured: Line | None, predictions: Mapping[str, Line]) -> tuple[floa
     low, high = float(core.min()), float(core.max())
     reach = DRAWN_RANGES * (high - low)
     if reach == 0:  # a measurement that stands still
-        reach = USUAL_DEVIATIONS * float(np.median(np.abs(found - low))) if found.size else 0.0
+        reach = 2 * USUAL_DEVIATIONS * float(np.median(np.abs(found - low))) if found.size else 0.0
     bottom, top = low, high
     for line in values:
         finite = line[np.isfinite(line)]

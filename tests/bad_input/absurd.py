@@ -119,7 +119,7 @@ CALLS = {
     ),
     "Levenberg-Marquardt beyond memory": (
         lambda k: lddn.fit(huge(k), k.data, k.mse, lddn.LevenbergMarquardt(restarts=3)),
-        r"for 3 networks at once, JᵀJ of 6,000,001 weights.*machine has.*--trainer adam.*restarts=1",
+        r'for 3 networks at once, JᵀJ of 6,000,001 weights.*machine has.*trainer="adam".*restarts=1',
     ),
     "Bayesian regularization beyond memory": (
         lambda k: lddn.fit(huge(k), k.data, k.mse, lddn.BayesianRegularization()),
