@@ -183,14 +183,14 @@ class Forecast:
         lines += beyond
         if not self.measured:
             return "\n".join(lines)
+        constant = [name for name, y in self.scored.items() if np.nanmin(y) == np.nanmax(y)]
         rows: list[tuple[str, ...]] = [("", "RMSE", "R²")]
         for kind, outputs in self.scores.items():
             for name, score in outputs.items():
-                r2 = "undefined" if score["r2"] is None else ratio_digits(score["r2"])
+                r2 = "undefined" if score["r2"] is None or name in constant else ratio_digits(score["r2"])
                 broken = "diverged", f"at step {score.get('diverged_at')}"
                 rows.append((f"{name}, {kind}", *(broken if score["rmse"] is None else (digits(score["rmse"]), r2))))
         lines += aligned(rows)
-        constant = [name for name, y in self.scored.items() if np.nanmin(y) == np.nanmax(y)]
         if constant:
             lines.append(f"measured {', '.join(constant)} is constant here, so R² is undefined")
         if any(np.isnan(y).any() for y in self.measured.values()):
