@@ -1,6 +1,6 @@
 """Plots for Bayesian regularization: relevance of delays, calibration of error bars, comparison by evidence."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,18 +21,19 @@ def relevance(table: Any, *, ax: Any = None) -> Any:
     If there are more than 40, those with the largest prior scale are shown.
 
     Args:
-        table: From `lddn_jax.relevance`.
+        table: From `lddn_jax.relevance`, or some of its rows; they are sorted by connection and delay.
         ax: Matplotlib axes; None for new ones.
 
     Returns:
         The axes.
     """
     ax = axes_or_new(ax)
-    if not hasattr(table, "rows"):
+    every = list(table) if isinstance(table, Iterable) else []
+    if not every or not all(hasattr(row, "scale") for row in every):
         raise LDDNError(f"table is {called(table)}, but relevance takes a table of delays: lddn.relevance(posterior).")
-    every = list(table)
+    largest = sorted(range(len(every)), key=lambda k: -every[k].scale)[:MOST_DELAYS]
     rows = sorted(
-        sorted(every, key=lambda row: -row.scale)[:MOST_DELAYS],
+        (every[k] for k in largest),
         key=lambda row: (row.to, row.source or "", -1 if row.delay is None else row.delay),
     )
     places = np.arange(len(rows))
