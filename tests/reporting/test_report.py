@@ -213,7 +213,7 @@ def test_a_fit_is_evaluated_on_the_data_given():
     case = BY_NAME["awkward"]
     report = lddn.report(fitted(case.net), case.data)
     text = " ".join(Page(report.to_html()).text)
-    assert "2 sequence(s) of 8 steps" in text
+    assert "16 steps in 2 pieces" in text
     for channel in ("h[0]", "h[1]", "y[0]", "y[1]", "v[1]"):
         assert channel in text
     exact = lddn.predict(case.net, *case.signals)
