@@ -21,6 +21,7 @@ from lddn_jax.errors import LDDNError
 from lddn_jax.network.network import Network
 from lddn_jax.network.replacement import up_to_date
 from lddn_jax.numerics.platform import Platform, compiling_for, in_groups
+from lddn_jax.simulation.delays import DelayState
 from lddn_jax.training.fingerprint import Identity
 from lddn_jax.training.non_finite import NonFinite, locate
 from lddn_jax.training.state_parameters import Started, Trained
@@ -115,9 +116,19 @@ class Course:
         """True if several stacked networks are trained."""
         return self.trainer.restarts > 1
 
-    def first(self, net: Network, key: PRNGKeyArray) -> tuple[Trained, Any, PRNGKeyArray]:
-        """Returns the initial networks, the initial trainer state and the key."""
-        trained: Trained = Started.of(net, self.problem.state) if self.problem.trains_state else net
+    def first(
+        self, net: Network, key: PRNGKeyArray, state: DelayState | None = None
+    ) -> tuple[Trained, Any, PRNGKeyArray]:
+        """Returns the initial networks, the initial trainer state and the key.
+
+        Args:
+            net: One network or several stacked ones.
+            key: The key of the run.
+            state: First states that training starts from; None for those of the data.
+        """
+        trained: Trained = net
+        if self.problem.trains_state:
+            trained = Started.of(net, self.problem.state if state is None else state)
         if self.several:
             # Steps fold in their number, which never gets this large.
             trained = self.trainer.starts(trained, jax.random.fold_in(key, np.iinfo(np.int32).max))
@@ -130,9 +141,10 @@ class Course:
         epochs: int,
         limits: Mapping[str, float | None],
         identity: Identity,
+        first_state: DelayState | None = None,
     ) -> TrainingState:
         """Returns the training state before the first step."""
-        trained, state, key = self.first(net, key)
+        trained, state, key = self.first(net, key, first_state)
         count = self.trainer.restarts
         zeros, infinite = np.zeros(count, int), np.full(count, np.inf)
         best = None

@@ -19,8 +19,9 @@ from lddn_jax.errors import LDDNError, ShapeError, fix, shown
 from lddn_jax.gradients.method import AbstractGradient, check_method
 from lddn_jax.losses import AbstractLoss
 from lddn_jax.network.network import Network, check_network, stack_axes
-from lddn_jax.network.signals import SequencesLike, check_not_traced
+from lddn_jax.network.signals import SequencesLike, StateLike, check_not_traced
 from lddn_jax.numerics.memory import check_memory
+from lddn_jax.simulation.delays import DelayState
 from lddn_jax.training.callbacks.protocol import Hooks
 from lddn_jax.training.checkpoint import opened, resumed
 from lddn_jax.training.compiled import Course, rows_of
@@ -29,6 +30,7 @@ from lddn_jax.training.fingerprint import Identity
 from lddn_jax.training.history import Row
 from lddn_jax.training.interruption import Interruption, take_effect
 from lddn_jax.training.result import Fitted, best_of_each
+from lddn_jax.training.state_parameters import first_states
 from lddn_jax.training.stop_reason import Flag, StopReason
 from lddn_jax.training.trainer import AbstractTrainer, Problem
 from lddn_jax.training.training_state import TrainingState
@@ -52,6 +54,7 @@ def fit(
     resume: "str | Path | Fitted | TrainingState | None" = None,
     nan_guard: bool = True,
     progress: bool | None = None,
+    initial_state: StateLike = None,
 ) -> Fitted:
     """Trains a network.
 
@@ -74,6 +77,9 @@ def fit(
         nan_guard: If the network becomes NaN or infinite, find the first layer and time step by one forward pass.
         progress: True for a progress bar (of tqdm if it is installed, else a line of text). None for one if the run
             takes more than two seconds and standard error is a terminal.
+        initial_state: First states of layers that training starts from, for data with `train_state=True`; None for
+            those of `data`. `(sequences, longest delay, size)` by layer for all networks, or `(restarts, sequences,
+            longest delay, size)` with one for each, such as `fitted.restart_states` of the run before.
 
     Returns:
         `Fitted`: the network, the trainer state, the history and the stop reason. If the loss becomes NaN or infinite,
@@ -118,6 +124,7 @@ def fit(
     check_not_traced(call, net, data)
     example = _one_of(net, trainer)
     problem = Problem.of(loss, example, data, gradient, call)
+    first = None if initial_state is None else _first_states(example, initial_state, problem, trainer)
     trainer.check(example, problem)
     check_memory(
         2 * trainer.restarts * net.parameter_count * net.dtype.itemsize,
@@ -137,11 +144,12 @@ def fit(
             "validation": held_out,
             "key": key,
         }
+        | ({} if first is None else {"initial state": first})  # else files of earlier versions would differ
     )
     if source is None:
-        training = course.begun(net, key, epochs, limits, identity)
+        training = course.begun(net, key, epochs, limits, identity, first)
     else:
-        training = resumed(source, eqx.filter_eval_shape(course.first, net, key), identity, limits, epochs)
+        training = resumed(source, eqx.filter_eval_shape(course.first, net, key, first), identity, limits, epochs)
     return _run(course, replace(training, notes=data_notes(training.trained, problem)), hooks)
 
 
@@ -163,6 +171,17 @@ def _one_of(net: Network, trainer: AbstractTrainer) -> Network:
         number = "one" if trainer.restarts == 1 else f"restarts={trainer.restarts}"
         raise ShapeError(f"net is {many} stacked networks, and {name} trains {number}. {fix}")
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), net)
+
+
+def _first_states(net: Network, given: StateLike, problem: Problem, trainer: AbstractTrainer) -> DelayState:
+    """Returns the first states that were given, if there are any to train."""
+    if not problem.trains_state:
+        raise LDDNError(
+            "initial_state is what the training of first states starts from, but the data has train_state=False. Write "
+            "lddn.Sequences(..., train_state=True) or lddn.data.begin(topology, records, lddn.data.Trained()); or, to "
+            "start from known states without training them, lddn.Sequences(inputs, targets, state)."
+        )
+    return first_states(net.topology, given, problem.sequences, trainer.restarts, net.dtype)
 
 
 def _run(course: Course, training: TrainingState, hooks: Hooks) -> Fitted:

@@ -9,7 +9,7 @@ import abc
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import equinox as eqx
 import jax
@@ -25,7 +25,7 @@ from lddn_jax.losses import AbstractLoss, check_counted, error_weights
 from lddn_jax.network.network import Network
 from lddn_jax.network.signals import SequencesLike, Signals, check_finite
 from lddn_jax.simulation.delays import DelayState
-from lddn_jax.training.state_parameters import Started, Trained, network_of
+from lddn_jax.training.state_parameters import Started, Trained
 
 
 class Problem(eqx.Module):
@@ -237,18 +237,24 @@ class AbstractTrainer(eqx.Module):
     def starts(self, net: Trained, key: PRNGKeyArray) -> Trained:
         """Returns `restarts` stacked networks: the given one, and others with random initial weights.
 
+        Initial states `(sequences, longest delay, size)` are those of every network; states with a leading axis of
+        `restarts` belong to the networks one by one.
+
         Raises:
             LDDNError: If stacked networks are given and their number is not `restarts`.
         """
-        given = sum(leaf.size for leaf in jax.tree.leaves(network_of(net))) // max(net.parameter_count, 1)
+        if isinstance(net, Started):
+            nets = cast(Network, self.starts(net.net, key))
+            each = {
+                name: line if line.ndim == 4 else jnp.broadcast_to(line, (self.restarts, *line.shape))
+                for name, line in net.state.items()
+            }
+            return Started(nets, each)
+        given = sum(leaf.size for leaf in jax.tree.leaves(net)) // max(net.parameter_count, 1)
         if given != 1:
             if given != self.restarts:
                 raise LDDNError(f"restarts={self.restarts}, but {given} networks are stacked; write restarts={given}.")
-            if isinstance(net, Started):
-                raise LDDNError("stacked networks cannot be combined with train_state=True; pass one network.")
             return net
         keys = jax.random.split(key, self.restarts - 1)
         others = [Network(net.topology, key=k, init=self.init_of_restarts, dtype=net.dtype) for k in keys]
-        if isinstance(net, Started):
-            others = [Started(other, net.state) for other in others]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), net, *others)
