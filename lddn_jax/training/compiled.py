@@ -2,9 +2,12 @@
 
 `jax.jit` flattens and compares all arguments at every call. A training step takes a dozen modules, most of them
 constant, and flattening them takes longer than a step of a small network. Here the constant arguments are flattened
-once; their static part, the *kind*, is compared by value, so runs of the same kind share one compiled program.
+once; their static part, the *kind*, is compared by value, so runs of the same kind share one compiled program. The
+kind has no more in it than the program reads: an initializer, say, is called before the first step, and often is a new
+function in every run.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,6 +54,16 @@ class Program:
     def trace(self, *changing: Any) -> jax.stages.Traced:
         """Traces the function without fixing a platform: it is the one that the program is lowered for."""
         return self._compiled.trace(self._kind, None, self._arrays, *changing)
+
+
+def compiled_part(trainer: AbstractTrainer) -> AbstractTrainer:
+    """Returns the trainer with None in place of the settings that no compiled program reads."""
+    names = {field.name for field in dataclasses.fields(trainer)}
+    unread = names.intersection(trainer.not_compiled)
+    part = object.__new__(type(trainer))  # not by `replace`, which would check the settings
+    for name in names:
+        object.__setattr__(part, name, None if name in unread else getattr(trainer, name))
+    return part
 
 
 def of_parts(function: Callable[..., Any]) -> up_to_date:
@@ -107,8 +120,9 @@ class Course:
     @classmethod
     def of(cls, trainer: AbstractTrainer, problem: Problem, held_out: Problem | None, nan_guard: bool) -> "Course":
         """Builds the functions without compiling them."""
-        value, step = Program(_value, trainer, problem), Program(_step, trainer, problem)
-        validation = None if held_out is None else Program(_value, trainer, held_out)
+        count = trainer.restarts
+        value, step = Program(_value, count, problem), Program(_step, compiled_part(trainer), problem)
+        validation = None if held_out is None else Program(_value, count, held_out)
         return cls(trainer, problem, step, value, validation, trainer.stop_reason, nan_guard)
 
     @property
@@ -132,7 +146,7 @@ class Course:
         if self.several:
             # Steps fold in their number, which never gets this large.
             trained = self.trainer.starts(trained, jax.random.fold_in(key, np.iinfo(np.int32).max))
-        return trained, Program(_init, self.trainer, self.problem)(trained), key
+        return trained, Program(_init, compiled_part(self.trainer), self.problem)(trained), key
 
     def begun(
         self,
@@ -261,5 +275,5 @@ def _taken(trainer: AbstractTrainer, net: Trained, state: Any, problem: Problem,
 
 
 @of_parts
-def _value(trainer: AbstractTrainer, problem: Problem, net: Trained) -> Float[Array, ""] | Float[Array, " restarts"]:
-    return problem.value(net) if trainer.restarts == 1 else in_groups(problem.value, net)
+def _value(restarts: int, problem: Problem, net: Trained) -> Float[Array, ""] | Float[Array, " restarts"]:
+    return problem.value(net) if restarts == 1 else in_groups(problem.value, net)

@@ -30,6 +30,7 @@ from lddn_jax.training.fingerprint import Identity
 from lddn_jax.training.history import Row
 from lddn_jax.training.interruption import Interruption, take_effect
 from lddn_jax.training.result import Fitted, best_of_each
+from lddn_jax.training.shared_states import check_shared
 from lddn_jax.training.state_parameters import first_states
 from lddn_jax.training.stop_reason import Flag, StopReason
 from lddn_jax.training.trainer import AbstractTrainer, Problem
@@ -67,7 +68,8 @@ def fit(
         gradient: Gradient method. None for the trainer's default: `BPTT()`, or `RTRL()` if it needs a Jacobian.
         epochs: Maximum number of steps of the trainer. None for its default: 100, or 1000 for Levenberg-Marquardt.
         validation: `Sequences` for the validation loss, computed after every step. The network with the smallest
-            validation loss is returned.
+            validation loss is returned. If first states are trained, they belong to the sequences of `data`, so
+            validation must be the same sequences with `train_state=True` and other error weights.
         max_fail: Training stops after this many epochs without a smaller validation loss.
         goal: Training stops when the training loss is this small.
         key: Random key for mini-batches and restarts; `jax.random.key(0)` if None.
@@ -91,7 +93,8 @@ def fit(
 
     Raises:
         ShapeError: If data does not match the network.
-        DataError: If a target is NaN and the loss has `missing="error"`.
+        DataError: If a target is NaN and the loss has `missing="error"`, or first states are trained and the sequences
+            of `validation` are not those of `data`.
         CheckpointError: If `resume` cannot be read, or belongs to another run.
         LDDNError: If an argument is invalid.
         KeyboardInterrupt: After Ctrl-C, when callbacks are finished.
@@ -132,6 +135,8 @@ def fit(
         "Use fewer restarts or neurons.",
     )
     held_out = None if validation is None else Problem.of(loss, example, validation, gradient, call, "validation")
+    if held_out is not None:
+        check_shared(problem, held_out)
     key = jax.random.key(0) if key is None else key
     course = Course.of(trainer, problem, held_out, nan_guard)
     limits = {"goal": goal, "max_fail": max_fail}

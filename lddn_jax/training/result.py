@@ -57,7 +57,7 @@ class Fitted:
     restarts: Network | None = None
     initial_state: DelayState | None = None
     restart_states: DelayState | None = None
-    restart_values: Float[np.ndarray, " restarts"] = field(default_factory=lambda: np.empty(0), repr=False)
+    restart_values: Float[np.ndarray, " restarts"] = field(default_factory=lambda: np.zeros(0), repr=False)
     training: TrainingState | None = field(default=None, repr=False)
     non_finite: NonFinite | None = None
     flags: frozenset[str] = field(default_factory=frozenset)

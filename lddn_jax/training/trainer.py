@@ -111,8 +111,6 @@ class Problem(eqx.Module):
         """Returns the network and the initial delay state of the sequences."""
         if not isinstance(trained, Started):
             return trained, self.state
-        if not self.trains_state:  # validation data, whose states are not trained
-            return trained.net, self.state
         own = trained.state
         if self.chosen is not None:
             own = {name: line[self.chosen] for name, line in own.items()}
@@ -177,11 +175,14 @@ class AbstractTrainer(eqx.Module):
         init_of_restarts: Initializer of the networks other than the given one; see `Network`.
         always_finite: Columns of info (`name`, or `name: group`) that stop training ("non_finite") if they become NaN
             or infinite.
+        not_compiled: Settings that neither `init` nor `step` reads. They are None there, so that trainers which differ
+            in nothing else share one compiled program.
     """
 
     default_gradient: ClassVar[AbstractGradient] = BPTT()
     default_epochs: ClassVar[int] = 100
     always_finite: ClassVar[tuple[str, ...]] = ("loss", "gradient_norm")
+    not_compiled: ClassVar[tuple[str, ...]] = ("init_of_restarts",)
     init_of_restarts = "nguyen-widrow"  # without an annotation: a trainer may declare it as a field, in its own order
     restarts: eqx.AbstractVar[int]
 

@@ -215,14 +215,62 @@ def test_weight_decay_leaves_states_alone(records):
     assert fitted.history["loss"][0] == pytest.approx(float(loss.value(teacher, data.targets, data.targets, None)))
 
 
-def test_validation_uses_states_of_its_own(records):
-    teacher, data, state = records
-    held_out = lddn.Sequences(data.inputs, data.targets, state)
-    fitted = lddn.fit(
-        teacher, data, losses.SumSquaredError(), lddn.Optax(optax.adam(1e-3)), epochs=2, validation=held_out
+def test_validation_starts_from_the_trained_states(records):
+    """Of the same sequences, of which other steps are scored; each network is kept with the states it had."""
+    teacher, data, _ = records
+    scored = np.ones((3, 30, 1))
+    scored[:, 10:20] = 0
+    training, validation = (
+        lddn.Sequences(data.inputs, data.targets, None, weights, train_state=True) for weights in (scored, 1 - scored)
     )
-    assert fitted.best_epoch == 0  # the teacher and the true states are perfect there
-    assert np.isfinite(fitted.history["validation_loss"]).all()
+    loss = losses.MeanSquaredError()
+    trainer = lddn.LevenbergMarquardt(restarts=2)
+    start = jax.tree.map(lambda w: 0.9 * w, teacher)
+    fitted = lddn.fit(start, training, loss, trainer, epochs=4, validation=validation, max_fail=1)
+    assert fitted.best_epoch > 0
+    values = jax.vmap(
+        lambda net, state: loss.value(net, lddn.predict(net, data.inputs, state), data.targets, 1 - scored)
+    )(fitted.restarts, fitted.restart_states)
+    np.testing.assert_allclose(fitted.restart_values, values, rtol=1e-9)
+    assert np.all(fitted.restart_values <= np.nanmin(fitted.history["validation_loss"], axis=0))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda u, y, _: lddn.Sequences(u, y), "validation has not.*1 - w, train_state=True.*estimate_state"),
+        (lambda u, y, _: lddn.Sequences(u[:2], y[:2], train_state=True), "3 sequences of data.*validation has 2"),
+        (
+            lambda u, y, _: lddn.Sequences(u.at[1, 7].add(1), y, train_state=True),
+            "sequence 1 of validation.*input 'u' differs at time index 7",
+        ),
+        (
+            lambda u, y, s: lddn.Sequences(u, y, s | {"u": s["u"].at[2].add(1)}, train_state=True),
+            "sequence 2 of validation.*delay line of input 'u' differs",
+        ),
+    ],
+    ids=["not marked", "number", "inputs", "lines"],
+)
+def test_validation_of_other_sequences(records, change, words):
+    teacher, data, state = records
+    held_out = change(data.inputs, data.targets["y"], state)
+    with pytest.raises(lddn.LDDNError, match=words):
+        lddn.fit(teacher, data, losses.SumSquaredError(), lddn.LevenbergMarquardt(), validation=held_out)
+
+
+def test_validation_may_be_longer(records):
+    """Trained on the first steps of each sequence: the states are those before the first step."""
+    teacher, data, _ = records
+    first = lddn.Sequences(data.inputs[:, :20], data.targets["y"][:, :20], train_state=True)
+    fitted = lddn.fit(teacher, first, losses.SumSquaredError(), lddn.LevenbergMarquardt(), epochs=1, validation=data)
+    assert np.isfinite(fitted.restart_values).all()
+
+
+def test_only_validation_trains_states(records):
+    teacher, data, _ = records
+    plain = lddn.Sequences(data.inputs, data.targets)
+    with pytest.raises(lddn.LDDNError, match="validation has train_state=True and data has not"):
+        lddn.fit(teacher, plain, losses.SumSquaredError(), lddn.LevenbergMarquardt(), validation=data)
 
 
 def test_there_must_be_a_state():
