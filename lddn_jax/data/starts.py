@@ -119,7 +119,12 @@ class WarmUp(AbstractStart):
 class Trained(AbstractStart):
     """Trains the initial states of layers together with the network, one set per record.
 
-    `fit` returns them as `fitted.initial_state`. For records not used in training, use `lddn_jax.estimate_state`.
+    `fit` returns them as `fitted.initial_state`. For records not used in training, use `lddn_jax.estimate_state`. So
+    other records cannot be the `validation` of `fit`; a block of the same records can, selected by error weights:
+
+        data = begin(topology, records, Trained())
+        scored = np.ones((*data.batch, data.steps, 1)); scored[..., 600:800, :] = 0
+        training, validation = (dataclasses.replace(data, weights=w) for w in (scored, 1 - scored))
 
     Args:
         start: How the initial guess is made.

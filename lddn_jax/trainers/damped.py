@@ -43,6 +43,7 @@ class AbstractDamped(AbstractTrainer):
 
     default_gradient = RTRL()
     default_epochs = 1000
+    not_compiled = ("init_of_restarts", "min_grad", "allow_float32", "memory")
 
     def __check_init__(self):
         check_positive("restarts", self.restarts)

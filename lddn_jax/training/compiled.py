@@ -2,9 +2,12 @@
 
 `jax.jit` flattens and compares all arguments at every call. A training step takes a dozen modules, most of them
 constant, and flattening them takes longer than a step of a small network. Here the constant arguments are flattened
-once; their static part, the *kind*, is compared by value, so runs of the same kind share one compiled program.
+once; their static part, the *kind*, is compared by value, so runs of the same kind share one compiled program. The
+kind has no more in it than the program reads: an initializer, say, is called before the first step, and often is a new
+function in every run.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +24,7 @@ from lddn_jax.errors import LDDNError
 from lddn_jax.network.network import Network
 from lddn_jax.network.replacement import up_to_date
 from lddn_jax.numerics.platform import Platform, compiling_for, in_groups
+from lddn_jax.simulation.delays import DelayState
 from lddn_jax.training.fingerprint import Identity
 from lddn_jax.training.non_finite import NonFinite, locate
 from lddn_jax.training.state_parameters import Started, Trained
@@ -50,6 +54,16 @@ class Program:
     def trace(self, *changing: Any) -> jax.stages.Traced:
         """Traces the function without fixing a platform: it is the one that the program is lowered for."""
         return self._compiled.trace(self._kind, None, self._arrays, *changing)
+
+
+def compiled_part(trainer: AbstractTrainer) -> AbstractTrainer:
+    """Returns the trainer with None in place of the settings that no compiled program reads."""
+    names = {field.name for field in dataclasses.fields(trainer)}
+    unread = names.intersection(trainer.not_compiled)
+    part = object.__new__(type(trainer))  # not by `replace`, which would check the settings
+    for name in names:
+        object.__setattr__(part, name, None if name in unread else getattr(trainer, name))
+    return part
 
 
 def of_parts(function: Callable[..., Any]) -> up_to_date:
@@ -106,8 +120,9 @@ class Course:
     @classmethod
     def of(cls, trainer: AbstractTrainer, problem: Problem, held_out: Problem | None, nan_guard: bool) -> "Course":
         """Builds the functions without compiling them."""
-        value, step = Program(_value, trainer, problem), Program(_step, trainer, problem)
-        validation = None if held_out is None else Program(_value, trainer, held_out)
+        count = trainer.restarts
+        value, step = Program(_value, count, problem), Program(_step, compiled_part(trainer), problem)
+        validation = None if held_out is None else Program(_value, count, held_out)
         return cls(trainer, problem, step, value, validation, trainer.stop_reason, nan_guard)
 
     @property
@@ -115,13 +130,23 @@ class Course:
         """True if several stacked networks are trained."""
         return self.trainer.restarts > 1
 
-    def first(self, net: Network, key: PRNGKeyArray) -> tuple[Trained, Any, PRNGKeyArray]:
-        """Returns the initial networks, the initial trainer state and the key."""
-        trained: Trained = Started.of(net, self.problem.state) if self.problem.trains_state else net
+    def first(
+        self, net: Network, key: PRNGKeyArray, state: DelayState | None = None
+    ) -> tuple[Trained, Any, PRNGKeyArray]:
+        """Returns the initial networks, the initial trainer state and the key.
+
+        Args:
+            net: One network or several stacked ones.
+            key: The key of the run.
+            state: First states that training starts from; None for those of the data.
+        """
+        trained: Trained = net
+        if self.problem.trains_state:
+            trained = Started.of(net, self.problem.state if state is None else state)
         if self.several:
             # Steps fold in their number, which never gets this large.
             trained = self.trainer.starts(trained, jax.random.fold_in(key, np.iinfo(np.int32).max))
-        return trained, Program(_init, self.trainer, self.problem)(trained), key
+        return trained, Program(_init, compiled_part(self.trainer), self.problem)(trained), key
 
     def begun(
         self,
@@ -130,9 +155,10 @@ class Course:
         epochs: int,
         limits: Mapping[str, float | None],
         identity: Identity,
+        first_state: DelayState | None = None,
     ) -> TrainingState:
         """Returns the training state before the first step."""
-        trained, state, key = self.first(net, key)
+        trained, state, key = self.first(net, key, first_state)
         count = self.trainer.restarts
         zeros, infinite = np.zeros(count, int), np.full(count, np.inf)
         best = None
@@ -249,5 +275,5 @@ def _taken(trainer: AbstractTrainer, net: Trained, state: Any, problem: Problem,
 
 
 @of_parts
-def _value(trainer: AbstractTrainer, problem: Problem, net: Trained) -> Float[Array, ""] | Float[Array, " restarts"]:
-    return problem.value(net) if trainer.restarts == 1 else in_groups(problem.value, net)
+def _value(restarts: int, problem: Problem, net: Trained) -> Float[Array, ""] | Float[Array, " restarts"]:
+    return problem.value(net) if restarts == 1 else in_groups(problem.value, net)

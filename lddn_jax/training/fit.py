@@ -19,8 +19,9 @@ from lddn_jax.errors import LDDNError, ShapeError, fix, shown
 from lddn_jax.gradients.method import AbstractGradient, check_method
 from lddn_jax.losses import AbstractLoss
 from lddn_jax.network.network import Network, check_network, stack_axes
-from lddn_jax.network.signals import SequencesLike, check_not_traced
+from lddn_jax.network.signals import SequencesLike, StateLike, check_not_traced
 from lddn_jax.numerics.memory import check_memory
+from lddn_jax.simulation.delays import DelayState
 from lddn_jax.training.callbacks.protocol import Hooks
 from lddn_jax.training.checkpoint import opened, resumed
 from lddn_jax.training.compiled import Course, rows_of
@@ -29,6 +30,8 @@ from lddn_jax.training.fingerprint import Identity
 from lddn_jax.training.history import Row
 from lddn_jax.training.interruption import Interruption, take_effect
 from lddn_jax.training.result import Fitted, best_of_each
+from lddn_jax.training.shared_states import check_shared
+from lddn_jax.training.state_parameters import first_states
 from lddn_jax.training.stop_reason import Flag, StopReason
 from lddn_jax.training.trainer import AbstractTrainer, Problem
 from lddn_jax.training.training_state import TrainingState
@@ -52,6 +55,7 @@ def fit(
     resume: "str | Path | Fitted | TrainingState | None" = None,
     nan_guard: bool = True,
     progress: bool | None = None,
+    initial_state: StateLike = None,
 ) -> Fitted:
     """Trains a network.
 
@@ -64,7 +68,8 @@ def fit(
         gradient: Gradient method. None for the trainer's default: `BPTT()`, or `RTRL()` if it needs a Jacobian.
         epochs: Maximum number of steps of the trainer. None for its default: 100, or 1000 for Levenberg-Marquardt.
         validation: `Sequences` for the validation loss, computed after every step. The network with the smallest
-            validation loss is returned.
+            validation loss is returned. If first states are trained, they belong to the sequences of `data`, so
+            validation must be the same sequences with `train_state=True` and other error weights.
         max_fail: Training stops after this many epochs without a smaller validation loss.
         goal: Training stops when the training loss is this small.
         key: Random key for mini-batches and restarts; `jax.random.key(0)` if None.
@@ -74,6 +79,9 @@ def fit(
         nan_guard: If the network becomes NaN or infinite, find the first layer and time step by one forward pass.
         progress: True for a progress bar (of tqdm if it is installed, else a line of text). None for one if the run
             takes more than two seconds and standard error is a terminal.
+        initial_state: First states of layers that training starts from, for data with `train_state=True`; None for
+            those of `data`. `(sequences, longest delay, size)` by layer for all networks, or `(restarts, sequences,
+            longest delay, size)` with one for each, such as `fitted.restart_states` of the run before.
 
     Returns:
         `Fitted`: the network, the trainer state, the history and the stop reason. If the loss becomes NaN or infinite,
@@ -85,7 +93,8 @@ def fit(
 
     Raises:
         ShapeError: If data does not match the network.
-        DataError: If a target is NaN and the loss has `missing="error"`.
+        DataError: If a target is NaN and the loss has `missing="error"`, or first states are trained and the sequences
+            of `validation` are not those of `data`.
         CheckpointError: If `resume` cannot be read, or belongs to another run.
         LDDNError: If an argument is invalid.
         KeyboardInterrupt: After Ctrl-C, when callbacks are finished.
@@ -118,6 +127,7 @@ def fit(
     check_not_traced(call, net, data)
     example = _one_of(net, trainer)
     problem = Problem.of(loss, example, data, gradient, call)
+    first = None if initial_state is None else _first_states(example, initial_state, problem, trainer)
     trainer.check(example, problem)
     check_memory(
         2 * trainer.restarts * net.parameter_count * net.dtype.itemsize,
@@ -125,6 +135,8 @@ def fit(
         "Use fewer restarts or neurons.",
     )
     held_out = None if validation is None else Problem.of(loss, example, validation, gradient, call, "validation")
+    if held_out is not None:
+        check_shared(problem, held_out)
     key = jax.random.key(0) if key is None else key
     course = Course.of(trainer, problem, held_out, nan_guard)
     limits = {"goal": goal, "max_fail": max_fail}
@@ -137,11 +149,12 @@ def fit(
             "validation": held_out,
             "key": key,
         }
+        | ({} if first is None else {"initial state": first})  # else files of earlier versions would differ
     )
     if source is None:
-        training = course.begun(net, key, epochs, limits, identity)
+        training = course.begun(net, key, epochs, limits, identity, first)
     else:
-        training = resumed(source, eqx.filter_eval_shape(course.first, net, key), identity, limits, epochs)
+        training = resumed(source, eqx.filter_eval_shape(course.first, net, key, first), identity, limits, epochs)
     return _run(course, replace(training, notes=data_notes(training.trained, problem)), hooks)
 
 
@@ -163,6 +176,17 @@ def _one_of(net: Network, trainer: AbstractTrainer) -> Network:
         number = "one" if trainer.restarts == 1 else f"restarts={trainer.restarts}"
         raise ShapeError(f"net is {many} stacked networks, and {name} trains {number}. {fix}")
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), net)
+
+
+def _first_states(net: Network, given: StateLike, problem: Problem, trainer: AbstractTrainer) -> DelayState:
+    """Returns the first states that were given, if there are any to train."""
+    if not problem.trains_state:
+        raise LDDNError(
+            "initial_state is what the training of first states starts from, but the data has train_state=False. Write "
+            "lddn.Sequences(..., train_state=True) or lddn.data.begin(topology, records, lddn.data.Trained()); or, to "
+            "start from known states without training them, lddn.Sequences(inputs, targets, state)."
+        )
+    return first_states(net.topology, given, problem.sequences, trainer.restarts, net.dtype)
 
 
 def _run(course: Course, training: TrainingState, hooks: Hooks) -> Fitted:

@@ -1,12 +1,13 @@
 """`Fitted`: the result of training, derived from the final training state."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
+from jaxtyping import Float, PyTree
 
 from lddn_jax.errors import LDDNError, NumericalError
 from lddn_jax.network.network import Network
@@ -35,6 +36,10 @@ class Fitted:
         restarts: The networks of all restarts, stacked; pass them as `net` to `fit` to continue. None without restarts.
         initial_state: With `Sequences(train_state=True)`, the delay state of each sequence, `(sequences, longest
             delay, size)` by source, for `predict`. None otherwise.
+        restart_states: The initial states that belong to `restarts`, `(restarts, sequences, longest delay, size)` by
+            source. None without restarts or trained states.
+        restart_values: The loss of each of `restarts` (of `net` without restarts), `(restarts,)`: its smallest
+            validation loss, infinite if none was finite; or its training loss without validation.
         training: The final training state; `fit(..., resume=fitted)` continues from it.
         non_finite: The first layer and time step that became NaN or infinite; None if all stayed finite.
         flags: What is remarkable about data, run and result, as names of `lddn_jax.training.stop_reason.Flag`; results
@@ -51,6 +56,8 @@ class Fitted:
     stop_reasons: tuple[StopReason, ...] = ()
     restarts: Network | None = None
     initial_state: DelayState | None = None
+    restart_states: DelayState | None = None
+    restart_values: Float[np.ndarray, " restarts"] = field(default_factory=lambda: np.zeros(0), repr=False)
     training: TrainingState | None = field(default=None, repr=False)
     non_finite: NonFinite | None = None
     flags: frozenset[str] = field(default_factory=frozenset)
@@ -68,6 +75,10 @@ class Fitted:
 
         found = jax.tree.map(pick, chosen.trained)
         lines = t.delay_lines if isinstance(found, Started) else None
+        stacked = None
+        if several and lines is not None and isinstance(chosen.trained, Started):
+            each = {name: jnp.broadcast_to(line, (t.restarts, *line.shape)) for name, line in lines.items()}
+            stacked = each | chosen.trained.state
         return cls(
             net=network_of(found),
             state=jax.tree.map(pick, t.trainer),
@@ -78,6 +89,8 @@ class Fitted:
             stop_reasons=reasons,
             restarts=network_of(chosen.trained) if several else None,
             initial_state=None if lines is None else lines | found.state,
+            restart_states=stacked,
+            restart_values=np.array(chosen.values if t.best is None else t.best.values),
             training=t,
             non_finite=next((place for place in t.non_finite if place.restart == best), None),
             flags=_flags(t),
@@ -201,7 +214,10 @@ def best_of_each(t: TrainingState) -> Kept:
     chosen = t.lowest.where(np.array(bar) < t.lowest.values, t.trained, epochs, values)
     if t.best is None:
         return chosen
-    return chosen.where(np.isfinite(t.best.values), t.best.trained, t.best.epochs, t.best.values)
+    validated = np.isfinite(t.best.values)
+    chosen = chosen.where(validated, t.best.trained, t.best.epochs, t.best.values)
+    # The training loss of a network without validation loss is not comparable with the validation losses of others.
+    return replace(chosen, values=np.where(validated | ~validated.any(), chosen.values, np.inf))
 
 
 def _flags(t: TrainingState) -> frozenset[str]:

@@ -9,7 +9,7 @@ import abc
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import equinox as eqx
 import jax
@@ -25,7 +25,7 @@ from lddn_jax.losses import AbstractLoss, check_counted, error_weights
 from lddn_jax.network.network import Network
 from lddn_jax.network.signals import SequencesLike, Signals, check_finite
 from lddn_jax.simulation.delays import DelayState
-from lddn_jax.training.state_parameters import Started, Trained, network_of
+from lddn_jax.training.state_parameters import Started, Trained
 
 
 class Problem(eqx.Module):
@@ -111,8 +111,6 @@ class Problem(eqx.Module):
         """Returns the network and the initial delay state of the sequences."""
         if not isinstance(trained, Started):
             return trained, self.state
-        if not self.trains_state:  # validation data, whose states are not trained
-            return trained.net, self.state
         own = trained.state
         if self.chosen is not None:
             own = {name: line[self.chosen] for name, line in own.items()}
@@ -177,11 +175,14 @@ class AbstractTrainer(eqx.Module):
         init_of_restarts: Initializer of the networks other than the given one; see `Network`.
         always_finite: Columns of info (`name`, or `name: group`) that stop training ("non_finite") if they become NaN
             or infinite.
+        not_compiled: Settings that neither `init` nor `step` reads. They are None there, so that trainers which differ
+            in nothing else share one compiled program.
     """
 
     default_gradient: ClassVar[AbstractGradient] = BPTT()
     default_epochs: ClassVar[int] = 100
     always_finite: ClassVar[tuple[str, ...]] = ("loss", "gradient_norm")
+    not_compiled: ClassVar[tuple[str, ...]] = ("init_of_restarts",)
     init_of_restarts = "nguyen-widrow"  # without an annotation: a trainer may declare it as a field, in its own order
     restarts: eqx.AbstractVar[int]
 
@@ -237,18 +238,24 @@ class AbstractTrainer(eqx.Module):
     def starts(self, net: Trained, key: PRNGKeyArray) -> Trained:
         """Returns `restarts` stacked networks: the given one, and others with random initial weights.
 
+        Initial states `(sequences, longest delay, size)` are those of every network; states with a leading axis of
+        `restarts` belong to the networks one by one.
+
         Raises:
             LDDNError: If stacked networks are given and their number is not `restarts`.
         """
-        given = sum(leaf.size for leaf in jax.tree.leaves(network_of(net))) // max(net.parameter_count, 1)
+        if isinstance(net, Started):
+            nets = cast(Network, self.starts(net.net, key))
+            each = {
+                name: line if line.ndim == 4 else jnp.broadcast_to(line, (self.restarts, *line.shape))
+                for name, line in net.state.items()
+            }
+            return Started(nets, each)
+        given = sum(leaf.size for leaf in jax.tree.leaves(net)) // max(net.parameter_count, 1)
         if given != 1:
             if given != self.restarts:
                 raise LDDNError(f"restarts={self.restarts}, but {given} networks are stacked; write restarts={given}.")
-            if isinstance(net, Started):
-                raise LDDNError("stacked networks cannot be combined with train_state=True; pass one network.")
             return net
         keys = jax.random.split(key, self.restarts - 1)
         others = [Network(net.topology, key=k, init=self.init_of_restarts, dtype=net.dtype) for k in keys]
-        if isinstance(net, Started):
-            others = [Started(other, net.state) for other in others]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), net, *others)

@@ -90,3 +90,26 @@ def test_a_step_is_compiled_once(name, compiled, tmp_path):
     assert compiled.count("jit(_init)") == 1
     # It is the same for all trainers, and data for training and validation have one shape here.
     assert compiled.count("jit(_value)") <= 1
+
+
+def test_settings_that_no_step_reads_compile_nothing(compiled):
+    """First weights by a new function, and new limits: they matter before a step or after it."""
+    net = lddn.Network(TOPOLOGY, key=jax.random.key(0))
+
+    def initializer(size):
+        def drawn(key, layer, shapes, dtype):
+            return {source: jnp.full(shape, size, dtype) for source, shape in shapes.items()}, jnp.zeros(layer.size)
+
+        return drawn
+
+    def run(size, **more):
+        trainer = lddn.LevenbergMarquardt(restarts=2, init_of_restarts=initializer(size), **more)
+        loss, callbacks = lddn.losses.MeanSquaredError(), [lambda state: None]
+        return lddn.fit(net, record(0), loss, trainer, epochs=3, validation=record(9), callbacks=callbacks)
+
+    first = run(0.1)
+    assert "jit(_step)" in compiled
+    compiled.clear()
+    second = run(0.2, min_grad=1e-6, memory=2**20)
+    assert not [name for name in compiled if name in ("jit(_step)", "jit(_init)", "jit(_value)")]
+    assert first.history["loss"][0, 1] != second.history["loss"][0, 1]

@@ -112,6 +112,87 @@ def test_restarts_have_states_of_their_own(records):
     assert fitted.history["loss"].shape == (3, 2)
     assert fitted.initial_state["hidden"].shape == (3, 2, 2)
     assert fitted.restarts.b["y"].shape == (2, 1)
+    assert fitted.restart_states["hidden"].shape == (2, 3, 2, 2)
+    assert fitted.restart_states["u"].shape == (2, 3, 1, 1)
+    best = jax.tree.map(lambda line: line[fitted.best_restart], fitted.restart_states)
+    jax.tree.map(np.testing.assert_array_equal, best, fitted.initial_state)
+
+
+@pytest.fixture(scope="module")
+def stacked(records):
+    """Three networks near the teacher and first states near the true ones, each with its own."""
+    teacher, _, state = records
+    nets = jax.tree.map(lambda w: jnp.stack([0.95 * w, 1.05 * w, 0.9 * w]), teacher)
+    layers = {name: jnp.stack([line, 0.9 * line, 1.1 * line]) for name, line in state.items() if name != "u"}
+    return nets, layers
+
+
+TRAINER = lddn.LevenbergMarquardt(restarts=3)
+
+
+def test_stacked_networks_train_first_states(records, stacked):
+    """Each as it would alone from its own first states, and its value is that of its network and states."""
+    _, data, _ = records
+    nets, states = stacked
+    loss = losses.MeanSquaredError()
+    found = lddn.fit(nets, data, loss, TRAINER, epochs=3, initial_state=states)
+    values = jax.vmap(lambda net, state: loss.value(net, lddn.predict(net, data.inputs, state), data.targets, None))(
+        found.restarts, found.restart_states
+    )
+    np.testing.assert_allclose(found.restart_values, values, rtol=1e-9)
+    assert np.argmin(values) == found.best_restart
+    one = jax.tree.map(lambda leaf: leaf[1], (nets, states))
+    alone = lddn.fit(one[0], data, loss, lddn.LevenbergMarquardt(), epochs=3, initial_state=one[1])
+    np.testing.assert_allclose(alone.history["loss"], found.history["loss"][:, 1], rtol=1e-7)  # sums in another order
+    np.testing.assert_allclose(alone.restart_values, found.restart_values[1:2], rtol=1e-7)
+    assert alone.restart_states is None
+
+
+def test_stacked_networks_start_from_the_states_of_the_data(records, stacked):
+    _, data, _ = records
+    loss = losses.MeanSquaredError()
+    first = lddn.fit(stacked[0], data, loss, TRAINER, epochs=1).history["loss"][0]
+    values = jax.vmap(lambda net: loss.value(net, lddn.predict(net, data.inputs), data.targets, None))(stacked[0])
+    np.testing.assert_allclose(first, values, rtol=1e-9)
+
+
+def test_a_run_continues_from_what_it_returned(records, stacked, tmp_path):
+    _, data, _ = records
+    nets, states = stacked
+    arguments = (data, losses.MeanSquaredError(), TRAINER)
+    first = lddn.fit(nets, *arguments, epochs=2, initial_state=states)
+    further = lddn.fit(first.restarts, *arguments, epochs=1, initial_state=first.restart_states)
+    np.testing.assert_allclose(further.history["loss"][0], first.restart_values, rtol=1e-9)
+    lddn.save(tmp_path / "half.npz", first)
+    whole = lddn.fit(nets, *arguments, epochs=4, initial_state=states)
+    again = lddn.fit(nets, *arguments, epochs=4, initial_state=states, resume=tmp_path / "half.npz")
+    jax.tree.map(np.testing.assert_array_equal, again.restart_states, whole.restart_states)
+    np.testing.assert_array_equal(again.restart_values, whole.restart_values)
+    with pytest.raises(lddn.CheckpointError, match="initial state"):
+        lddn.fit(nets, *arguments, epochs=4, resume=tmp_path / "half.npz")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda state: {"hidden": state["hidden"]}, "initial state 'y' is missing"),
+        (lambda state: state | {"y": state["y"][:2]}, r"\(2, 3, 2, 1\).*\(3, 2, 1\).*\(3, 3, 2, 1\).*restart_states"),
+        (lambda state: state | {"y": state["y"].at[0, 0].set(jnp.nan)}, "initial state of 'y' is NaN"),
+        (lambda state: state["y"], "initial_state=.*needed is a delay state, a dict by layer"),
+    ],
+    ids=["missing", "shape", "nan", "array"],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_first_states_are_checked(records, stacked, change, words):
+    with pytest.raises(lddn.LDDNError, match=words):
+        lddn.fit(stacked[0], records[1], losses.MeanSquaredError(), TRAINER, initial_state=change(stacked[1]))
+
+
+def test_first_states_that_nothing_trains(records, stacked):
+    teacher, data, state = records
+    plain = lddn.Sequences(data.inputs, data.targets)
+    with pytest.raises(lddn.LDDNError, match="data has train_state=False"):
+        lddn.fit(teacher, plain, losses.MeanSquaredError(), lddn.LevenbergMarquardt(), initial_state=state)
 
 
 def test_mini_batches_train_the_states_of_their_sequences(records):
@@ -134,14 +215,62 @@ def test_weight_decay_leaves_states_alone(records):
     assert fitted.history["loss"][0] == pytest.approx(float(loss.value(teacher, data.targets, data.targets, None)))
 
 
-def test_validation_uses_states_of_its_own(records):
-    teacher, data, state = records
-    held_out = lddn.Sequences(data.inputs, data.targets, state)
-    fitted = lddn.fit(
-        teacher, data, losses.SumSquaredError(), lddn.Optax(optax.adam(1e-3)), epochs=2, validation=held_out
+def test_validation_starts_from_the_trained_states(records):
+    """Of the same sequences, of which other steps are scored; each network is kept with the states it had."""
+    teacher, data, _ = records
+    scored = np.ones((3, 30, 1))
+    scored[:, 10:20] = 0
+    training, validation = (
+        lddn.Sequences(data.inputs, data.targets, None, weights, train_state=True) for weights in (scored, 1 - scored)
     )
-    assert fitted.best_epoch == 0  # the teacher and the true states are perfect there
-    assert np.isfinite(fitted.history["validation_loss"]).all()
+    loss = losses.MeanSquaredError()
+    trainer = lddn.LevenbergMarquardt(restarts=2)
+    start = jax.tree.map(lambda w: 0.9 * w, teacher)
+    fitted = lddn.fit(start, training, loss, trainer, epochs=4, validation=validation, max_fail=1)
+    assert fitted.best_epoch > 0
+    values = jax.vmap(
+        lambda net, state: loss.value(net, lddn.predict(net, data.inputs, state), data.targets, 1 - scored)
+    )(fitted.restarts, fitted.restart_states)
+    np.testing.assert_allclose(fitted.restart_values, values, rtol=1e-9)
+    assert np.all(fitted.restart_values <= np.nanmin(fitted.history["validation_loss"], axis=0))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda u, y, _: lddn.Sequences(u, y), "validation has not.*1 - w, train_state=True.*estimate_state"),
+        (lambda u, y, _: lddn.Sequences(u[:2], y[:2], train_state=True), "3 sequences of data.*validation has 2"),
+        (
+            lambda u, y, _: lddn.Sequences(u.at[1, 7].add(1), y, train_state=True),
+            "sequence 1 of validation.*input 'u' differs at time index 7",
+        ),
+        (
+            lambda u, y, s: lddn.Sequences(u, y, s | {"u": s["u"].at[2].add(1)}, train_state=True),
+            "sequence 2 of validation.*delay line of input 'u' differs",
+        ),
+    ],
+    ids=["not marked", "number", "inputs", "lines"],
+)
+def test_validation_of_other_sequences(records, change, words):
+    teacher, data, state = records
+    held_out = change(data.inputs, data.targets["y"], state)
+    with pytest.raises(lddn.LDDNError, match=words):
+        lddn.fit(teacher, data, losses.SumSquaredError(), lddn.LevenbergMarquardt(), validation=held_out)
+
+
+def test_validation_may_be_longer(records):
+    """Trained on the first steps of each sequence: the states are those before the first step."""
+    teacher, data, _ = records
+    first = lddn.Sequences(data.inputs[:, :20], data.targets["y"][:, :20], train_state=True)
+    fitted = lddn.fit(teacher, first, losses.SumSquaredError(), lddn.LevenbergMarquardt(), epochs=1, validation=data)
+    assert np.isfinite(fitted.restart_values).all()
+
+
+def test_only_validation_trains_states(records):
+    teacher, data, _ = records
+    plain = lddn.Sequences(data.inputs, data.targets)
+    with pytest.raises(lddn.LDDNError, match="validation has train_state=True and data has not"):
+        lddn.fit(teacher, plain, losses.SumSquaredError(), lddn.LevenbergMarquardt(), validation=data)
 
 
 def test_there_must_be_a_state():
