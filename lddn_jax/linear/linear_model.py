@@ -2,8 +2,8 @@
 
     x(t) = A x(t−1) + B (u(t−1) − u0),    y(t) = y0 + C x(t) + D (u(t) − u0)
 
-in the units of the records that it was identified from. Inputs stand side by side in u, in the order of `input_sizes`, and
-outputs in y. It is NumPy in float64, and needs no compilation. `weights` and `biases` are those of a network that
+in the units of the records that it was identified from. Inputs stand side by side in u, in the order of `input_sizes`,
+and outputs in y. It is NumPy in float64, and needs no compilation. `weights` and `biases` are those of a network that
 computes the same, by the names of `lddn_jax.models.state_space` and `linear_state_space`.
 
 Ljung (1999), *System Identification*, 2nd ed., section 4.3.
@@ -50,10 +50,12 @@ class LinearModel:
         DataError: If a value is NaN or infinite.
 
     Example:
-        >>> model = LinearModel([[0.5]], [[1.0]], [[2.0]], [[0.0]], {"u": 1}, {"y": 1}, [0.0], [3.0])
+        >>> A, B, C, D = (np.array([[x]]) for x in (0.5, 1.0, 2.0, 0.0))
+        >>> model = LinearModel(A, B, C, D, {"u": 1}, {"y": 1}, np.zeros(1), np.full(1, 3.0))
         >>> model.poles.tolist(), model.stable
-        ([0.5], True)
-        >>> model.free_run(Record({"u": np.ones((4, 1))}, {"y": np.full((4, 1), 3.0)}), np.zeros(1))["y"][:, 0].tolist()
+        ([(0.5+0j)], True)
+        >>> record = Record({"u": np.ones((4, 1))}, {"y": np.full((4, 1), 3.0)})
+        >>> model.free_run(record, np.zeros(1))["y"][:, 0].tolist()
         [3.0, 5.0, 6.0, 6.5]
     """
 
@@ -126,7 +128,7 @@ class LinearModel:
     def poles(self) -> Complex[np.ndarray, " n"]:
         """Eigenvalues of A, slowest first."""
         poles = np.linalg.eigvals(self.A).astype(complex)
-        return poles[np.lexsort((-poles.imag, -np.abs(poles).round(12)))]
+        return poles[np.lexsort((-np.imag(poles), -np.abs(poles).round(12)))]
 
     @property
     def stable(self) -> bool:
@@ -173,8 +175,8 @@ class LinearModel:
     def weights(self) -> dict[tuple[str, str], Float[np.ndarray, "delay to=_ from=_"]]:
         """Returns the weights of a state-space network that computes the same, by (to, from).
 
-        They are those of `lddn_jax.models.linear_state_space` and of the linear part of `models.state_space`. Weights of
-        a feedthrough are included if D is not zero.
+        They are those of `lddn_jax.models.linear_state_space` and of the linear part of `models.state_space`. Weights
+        of a feedthrough are included if D is not zero.
         """
         found = {(STATE, STATE): self.A[None]}
         found |= {(STATE, name): self.B[None, :, at] for name, at in _slices(self.input_sizes).items()}
@@ -257,8 +259,8 @@ class LinearModel:
                 raise ShapeError(f"{self!r} reads input {name!r} of size {size}; the record is {record!r}.")
             if np.isnan(found).any():
                 raise DataError(
-                    f"input {name!r} of {record!r} has missing values, which a simulation cannot cross. Pass the pieces: "
-                    "record.unbroken(targets=False)."
+                    f"input {name!r} of {record!r} has missing values, which a simulation cannot cross. Pass the "
+                    "pieces: record.unbroken(targets=False)."
                 )
         return columns(record.inputs, self.input_sizes, len(record)) - self.input_offset
 

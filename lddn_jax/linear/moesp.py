@@ -4,19 +4,20 @@ The outputs of i successive samples are a linear function of the state before th
 
     Y_f = Γ X + H U_f + noise,    Γ = (C; C A; …; C A^(i−1))
 
-with one column for every time at which there are i samples before (past, p) and i after (future, f). The LQ factorization
+with one column for every time at which there are i samples before (past, p) and i after (future, f). The LQ
+factorization
 
     (1, U_f)       (L11           ) (Q1)
     (U_p, Y_p)  =  (L21  L22      ) (Q2)
     Y_f            (L31  L32  L33 ) (Q3)
 
 removes the offset and the inputs, and keeps of the outputs what the past explains: the instruments U_p and Y_p are not
-correlated with the noise of the future. So L32 has the range of Γ. Its singular value decomposition gives Γ; C is its first
-block row and A maps it to itself one block row later. Columns of all pieces stand side by side before the factorization,
-which is done for some thousand at a time, so that memory does not grow with the record.
+correlated with the noise of the future. So L32 has the range of Γ. Its singular value decomposition gives Γ; C is its
+first block row and A maps it to itself one block row later. Columns of all pieces stand side by side before the
+factorization, which is done for some thousand at a time, so that memory does not grow with the record.
 
-The order is the one that minimizes σ²_(n+1) + log(N) n (m + 2p) / N, where σ are the canonical correlations between past and
-future, N is the number of columns, m that of inputs and p that of outputs.
+The order is the one that minimizes σ²_(n+1) + log(N) n (m + 2p) / N, where σ are the canonical correlations between
+past and future, N is the number of samples, m that of inputs and p that of outputs.
 
 Verhaegen (1994), Automatica 30(1), 61-74 (PO-MOESP); Verhaegen & Verdult (2007), *Filtering and System Identification*,
 section 9.6; Bauer (2001), Automatica 37(10), 1561-1573 (order).
@@ -41,7 +42,7 @@ from lddn_jax.linear.responses import simulated
 COLUMNS_AT_ONCE = 8_000  # of the data matrices, in one factorization
 TRIED_HORIZONS = (5, 10, 15, 20, 30, 40)
 LARGEST_ORDER = 10  # that is suggested
-CALL = "subspace(records, states=None, *, horizon=None, feedthrough=False, stabilize=False)"
+SUBSPACE_CALL = "subspace(records, states=None, *, horizon=None, feedthrough=False, stabilize=False)"
 
 
 def subspace(
@@ -88,7 +89,7 @@ def subspace(
     """
     for name, value in (("states", states), ("horizon", horizon)):
         if value is not None:
-            check_positive(name, value, call=CALL, example=2 if name == "states" else 20)
+            check_positive(name, value, call=SUBSPACE_CALL, example=2 if name == "states" else 20)
     data = pieces_of(records, "subspace")
     if states is None:
         widest = _factorized(data, _horizons(data, 1, horizon)[-1])
@@ -163,8 +164,8 @@ def _horizons(data: Pieces, states: int, horizon: int | None) -> list[int]:
         needed = 2 * least + 2 * least * (inputs + outputs)
         raise DataError(
             f"subspace: {data.samples} samples, of which the longest piece without a missing value has {data.longest}, "
-            f"are too few for {states} state(s), {inputs} input(s) and {outputs} output(s); pass about {needed} samples "
-            "or fewer states."
+            f"are too few for {states} state(s), {inputs} input(s) and {outputs} output(s); pass about {needed} "
+            "samples or fewer states."
         )
     return usable
 

@@ -2,9 +2,9 @@
 
     x' = T x:    A' = T A T⁻¹,  B' = T B,  C' = C T⁻¹      the same model in other coordinates
 
-A pole at radius r ≥ R is reflected to R²/r, at the same angle, as a spectral factorization does; it keeps a pole that is
-outside only by the noise close to the circle. The eigenvalues are those of the diagonal blocks of the real Schur form,
-so each block is scaled, also if A has no full set of eigenvectors.
+A pole at radius r ≥ R is reflected to R²/r, at the same angle, as a spectral factorization does; it keeps a pole that
+is outside only by the noise close to the circle. The eigenvalues are those of the diagonal blocks of the real Schur
+form, so each block is scaled, also if A has no full set of eigenvectors.
 """
 
 import numpy as np
@@ -32,7 +32,7 @@ def pulled_in(A: Float[np.ndarray, "n n"], radius: float = 1.0) -> Float[np.ndar
     """
     if spectral_radius(A) < radius:
         return A
-    S, Q = scipy.linalg.schur(A, output="real")
+    S, Q = scipy.linalg.schur(A, output="real")[:2]
     row, n = 0, len(S)
     while row < n:
         size = 2 if row + 1 < n and S[row + 1, row] != 0 else 1
@@ -52,8 +52,8 @@ def balancing(
 ) -> tuple[Float[np.ndarray, "n n"], Float[np.ndarray, "n n"]]:
     """Returns T and T⁻¹ of coordinates in which the states are uncorrelated and of unit variance over the records.
 
-    Among these, the states are the principal axes of the energy Σ_k ‖C A^k x‖² in the outputs, largest first, so that the
-    realization depends only on the model and on the records.
+    Among these, the states are the principal axes of the energy Σ_k ‖C A^k x‖² in the outputs, largest first, so that
+    the realization depends only on the model and on the records.
 
     Args:
         A: State matrix.

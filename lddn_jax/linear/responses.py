@@ -80,7 +80,8 @@ def sensitivities(
 ) -> tuple[Float[np.ndarray, "time outputs n"], Float[np.ndarray, "time outputs inputs n"]]:
     """Returns the derivatives of the outputs with respect to the first state and to B.
 
-        ∂y_i(t)/∂x(0) = c_i A^t,    z_ij(t) = ∂y_i(t)/∂b_j = Σ_s c_i A^(t−1−s) u_j(s),   z_ij(t+1) = z_ij(t) A + c_i u_j(t)
+        ∂y_i(t)/∂x(0) = c_i A^t
+        ∂y_i(t)/∂b_j = Σ_s c_i A^(t−1−s) u_j(s) = z_ij(t),    z_ij(t+1) = z_ij(t) A + c_i u_j(t)
 
     Args:
         A: State matrix.
