@@ -1,6 +1,6 @@
 """Layered Digital Dynamic Networks in JAX: arbitrary delay graphs, verified gradients, identification from data."""
 
-from lddn_jax import data, diagnostics, losses, models, optimizers, plots
+from lddn_jax import data, diagnostics, linear, losses, models, optimizers, plots
 from lddn_jax.bayesian.bayesian import BayesianRegularization
 from lddn_jax.bayesian.comparison import Comparison, compare
 from lddn_jax.bayesian.posterior import Posterior, posterior
@@ -143,6 +143,7 @@ __all__ = [
     "jacobian",
     "k_step",
     "levenberg_marquardt",
+    "linear",
     "load",
     "losses",
     "models",

@@ -17,6 +17,7 @@ MODULES = (
     lddn.data,
     lddn.diagnostics,
     lddn.initializers,
+    lddn.linear,
     lddn.losses,
     lddn.models,
     lddn.optimizers,
