@@ -65,13 +65,19 @@ def difference(one: Any, other: Any) -> float:
     return float(apart / largest)
 
 
-def agree(found: dict[str, Peer | Program], tolerance: float) -> None:
-    """Raises unless every contender has the results of the first: equal work on both sides."""
+def agree(found: dict[str, Peer | Program], tolerance: float) -> float:
+    """Raises unless every contender has the results of the first: equal work on both sides.
+
+    Returns:
+        The largest difference.
+    """
     first, *others = found
-    expected = found[first].result()
+    expected, largest = found[first].result(), 0.0
     for name in others:
         for part, other in zip(expected, found[name].result(), strict=True):
             assert difference(part, other) <= tolerance, (name, first, difference(part, other))
+            largest = max(largest, float(difference(part, other)))
+    return largest
 
 
 def hand_written(net: lddn.Network, data: lddn.Sequences, method: lddn.AbstractGradient) -> Program:

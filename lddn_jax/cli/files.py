@@ -111,7 +111,7 @@ def written(outputs: Mapping[str, Callable[[], Any]]) -> list[str]:
             write()
         except Exception as error:  # of any library: the results are on disk, and stay valid without this file
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            say(f"{name} was not written: {reason}")
+            say(reason if name in reason else f"{name} was not written: {reason}")
         else:
             files.append(name)
     return files

@@ -167,6 +167,22 @@ class Record:
         """Sampling interval; None if `time` is None."""
         return None if self.time is None or len(self) < 2 else uniform_sampling(self.time)
 
+    def measured_rows(self, targets: Iterable[str] | None = None) -> int:
+        """Returns the number of rows up to the last one in which a target was measured; 0 if none was.
+
+        Args:
+            targets: Names of the targets to look at; None for all.
+
+        Example:
+            >>> import numpy as np
+            >>> y = np.array([0, np.nan, 2, np.nan])[:, None]
+            >>> Record({}, {"y": y}, missing="mask").measured_rows()
+            3
+        """
+        names = self.targets if targets is None else targets
+        known = np.any([~np.isnan(self.targets[name]).all(axis=1) for name in names], axis=0)
+        return int(np.flatnonzero(known)[-1]) + 1 if known.any() else 0
+
     def piece(self, start: int, stop: int) -> "Record":
         """Returns the samples [start, stop) as a record with the same name."""
         if not 0 <= start < stop <= len(self):

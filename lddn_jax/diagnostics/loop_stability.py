@@ -28,7 +28,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
 from lddn_jax.errors import LDDNError
-from lddn_jax.network.network import Network
+from lddn_jax.network.network import Network, check_network
 from lddn_jax.network.replacement import up_to_date
 from lddn_jax.network.signals import Signals, SignalsLike, StateLike
 from lddn_jax.numerics.contraction import einsum
@@ -161,7 +161,9 @@ def stability(net: Network, inputs: SignalsLike, state: StateLike = None, *, ste
 
     Benettin et al. (1980).
     """
-    inputs, state, steps = prepare(net, inputs, state, steps, "stability(net, inputs, state)")
+    call = "stability(net, inputs, state)"
+    check_network(net, call)
+    inputs, state, steps = prepare(net, inputs, state, steps, call)
     if not set(state) - net.topology.input_names:
         raise LDDNError(
             f"stability: no layer of {[layer.name for layer in net.topology.layers]} is read through a delay, so the "

@@ -49,7 +49,9 @@ def mae(measured: ArrayOrList, predicted: ArrayOrList, weights: ArrayOrList | No
         2.0
     """
     error, _, w = _errors(measured, predicted, weights)
-    return float(np.average(np.abs(error), weights=w))
+    size = np.abs(error)
+    largest = np.max(size)
+    return float(largest * np.average(size / largest, weights=w)) if 0 < largest < np.inf else float(largest)
 
 
 def nrmse(measured: ArrayOrList, predicted: ArrayOrList, weights: ArrayOrList | None = None) -> float:
@@ -65,8 +67,9 @@ def nrmse(measured: ArrayOrList, predicted: ArrayOrList, weights: ArrayOrList | 
     if np.all(y == y[0]):  # not spread == 0: the mean of equal values may differ from them by rounding
         return 0.0 if not error.any() else float("inf")
     scale = np.max(np.abs(y))  # without it, squares of 1e155 overflow and those of 1e-200 vanish
-    y, error = y / scale, error / scale
-    return _rms(error, w) / _rms(y - np.average(y, weights=w), w)
+    y, error = y / scale, _rms(error, w)
+    with np.errstate(over="ignore"):  # of an error that is larger by more than a float can say
+        return float(np.divide(error, scale) / _rms(y - np.average(y, weights=w), w))
 
 
 def r2(measured: ArrayOrList, predicted: ArrayOrList, weights: ArrayOrList | None = None) -> float:
@@ -79,7 +82,8 @@ def r2(measured: ArrayOrList, predicted: ArrayOrList, weights: ArrayOrList | Non
         >>> r2([1.0, 2.0, 3.0], [1.0, 2.0, 3.0])
         1.0
     """
-    return 1 - nrmse(measured, predicted, weights) ** 2
+    relative = nrmse(measured, predicted, weights)
+    return 1 - relative**2 if relative < LARGEST_SQUARED else float("-inf")
 
 
 def fit_index(measured: ArrayOrList, predicted: ArrayOrList, weights: ArrayOrList | None = None) -> float:

@@ -16,7 +16,7 @@ from lddn_jax.diagnostics.lagged import channels
 from lddn_jax.diagnostics.metrics import mae, nrmse, rmse
 from lddn_jax.errors import ShapeError
 from lddn_jax.network.signals import ArrayOrList, WeightsLike, by_name
-from lddn_jax.numerics.text_table import aligned, digits, ratio_digits
+from lddn_jax.numerics.text_table import aligned, column_digits, ratio_digits
 
 WORSE_THAN_MEAN = "worse than the mean"  # of a fit below zero, whose number says no more
 
@@ -53,9 +53,19 @@ class Score:
             'worse than the mean'
         """
         constant = np.isfinite(self.rmse) and not np.isfinite(self.nrmse)
-        relative = digits(self.nrmse), ratio_digits(self.r2), f"{self.fit:.2f}" if self.fit >= 0 else WORSE_THAN_MEAN
+        relative = (
+            column_digits(self.nrmse),
+            ratio_digits(self.r2),
+            f"{self.fit:.2f}" if self.fit >= 0 else WORSE_THAN_MEAN,
+        )
         nrmse, r2, fit = ("undefined",) * 3 if constant or np.isnan(self.nrmse) else relative
-        return {"RMSE": digits(self.rmse), "NRMSE": nrmse, "MAE": digits(self.mae), "R²": r2, "fit in %": fit}
+        return {
+            "RMSE": column_digits(self.rmse),
+            "NRMSE": nrmse,
+            "MAE": column_digits(self.mae),
+            "R²": r2,
+            "fit in %": fit,
+        }
 
 
 @dataclass(frozen=True)
@@ -163,7 +173,9 @@ def _score(of: list[tuple[Float[np.ndarray, "..."], ...]]) -> Score:
         return Score(nothing, nothing, nothing, nothing, nothing, 0)
     pooled = [np.concatenate([channel[k].ravel() for channel in of]) for k in range(3)]
     # A constant measurement has no deviation to compare with, not even for a prediction that is exact.
-    moving = [channel for channel in of if np.ptp(channel[0][channel[2] != 0])]
+    known = [y[w != 0] for y, _, w in of]
+    moving = [channel for channel, y in zip(of, known, strict=True) if y.min() < y.max()]
     relative = np.array([nrmse(*channel) for channel in moving] or [np.nan])
-    r2, fit = np.mean(1 - relative**2), np.mean(100 * (1 - relative))
+    with np.errstate(over="ignore"):  # then they are −∞
+        r2, fit = np.mean(1 - relative**2), np.mean(100 * (1 - relative))
     return Score(rmse(*pooled), float(np.mean(relative)), mae(*pooled), float(r2), float(fit), count)

@@ -104,7 +104,7 @@ def jacobian(
     if isinstance(method, str) and method != "auto":
         raise LDDNError(f'method={method!r} is unknown: write "auto", or an object such as lddn.RTRL() or lddn.BPTT().')
     call, steps = "jacobian(net, data, method)", None
-    check_network(net, call)
+    check_network(net, call, mapped=True)
     check_data(data, call)
     if not isinstance(method, str | None):
         check_method(method, call)
@@ -145,7 +145,7 @@ def prepare_data(
         name: How errors refer to the data.
     """
     check_loss(loss, call)
-    check_network(net, call)
+    check_network(net, call, mapped=True)
     check_data(data, call, name)
     sizes = {name: net.topology.sizes[name] for name in net.topology.outputs}
     targets = as_signals("target", data.targets, sizes, net.dtype)

@@ -24,7 +24,6 @@ from lddn_jax.diagnostics.record_quality import about_interpolation, about_lengt
 from lddn_jax.errors import DataError
 from lddn_jax.identification.settings import Settings
 from lddn_jax.network.initializers import Ignoring, Initializer
-from lddn_jax.prediction.continuation import measured_rows
 from lddn_jax.topology.plan import plan
 from lddn_jax.topology.topology import Topology
 from lddn_jax.training.stop_reason import Flag
@@ -290,7 +289,7 @@ def _counted(record: Record) -> Record:
 
 def _up_to_the_last_target(records: list[Record]) -> list[Record]:
     """The records without rows at the end in which no target was measured: they are there to be forecast."""
-    return [record.piece(0, measured_rows(record, tuple(record.targets)) or len(record)) for record in records]
+    return [record.piece(0, record.measured_rows() or len(record)) for record in records]
 
 
 def _about_the_end(given: list[Record], used: list[Record]) -> list[str]:

@@ -17,7 +17,7 @@ from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.gradients.gradient_report import GradientReport
 from lddn_jax.identification.experiment import Experiment
 from lddn_jax.identification.gradient_check import check_closed_loop
-from lddn_jax.identification.recipes import TRAINERS, Regularized, Supervision, check_horizons, noted
+from lddn_jax.identification.recipes import TRAINERS, Regularized, Supervision, check_horizons, noted, unrepeated
 from lddn_jax.identification.settings import Settings
 from lddn_jax.network.network import Network
 from lddn_jax.numerics.precision import computing_in, in_default_float, is_default
@@ -171,7 +171,7 @@ def _identified(
     with _Timer(seconds, "training"), one_run(supervision.callbacks):
         opened, trained = TRAINERS[settings.trainer](net, experiment, settings, shuffle, supervision)
     trained = noted(trained, experiment.notes)
-    say(str(trained))
+    say(str(unrepeated(trained, experiment.notes)))
 
     model = Scaled(opened, dict(experiment.scalers))
     with _Timer(seconds, "testing"):

@@ -123,6 +123,21 @@ def noted(found: "Fitted | ClosedLoop | Regularized", notes: Mapping[str, str]) 
     return replace(found, notes=more, **({"flags": found.flags.union(more)} if isinstance(found, Fitted) else {}))
 
 
+def unrepeated(found: "Fitted | ClosedLoop | Regularized", said: Mapping[str, str]) -> Any:
+    """Returns a result for printing without what was said before training: notes, and pieces that are left out.
+
+    Args:
+        found: Result of the training.
+        said: Notes that were printed, by name of their flag.
+    """
+    if isinstance(found, Regularized):
+        return replace(found, before=unrepeated(found.before, said), after=unrepeated(found.after, said))
+    rest = {flag: note for flag, note in found.notes.items() if flag not in said}
+    if isinstance(found, Fitted):
+        return replace(found, notes=rest, flags=found.flags.difference(said))
+    return replace(found, notes=rest, stages=tuple(replace(stage, left_out=0) for stage in found.stages))
+
+
 def by_adam(
     net: Network,
     experiment: Experiment,

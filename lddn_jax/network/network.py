@@ -263,24 +263,32 @@ def stack_axes(net: Network) -> tuple[int, ...]:
     return ()
 
 
-def check_single(net: Network, call: str, fix: str = "") -> None:
+def check_single(net: Network, call: str, fix: str = "", *, mapped: bool = False) -> None:
     """Raises a ShapeError for stacked networks, outside of `jax.vmap`.
 
     Args:
         net: The network.
         call: The signature shown in the error.
-        fix: What to write; by default the call under `jax.vmap`.
+        fix: What to write; by default how to take one of them.
+        mapped: Whether the call works under `jax.vmap`, which the error then shows, too.
     """
     axes = stack_axes(net)
     if axes:
         many = " x ".join(map(str, axes))
         first = "Take one, net = jax.tree.map(lambda leaf: leaf[0], nets)"
-        fix = fix or f"{first}; or map the call over them: jax.vmap(lambda net: {call})(nets)."
+        fix = fix or first + (f"; or map the call over them: jax.vmap(lambda net: {call})(nets)." if mapped else ".")
         raise ShapeError(f"net is {many} stacked networks, but {call} takes one. {fix}")
 
 
-def check_network(given: object, call: str, *, several: bool = False) -> None:
-    """Raises an LDDNError unless `given` is a network, and a ShapeError if it is several that are not expected."""
+def check_network(given: object, call: str, *, several: bool = False, mapped: bool = False) -> None:
+    """Raises an LDDNError unless `given` is a network, and a ShapeError if it is several that are not expected.
+
+    Args:
+        given: The argument.
+        call: The signature shown in the error.
+        several: Whether stacked networks are expected.
+        mapped: Whether the call works under `jax.vmap`.
+    """
     name, fix = type(given).__name__.lower(), ""
     if hasattr(given, "scalers"):
         fix = f"Write {name}.net, in scaled units; or {name}.predict(inputs), in the units of the record."
@@ -290,7 +298,7 @@ def check_network(given: object, call: str, *, several: bool = False) -> None:
         fix = "Write lddn.Network(topology, key=jax.random.key(0))."
     expect(Network, "net", given, call, "a lddn.Network", fix=fix)
     if isinstance(given, Network) and not several:
-        check_single(given, call)
+        check_single(given, call, mapped=mapped)
 
 
 def _check_drawn(drawn, layer, shapes) -> tuple[Mapping[str, Any], Any]:

@@ -204,7 +204,7 @@ def carry_over(
         >>> carry_over(net, fir.with_delays("u", "y", (1, 2))).IW["y", "u"].ravel().tolist()
         [2.0, 0.0]
     """
-    check_network(net, "carry_over(net, topology)")
+    check_network(net, "carry_over(net, topology)", mapped=True)
     check_topology(topology, "carry_over(net, topology)")
     fresh, old = Network(topology, key=key, init=init, dtype=net.dtype), net.IW | net.LW
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 LARGEST_WRITTEN_OUT = 1e6  # larger numbers have an exponent
 RATIO_DECIMALS = 6
+LARGEST_RATIO = 1000.0  # size of a negative ratio, from which on decimals say nothing
 
 
 def digits(x: float | int, resolution: float | int | None = None) -> str:
@@ -39,20 +40,33 @@ def digits(x: float | int, resolution: float | int | None = None) -> str:
     return f"{x:.4g}"
 
 
+def column_digits(x: float | int) -> str:
+    """Returns a number of a column of a table: four significant digits, whose last ones may be zeros.
+
+    Example:
+        >>> column_digits(0.0211), column_digits(0.02096), column_digits(2), column_digits(11214.21), column_digits(0)
+        ('0.02110', '0.02096', '2.000', '11214', '0')
+    """
+    plain = digits(x)
+    if not math.isfinite(x) or x == 0 or 9999.5 <= abs(x) < LARGEST_WRITTEN_OUT:
+        return plain
+    return f"{float(x):#.4g}".rstrip(".")
+
+
 def ratio_digits(x: float | int) -> str:
-    """Returns a number up to 1 with its distance from 1 visible, such as R² or a cosine.
+    """Returns a number up to 1, such as R² or a cosine: four decimals, or more where it is close to 1.
 
     Example:
         >>> ratio_digits(0.997544), ratio_digits(0.999963), ratio_digits(1 - 1e-9), ratio_digits(1.0)
-        ('0.9975', '0.999963', '> 0.999999', '1')
-        >>> ratio_digits(0.5), ratio_digits(-4530.7)
-        ('0.5000', '-4531')
+        ('0.9975', '0.999963', '> 0.999999', '1.0000')
+        >>> ratio_digits(0.5), ratio_digits(-8), ratio_digits(-4530.7)
+        ('0.5000', '-8.0000', '-4531')
     """
-    if not 0 <= x < 1:
+    if not -LARGEST_RATIO < x <= 1:
         return digits(x)
-    if x > 1 - 10.0**-RATIO_DECIMALS:
+    if 1 > x > 1 - 10.0**-RATIO_DECIMALS:
         return f"> {1 - 10.0**-RATIO_DECIMALS:.{RATIO_DECIMALS}f}"
-    decimals = min(max(4, 1 - math.floor(math.log10(1 - x))), RATIO_DECIMALS)
+    decimals = 4 if not 0 < x < 1 else min(max(4, 1 - math.floor(math.log10(1 - x))), RATIO_DECIMALS)
     return f"{x:.{decimals}f}"
 
 

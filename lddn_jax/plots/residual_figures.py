@@ -13,6 +13,7 @@ from lddn_jax.numerics.text_table import digits, ratio_digits
 from lddn_jax.plots.axes import COLORS, axes_or_new, legend, near, shortened, whole_numbers
 from lddn_jax.plots.line_checks import numbers
 
+DRAWN_MARGIN = 0.06  # beside the points of a regression, in ranges of all values
 FAR_QUARTILES = 8.0  # distances between quartiles, beyond which an error is not drawn in a histogram
 
 
@@ -143,18 +144,21 @@ def regression(measured: ArrayOrList, predicted: ArrayOrList, *, name: str = "",
     points = f"{y.size} steps" + (f", {cut.sum()} more outside" if cut.any() else "")
     # Thousands of dots are rasterized, to keep vector graphics small.
     ax.plot(y, y_hat, ".", markersize=3, alpha=0.4, color=COLORS[0], rasterized=y.size > 2000, label=points)
-    ends = np.array([min(y.min(), y_hat.min()), max(y.max(), y_hat.max())])
+    ends = np.array([y.min(), y.max()])  # lines say nothing beyond what was measured
     ax.plot(ends, ends, color="black", linewidth=0.8, label="predicted = measured")
     if np.ptp(y) > 0 and np.ptp(y_hat) > 0:
         # About the means, since an offset may be far larger than the range.
         slope = float(np.mean((y - y.mean()) * (y_hat - y_hat.mean())) / np.var(y))
         R = float(np.corrcoef(y, y_hat)[0, 1])
         fitted = y_hat.mean() + slope * (ends - y.mean())
-        found = f"slope {digits(slope)}, R = {ratio_digits(R) if R >= 0 else digits(R)}"
+        found = f"slope {digits(slope)}, R = {ratio_digits(R)}"
         ax.plot(ends, fitted, color=COLORS[1], linewidth=1.4, linestyle="--", label=found)
-    ax.set(xlabel=shortened(f"measured {name}".strip()), ylabel=shortened(f"predicted {name}".strip()), aspect="equal")
+    low, high = min(y.min(), y_hat.min()), max(y.max(), y_hat.max())
+    margin = DRAWN_MARGIN * ((high - low) or abs(high) or 1.0)
+    both = (low - margin, high + margin)  # of both axes, so that predicted = measured is the diagonal of a square
+    ax.set(xlabel=shortened(f"measured {name}".strip()), ylabel=shortened(f"predicted {name}".strip()))
+    ax.set(xlim=both, ylim=both, box_aspect=1)
     for axis in "x", "y":
         ax.locator_params(axis=axis, nbins=5)
-    ax.set_ymargin(0.3)
     legend(ax, loc="upper left", fontsize="small")
     return ax

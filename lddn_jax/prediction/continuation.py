@@ -59,12 +59,6 @@ class Continuation:
         return values
 
 
-def measured_rows(record: Record, outputs: tuple[str, ...]) -> int:
-    """Returns the number of rows up to the last one in which any of the outputs was measured."""
-    known = np.any([~np.isnan(record.targets[name]).all(axis=1) for name in outputs], axis=0)
-    return int(np.flatnonzero(known)[-1]) + 1 if known.any() else 0
-
-
 def state_after(closed: Network, record: Record, rows: int, start: int) -> DelayState:
     """Returns the delay state of the closed loop after the first rows of a record, `(1, longest delay, size)`.
 

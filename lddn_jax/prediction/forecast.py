@@ -19,7 +19,7 @@ from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.sources import label_of, names_of, opened_source, signals_of
 from lddn_jax.errors import DataError, LDDNError, fix
 from lddn_jax.network.network import Network
-from lddn_jax.prediction.continuation import Continuation, known_row, measured_rows, state_after
+from lddn_jax.prediction.continuation import Continuation, known_row, state_after
 from lddn_jax.prediction.error_bars import ErrorBars
 from lddn_jax.prediction.evaluator import deviations, evaluate, instants_of_rows, rows_of_records
 from lddn_jax.prediction.feedback import (
@@ -110,7 +110,7 @@ def forecast(
         source = _filled_up(source, exogenous(model), model.net.topology.outputs)
     record = record_for(model, source, "mask", reading)
     outputs = model.net.topology.outputs
-    rows = measured_rows(record, outputs)
+    rows = record.measured_rows(outputs)
     if not rows:
         raise DataError(
             f"no value of the outputs {list(outputs)} is measured, and a forecast starts from measured values. Leave "
@@ -243,7 +243,7 @@ def _check_beyond(model: Scaled, steps: int) -> None:
         known = f"for {delay} step{'s' if delay > 1 else ''}, its smallest delay" if delay else "for no step"
         raise DataError(
             f"{fix(f'steps={steps}', f'--steps {steps}')} beyond the last row: the network reads {', '.join(names)}, "
-            f"which are known {known}. Append {steps} rows with {', '.join(names)} and without a value of "
+            f"whose values are known {known}. Append {steps} rows with {', '.join(names)} and without a value of "
             f"{', '.join(model.net.topology.outputs)}{fix('', ', or pass --inputs-from FILE')}."
         )
 

@@ -12,7 +12,7 @@ from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.tables import Table
 from lddn_jax.diagnostics.lagged import channels
 from lddn_jax.diagnostics.ranges import Excursion, Range, excursions
-from lddn_jax.numerics.text_table import aligned, digits, ratio_digits
+from lddn_jax.numerics.text_table import aligned, column_digits, digits, ratio_digits
 from lddn_jax.prediction.continuation import Continuation
 from lddn_jax.prediction.free_run import diverged_at
 
@@ -189,7 +189,9 @@ class Forecast:
             for name, score in outputs.items():
                 r2 = "undefined" if score["r2"] is None or name in constant else ratio_digits(score["r2"])
                 broken = "diverged", f"at step {score.get('diverged_at')}"
-                rows.append((f"{name}, {kind}", *(broken if score["rmse"] is None else (digits(score["rmse"]), r2))))
+                rows.append(
+                    (f"{name}, {kind}", *(broken if score["rmse"] is None else (column_digits(score["rmse"]), r2)))
+                )
         lines += aligned(rows)
         if constant:
             lines.append(f"measured {', '.join(constant)} is constant here, so R² is undefined")

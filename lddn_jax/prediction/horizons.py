@@ -38,7 +38,7 @@ from lddn_jax.network.signals import (
     first_nan,
     measured_name,
 )
-from lddn_jax.numerics.text_table import aligned, digits
+from lddn_jax.numerics.text_table import aligned, column_digits
 from lddn_jax.simulation.delays import DelayState, cut, started, state_sizes, states_along
 from lddn_jax.simulation.simulate import predict, prepare, simulate
 from lddn_jax.topology.topology import Topology
@@ -139,7 +139,7 @@ class HorizonProfile:
         names = list(self.rmse)
         rows = [["horizon", *(label for name in names for label in (name, "persistence"))]]
         for k, horizon in enumerate(self.horizons):
-            cells = (digits(errors[name][k]) for name in names for errors in (self.rmse, self.persistence))
+            cells = (column_digits(errors[name][k]) for name in names for errors in (self.rmse, self.persistence))
             rows.append([str(horizon), *cells])
         return "\n".join(aligned(rows, ">"))
 

@@ -21,6 +21,7 @@ from lddn_jax.prediction.forecast_result import FREE_RUN, ONE_STEP, PERSISTENCE
 from lddn_jax.reporting.evaluation import Evaluation
 from lddn_jax.reporting.findings import Diagnosis
 from lddn_jax.topology.topology import Topology
+from lddn_jax.training.result import divergence_first
 
 FALSE_ALARM_RATE = 0.01  # significance level of the tests
 COVERAGE_TOLERANCE = 0.05  # allowed error of a coverage, whose estimate is uncertain because errors are correlated
@@ -42,7 +43,8 @@ def advise(known: Evaluation, found: Diagnosis) -> tuple[str, ...]:
         return found.scores[kind].by_output
 
     perfect = all(found.scores[kind].all.nrmse <= NEGLIGIBLE_NRMSE for kind in known.models)
-    warnings = [None if perfect else about_stop(known.stop_reason, known.history), *found.remarks]
+    warnings: list[str | None] = [*notes_as_warnings(known.notes)]
+    warnings += [None if perfect else about_stop(known.stop_reason, known.history), *found.remarks]
     warnings += [
         excursion.about(f"The {'measured' if name in known.measured else 'input'} {name}")
         for name, excursion in found.outside.items()
@@ -74,6 +76,17 @@ def advise(known: Evaluation, found: Diagnosis) -> tuple[str, ...]:
     if known.std:
         warnings += first_few({output: about_normality(test, output) for output, test in found.normality.items()})
     return tuple(warning for warning in warnings if warning)
+
+
+def notes_as_warnings(notes: Mapping[str, str]) -> list[str]:
+    """Returns the notes on a training as sentences; that the free run diverges comes first.
+
+    Example:
+        >>> notes_as_warnings({"few_targets": "9 weights for 4 measured targets"})
+        ['9 weights for 4 measured targets.']
+    """
+    first, rest = divergence_first(notes)
+    return [f"{note[:1].upper()}{note[1:].rstrip('.')}." for note in (*first, *rest.values())]
 
 
 def first_few(warnings: Mapping[str, str | None]) -> list[str]:

@@ -81,6 +81,7 @@ def _of_fit(found: Fitted | ClosedLoop, data: Sequences) -> Evaluation:
         forecast=forecast,
         loop=(net, own) if has_loop and own is not None else None,
         opened=(net, own) if own is not None and (has_measured or (has_loop and complete)) else None,
+        notes=found.notes,
     )
 
 
@@ -100,6 +101,7 @@ def _of_identified(found: Identified) -> Evaluation:
         record=_whole_record(found),
         record_steps=tuple(len(piece) for piece in _pieces(found)),
         scale=_scale(found.model),
+        notes=trained.notes,
     )
 
 

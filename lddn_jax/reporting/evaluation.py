@@ -29,6 +29,7 @@ class Evaluation:
         record: The whole record of an identified network: signals by column, time, and parts.
         record_steps: Number of samples of each piece of `record`.
         scale: Factor by output that converts an error from the units of `opened` to those of the record.
+        notes: Sentences on training data and training, by name of their flag; see `lddn_jax.Fitted`.
     """
 
     net: Network
@@ -42,6 +43,7 @@ class Evaluation:
     record: tuple[Mapping[str, np.ndarray], np.ndarray, dict[str, tuple[float, float]]] | None = None
     record_steps: tuple[int, ...] | None = None
     scale: dict[str, float] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def time(self) -> Float[np.ndarray, " time"]:

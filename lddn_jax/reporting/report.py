@@ -15,7 +15,7 @@ from lddn_jax.errors import LDDNError
 from lddn_jax.reporting.advice import advise
 from lddn_jax.reporting.collect import collect
 from lddn_jax.reporting.findings import diagnose
-from lddn_jax.reporting.sections import Section, fit_in_words, sections
+from lddn_jax.reporting.sections import Section, in_words, sections
 from lddn_jax.storage.archive import write_atomically
 
 
@@ -93,7 +93,7 @@ def report(
     known = collect(found, data)
     numbers = diagnose(known)
     outputs = ", ".join(known.net.topology.outputs)
-    fits = [f"{kind} {fit_in_words(numbers.scores[kind].all.fit)}" for kind in known.models]
+    fits = [f"{kind} {in_words(numbers, kind)}" for kind in known.models]
     page = Report(
         title or f"A model of {outputs}",
         f"{known.net.parameter_count} parameters; on {len(known.time)} steps: {', '.join(fits)}.",

@@ -3,14 +3,14 @@
 import base64
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from lddn_jax import plots
-from lddn_jax.diagnostics import Scores
+from lddn_jax.diagnostics import Score, Scores
 from lddn_jax.errors import LDDNError
 from lddn_jax.numerics.text_table import digits
 from lddn_jax.plots.axes import letters_missing_as, near, shortened, time_label
@@ -227,6 +227,17 @@ def _of_pieces(known: Evaluation) -> str:
     return "" if every == 1 else f"; the first {drawn} of {every} pieces are shown" if drawn < every else ""
 
 
+def in_words(found: Diagnosis, kind: str) -> str:
+    """The fit of a kind of predictions, in words where a number says nothing."""
+    score = found.scores[kind].all
+    return "diverged" if _has_no_score(score, kind, found.diverged) else fit_in_words(score.fit)
+
+
+def _has_no_score(score: Score, kind: str, diverged: Mapping[str, int]) -> bool:
+    """Whether a prediction diverged so far that its score says no more."""
+    return kind in diverged and not score.nrmse < USUAL_NRMSE
+
+
 def fit_in_words(fit: float) -> str:
     """The fit 100 (1 − NRMSE) in percent, in words where a number says nothing."""
     if not np.isfinite(fit):
@@ -242,7 +253,7 @@ def _score_grid(scores: dict[str, Scores], diverged: dict[str, int], several: bo
             cells = score.in_words()
             if several and name == "all":  # errors of different units have no common unit
                 cells |= {"RMSE": "–", "MAE": "–"}
-            if kind in diverged and not score.nrmse < USUAL_NRMSE:
+            if _has_no_score(score, kind, diverged):
                 cells = dict.fromkeys(cells, "–") | {"RMSE": f"diverged at step {diverged[kind]}"}
             rows = rows or [("prediction", "of", *cells)]
             rows.append((kind, name, *cells.values()))

@@ -108,7 +108,7 @@ def measured(
     net: Network, inputs: SignalsLike, state: StateLike, steps: int | None, call: str
 ) -> tuple[Signals, tuple[int, ...], int]:
     """Returns inputs, sizes of the batch axes and number of steps; see `prepare` for arguments and errors."""
-    check_network(net, call)
+    check_network(net, call, mapped=True)
     topology = net.topology
     sizes = {i.name: i.size for i in topology.inputs}
     signals = as_signals("input", inputs, sizes, net.dtype)

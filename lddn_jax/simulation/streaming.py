@@ -46,7 +46,7 @@ def step(net: Network, sample: MomentLike, state: StateLike = None) -> tuple[Mom
 
     De Jesús & Hagan (2007), eq. 1-2.
     """
-    check_network(net, "step(net, sample, state)")
+    check_network(net, "step(net, sample, state)", mapped=True)
     trajectory = simulate(net, as_record(net, sample), state, steps=None if net.topology.inputs else 1)
     return {name: a[..., 0, :] for name, a in trajectory.outputs.items()}, trajectory.final_state
 

@@ -18,7 +18,6 @@ import os
 import struct
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,20 +38,20 @@ _SEAL_LENGTH = len(_SEAL) + 64
 _COMMENT_LENGTH = 2  # bytes: the field at the end of a zip archive that holds the length of its comment
 TEMPORARY_PREFIX_BYTES = 200  # of the name; with random letters it must not become too long for the file system
 REASON_CHARACTERS = 300  # of the reason in an error about a damaged file
-# What Python, zipfile, zlib, NumPy and JAX raise on content that is damaged or made up.
+# What zipfile, NumPy and the readers of headers raise on content that is damaged or made up; errors of a device, which
+# are RuntimeErrors, are not the file's.
 UNREADABLE = (
     ArithmeticError,
     AttributeError,
     EOFError,
     LookupError,
     MemoryError,
-    OSError,
-    RuntimeError,  # also RecursionError and NotImplementedError
+    NotImplementedError,
+    RecursionError,
     TypeError,
     ValueError,
     struct.error,
     zipfile.BadZipFile,
-    zlib.error,
 )
 HOST_ONLY = "host/"  # prefix of the names of arrays that stay in NumPy, in float64 whatever JAX is set to
 

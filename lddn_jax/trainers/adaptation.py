@@ -30,7 +30,7 @@ from lddn_jax.gradients.api import prepare_data
 from lddn_jax.gradients.columns import Columns
 from lddn_jax.gradients.rtrl import recursion_in
 from lddn_jax.losses import AbstractLoss, SumSquaredError, check_loss, error_weights
-from lddn_jax.network.network import Network
+from lddn_jax.network.network import Network, check_network
 from lddn_jax.network.replacement import up_to_date
 from lddn_jax.network.signals import Moment, MomentLike, SequencesLike, Signals, StateLike, is_traced
 from lddn_jax.numerics.contraction import einsum
@@ -170,6 +170,7 @@ def adapt(
     call = "adapt(net, data, transformation, loss)"
     check_loss(loss, call)
     adapter = Adapter(transformation, loss)
+    check_network(net, call)
     inputs, targets, state, weights, steps = prepare_data(loss, net, data, call)
     check_values(inputs, targets, state)
     adapting = adapter.init(net, state, batch_axes(inputs, state))

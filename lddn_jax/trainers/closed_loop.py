@@ -32,7 +32,7 @@ from lddn_jax.losses import AbstractLoss, MeanSquaredError, counted
 from lddn_jax.network.network import Network, check_network
 from lddn_jax.network.rewiring import closed_over, loops_of, opened_at
 from lddn_jax.network.signals import SequencesLike, Signals, WeightsLike, as_signals, check_data, check_not_traced
-from lddn_jax.numerics.text_table import aligned, digits
+from lddn_jax.numerics.text_table import aligned, column_digits
 from lddn_jax.prediction.free_run import error_of, free_run, least_divergent
 from lddn_jax.topology.plan import plan
 from lddn_jax.training.callbacks.periodic_checkpoint import Checkpoint
@@ -159,11 +159,11 @@ class ClosedLoop:
     def __str__(self):
         rows = [(" horizon", "epochs", "open loop", "closed loop", "seconds", "stopped by")]
         for s in self.stages:
-            closed = digits(s.closed_loop) if s.diverged_at is None else f"diverged@{s.diverged_at}"
+            closed = column_digits(s.closed_loop) if s.diverged_at is None else f"diverged@{s.diverged_at}"
             horizon = "all" if s.horizon is None else str(s.horizon)
             epochs = str(len(s.fitted.history["loss"]))
             mark = "  <- returned" if s is self.stages[self.best_stage] else ""
-            errors = digits(s.open_loop), closed
+            errors = column_digits(s.open_loop), closed
             rows.append((horizon, epochs, *errors, f"{s.seconds:.1f}", f"{s.fitted.stop_reason}{mark}"))
         lines = aligned(rows, ">>>>><")
         for s in self.stages:

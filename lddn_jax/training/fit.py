@@ -166,7 +166,7 @@ def _one_of(net: Network, trainer: AbstractTrainer) -> Network:
     if axes != (trainer.restarts,) or trainer.restarts == 1:
         name, count = type(trainer).__name__, math.prod(axes)
         single = trainer.restarts == 1 and "restarts" not in {field.name for field in dataclasses.fields(trainer)}
-        fix = (
+        remedy = (
             "Train one after the other, jax.tree.map(lambda leaf: leaf[0], nets) being the first; or all at once by "
             f"lddn.LevenbergMarquardt(restarts={count}), or by jax.vmap of a jax.lax.scan over lddn.value_and_grad."
             if single
@@ -174,7 +174,7 @@ def _one_of(net: Network, trainer: AbstractTrainer) -> Network:
         )
         many = " x ".join(map(str, axes))
         number = "one" if trainer.restarts == 1 else f"restarts={trainer.restarts}"
-        raise ShapeError(f"net is {many} stacked networks, and {name} trains {number}. {fix}")
+        raise ShapeError(f"net is {many} stacked networks, and {name} trains {number}. {remedy}")
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), net)
 
 

@@ -72,7 +72,7 @@ FORECASTS = {
     "steps without later inputs": (
         forecast(steps=2),
         DataError,
-        r"steps=2.*reads u, which are known for 1 step,.*Append 2 rows with u and without a value of y",
+        r"steps=2.*reads u, whose values are known for 1 step,.*Append 2 rows with u and without a value of y",
     ),
     "ahead as a word": (forecast(ahead="12"), LDDNError, r"ahead='12' must be a sequence"),
     "ahead of nothing": (forecast(ahead=(0,)), LDDNError, r"ahead=0 must be a positive whole number"),

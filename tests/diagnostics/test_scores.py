@@ -175,6 +175,26 @@ def test_scores_do_not_depend_on_the_unit_although_squares_overflow_or_vanish(un
     assert diagnostics.rmse(y * unit, predicted * unit) == pytest.approx(0.15 * unit, rel=1e-12)
 
 
+@pytest.mark.parametrize("score", NUMBERS)
+def test_errors_near_the_largest_float_have_scores_without_a_warning(score):
+    largest = np.finfo(float).max
+    expected = {diagnostics.rmse: largest, diagnostics.mae: largest}
+    value = score(np.array([largest, largest, -largest]), np.zeros(3))
+    assert value == pytest.approx(expected[score], rel=1e-12) if score in expected else np.isfinite(value)
+    far = {diagnostics.nrmse: np.inf, diagnostics.r2: -np.inf, diagnostics.fit_index: -np.inf}
+    value = score(np.array([0.0, 1e-300]), np.full(2, 1e149))
+    assert value == far.get(score, pytest.approx(1e149))
+
+
+def test_a_table_of_errors_near_the_largest_float():
+    largest = np.finfo(float).max
+    y = np.array([[largest], [-largest], [0.0]])
+    assert diagnostics.scores({"y": y}, {"y": 0 * y}).all.r2 == pytest.approx(0)
+    far = diagnostics.scores({"y": np.array([[0.0], [1e-300]])}, {"y": np.full((2, 1), 1e149)}).all
+    assert (far.nrmse, far.r2, far.fit) == (np.inf, -np.inf, -np.inf)
+    assert "undefined" in str(far.in_words())
+
+
 def test_measurements_whose_squares_overflow_have_scores_without_a_warning():
     assert diagnostics.rmse([1e155, 3e155], [0.0, 0.0]) == pytest.approx(np.sqrt(5) * 1e155)
     assert diagnostics.nrmse([1e155, 3e155], [2e155, 2e155]) == np.inf  # predictions of this size count as diverged

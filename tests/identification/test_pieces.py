@@ -65,6 +65,7 @@ def test_fit_says_what_is_left_out(capsys):
     found = lddn.identify(with_gaps(30, 34, steps=120), [], ["y"], settings, say=lines.append)
     assert "horizon 5: 1 of 3 training pieces are shorter, and left out of it" in lines
     assert [stage.left_out for stage in found.trained.stages] == [0, 1]
+    assert sum("left out of it" in line for line in lines) == 1
 
 
 def test_a_piece_may_be_shorter_than_it_has_elements():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lddn_jax.diagnostics import Score
-from lddn_jax.numerics.text_table import aligned, digits, ratio_digits, text_width
+from lddn_jax.numerics.text_table import aligned, column_digits, digits, ratio_digits, text_width
 from lddn_jax.prediction.forecast_result import Forecast
 
 
@@ -26,6 +26,14 @@ def test_a_number_has_four_digits(number, text):
 
 
 @pytest.mark.parametrize(
+    ("number", "text"),
+    [(0.0211, "0.02110"), (1e-9, "1.000e-09"), (1234.0, "1234"), (-12.0, "-12.00"), (0, "0"), (np.inf, "infinite")],
+)
+def test_numbers_of_a_column_have_equally_many_digits(number, text):
+    assert column_digits(number) == text
+
+
+@pytest.mark.parametrize(
     ("number", "resolution", "text"),
     [
         (1e9 + 1.25, 0.7, "1000000001.25"),
@@ -42,7 +50,7 @@ def test_a_difference_stays_visible(number, resolution, text):
 
 @pytest.mark.parametrize(
     ("ratio", "text"),
-    [(0.99756, "0.9976"), (0.999996, "0.999996"), (1 - 1e-12, "> 0.999999"), (1.0, "1"), (-0.25, "-0.25")],
+    [(0.99756, "0.9976"), (0.999996, "0.999996"), (1 - 1e-12, "> 0.999999"), (1.0, "1.0000"), (-0.25, "-0.2500")],
 )
 def test_the_distance_from_one_is_visible(ratio, text):
     assert ratio_digits(ratio) == text
@@ -63,7 +71,7 @@ def test_scores_of_any_size_are_readable():
     text = str(
         Forecast(np.arange(50.0), {"y": y}, {"one step ahead": {"y": y + 1e-11}, "free run": {"y": far}}, 0, (50,))
     )
-    assert "1e-11" in text
+    assert "1.000e-11" in text
     rows = [line.split("  ") for line in text.splitlines()[2:]]
     assert all(len([cell for cell in row if cell]) == 3 for row in rows)
 
@@ -71,10 +79,10 @@ def test_scores_of_any_size_are_readable():
 @pytest.mark.parametrize(
     ("score", "expected"),
     [
-        (Score(2.0, 3.0, 1.0, -8.0, -200.0, 9), ["2", "3", "1", "-8", "worse than the mean"]),
-        (Score(2.0, np.inf, 1.0, -np.inf, -np.inf, 9), ["2", "undefined", "1", "undefined", "undefined"]),
+        (Score(2.0, 3.0, 1.0, -8.0, -200.0, 9), ["2.000", "3.000", "1.000", "-8.0000", "worse than the mean"]),
+        (Score(2.0, np.inf, 1.0, -np.inf, -np.inf, 9), ["2.000", "undefined", "1.000", "undefined", "undefined"]),
         (Score(*[np.nan] * 5, 0), ["undefined"] * 5),
-        (Score(1e-9, 0.001, 1e-9, 0.999999, 99.9, 9), ["1e-09", "0.001", "1e-09", "0.999999", "99.90"]),
+        (Score(1e-9, 0.001, 1e-9, 0.999999, 99.9, 9), ["1.000e-09", "0.001000", "1.000e-09", "0.999999", "99.90"]),
     ],
 )
 def test_scores_in_words(score, expected):

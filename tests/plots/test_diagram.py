@@ -172,7 +172,10 @@ GEOMETRY = (
 @settings(deadline=None, max_examples=60)
 @given(parts=declarations())
 def test_so_does_any_network(check, parts):
-    check(quiet(**parts))
+    topology = quiet(**parts)
+    check(topology)
+    columns, _ = arranged(topology)
+    assert {node.name for column in columns.columns for node in column if node.boxed} >= {*topology.sizes}
 
 
 def test_a_narx_network_has_straight_wires():

@@ -264,6 +264,14 @@ def test_a_regression_leaves_out_what_is_far_off(ax):
         plots.regression(Y, Y + 1e9, ax=ax)
 
 
+def test_the_lines_of_a_regression_end_at_the_measured_range(ax):
+    plots.regression(Y, np.where(T < 100, Y, 2 * Y), ax=ax)
+    for line in ax.get_lines()[1:]:
+        assert (line.get_xdata().min(), line.get_xdata().max()) == (Y.min(), Y.max())
+    assert ax.get_xlim() == ax.get_ylim()
+    assert ax.get_box_aspect() == 1
+
+
 @pytest.mark.parametrize("scale", [1e-9, 1.0, 1e12])
 @pytest.mark.parametrize("offset", [0.0, 1e9])
 @pytest.mark.parametrize("steps", [1, 2, 200])
@@ -278,6 +286,7 @@ def test_any_scale_and_length_is_drawn(scale, offset, steps):
     plots.regression(y, y, name=LONG, ax=axes[4])
     plots.horizon_profile([1], {LONG: [scale]}, ax=axes[5])
     figure.canvas.draw()
+    assert all(ax.has_data() and np.isfinite([*ax.get_xlim(), *ax.get_ylim()]).all() for ax in axes)
     plt.close(figure)
 
 

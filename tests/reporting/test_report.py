@@ -18,7 +18,7 @@ from lddn_jax.prediction.forecast_result import FREE_RUN, ONE_STEP, PERSISTENCE
 from lddn_jax.reporting.advice import advise
 from lddn_jax.reporting.collect import collect
 from lddn_jax.reporting.findings import diagnose
-from lddn_jax.reporting.sections import Grid, _score_grid, draw, fit_in_words
+from lddn_jax.reporting.sections import Grid, _score_grid, draw, fit_in_words, in_words
 from lddn_jax.training.history import History
 from lddn_jax.training.result import Fitted
 from lddn_jax.training.stop_reason import StopReason
@@ -234,6 +234,18 @@ def test_what_diverges_is_said(diverging):
     said = warnings(*diverging)
     for words in ("diverged at step", "grows by a factor of 2 per step", "became NaN or infinite"):
         assert words in said
+
+
+def test_notes_on_the_training_are_warnings(diverging):
+    found, data = diverging
+    notes = {"few_targets": "9 weights for 4 targets", "free_run_diverges": "THE FREE RUN DIVERGES on its records"}
+    known = collect(replace(found, notes=notes), data)
+    assert advise(known, diagnose(known))[:2] == ("THE FREE RUN DIVERGES on its records.", "9 weights for 4 targets.")
+
+
+def test_the_headline_says_that_a_prediction_diverged(diverging, good):
+    assert in_words(diagnose(collect(*diverging)), FREE_RUN) == "diverged"
+    assert in_words(diagnose(collect(good)), FREE_RUN).startswith("fit ")
 
 
 @pytest.mark.deep

@@ -92,14 +92,16 @@ def test_a_file_system_without_locks_is_used_with_a_warning(tmp_path, monkeypatc
 
     monkeypatch.setattr("lddn_jax.storage.folder_lock.fcntl.flock", refuse)
     with lock(tmp_path):
-        pass
+        assert (tmp_path / LOCK_FILE).exists()
     assert "No locks available" in caplog.text
 
 
 def test_a_lock_ends_with_its_object(tmp_path):
     """As after an error of another callback at the start."""
     lock(tmp_path).acquire()
-    lock(tmp_path).acquire()
+    with lock(tmp_path):
+        assert (tmp_path / LOCK_FILE).exists()
+    assert not (tmp_path / LOCK_FILE).exists()
 
 
 def test_two_trainings_do_not_share_a_folder_of_checkpoints(tmp_path):

@@ -32,6 +32,7 @@ def damaged(number):
 
 
 def tried(number):
+    """Builds a topology from damaged JSON: it works, or is rejected; returns whether it was."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", lddn.TopologyWarning)
@@ -41,18 +42,17 @@ def tried(number):
     except ValueError as error:  # TopologyError is one
         assert "\n" not in str(error)  # noqa: PT017
         assert len(str(error)) < 1000  # noqa: PT017
-    else:
-        assert topology == lddn.Topology.from_dict(json.loads(json.dumps(topology.to_dict())))
+        return True
+    assert topology == lddn.Topology.from_dict(json.loads(json.dumps(topology.to_dict())))
+    return False
 
 
 @pytest.mark.parametrize("part", range(4))
 def test_damage_is_harmless_or_told(part):
-    for number in range(50 * part, 50 * (part + 1)):
-        tried(number)
+    assert sum(tried(number) for number in range(50 * part, 50 * (part + 1))) > 10
 
 
 @pytest.mark.deep
 @pytest.mark.parametrize("part", range(10))
 def test_much_damage_is_harmless_or_told(part):
-    for number in range(200 * part, 200 * (part + 1)):
-        tried(number)
+    assert sum(tried(number) for number in range(200 * part, 200 * (part + 1))) > 40

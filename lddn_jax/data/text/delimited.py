@@ -1,10 +1,9 @@
-"""Reader for delimited text files: which character separates cells, which line names the columns, and the cells.
+"""Reader for delimited text files: which line names the columns, and the cells below it.
 
-A file is parsed once, to a `TextFile`; `conversion.py` converts its columns to numbers. The rules are in the docstring
-of `read_csv`. Whatever is not plain is said in `notes`.
+`line_cells.py` separates the cells of each line. A file is parsed once, to a `TextFile`; `conversion.py` converts its
+columns to numbers. The rules are in the docstring of `read_csv`. Whatever is not plain is said in `notes`.
 """
 
-import csv
 import functools
 import itertools
 import re
@@ -16,17 +15,12 @@ from pathlib import Path
 from lddn_jax.checks import did_you_mean
 from lddn_jax.data.reading import Reading
 from lddn_jax.data.text.cells import BLANKS, SPREADSHEET_ERRORS, is_missing, is_number, why_not
-from lddn_jax.data.text.headers import Header, filled, find_header, named, tail
+from lddn_jax.data.text.headers import Header, filled, find_header, named
 from lddn_jax.data.text.instants import is_stamp
-from lddn_jax.data.text.text_lines import LONGEST_CELL_CHARACTERS, read_text
+from lddn_jax.data.text.line_cells import DELIMITERS, cells_of, find_delimiter, split_lines
+from lddn_jax.data.text.text_lines import read_text
 from lddn_jax.errors import DataError, fix, listed, shown
 
-# Candidates, in the order of preference among equals.
-_DELIMITERS = {"\t": "tab", ";": "semicolon", "|": "bar", ",": "comma", " ": "blanks"}
-_ODD_BLANKS = re.compile(r"[\x0b\x0c\x1c-\x1f\x85\u2028\u2029]")
-MOST_SAMPLED_CHARACTERS = 50_000
-MOST_SAMPLED_LINES = 20
-MOST_JUDGED_CELLS = 200
 MOST_COMPARED_NAMES = 300
 MOST_LINES_BELOW = 5
 
@@ -130,12 +124,12 @@ def open_text(path: Path, reading: Reading, wanted: Iterable[str] = ()) -> TextF
     body = [lines[number - 1] for number in numbers]
     if delimiter is None:
         delimiter = find_delimiter(body, reading.decimal)
-    rows, lines_of = _split(path, body, numbers, delimiter, is_quoted='"' in text)
+    rows, lines_of = split_lines(path, body, numbers, delimiter, is_quoted='"' in text)
     rows, lines_of = _without_blank_rows(rows, lines_of, notes)
 
     def split_otherwise(k: int, count: int) -> list[str]:
         line = body[numbers.index(lines_of[k])]
-        ways = [re.split(r"\t+|\s{2,}", line.strip())] + [_cells(line, other) for other in _DELIMITERS]
+        ways = [re.split(r"\t+|\s{2,}", line.strip())] + [cells_of(line, other) for other in DELIMITERS]
         return next((cells for cells in ways if len(cells) == count), [])
 
     found = find_header(rows, () if reading.names else wanted, split_otherwise)
@@ -152,108 +146,11 @@ def open_text(path: Path, reading: Reading, wanted: Iterable[str] = ()) -> TextF
     return _assembled(path, reading, rows, lines_of, delimiter, found, comments, notes, is_cut)
 
 
-def find_delimiter(lines: Sequence[str], decimal: str | None = None) -> str:
-    r"""Returns what separates cells: the candidate that gives most numbers; a comma if there is one column.
-
-    Args:
-        lines: Lines of the file; some of the second half are looked at.
-        decimal: The decimal separator, if it is known.
-
-    Example:
-        >>> find_delimiter(["u;y", "0,12;3,4", "0,15;3,5"]), find_delimiter(["1.0  2.0", "1.5   2.5"])
-        (';', ' ')
-    """
-    sample = tail(lines, MOST_SAMPLED_LINES)
-    sample = [line for line in sample if line.strip()] or [line for line in lines if line.strip()][-1:]
-    while len(sample) > 2 and sum(map(len, sample)) > MOST_SAMPLED_CHARACTERS:
-        sample = sample[::2]
-    best, most = ",", 0.0
-    for delimiter in _DELIMITERS:
-        if delimiter == "," == decimal and not any('"' in line for line in sample):
-            continue
-        split = [_cells(line, delimiter) for line in sample]
-        (count, often), *_ = Counter(map(len, split)).most_common(1)
-        cells = [cell for row in split for cell in row[:MOST_JUDGED_CELLS] if cell.strip(" \t,;")]
-        if count < 2 or not cells:
-            continue
-        good = sum(map(_quality, cells)) / len(cells) * (0.5 + 0.5 * often / len(split))
-        if good > most + 0.01:
-            best, most = delimiter, good
-    single = best == "," and most and decimal != "." and "," not in lines[0] and not is_number(lines[0])
-    if single and all(is_number(line) for line in sample):
-        return ";"  # one column with decimal commas, whose header is one word
-    return best
-
-
-def _quality(cell: str) -> float:
-    """How much a piece of a line is like a whole cell: 1 for a number, less for a number with a unit, 0 for words."""
-    cell = cell.strip(BLANKS)
-    if is_missing(cell) or is_number(cell) or is_stamp(cell):
-        return 1.0
-    return 0.7 if re.match(r"[-+]?\d[\d.]*\s*[^\d\s,;|]{1,5}\Z", cell) else 0.0
-
-
 def _is_comment(line: str) -> bool:
     begin = line.lstrip()
     if begin[:1] == "#":
         return not begin.casefold().startswith(SPREADSHEET_ERRORS)
     return begin[:1] == "%" or begin[:2] == "//"
-
-
-def _cells(line: str, delimiter: str) -> list[str]:
-    """The cells of one line."""
-    if delimiter == " ":
-        return _by_blanks(line)
-    try:
-        return next(csv.reader([line], delimiter=delimiter, skipinitialspace=delimiter != "\t"), [])
-    except csv.Error:
-        return []
-
-
-def _by_blanks(line: str) -> list[str]:
-    if '"' in line:
-        return [quoted or plain for quoted, plain in re.findall(r'"([^"]*)"|([^ \t"]+)', line)]
-    if _ODD_BLANKS.search(line):
-        return re.findall(r"[^ \t]+", line)
-    return line.split()
-
-
-def _split(
-    path: Path, body: Sequence[str], numbers: Sequence[int], delimiter: str, *, is_quoted: bool
-) -> tuple[list[list[str]], Sequence[int]]:
-    """Splits lines into cells; a quoted cell may run over several lines."""
-    if delimiter == " ":
-        return [_by_blanks(line) for line in body], numbers
-    given = [f"{line}\n" for line in body] if is_quoted else body
-    reader = csv.reader(given, delimiter=delimiter, skipinitialspace=delimiter != "\t")
-    rows: list[list[str]] = []
-    places: Sequence[int] = numbers
-    try:
-        if is_quoted:
-            begin, places = 0, []
-            for row in reader:
-                rows.append(row)
-                places.append(numbers[begin])
-                begin = reader.line_num
-        else:
-            rows = list(reader)
-    except csv.Error:
-        line = numbers[min(max(reader.line_num, 1), len(numbers)) - 1]
-        raise DataError(
-            f"{path}, line {line} has a cell of more than {LONGEST_CELL_CHARACTERS:,} characters. Is a quotation mark "
-            "not closed?"
-        ) from None
-    if is_quoted and rows and (rows[-1] and "\n" in rows[-1][-1]):
-        try:
-            list(
-                csv.reader(given[numbers.index(places[-1]) :], delimiter=delimiter, skipinitialspace=True, strict=True)
-            )
-        except csv.Error as error:
-            if "unexpected end" in str(error):
-                raise DataError(
-                    f"{path}, line {places[-1]}: a quotation mark is opened and never closed: {shown(rows[-1][-1])}."
-                ) from None
-    return rows, places
 
 
 def _without_blank_rows(
@@ -317,7 +214,7 @@ def _assembled(
     if usual > count:
         notes.append("separators at the end of lines ignored")
     if delimiter not in ",\t" and reading.delimiter is None:
-        notes.append(f"{_DELIMITERS.get(delimiter, repr(delimiter))} between cells" if count > 1 else "one column")
+        notes.append(f"{DELIMITERS.get(delimiter, repr(delimiter))} between cells" if count > 1 else "one column")
     return TextFile(path, tuple(names), data, places, delimiter, frozenset(unnamed), tuple(notes), reading)
 
 
@@ -355,7 +252,7 @@ def _names(
     names = list(header.names) if header.names is not None else None
     if names is None and comments:
         text = comments[-1].lstrip().lstrip("#%/").strip()
-        found = named(next((c for d in (delimiter, *_DELIMITERS) if len(c := _cells(text, d)) == width), []))
+        found = named(next((c for d in (delimiter, *DELIMITERS) if len(c := cells_of(text, d)) == width), []))
         if len(found) == width and not any(map(is_number, found)) and len(set(found)) == width and width:
             notes.append("names taken from the comment line above the data")
             return found, set()
