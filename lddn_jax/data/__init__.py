@@ -2,6 +2,7 @@
 
 from lddn_jax.data import scaling, tables
 from lddn_jax.data.extremes import suspicious_values
+from lddn_jax.data.fold_blocks import FoldData, Folds, folds
 from lddn_jax.data.matlab import read_mat
 from lddn_jax.data.plants.maglev import maglev, simulate_maglev
 from lddn_jax.data.plants.tanks import simulate_tanks, tank_records, tanks
@@ -22,6 +23,8 @@ __all__ = [
     "Blocks",
     "ByRecord",
     "Division",
+    "FoldData",
+    "Folds",
     "FromRecord",
     "Given",
     "Interleaved",
@@ -37,6 +40,7 @@ __all__ = [
     "Zeros",
     "begin",
     "divide",
+    "folds",
     "maglev",
     "read_csv",
     "read_mat",

@@ -16,7 +16,7 @@ order of declaration. Pass the name of an initializer, or a function, as `Networ
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from lddn_jax.checks import did_you_mean
+from lddn_jax.checks import did_you_mean, is_number
 from lddn_jax.errors import TopologyError
 from lddn_jax.network import transfer
 from lddn_jax.topology.topology import Layer
@@ -136,6 +136,69 @@ class Ignoring:
             if kept[source] and not whole:
                 weights[source] = weights[source].at[..., np.array(kept[source])].set(drawn[source])
         return weights, bias
+
+
+class LinearStart(Protocol):
+    """What `FromLinear` starts from, such as a `lddn_jax.linear.LinearModel`; hashable by value."""
+
+    def weights(self) -> Mapping[tuple[str, str], Float[np.ndarray, "delays=_ to=_ from=_"]]:
+        """Returns weights by layer and source."""
+        ...
+
+    def biases(self) -> Mapping[str, Float[np.ndarray, " neurons"]]:
+        """Returns biases by layer."""
+        ...
+
+
+@dataclass(frozen=True)
+class FromLinear:
+    """An initializer by which a network starts as a linear model.
+
+    Layers that the linear model has get its weights and biases, and weights of zero for all other sources. All other
+    layers are hidden; they get the weights and biases of `nguyen_widrow` times `spread`, so that each neuron is active
+    over 1 / `spread` times its range. The weights from hidden layers to layers of the linear model are zero, so the
+    network computes what the linear model does, whatever the hidden weights are.
+
+    Attributes:
+        linear: A linear model in the units of the network, such as from `lddn_jax.linear.subspace` of scaled records
+            for `lddn_jax.models.state_space`, or from `lddn_jax.linear.arx` for `lddn_jax.models.narx`.
+        spread: Factor of the weights and biases of hidden layers.
+
+    Raises:
+        TopologyError: If `spread` is not positive, a layer or a connection of the linear model is missing in the
+            network, or has another size.
+
+    Schoukens & Toth (2020), "On the initialization of nonlinear LFR model identification with the best linear
+    approximation", IFAC-PapersOnLine 53(2).
+    """
+
+    linear: LinearStart
+    spread: float = 0.3
+
+    def __post_init__(self):
+        if not is_number(self.spread, above=0):
+            raise TopologyError(f"FromLinear: spread={self.spread!r} is not a positive number; write spread=0.3.")
+
+    def __call__(self, key: PRNGKeyArray | None, layer: Layer, shapes: Shapes, dtype: DTypeLike) -> Drawn:  # noqa: D102
+        own = {source: weight for (to, source), weight in self.linear.weights().items() if to == layer.name}
+        if not own:
+            drawn, bias = nguyen_widrow(key, layer, shapes, dtype)
+            factor = jnp.asarray(self.spread, dtype)
+            return {source: factor * weight for source, weight in drawn.items()}, factor * bias
+        for source, weight in own.items():
+            if shapes.get(source) != weight.shape:
+                has = f"has weights {shapes[source]}" if source in shapes else "is missing"
+                raise TopologyError(
+                    f"FromLinear: the connection {source} -> {layer.name} of the network {has}, and that of the linear "
+                    f"model has weights {weight.shape}, (delays, to, from). Declare the network with the states and "
+                    "delays of the linear model."
+                )
+        weights = {
+            source: jnp.asarray(own[source], dtype) if source in own else _zeros(shape, dtype)
+            for source, shape in shapes.items()
+        }
+        bias = self.linear.biases().get(layer.name)
+        return weights, _zeros((layer.size,), dtype) if bias is None else jnp.asarray(bias, dtype)
 
 
 _INITIALIZERS = {

@@ -1,0 +1,283 @@
+"""Cross-validation of dynamic models: folds of records that mask blocks of time and simulate through them.
+
+    record      |   block 0   |   block 1   |   block 2   |   block 3   |
+    fold 0      | ll········· | xxxxxxxxxxx | xxxxxxxxxxx | xxxxxxxxxxx |      x trained on   · held out
+    fold 1      | xxxxxxxxxxx > ··········· | xxxxxxxxxxx | xxxxxxxxxxx |      > the simulation continues
+
+Each fold holds out every `count`-th block. A sequence runs from the training samples before a held-out block through
+it, so the block is predicted in free run from a state that the training samples determine; what follows the block is a
+new sequence with a first state of its own. A block at the start of a record has nothing before it, so its first samples,
+`lead`, are trained on. Long stretches of training samples may be cut into windows, which compute side by side.
+
+Single samples are never held out at random, because neighboring samples are correlated.
+
+Bergmeir, Hyndman & Koo (2018), Computational Statistics & Data Analysis 120, for time series.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from lddn_jax.checks import check_positive
+from lddn_jax.data.records import Record, Records, as_records
+from lddn_jax.data.sequences import Sequences
+from lddn_jax.data.starts import AbstractStart, Trained, begin
+from lddn_jax.data.windowing import starts_of
+from lddn_jax.errors import DataError
+from lddn_jax.losses import error_weights
+from lddn_jax.network.signals import Signals
+from lddn_jax.topology.plan import plan
+from lddn_jax.topology.topology import Topology
+
+
+class Span(NamedTuple):
+    """The rows [start, stop) of a record as one sequence; [held_from, stop) are held out, none if it equals `stop`."""
+
+    record: int
+    start: int
+    stop: int
+    held_from: int
+
+
+@dataclasses.dataclass(frozen=True)
+class FoldData:
+    """The sequences of one fold.
+
+    Attributes:
+        train: The sequences, with error weights of zero in held-out blocks.
+        validation: The same sequences, with error weights other than zero in held-out blocks only.
+        spans: The rows of each sequence.
+        firsts: The row of the first step of each sequence.
+    """
+
+    train: Sequences
+    validation: Sequences
+    spans: tuple[Span, ...]
+    firsts: tuple[int, ...]
+
+    @property
+    def held_out(self) -> dict[str, Bool[np.ndarray, "sequences time size=_"]]:
+        """True for target elements that are held out, by output layer."""
+        weights = self.validation.weights
+        assert isinstance(weights, Mapping), "a fold has error weights by layer"
+        return {name: np.asarray(weight) > 0 for name, weight in weights.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Folds:
+    """Records, and the blocks of them that each fold holds out; from `folds`.
+
+    Attributes:
+        records: The records.
+        count: Number of folds.
+        blocks: Blocks of each record as the rows of their edges.
+        lead: Number of samples at the start of a record that a held-out block leaves to training.
+        window: Number of samples of the windows that training stretches are cut into; None for no cuts.
+    """
+
+    records: tuple[Record, ...]
+    count: int
+    blocks: tuple[tuple[int, ...], ...]
+    lead: int
+    window: int | None = None
+
+    def spans(self, fold: int) -> list[Span]:
+        """Returns the sequences of a fold as rows of the records."""
+        found, number = [], 0
+        for record, edges in enumerate(self.blocks):
+            start = edges[0]
+            for a, b in zip(edges[:-1], edges[1:], strict=True):
+                if number % self.count == fold:
+                    if a > start:
+                        *before, last = self._windows(record, start, a)
+                        found += [*before, Span(record, last.start, b, a)]
+                    else:
+                        found.append(Span(record, a, b, min(a + self.lead, b)))
+                    start = b
+                number += 1
+            if edges[-1] > start:
+                found += self._windows(record, start, edges[-1])
+        return found
+
+    def training(self, fold: int) -> list[Record]:
+        """Returns the stretches of the records that a fold trains on, without the leads of held-out blocks."""
+        found, number = [], 0
+        for record, edges in zip(self.records, self.blocks, strict=True):
+            start = edges[0]
+            for a, b in zip(edges[:-1], edges[1:], strict=True):
+                if number % self.count == fold:
+                    found += [record.piece(start, a)] if a > start else []
+                    start = b
+                number += 1
+            found += [record.piece(start, edges[-1])] if edges[-1] > start else []
+        return found
+
+    def data(self, topology: Topology, fold: int, start: AbstractStart | None = None) -> FoldData:
+        """Returns the sequences of a fold for a network.
+
+        All folds have the same shape, so that they share compiled programs: those with fewer sequences are filled up
+        with sequences of weight zero.
+
+        Args:
+            topology: Topology of the network.
+            fold: Number of the fold, from 0.
+            start: How sequences start; `Trained()` if None. See `lddn_jax.data.begin`.
+
+        Raises:
+            DataError: If `fold` is not a fold.
+        """
+        if not 0 <= fold < self.count:
+            raise DataError(f"fold={fold}, but there are {self.count} folds, 0 to {self.count - 1}.")
+        every = [self._usable(topology, number) for number in range(self.count)]
+        spans = every[fold]
+        firsts, data = self._begun(topology, spans, start)
+        rows = [span.stop - self._first(topology, span) for spans in every for span in spans]
+        data = _padded(data, max(map(len, every)), max(rows))
+        held = np.zeros((*data.batch, data.steps, 1), bool)
+        for k, (span, first) in enumerate(zip(spans, firsts, strict=True)):
+            held[k, max(span.held_from - first, 0) : span.stop - first] = True
+        weights = error_weights(data.weights, _targets(data))
+        trained, left = ({name: jnp.where(m, w, 0) for name, w in weights.items()} for m in (~held, held))
+        return FoldData(
+            dataclasses.replace(data, weights=trained),
+            dataclasses.replace(data, weights=left),
+            tuple(spans),
+            firsts,
+        )
+
+    def whole(self, topology: Topology, start: AbstractStart | None = None) -> Sequences:
+        """Returns all of the records as sequences, cut into windows, for training after the choice of a model."""
+        spans = [
+            span
+            for record, edges in enumerate(self.blocks)
+            for span in self._windows(record, edges[0], edges[-1])
+            if span.stop > self._first(topology, span)
+        ]
+        return self._begun(topology, spans, start)[1]
+
+    def gathered(
+        self, fold: FoldData, outputs: Mapping[str, Float[Array | np.ndarray, "sequences time size=_"]]
+    ) -> list[dict[str, Float[np.ndarray, "time size=_"]]]:
+        """Returns the outputs in held-out blocks as rows of the records, NaN elsewhere.
+
+        Args:
+            fold: From `data`.
+            outputs: Outputs of a network for these sequences.
+        """
+        found = [
+            {name: np.full((len(record), np.shape(outputs[name])[-1]), np.nan) for name in outputs}
+            for record in self.records
+        ]
+        for k, (span, first) in enumerate(zip(fold.spans, fold.firsts, strict=True)):
+            a, b = max(span.held_from, first), span.stop
+            for name, output in outputs.items():
+                found[span.record][name][a:b] = np.asarray(output)[k, a - first : b - first]
+        return found
+
+    def _usable(self, topology: Topology, fold: int) -> list[Span]:
+        """The spans of a fold that have a step after the rows that fill the delay state."""
+        return [span for span in self.spans(fold) if span.stop > self._first(topology, span)]
+
+    def _first(self, topology: Topology, span: Span) -> int:
+        """The row of the first step: the rows before the span fill the delay state, or its first rows if there are none."""
+        longest = max(plan(topology).longest_delays.values(), default=0)
+        return max(span.start, longest)
+
+    def _begun(
+        self, topology: Topology, spans: list[Span], start: AbstractStart | None
+    ) -> tuple[tuple[int, ...], Sequences]:
+        longest = max(plan(topology).longest_delays.values(), default=0)
+        rows = [max(span.start - longest, 0) for span in spans]
+        pieces = [self.records[span.record].piece(row, span.stop) for span, row in zip(spans, rows, strict=True)]
+        data = begin(topology, pieces, Trained() if start is None else start)
+        firsts = tuple(row + starts_of(topology, piece, 1)[0] for row, piece in zip(rows, pieces, strict=True))
+        return firsts, data
+
+    def _windows(self, record: int, start: int, stop: int) -> list[Span]:
+        """The training stretch [start, stop) in windows of about equal length."""
+        count = 1 if self.window is None else max(1, round((stop - start) / self.window))
+        edges = np.round(np.linspace(start, stop, count + 1)).astype(int).tolist()
+        return [Span(record, a, b, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+
+
+def folds(
+    records: Records, count: int = 4, *, length: int | None = None, lead: int = 20, window: int | None = None
+) -> Folds:
+    """Divides records into folds for cross-validation in free run.
+
+    Args:
+        records: A `Record` or a list of records, of any length. Missing targets are neither trained on nor scored.
+        count: Number of folds.
+        length: Samples of a block, about; None for as many blocks as folds. Blocks are counted over all records, and
+            fold k holds out those whose number is k modulo `count`.
+        lead: Number of samples at the start of a record that are trained on even if its first block is held out,
+            because they determine its first state.
+        window: Samples of the windows, about, that training stretches are cut into, each with a first state of its own;
+            None for no cuts. Windows compute side by side, so that training takes less time.
+
+    Returns:
+        `Folds`.
+
+    Raises:
+        DataError: If a number is invalid, or there are fewer blocks than folds.
+
+    Example:
+        >>> import numpy as np, lddn_jax as lddn
+        >>> record = Record({"u": np.ones((80, 1))}, {"y": np.ones((80, 1))})
+        >>> found = folds(record, 4, lead=5)
+        >>> [tuple(span) for span in found.spans(1)]
+        [(0, 0, 40, 20), (0, 40, 80, 80)]
+        >>> data = found.data(lddn.models.state_space({"u": 1}, {"y": 1}), 1)
+        >>> data.train.batch, int(data.train.weights["y"].sum()), int(data.validation.weights["y"].sum())
+        ((2,), 59, 20)
+    """
+    records = as_records(records, "folds")
+    for name, value in (("count", count), ("lead", lead), ("length", length), ("window", window)):
+        if value is not None:
+            check_positive(name, value)
+    if count < 2:
+        raise DataError(f"folds: count={count}; one fold would hold out everything. Write count=4.")
+    total = sum(map(len, records))
+    size = total / count if length is None else length
+    blocks = []
+    for record in records:
+        number = max(1, round(len(record) / size))
+        blocks.append(tuple(np.round(np.linspace(0, len(record), number + 1)).astype(int).tolist()))
+    # Rounding may give one long record fewer blocks than folds.
+    if sum(len(edges) - 1 for edges in blocks) < count:
+        longest = int(np.argmax([len(record) for record in records]))
+        number = count - sum(len(edges) - 1 for k, edges in enumerate(blocks) if k != longest)
+        blocks[longest] = tuple(np.round(np.linspace(0, len(records[longest]), number + 1)).astype(int).tolist())
+    if min(b - a for edges in blocks for a, b in zip(edges[:-1], edges[1:], strict=True)) < 2:
+        raise DataError(
+            f"folds: {total} samples in {len(records)} records do not give {count} blocks of at least 2 samples. "
+            "Use fewer folds, or longer records."
+        )
+    return Folds(tuple(records), count, tuple(blocks), lead, window)
+
+
+def _padded(data: Sequences, count: int, steps: int) -> Sequences:
+    """The sequences with others of weight zero appended, and with steps of weight zero at their ends."""
+    more, longer = count - data.batch[0], steps - data.steps
+
+    def filled(signal, value):
+        signal = jnp.pad(signal, ((0, 0), (0, longer), (0, 0)), mode="edge" if value is None else "constant")
+        return jnp.pad(signal, ((0, more), (0, 0), (0, 0)))
+
+    weights = error_weights(data.weights, _targets(data))
+    return dataclasses.replace(
+        data,
+        inputs={name: filled(signal, None) for name, signal in dict(data.inputs or {}).items()},
+        targets={name: filled(signal, 0) for name, signal in _targets(data).items()},
+        state=data.state and {name: jnp.pad(line, ((0, more), (0, 0), (0, 0))) for name, line in data.state.items()},
+        weights={name: filled(signal, 0) for name, signal in weights.items()},
+    )
+
+
+def _targets(data: Sequences) -> Signals:
+    assert isinstance(data.targets, Mapping), "records hold targets by name"
+    return data.targets
