@@ -8,7 +8,9 @@ training; at the last horizon a window is usually the whole record.
 
 Several networks can be trained in parallel (`LevenbergMarquardt(restarts=R)`). All go through all horizons, and the one
 with the smallest free-run error is returned. Pass validation records for this choice, because the free-run error on the
-training records is a poor estimate of that on new data.
+training records is a poor estimate of that on new data. With `max_fail`, the validation records also decide at which
+step each network ends a horizon: windows of that horizon are cut from them too, and every network continues from its
+step with the smallest loss on these.
 
 Su, McAvoy & Werbos (1992), Ind. Eng. Chem. Res. 31(5); Hagan et al., *Neural Network Design*, 2nd ed., ch. 27.
 """
@@ -22,7 +24,7 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from lddn_jax.checks import expect
+from lddn_jax.checks import check_positive, expect
 from lddn_jax.data.records import Record, as_records, holds_records
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.windowing import whole, windows, with_windows
@@ -138,7 +140,12 @@ class ClosedLoop:
         """
         stages = self.stages[: self.best_stage + 1]
         parts = [stage.fitted.history.of(stages[-1].best_restart) for stage in stages]
-        columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0] if name != "seconds"}
+        names = [name for name in dict.fromkeys(name for part in parts for name in part) if name != "seconds"]
+        # A horizon that is longer than all validation records has no validation loss.
+        columns = {
+            name: np.concatenate([part[name] if name in part else np.full(len(part["loss"]), np.nan) for part in parts])
+            for name in names
+        }
         horizons = [np.nan if stage.horizon is None else float(stage.horizon) for stage in stages]
         columns["horizon"] = np.repeat(horizons, [len(part["loss"]) for part in parts])
         before = np.cumsum([0.0, *(stage.seconds for stage in stages)])
@@ -184,6 +191,7 @@ def fit_closed_loop(
     loops: Mapping[str, str] | None = None,
     validation: SequencesLike | Record | list[Record] | tuple[Record, ...] | None = None,
     epochs: int | Sequence[int] = 50,
+    max_fail: int | None = None,
     gradient: AbstractGradient | None = None,
     key: PRNGKeyArray | None = None,
     callbacks: Sequence[Any] = (),
@@ -206,6 +214,10 @@ def fit_closed_loop(
             as in `lddn_jax.models.narx`.
         validation: Records for choosing among restarts and horizons; the training records if None.
         epochs: Maximum number of steps of the trainer, one number for all horizons or one per horizon.
+        max_fail: Number of steps without a smaller loss on the windows of the validation records after which a network
+            ends a horizon, and returns to the step with the smallest; 20, for example, since that loss often rises
+            before it falls. Validation records too short for a horizon do not count in it. None: every network takes
+            all steps, and validation records only choose among the results.
         gradient: As in `fit`.
         key: As in `fit`.
         callbacks: As in `fit`; they are called at every horizon.
@@ -221,7 +233,8 @@ def fit_closed_loop(
         interrupted or reaches its time limit, the remaining horizons are skipped.
 
     Raises:
-        LDDNError: If no input is a measured output, or the horizons are invalid.
+        LDDNError: If no input is a measured output, the horizons are invalid, or `max_fail` is given without
+            validation records.
         DataError: If a record is too short, or a measured value is missing.
 
     Example:
@@ -241,6 +254,13 @@ def fit_closed_loop(
     check_not_traced(CALL, net, data)
     loops = loops_of(net, loops)
     horizons, counts = _horizons(horizons, epochs)
+    if max_fail is not None:
+        check_positive("max_fail", max_fail)
+        if validation is None:
+            raise LDDNError(
+                f"fit_closed_loop: max_fail={max_fail} counts steps without a smaller loss on validation records, and "
+                "there are none. Pass validation=records, or max_fail=None."
+            )
     closed = closed_over(net, loops)
     records = _records(net, loops, data, "data")
     scored = records if validation is None else _records(net, loops, validation, "validation")
@@ -254,6 +274,7 @@ def fit_closed_loop(
     trained_on = _cut(closed, records, None)
     ranges = _ranges(trained_on)
     loss = loss or MeanSquaredError()
+    limits: dict[str, Any] = {} if max_fail is None else {"max_fail": max_fail}
 
     if checkpoint is not None and resume:
         _check_epochs(checkpoint, horizons, counts)
@@ -265,6 +286,7 @@ def fit_closed_loop(
             if horizon is not None and isinstance(records, list):
                 used = with_windows(closed.topology, records, horizon) or records
             left_out = len(records) - len(used)
+            held_out = None if max_fail is None else _windows_of(closed, scored, horizon)
             _logger.info("fit_closed_loop: horizon %s, %d records left out", horizon, left_out)
             own = None if checkpoint is None else _part(checkpoint, k)
             fitted = fit(
@@ -274,10 +296,12 @@ def fit_closed_loop(
                 trainer,
                 gradient=gradient,
                 epochs=count,
+                validation=held_out,
                 key=key,
                 callbacks=callbacks if own is None else (*callbacks, own),
                 resume=own.saved if own is not None and resume else None,
                 progress=progress,
+                **limits,
             )
             nets = fitted.restarts if fitted.restarts is not None else fitted.net
             candidates = _unstacked(nets, trainer.restarts)
@@ -354,6 +378,16 @@ def _cut(closed: Network, records: Given, length: int | None) -> Sequences:
     inputs, targets, weights = records
     horizon = _longest(closed, records) if length is None else length
     return windows(closed.topology, inputs, targets, length=horizon, weights=weights)
+
+
+def _windows_of(closed: Network, records: Given, horizon: int | None) -> Sequences | None:
+    """Returns the windows of the validation records for a horizon; None if all of these are too short."""
+    if horizon is not None:
+        if isinstance(records, list):
+            records = with_windows(closed.topology, records, horizon)
+        if not records or horizon > _longest(closed, records):
+            return None
+    return _cut(closed, records, horizon)
 
 
 def _ranges(data: Sequences) -> dict[str, float]:

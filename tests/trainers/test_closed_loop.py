@@ -48,6 +48,37 @@ def test_an_optax_trainer_over_horizons():
     assert found.stages[0].fitted.history["loss"][-1] < found.stages[0].fitted.history["loss"][0]
 
 
+def test_validation_ends_a_horizon():
+    """Each network returns to its step with the smallest loss on windows of the validation record, if it has any."""
+    net = lddn.Network(lddn.models.narx({"u": 1}, {"y": 1}, hidden=4), key=jax.random.key(0))
+    whole, noise = record(90), 0.1 * np.random.default_rng(1).normal(size=(90, 1))
+    u, y = whole.inputs["u"], whole.targets["y"] + noise
+    training, validation = (lddn.Sequences({"u": u[part]}, {"y": y[part]}) for part in (slice(50), slice(50, 90)))
+    trainer, loss = lddn.LevenbergMarquardt(restarts=2), lddn.losses.MeanSquaredError()
+    found = lddn.fit_closed_loop(
+        net, training, trainer, (5, 40, None), loss=loss, validation=validation, epochs=12, max_fail=3
+    )
+    first, second, third = (stage.fitted for stage in found.stages)
+    assert first.stop_reason == "max_fail"
+    windows = lddn.windows(found.net.topology, validation.inputs, validation.targets, length=5)
+    values = jax.vmap(lambda net: loss.value(net, lddn.predict(net, windows.inputs, windows.state), windows.targets))(
+        first.restarts
+    )
+    np.testing.assert_allclose(first.restart_values, values, rtol=1e-9)
+    np.testing.assert_allclose(first.restart_values, np.nanmin(first.history["validation_loss"], axis=0), rtol=1e-12)
+    assert "validation_loss" not in second.history  # 38 steps are too few for a window of 40
+    assert "validation_loss" in third.history
+    assert np.isnan(found.history["validation_loss"][found.history["horizon"] == 40]).all()
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(("max_fail", "words"), [(3, "there are none. Pass validation"), (0, "max_fail=0")])
+def test_what_ends_a_horizon(max_fail, words):
+    net = lddn.Network(lddn.models.narx({"u": 1}, {"y": 1}, hidden=4), key=jax.random.key(0))
+    with pytest.raises(lddn.LDDNError, match=words):
+        lddn.fit_closed_loop(net, record(60), lddn.LevenbergMarquardt(), max_fail=max_fail)
+
+
 @pytest.mark.parametrize(
     ("predicted", "expected"),
     [([0.1, 0.9, 0.5], None), ([0.1, 500.0, np.nan], 1), ([0.1, 0.2, np.inf], 2), ([np.nan, 0.0, 0.0], 0)],
