@@ -51,6 +51,7 @@ from lddn_jax.topology.topology import Connection, Input, Layer, Topology, Topol
 from lddn_jax.trainers.adaptation import Adapted, Adapter, adapt
 from lddn_jax.trainers.closed_loop import ClosedLoop, fit_closed_loop
 from lddn_jax.trainers.first_order import Optax
+from lddn_jax.trainers.fold_training import CrossValidated, fit_folds
 from lddn_jax.trainers.initial_state import estimate_state
 from lddn_jax.trainers.least_squares import LeastSquares, levenberg_marquardt
 from lddn_jax.trainers.levenberg_marquardt import LevenbergMarquardt
@@ -83,6 +84,7 @@ __all__ = [
     "ClosedLoop",
     "Comparison",
     "Connection",
+    "CrossValidated",
     "DataError",
     "FiniteDifference",
     "Fitted",
@@ -135,6 +137,7 @@ __all__ = [
     "estimate_state",
     "fit",
     "fit_closed_loop",
+    "fit_folds",
     "forecast",
     "gauss_newton",
     "horizon_profile",

@@ -51,7 +51,9 @@ def state_space(
     """
     for name, size in (("hidden", hidden), ("output_hidden", output_hidden)):
         if isinstance(size, bool) or not isinstance(size, int) or size < 0:
-            raise TopologyError(f"state_space: {name}={size!r} is not a number of neurons; write {name}=5, or 0 for none.")
+            raise TopologyError(
+                f"state_space: {name}={size!r} is not a number of neurons; write {name}=5, or 0 for none."
+            )
     first, last = bool(hidden), bool(output_hidden)
     return Topology(
         input_list(inputs),

@@ -1,0 +1,469 @@
+"""The default identification: structures of a state space compete by their out-of-fold error; the best is a committee.
+
+    1. order        linear models of 1, 2 … states by subspace identification, compared by the folds
+    2. screening    structures around the best order, each with a few restarts and steps on all folds
+    3. growth       more neurons, as long as the out-of-fold error decreases
+    4. committee    the best structure with more restarts and steps; the best of each fold, trained on everything
+
+The out-of-fold error of a structure is that of free runs through blocks that its networks did not see. The smallest
+structure within one standard error of the best is chosen (Breiman et al. 1984, *Classification and Regression Trees*,
+section 3.4.3), the error being that of the differences between folds.
+
+Long records are trained on by windows with a warm-up that is not scored, since the first states of many windows would
+take longer than the weights. The number of restarts, steps and windows follows from the size of the records by a model
+of the cost, and not from a clock, so that results are reproducible; with `time_budget` a clock ends the stages.
+"""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float, PRNGKeyArray
+
+from lddn_jax.data.fold_blocks import FoldData, folds
+from lddn_jax.data.records import Record
+from lddn_jax.data.sequences import Sequences
+from lddn_jax.data.starts import AbstractStart, FromRecord, Trained, WarmUp
+from lddn_jax.errors import DataError
+from lddn_jax.identification.structures import LinearStarts, Structure, first_states_of
+from lddn_jax.linear.linear_model import LinearModel
+from lddn_jax.network.network import Network
+from lddn_jax.numerics.text_table import aligned, digits
+from lddn_jax.topology.topology import Topology
+from lddn_jax.trainers.fold_training import CrossValidated, fit_folds
+from lddn_jax.trainers.levenberg_marquardt import LevenbergMarquardt
+from lddn_jax.training.callbacks.time_limit import TimeLimit
+from lddn_jax.training.history import History
+from lddn_jax.training.result import note_lines
+from lddn_jax.training.stop_reason import StopReason
+
+LONG_RECORD_SAMPLES = 8000  # from which on records are trained on by windows
+WINDOW_SAMPLES = 1000  # of such a window
+WINDOWS = 16
+LARGEST_ORDER = 8  # of the linear models
+ORDER_GAIN = 0.98  # factor of the error that one more state is worth
+GROWTH_GAIN = 0.97  # factor of the error that twice the neurons are worth
+LARGEST_HIDDEN = 40
+
+
+@dataclasses.dataclass(frozen=True)
+class Effort:
+    """How much is computed for one structure.
+
+    Attributes:
+        restarts: Number of networks of each fold.
+        epochs: Steps on each fold.
+        refit: Steps on everything; 0 for none.
+    """
+
+    restarts: int
+    epochs: int
+    refit: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A structure with its result.
+
+    Attributes:
+        structure: The structure.
+        found: The result of the training on the folds.
+        effort: What was computed.
+    """
+
+    structure: Structure
+    found: CrossValidated
+    effort: Effort
+
+    @property
+    def fold_errors(self) -> Float[np.ndarray, " folds"]:
+        """Root mean square of the errors of each fold."""
+        return np.array(self.found.fold_errors)
+
+
+def cost(samples: int, parameters: int) -> float:
+    """Returns roughly the seconds of one Levenberg-Marquardt step of one network on one core."""
+    return samples * (1e-6 + 4e-10 * parameters**2)
+
+
+def within_one_error(entries: Sequence[Entry]) -> Entry:
+    """Returns the smallest structure whose error is within one standard error of that of the best.
+
+    The errors of both are compared fold by fold, as logarithms, because the difficulty of the folds differs more than
+    the structures do.
+    """
+    best = min(entries, key=lambda entry: _finite(entry.found.error))
+    close = []
+    for entry in entries:
+        ratio = np.log(np.maximum(entry.fold_errors, 1e-300) / np.maximum(best.fold_errors, 1e-300))
+        if not np.isfinite(ratio).all():
+            continue
+        allowed = ratio.std(ddof=1) / math.sqrt(len(ratio)) if len(ratio) > 1 else 0.0
+        if entry is best or math.log(entry.found.error / best.found.error) <= min(allowed, LARGEST_TOLERANCE):
+            close.append(entry)
+    return min(close, key=lambda entry: entry.structure, default=best)
+
+
+LARGEST_TOLERANCE = math.log(1.1)  # of the error for the sake of a smaller structure
+
+
+def _finite(error: float) -> float:
+    return error if math.isfinite(error) else math.inf
+
+
+@dataclasses.dataclass(frozen=True)
+class Competition:
+    """Result of the competition of structures; `print` shows the table.
+
+    Attributes:
+        entries: The structures tried, in the order of trial.
+        chosen: The entry that the committee comes from.
+        linear: The linear model of all records, of the order that the folds prefer.
+        orders: Out-of-fold errors of the linear models, by number of states.
+        seconds: Duration.
+        stop_reason: Why the last training stopped.
+        notes: Sentences on data and result, by name of their flag.
+    """
+
+    entries: tuple[Entry, ...]
+    chosen: Entry
+    linear: LinearModel
+    orders: Mapping[int, float]
+    seconds: float
+    stop_reason: StopReason
+    notes: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def members(self) -> Network:
+        """The networks of the committee, stacked."""
+        return self.chosen.found.members
+
+    @property
+    def flags(self) -> frozenset[str]:
+        """Names of what is remarkable about data and result."""
+        return frozenset(self.notes)
+
+    @property
+    def history(self) -> History:
+        """Training history of the best network on the first fold, or on everything if there was such a training."""
+        found = self.chosen.found
+        fitted = found.fits[0] if found.refitted is None else found.refitted
+        return fitted.history.of(fitted.best_restart)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the table as plain values for `json.dump`."""
+        return {
+            "stop_reason": str(self.stop_reason),
+            "linear_orders": {str(states): error for states, error in self.orders.items()},
+            "structures": [
+                dataclasses.asdict(entry.structure)
+                | {"out_of_fold": entry.found.error, "folds": list(entry.found.fold_errors)}
+                | {"seconds": entry.found.seconds, "restarts": entry.effort.restarts, "epochs": entry.effort.epochs}
+                for entry in self.entries
+            ],
+            "chosen": self.entries.index(self.chosen),
+            "members": int(jax.tree.leaves(self.members)[0].shape[0]),
+            "replaced": list(self.chosen.found.replaced),
+            "seconds": self.seconds,
+            "flags": sorted(self.flags),
+            "notes": dict(self.notes),
+        }
+
+    def __str__(self):
+        orders = ", ".join(f"{states}: {digits(error)}" for states, error in self.orders.items())
+        rows = [("out-of-fold error", "restarts", "steps", "seconds", "structure")]
+        for entry in self.entries:
+            mark = "  <- committee" if entry is self.chosen else ""
+            effort = entry.effort
+            rows.append(
+                (
+                    digits(entry.found.error),
+                    str(effort.restarts),
+                    str(effort.epochs),
+                    f"{entry.found.seconds:.1f}",
+                    f"{entry.structure}{mark}",
+                )
+            )
+        count = jax.tree.leaves(self.members)[0].shape[0]
+        lines = [f"out-of-fold errors of linear models by number of states: {orders}", *aligned(rows, ">>>><")]
+        lines.append(f"committee of {count} networks in {self.seconds:.1f} s; errors in scaled units")
+        return "\n".join([*lines, *note_lines(self.notes, self.notes)])
+
+
+class Search:
+    """The competition on the training part of some records.
+
+    Args:
+        records: Training records in scaled units.
+        states: Numbers of states that compete; None for those around the best linear model.
+        hidden: Pairs of neurons of state and output equation that compete first; None for the default.
+        count: Number of folds.
+        keep: Networks of the committee for each fold.
+        budget: Seconds that the plan is made for.
+        deadline: Moment of `time.monotonic` at which the search ends; None for no clock.
+        key: Random key.
+        say: A function that is called with progress messages.
+        callbacks: As in `lddn_jax.fit`.
+        progress: As in `lddn_jax.fit`.
+        constant: Elements of inputs that do not vary, by input.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        *,
+        states: Sequence[int] | None,
+        hidden: Sequence[tuple[int, int]] | None,
+        count: int,
+        keep: int,
+        budget: float,
+        deadline: float | None,
+        key: PRNGKeyArray,
+        say: Callable[[str], None] = lambda text: None,
+        callbacks: Sequence[Any] = (),
+        progress: bool | None = None,
+        constant: Mapping[str, tuple[int, ...]] | None = None,
+    ):
+        self.records, self.count, self.keep, self.key = list(records), count, keep, key
+        self.budget, self.deadline = budget, deadline
+        self.say, self.callbacks, self.progress = say, callbacks, progress
+        self.constant = constant or {}
+        self.samples = sum(map(len, records))
+        self.long = self.samples > LONG_RECORD_SAMPLES
+        self.states, self.shapes = states, hidden
+        self.entries: list[Entry] = []
+
+    # --- the course of the search ---
+
+    def run(self) -> Competition:
+        """Runs all stages."""
+        begun = time.perf_counter()
+        self._prepare()
+        orders = self._orders()
+        for stage in self._stages(orders):
+            for structure in stage():
+                if not self._seen(structure):
+                    self._try(structure, self._screening(structure))
+        self._grow()
+        chosen = self._committee()
+        linear = self.starts.model(self.best_order, None)
+        reason = chosen.found.stop_reason
+        return Competition(
+            tuple(self.entries), chosen, linear, orders, time.perf_counter() - begun, reason, self._notes(chosen)
+        )
+
+    def _prepare(self) -> None:
+        if self.long:
+            model = LinearStarts(folds([self._excerpt()], 2)).model(4, None)
+            self.warmup = int(np.clip(10 * model.slowest, 50, WINDOW_SAMPLES // 2))
+            length = max(WINDOW_SAMPLES, 4 * self.warmup)
+            self.windows = _windows(self.records, WINDOWS, length)
+            short = _windows(self.records, WINDOWS // 2, max(length // 2, 2 * self.warmup))
+            self.start: AbstractStart = WarmUp(self.warmup, FromRecord())
+            self.folds = folds(short, self.count, length=len(short[0]))
+            self.say(
+                f"long records: {len(self.windows)} windows of {length} samples, of which the first {self.warmup} are not "
+                "scored"
+            )
+        else:
+            self.start = Trained()
+            self.folds = folds(self.records, self.count, lead=LEAD_SAMPLES)
+        self.starts = LinearStarts(self.folds, constant=self.constant)
+
+    def _excerpt(self) -> Record:
+        longest = max(self.records, key=len)
+        return longest.piece(0, min(len(longest), LARGEST_EXCERPT))
+
+    def _orders(self) -> dict[int, float]:
+        """Out-of-fold errors of linear models by number of states."""
+        found: dict[int, float] = {}
+        candidates = sorted(set(self.states)) if self.states is not None else range(1, LARGEST_ORDER + 1)
+        for states in candidates:
+            try:
+                found[states] = self._linear_error(states)
+            except DataError:  # too short for a model of this order
+                if not found:
+                    raise
+                break
+        usable = {states: error for states, error in found.items() if math.isfinite(error)}
+        best = min(usable, key=lambda states: usable[states], default=min(found))
+        for states in sorted(usable):
+            if usable[states] <= usable[best] / ORDER_GAIN:
+                best = states
+                break
+        self.best_order = best
+        self.say(
+            "linear models, out-of-fold error by number of states: "
+            + ", ".join(f"{states}: {digits(error)}" for states, error in found.items())
+        )
+        return found
+
+    def _linear_error(self, states: int) -> float:
+        structure, squares = Structure(states, 0, 0), []
+        topology = structure.topology(self.folds.records[0])
+        for fold in range(self.count):
+            data = self.folds.data(topology, fold, self.start)
+            linear = self.starts.model(states, fold)
+            first = first_states_of(linear, data.train)
+            for k, (span, row) in enumerate(zip(data.spans, data.firsts, strict=True)):
+                if span.held_from >= span.stop:
+                    continue
+                record = self.folds.records[span.record].piece(row - 1, span.stop)
+                run = linear.free_run(record, first[k])
+                a = max(span.held_from, row + (self.warmup if self.long else 0)) - (row - 1)
+                squares += [((record.targets[name] - y)[a:] ** 2).ravel() for name, y in run.items()]
+        every = np.concatenate(squares)
+        return float(np.sqrt(np.nanmean(every))) if np.isfinite(every).any() else math.nan
+
+    def _stages(self, orders: Mapping[int, float]) -> list[Callable[[], list[Structure]]]:
+        """The structures of each stage of the screening; those of a later stage depend on the results so far."""
+        if self.states is not None:
+            states = sorted(set(self.states))
+        else:
+            low = max(2, min(self.best_order, max(orders)))
+            states = [n for n in (low, low + 1) if n in orders] or [self.best_order]
+        shapes = [shape for shape in (DEFAULT_SHAPES if self.shapes is None else self.shapes) if any(shape)]
+        first = [Structure(self.best_order, 0, 0), *(Structure(n, *shape) for n in states for shape in shapes[:1])]
+        return [lambda: first, lambda: [Structure(self._best.structure.states, *shape) for shape in shapes[1:]]]
+
+    @property
+    def _best(self) -> Entry:
+        """The nonlinear entry with the smallest error so far, or the linear one if there is no other."""
+        others = [entry for entry in self.entries if not entry.structure.linear] or self.entries
+        return min(others, key=lambda entry: _finite(entry.found.error))
+
+    def _grow(self) -> None:
+        """Tries more neurons as long as the error decreases."""
+        if self.shapes is not None:
+            return
+        while not self._late():
+            best = min(self.entries, key=lambda entry: _finite(entry.found.error))
+            s = best.structure
+            if s.linear:
+                return
+            larger = dataclasses.replace(s, hidden=2 * s.hidden, output_hidden=2 * s.output_hidden)
+            if max(larger.hidden, larger.output_hidden) > LARGEST_HIDDEN or self._seen(larger):
+                return
+            effort = self._screening(larger)
+            if effort.epochs < LEAST_EPOCHS:
+                return
+            self._try(larger, effort)
+            if self.entries[-1].found.error > GROWTH_GAIN * best.found.error:
+                return
+
+    def _committee(self) -> Entry:
+        """Trains the best structure with more restarts and steps; the best of each fold make the committee."""
+        done = [entry for entry in self.entries if len(entry.found.fits) == self.count] or self.entries
+        best = within_one_error(done)
+        if self._late() or not math.isfinite(best.found.error):
+            return best
+        entry = self._try(best.structure, self._final(best.structure), final=True)
+        if entry is None or len(entry.found.fits) < self.count:
+            return best
+        return entry if entry.found.error <= best.found.error * LARGEST_LOSS else best
+
+    # --- one structure ---
+
+    def _try(self, structure: Structure, effort: Effort, final: bool = False) -> Entry | None:
+        if self._late() and self.entries:
+            return None
+        self.say(
+            f"{'committee' if final else 'trying'}: {structure} ({effort.restarts} restarts, {effort.epochs} steps"
+            + (f", {effort.refit} steps on everything" if effort.refit else "")
+            + ")"
+        )
+        starts, key = self.starts, jax.random.fold_in(self.key, 1 if final else 0)
+        nets = [
+            starts.networks(structure, fold, effort.restarts, jax.random.fold_in(key, fold))
+            for fold in range(self.count)
+        ]
+        trained = isinstance(self.start, Trained)
+        count, keep = self.count, min(self.keep, effort.restarts)
+        numbers = iter(range(count))
+
+        def first_states(fold: FoldData | None, data: Sequences) -> Any:
+            if fold is None:
+                return starts.first_states(structure, None, 1, data)
+            return starts.first_states(structure, next(numbers), effort.restarts, data)
+
+        limit = [] if self.deadline is None else [TimeLimit(max(self.deadline - time.monotonic(), 0.1))]
+        found = fit_folds(
+            nets,
+            self.folds,
+            LevenbergMarquardt(restarts=effort.restarts),
+            epochs=effort.epochs,
+            keep=keep,
+            refit=effort.refit,
+            start=self.start,
+            first_states=first_states if trained else None,
+            key=key,
+            callbacks=[*self.callbacks, *limit],
+            progress=self.progress,
+        )
+        entry = Entry(structure, found, effort)
+        self.entries.append(entry)
+        self.say(f"out-of-fold error {digits(found.error)} in {found.seconds:.1f} s")
+        return entry
+
+    def _late(self) -> bool:
+        return self.deadline is not None and time.monotonic() >= self.deadline
+
+    def _seen(self, structure: Structure) -> bool:
+        return any(entry.structure == structure for entry in self.entries)
+
+    def _screening(self, structure: Structure) -> Effort:
+        return self._affordable(structure, SCREENING, SCREENING_SHARE)
+
+    def _final(self, structure: Structure) -> Effort:
+        effort = self._affordable(structure, FINAL, FINAL_SHARE)
+        return dataclasses.replace(effort, refit=REFIT_STEPS)
+
+    def _affordable(self, structure: Structure, wanted: Effort, share: float) -> Effort:
+        """The wanted effort, with fewer restarts and then fewer steps if it would take too long."""
+        if structure.linear:
+            return Effort(1, wanted.epochs)
+        topology = structure.topology(self.folds.records[0])
+        parameters = parameters_of(topology)
+        samples = sum(map(len, self.folds.records))
+        seconds = self.count * cost(samples, parameters)
+        steps = share * self.budget / seconds
+        epochs = int(np.clip(steps / LEAST_RESTARTS, 1, wanted.epochs))
+        restarts = int(np.clip(steps / epochs, LEAST_RESTARTS, wanted.restarts))
+        return Effort(restarts - restarts % LEAST_RESTARTS, epochs)
+
+    def _notes(self, chosen: Entry) -> dict[str, str]:
+        return {}
+
+
+DEFAULT_SHAPES = ((5, 4), (0, 4), (5, 0))
+SCREENING, SCREENING_SHARE = Effort(8, 25), 0.06
+FINAL, FINAL_SHARE = Effort(48, 60), 0.35
+LEAST_RESTARTS = 4
+LEAST_EPOCHS = 10
+REFIT_STEPS = 30
+LARGEST_LOSS = 1.0
+LEAD_SAMPLES = 20
+LARGEST_EXCERPT = 20_000
+
+
+def parameters_of(topology: Topology) -> int:
+    """Returns the number of weights and biases of a network."""
+    sizes = topology.sizes
+    weights = sum(len(c.delays) * sizes[c.to] * sizes[c.source] for c in topology.connections)
+    return weights + sum(layer.size for layer in topology.layers if layer.bias)
+
+
+def _windows(records: Sequence[Record], count: int, length: int) -> list[Record]:
+    """Windows of `length` samples, spread evenly over all records, as records of their own."""
+    long = [record for record in records if len(record) >= length] or [max(records, key=len)]
+    total, found = sum(map(len, long)), []
+    for record in long:
+        own = max(1, round(count * len(record) / total))
+        size = min(length, len(record))
+        for start in np.linspace(0, len(record) - size, own).astype(int).tolist():
+            found.append(record.piece(start, start + size))
+    return found

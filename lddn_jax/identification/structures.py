@@ -1,0 +1,164 @@
+"""Structures of a nonlinear state space that compete by their out-of-fold error, and the networks that start them.
+
+Every structure contains the linear model: half of its restarts start as one, with hidden weights drawn at
+random, and the others are drawn wholly at random, because an even nonlinearity has no linear start. The linear model of
+each fold is identified without the blocks of the fold.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, PRNGKeyArray
+
+from lddn_jax import models
+from lddn_jax.data.fold_blocks import Folds
+from lddn_jax.data.records import Record
+from lddn_jax.data.sequences import Sequences
+from lddn_jax.linear.linear_model import STATE, LinearModel
+from lddn_jax.linear.moesp import subspace
+from lddn_jax.losses import error_weights
+from lddn_jax.network.initializers import FromLinear
+from lddn_jax.network.network import Network
+from lddn_jax.simulation.delays import DelayState
+from lddn_jax.topology.topology import Topology
+
+SHARE_AT_RANDOM = 0.5  # of the restarts
+SAMPLES_OF_A_FIRST_STATE = 400  # at most, that the first state of a sequence is estimated from
+LARGEST_RADIUS = 0.9995  # of the poles of a linear start
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Structure:
+    """Sizes of a network of `lddn_jax.models.state_space`, ordered by their number of states, then of neurons.
+
+    Attributes:
+        states: Number of states.
+        hidden: Neurons of the state equation.
+        output_hidden: Neurons of the output equation.
+        feedthrough: Whether inputs act on outputs without delay.
+    """
+
+    states: int
+    hidden: int
+    output_hidden: int
+    feedthrough: bool = False
+
+    def topology(self, record: Record) -> Topology:
+        """Returns the topology for the inputs and targets of a record."""
+        sizes = record.sizes
+        return models.state_space(
+            sizes["inputs"],
+            sizes["targets"],
+            states=self.states,
+            hidden=self.hidden,
+            output_hidden=self.output_hidden,
+            feedthrough=self.feedthrough,
+        )
+
+    @property
+    def linear(self) -> bool:
+        """Whether there is no hidden layer."""
+        return not self.hidden and not self.output_hidden
+
+    def __str__(self):
+        parts = [f"{self.states} state" + ("s" if self.states > 1 else "")]
+        parts += [f"{self.hidden} hidden"] if self.hidden else []
+        parts += [f"{self.output_hidden} hidden at the output"] if self.output_hidden else []
+        return ", ".join([*parts, *(["linear"] if self.linear else [])])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LinearStarts:
+    """Linear models of the folds, and one of all records, of each number of states.
+
+    Attributes:
+        folds: The folds, in scaled units.
+        feedthrough: Whether models have a feedthrough.
+        constant: Elements of inputs that do not vary, by input; networks ignore them.
+    """
+
+    folds: Folds
+    feedthrough: bool = False
+    constant: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
+
+    @functools.cached_property
+    def _known(self) -> dict[tuple[int, int | None], LinearModel]:
+        return {}
+
+    def model(self, states: int, fold: int | None) -> LinearModel:
+        """Returns the linear model of the training stretches of a fold, or of all records (None), with stable poles."""
+        if (states, fold) not in self._known:
+            records = list(self.folds.records) if fold is None else self.folds.training(fold)
+            found = subspace(records, states, feedthrough=self.feedthrough, stabilize=True)
+            slow = np.abs(found.poles).max(initial=0) >= LARGEST_RADIUS
+            self._known[states, fold] = found.stabilized(LARGEST_RADIUS) if slow else found
+        return self._known[states, fold]
+
+    def networks(self, structure: Structure, fold: int | None, restarts: int, key: PRNGKeyArray) -> Network:
+        """Returns the networks of a fold to start from, stacked if there are several."""
+        topology = structure.topology(self.folds.records[0])
+        linear = FromLinear(self.model(structure.states, fold))
+        drawn = at_random(restarts)
+        nets = [
+            self._without_constants(
+                Network(
+                    topology, key=k, init="nguyen-widrow" if number >= restarts - drawn else linear, dtype="float64"
+                )
+            )
+            for number, k in enumerate(jax.random.split(key, restarts))
+        ]
+        return nets[0] if restarts == 1 else jax.tree.map(lambda *leaves: jnp.stack(leaves), *nets)
+
+    def _without_constants(self, net: Network) -> Network:
+        """The network with weights of zero for inputs that do not vary in training."""
+        weights = {}
+        for (to, source), weight in net.IW.items():
+            if source in self.constant:
+                weights[to, source] = weight.at[..., np.array(self.constant[source])].set(0.0)
+        return net.with_weights(IW=weights) if weights else net
+
+    def first_states(self, structure: Structure, fold: int | None, restarts: int, data: Sequences) -> DelayState:
+        """Returns the first states of all sequences: those of the linear model, and zeros for networks at random."""
+        found = first_states_of(self.model(structure.states, fold), data)
+        if restarts == 1:
+            return {STATE: jnp.asarray(found)[:, None]}
+        linear = (np.arange(restarts) < restarts - at_random(restarts))[:, None, None, None]
+        return {STATE: jnp.asarray(np.where(linear, found[:, None], 0.0))}
+
+
+def at_random(restarts: int) -> int:
+    """Number of the restarts that are drawn wholly at random."""
+    return round(SHARE_AT_RANDOM * restarts)
+
+
+def first_states_of(linear: LinearModel, data: Sequences) -> Float[np.ndarray, "sequences states"]:
+    """Estimates the states before the first step of each sequence from the first targets that have weight.
+
+    Args:
+        linear: A linear model in the units of the sequences.
+        data: Sequences whose delay state holds the last inputs before the first step.
+    """
+    inputs = {name: np.asarray(signal) for name, signal in dict(data.inputs or {}).items()}  # type: ignore[arg-type]
+    targets = {name: np.asarray(signal) for name, signal in dict(data.targets).items()}  # type: ignore[arg-type]
+    weights = {name: np.asarray(w) for name, w in error_weights(data.weights, targets).items()}
+    before = {name: np.asarray(line)[:, -1:] for name, line in dict(data.state or {}).items()}
+    steps = min(data.steps, SAMPLES_OF_A_FIRST_STATE)
+    found = np.zeros((data.batch[0], linear.states))
+    for k in range(data.batch[0]):
+        y = {
+            name: np.where(weights[name][k, :steps] > 0, target[k, :steps], np.nan) for name, target in targets.items()
+        }
+        if all(np.isnan(line).all() for line in y.values()):
+            continue
+        u = {
+            name: np.concatenate([before.get(name, signal[:, :1])[k], signal[k, :steps]])
+            for name, signal in inputs.items()
+        }
+        gap = {name: np.full((1, line.shape[1]), np.nan) for name, line in y.items()}
+        record = Record(u, {name: np.concatenate([gap[name], line]) for name, line in y.items()}, missing="mask")
+        found[k] = linear.first_states(record)[0]
+    return found
