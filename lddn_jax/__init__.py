@@ -34,6 +34,7 @@ from lddn_jax.identification.settings import Settings
 from lddn_jax.io import load, save
 from lddn_jax.losses import AbstractElementwise, AbstractLeastSquares, AbstractLoss
 from lddn_jax.network import initializers, transfer
+from lddn_jax.network.committee import Committee
 from lddn_jax.network.network import Network
 from lddn_jax.network.rewiring import add_delay, carry_over, close_loop, open_loop, remove_delay
 from lddn_jax.prediction.error_bars import Prediction
@@ -44,7 +45,7 @@ from lddn_jax.prediction.horizons import HorizonProfile, horizon_profile, k_step
 from lddn_jax.prediction.scaled import Scaled
 from lddn_jax.reporting.report import Report, report
 from lddn_jax.simulation.delays import zero_state
-from lddn_jax.simulation.simulate import Trajectory, predict, simulate
+from lddn_jax.simulation.simulate import Trajectory, predict, predict_members, simulate
 from lddn_jax.simulation.streaming import step
 from lddn_jax.topology.plan import plan
 from lddn_jax.topology.topology import Connection, Input, Layer, Topology, TopologyWarning
@@ -82,6 +83,7 @@ __all__ = [
     "BayesianRegularization",
     "CheckpointError",
     "ClosedLoop",
+    "Committee",
     "Comparison",
     "Connection",
     "CrossValidated",
@@ -156,6 +158,7 @@ __all__ = [
     "plots",
     "posterior",
     "predict",
+    "predict_members",
     "prune",
     "register_trainer_state",
     "relevance",

@@ -19,6 +19,7 @@ from lddn_jax.data import scaling
 from lddn_jax.data.scaling import AbstractScaler
 from lddn_jax.errors import CheckpointError, LDDNError
 from lddn_jax.losses import SumSquaredError
+from lddn_jax.network.committee import COMBINATIONS, Committee, representative
 from lddn_jax.network.network import Network, check_single
 from lddn_jax.prediction.scaled import Scaled
 from lddn_jax.storage import archive
@@ -27,14 +28,15 @@ from lddn_jax.training import checkpoint
 from lddn_jax.training.result import Fitted
 
 NETWORK, SCALED, POSTERIOR = "lddn_jax network", "lddn_jax scaled network", "lddn_jax posterior"
+COMMITTEE, SCALED_COMMITTEE = "lddn_jax committee", "lddn_jax scaled committee"
 
 
-def save(path: str | Path, net: Network | Posterior | Scaled | Fitted) -> None:
-    """Writes a network, with or without scalers, a posterior or the result of `fit` to a file, atomically.
+def save(path: str | Path, net: Network | Committee | Posterior | Scaled | Fitted) -> None:
+    """Writes a network or committee, with or without scalers, a posterior or the result of `fit`, atomically.
 
     Args:
         path: Path of the file, by convention ending in `.npz`.
-        net: A `Network`; a `Scaled`; a `Posterior`, saved without its data; or a `Fitted`, which
+        net: A `Network`; a `Committee`; a `Scaled`; a `Posterior`, saved without its data; or a `Fitted`, which
             `fit(..., resume=path)` continues.
 
     Raises:
@@ -70,7 +72,7 @@ def load(path: str | Path) -> Any:
         path: Path of the file.
 
     Returns:
-        A `Network`, `Scaled`, `Posterior` or `Fitted`.
+        A `Network`, `Committee`, `Scaled`, `Posterior` or `Fitted`.
 
     Raises:
         CheckpointError: If the file is missing, damaged, of another kind, or was written by a newer version.
@@ -81,6 +83,8 @@ def load(path: str | Path) -> Any:
     if file.format == checkpoint.FORMAT:
         return Fitted.of(checkpoint.loaded(file))
     structure = checkpoint.network_like(file)
+    if file.format in (COMMITTEE, SCALED_COMMITTEE):
+        return _committee(file, structure)
     if file.format == NETWORK:
         return file.filled("values", structure)
     if file.format == SCALED:
@@ -92,19 +96,22 @@ def load(path: str | Path) -> Any:
 
 def _parts(given: object) -> tuple[str, Network, Any, dict[str, Any]]:
     """Returns the kind of file, the network, other values with arrays, and the header."""
-    if isinstance(given, Network | Scaled | Posterior):
-        net = given if isinstance(given, Network) else given.net
-        check_single(
-            net, "save(path, net)", "Save each of them: jax.tree.map(lambda leaf: leaf[0], nets) is the first."
-        )
+    if isinstance(given, Committee):
+        return COMMITTEE, given.nets, given.noise, {"committee": _members(given)}
+    if isinstance(given, Scaled) and isinstance(given.net, Committee):
+        header = {"committee": _members(given.net), "scaling": given.to_dict()["scaling"]}
+        return SCALED_COMMITTEE, given.net.nets, (given.net.noise, given.scalers), header
+    net = given.net if isinstance(given, Scaled | Posterior) else given
+    if isinstance(net, Network):
+        check_single(net, "save(path, net)", "Save them as one model: save(path, lddn.Committee(nets)).")
     if isinstance(given, Network):
         return NETWORK, given, (), {}
     if isinstance(given, Scaled):
-        return SCALED, given.net, given.scalers, {"scaling": given.to_dict()["scaling"]}
+        return SCALED, representative(given.net), given.scalers, {"scaling": given.to_dict()["scaling"]}
     if not isinstance(given, Posterior):
         raise LDDNError(
-            f"save writes a Network, a Scaled, a Posterior or the result of fit, not a {type(given).__name__}. "
-            "Did you mean save(path, fitted.net)?"
+            "save writes a Network, a Committee, a Scaled, a Posterior or the result of fit, not a "
+            f"{type(given).__name__}. Did you mean save(path, fitted.net)?"
         )
     header = {
         "groups": asdict(given.groups),
@@ -112,6 +119,30 @@ def _parts(given: object) -> tuple[str, Network, Any, dict[str, Any]]:
     }
     numbers = (given.strengths, given.gamma, given.log_evidence, given.E_D, given.E_W, given.counts, given.root)
     return POSTERIOR, given.net, numbers, header
+
+
+def _members(committee: Committee) -> dict[str, Any]:
+    return {"members": committee.members, "combine": committee.combine, "noise": bool(committee.noise)}
+
+
+def _committee(file: Archive, member: Network) -> Committee | Scaled:
+    """Returns a committee of networks like `member`, with its scalers if the file has them."""
+    with file.reading("its members"):
+        known = file.header["committee"]
+        count, combine, has_noise = known["members"], known["combine"], known["noise"]
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise ValueError(f"{count!r} members")
+        if combine not in COMBINATIONS or not isinstance(has_noise, bool):
+            raise ValueError(f"combined by {combine!r}, with noise {has_noise!r}")
+    topology = member.topology
+    nets = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((count, *leaf.shape), leaf.dtype), member)
+    sizes = {name: topology.sizes[name] for name in topology.outputs} if has_noise else {}
+    noise = {name: jax.ShapeDtypeStruct((size,), member.dtype) for name, size in sizes.items()}
+    if file.format == COMMITTEE:
+        nets, noise = file.filled("values", (nets, noise))
+        return Committee(nets, combine, noise)
+    nets, (noise, scalers) = file.filled("values", (nets, (noise, _scalers(file, member))))
+    return Scaled(Committee(nets, combine, noise), scalers)
 
 
 def _posterior(file: Archive, structure: Network) -> Posterior:

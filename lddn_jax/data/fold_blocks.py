@@ -6,8 +6,8 @@
 
 Each fold holds out every `count`-th block. A sequence runs from the training samples before a held-out block through
 it, so the block is predicted in free run from a state that the training samples determine; what follows the block is a
-new sequence with a first state of its own. A block at the start of a record has nothing before it, so its first samples,
-`lead`, are trained on. Long stretches of training samples may be cut into windows, which compute side by side.
+new sequence with a first state of its own. A block at the start of a record has nothing before it, so its first
+samples, `lead`, are trained on.
 
 Single samples are never held out at random, because neighboring samples are correlated.
 
@@ -15,6 +15,7 @@ Bergmeir, Hyndman & Koo (2018), Computational Statistics & Data Analysis 120, fo
 """
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -76,31 +77,25 @@ class Folds:
         count: Number of folds.
         blocks: Blocks of each record as the rows of their edges.
         lead: Number of samples at the start of a record that a held-out block leaves to training.
-        window: Number of samples of the windows that training stretches are cut into; None for no cuts.
     """
 
     records: tuple[Record, ...]
     count: int
     blocks: tuple[tuple[int, ...], ...]
     lead: int
-    window: int | None = None
 
     def spans(self, fold: int) -> list[Span]:
         """Returns the sequences of a fold as rows of the records."""
         found, number = [], 0
         for record, edges in enumerate(self.blocks):
             start = edges[0]
-            for a, b in zip(edges[:-1], edges[1:], strict=True):
+            for a, b in itertools.pairwise(edges):
                 if number % self.count == fold:
-                    if a > start:
-                        *before, last = self._windows(record, start, a)
-                        found += [*before, Span(record, last.start, b, a)]
-                    else:
-                        found.append(Span(record, a, b, min(a + self.lead, b)))
+                    found.append(Span(record, start, b, a if a > start else min(a + self.lead, b)))
                     start = b
                 number += 1
             if edges[-1] > start:
-                found += self._windows(record, start, edges[-1])
+                found.append(Span(record, start, edges[-1], edges[-1]))
         return found
 
     def training(self, fold: int) -> list[Record]:
@@ -108,7 +103,7 @@ class Folds:
         found, number = [], 0
         for record, edges in zip(self.records, self.blocks, strict=True):
             start = edges[0]
-            for a, b in zip(edges[:-1], edges[1:], strict=True):
+            for a, b in itertools.pairwise(edges):
                 if number % self.count == fold:
                     found += [record.piece(start, a)] if a > start else []
                     start = b
@@ -132,7 +127,7 @@ class Folds:
         """
         if not 0 <= fold < self.count:
             raise DataError(f"fold={fold}, but there are {self.count} folds, 0 to {self.count - 1}.")
-        every = [self._usable(topology, number) for number in range(self.count)]
+        every = [self._long_enough(topology, self.spans(number)) for number in range(self.count)]
         spans = every[fold]
         firsts, data = self._begun(topology, spans, start)
         rows = [span.stop - self._first(topology, span) for spans in every for span in spans]
@@ -149,15 +144,32 @@ class Folds:
             firsts,
         )
 
-    def whole(self, topology: Topology, start: AbstractStart | None = None) -> Sequences:
-        """Returns all of the records as sequences, cut into windows, for training after the choice of a model."""
-        spans = [
-            span
-            for record, edges in enumerate(self.blocks)
-            for span in self._windows(record, edges[0], edges[-1])
-            if span.stop > self._first(topology, span)
-        ]
-        return self._begun(topology, spans, start)[1]
+    def windows(
+        self, topology: Topology, fold: int | None, window: int, start: AbstractStart | None = None
+    ) -> FoldData:
+        """Returns what a fold trains on, cut into windows of about equal length, each with a first state of its own.
+
+        Windows of a quarter of the length lie within these, so that first states carry over from the one to the other.
+
+        Args:
+            topology: Topology of the network.
+            fold: Number of the fold; None for all of the records.
+            window: Samples of a window, about.
+            start: As in `data`.
+        """
+        every = [self._trained(topology, number, window) for number in range(self.count)]
+        spans = self._cut_whole(topology, window) if fold is None else every[fold]
+        firsts, data = self._begun(topology, spans, start)
+        if fold is not None:
+            rows = [span.stop - self._first(topology, span) for spans in every for span in spans]
+            data = _padded(data, max(map(len, every)), max(rows))
+        return FoldData(data, data, tuple(spans), firsts)
+
+    def whole(self, topology: Topology, start: AbstractStart | None = None) -> FoldData:
+        """Returns all of the records as sequences, for training after the choice of a model."""
+        spans = self._cut_whole(topology, None)
+        firsts, data = self._begun(topology, spans, start)
+        return FoldData(data, data, tuple(spans), firsts)
 
     def gathered(
         self, fold: FoldData, outputs: Mapping[str, Float[Array | np.ndarray, "sequences time size=_"]]
@@ -178,12 +190,8 @@ class Folds:
                 found[span.record][name][a:b] = np.asarray(output)[k, a - first : b - first]
         return found
 
-    def _usable(self, topology: Topology, fold: int) -> list[Span]:
-        """The spans of a fold that have a step after the rows that fill the delay state."""
-        return [span for span in self.spans(fold) if span.stop > self._first(topology, span)]
-
     def _first(self, topology: Topology, span: Span) -> int:
-        """The row of the first step: the rows before the span fill the delay state, or its first rows if there are none."""
+        """The row of the first step; the rows before it fill the delay state."""
         longest = max(plan(topology).longest_delays.values(), default=0)
         return max(span.start, longest)
 
@@ -197,16 +205,29 @@ class Folds:
         firsts = tuple(row + starts_of(topology, piece, 1)[0] for row, piece in zip(rows, pieces, strict=True))
         return firsts, data
 
-    def _windows(self, record: int, start: int, stop: int) -> list[Span]:
-        """The training stretch [start, stop) in windows of about equal length."""
-        count = 1 if self.window is None else max(1, round((stop - start) / self.window))
-        edges = np.round(np.linspace(start, stop, count + 1)).astype(int).tolist()
-        return [Span(record, a, b, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    def _trained(self, topology: Topology, fold: int, window: int) -> list[Span]:
+        """The rows that a fold trains on, in windows."""
+        stretches = [(span.record, span.start, span.held_from) for span in self.spans(fold)]
+        return self._long_enough(topology, [w for stretch in stretches for w in _windows(*stretch, window)])
+
+    def _cut_whole(self, topology: Topology, window: int | None) -> list[Span]:
+        stretches = [(record, edges[0], edges[-1]) for record, edges in enumerate(self.blocks)]
+        return self._long_enough(topology, [w for stretch in stretches for w in _windows(*stretch, window)])
+
+    def _long_enough(self, topology: Topology, spans: list[Span]) -> list[Span]:
+        return [span for span in spans if span.stop > self._first(topology, span)]
 
 
-def folds(
-    records: Records, count: int = 4, *, length: int | None = None, lead: int = 20, window: int | None = None
-) -> Folds:
+def _windows(record: int, start: int, stop: int, window: int | None) -> list[Span]:
+    """The rows [start, stop) in windows of about equal length, four times as many at each division."""
+    count = 1
+    while window is not None and (stop - start) / count > 2 * window:
+        count *= 4
+    edges = np.round(np.linspace(start, stop, count + 1)).astype(int).tolist()
+    return [Span(record, a, b, b) for a, b in itertools.pairwise(edges) if b > a]
+
+
+def folds(records: Records, count: int = 4, *, length: int | None = None, lead: int = 20) -> Folds:
     """Divides records into folds for cross-validation in free run.
 
     Args:
@@ -216,8 +237,6 @@ def folds(
             fold k holds out those whose number is k modulo `count`.
         lead: Number of samples at the start of a record that are trained on even if its first block is held out,
             because they determine its first state.
-        window: Samples of the windows, about, that training stretches are cut into, each with a first state of its own;
-            None for no cuts. Windows compute side by side, so that training takes less time.
 
     Returns:
         `Folds`.
@@ -236,7 +255,7 @@ def folds(
         ((2,), 59, 20)
     """
     records = as_records(records, "folds")
-    for name, value in (("count", count), ("lead", lead), ("length", length), ("window", window)):
+    for name, value in (("count", count), ("lead", lead), ("length", length)):
         if value is not None:
             check_positive(name, value)
     if count < 2:
@@ -252,12 +271,12 @@ def folds(
         longest = int(np.argmax([len(record) for record in records]))
         number = count - sum(len(edges) - 1 for k, edges in enumerate(blocks) if k != longest)
         blocks[longest] = tuple(np.round(np.linspace(0, len(records[longest]), number + 1)).astype(int).tolist())
-    if min(b - a for edges in blocks for a, b in zip(edges[:-1], edges[1:], strict=True)) < 2:
+    if min(b - a for edges in blocks for a, b in itertools.pairwise(edges)) < 2:
         raise DataError(
             f"folds: {total} samples in {len(records)} records do not give {count} blocks of at least 2 samples. "
             "Use fewer folds, or longer records."
         )
-    return Folds(tuple(records), count, tuple(blocks), lead, window)
+    return Folds(tuple(records), count, tuple(blocks), lead)
 
 
 def _padded(data: Sequences, count: int, steps: int) -> Sequences:

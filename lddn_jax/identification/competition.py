@@ -24,7 +24,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
-from lddn_jax.data.fold_blocks import FoldData, folds
+from lddn_jax.data.fold_blocks import folds
 from lddn_jax.data.records import Record
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.starts import AbstractStart, FromRecord, Trained, WarmUp
@@ -382,13 +382,10 @@ class Search:
             for fold in range(self.count)
         ]
         trained = isinstance(self.start, Trained)
-        count, keep = self.count, min(self.keep, effort.restarts)
-        numbers = iter(range(count))
+        keep = min(self.keep, effort.restarts)
 
-        def first_states(fold: FoldData | None, data: Sequences) -> Any:
-            if fold is None:
-                return starts.first_states(structure, None, 1, data)
-            return starts.first_states(structure, next(numbers), effort.restarts, data)
+        def first_states(fold: int | None, data: Sequences) -> Any:
+            return starts.first_states(structure, fold, 1 if fold is None else effort.restarts, data)
 
         limit = [] if self.deadline is None else [TimeLimit(max(self.deadline - time.monotonic(), 0.1))]
         found = fit_folds(

@@ -19,6 +19,7 @@ from lddn_jax.identification.experiment import Experiment
 from lddn_jax.identification.gradient_check import check_closed_loop
 from lddn_jax.identification.recipes import TRAINERS, Regularized, Supervision, check_horizons, noted, unrepeated
 from lddn_jax.identification.settings import Settings
+from lddn_jax.network.committee import Model
 from lddn_jax.network.network import Network
 from lddn_jax.numerics.precision import computing_in, in_default_float, is_default
 from lddn_jax.prediction.evaluator import evaluate
@@ -54,7 +55,7 @@ class Identified:
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
-    def net(self) -> Network:
+    def net(self) -> Model:
         """The network with its loop open, in scaled units."""
         return self.model.net
 

@@ -294,6 +294,8 @@ def check_network(given: object, call: str, *, several: bool = False, mapped: bo
         fix = f"Write {name}.net, in scaled units; or {name}.predict(inputs), in the units of the record."
     elif hasattr(given, "net"):
         fix = f"Write {name}.net."
+    elif hasattr(given, "networks"):
+        fix = f"Write {name}.member(0) for one of its members, or call it for each of {name}.networks."
     elif isinstance(given, Topology):
         fix = "Write lddn.Network(topology, key=jax.random.key(0))."
     expect(Network, "net", given, call, "a lddn.Network", fix=fix)

@@ -4,7 +4,8 @@ Each function returns a network with another topology; there is no mode to switc
 and delay.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar, cast
 
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
@@ -12,18 +13,21 @@ from jaxtyping import PRNGKeyArray
 from lddn_jax.checks import whole_number
 from lddn_jax.errors import LDDNError, TopologyError
 from lddn_jax.network import initializers
+from lddn_jax.network.committee import Committee, Model
 from lddn_jax.network.network import Network, assemble, check_network
 from lddn_jax.network.signals import measured_name
 from lddn_jax.topology.topology import Connection, Input, Topology, check_topology, with_longer_input_delays
 
+AnyModel = TypeVar("AnyModel", bound=Network | Committee)
 
-def close_loop(net: Network, output: str, input: str) -> Network:
+
+def close_loop(net: AnyModel, output: str, input: str) -> AnyModel:
     """Replaces an input by a layer's output: every `IW[to, input]` becomes `LW[to, output]`.
 
     The topology changes; the weights are the same arrays.
 
     Args:
-        net: A network in which `input` carries measured values of `output`.
+        net: A network, or a committee, in which `input` carries measured values of `output`.
         output: The layer to feed back.
         input: The input that it replaces.
 
@@ -39,6 +43,10 @@ def close_loop(net: Network, output: str, input: str) -> Network:
         >>> str(closed.topology.connections[0])
         'y -> y delay 1, 2'
     """
+    return _rewired(net, lambda net: _closed(net, output, input))
+
+
+def _closed(net: Network, output: str, input: str) -> Network:
     check_network(net, "close_loop(net, output, input)", several=True)
     topology = net.topology
     names = sorted(topology.input_names)
@@ -71,11 +79,11 @@ def close_loop(net: Network, output: str, input: str) -> Network:
     return assemble(closed, IW=kept, LW=net.LW | moved, b=net.b)
 
 
-def open_loop(net: Network, output: str, input: str, to: str | Iterable[str] | None = None) -> Network:
+def open_loop(net: AnyModel, output: str, input: str, to: str | Iterable[str] | None = None) -> AnyModel:
     """Replaces a layer by a new input as the source of its connections; the inverse of `close_loop`.
 
     Args:
-        net: A network in which other layers, or the layer itself, read layer `output`.
+        net: A network, or a committee, in which other layers, or the layer itself, read layer `output`.
         output: The layer whose connections are cut.
         input: Name of the new input.
         to: The layer or layers whose connection from `output` is cut; None for all.
@@ -90,6 +98,10 @@ def open_loop(net: Network, output: str, input: str, to: str | Iterable[str] | N
         >>> str(opened.topology.connections[0])
         'y_measured -> y delay 1, 2'
     """
+    return _rewired(net, lambda net: _opened(net, output, input, to))
+
+
+def _opened(net: Network, output: str, input: str, to: str | Iterable[str] | None) -> Network:
     check_network(net, "open_loop(net, output, input)", several=True)
     topology = net.topology
     layer = topology.layer(output)
@@ -119,7 +131,7 @@ def open_loop(net: Network, output: str, input: str, to: str | Iterable[str] | N
     return assemble(opened, IW=net.IW | moved, LW=kept, b=net.b)
 
 
-def remove_delay(net: Network, n: int = 1) -> Network:
+def remove_delay(net: AnyModel, n: int = 1) -> AnyModel:
     """Subtracts `n` from the delays of every connection from an input (MATLAB's `removedelay`).
 
         y'(t) = y(t+n):    IW(d) p(t−d) becomes IW(d) p(t−(d−n))
@@ -143,6 +155,10 @@ def remove_delay(net: Network, n: int = 1) -> Network:
 
     MathWorks, *Deep Learning Toolbox*, `removedelay`.
     """
+    return _rewired(net, lambda net: _with_shorter_delays(net, n))
+
+
+def _with_shorter_delays(net: Network, n: int) -> Network:
     n = _steps("remove_delay", net, n)
     read = [c for c in net.topology.connections if c.source in net.topology.input_names]
     shortest = min(read, key=lambda c: c.delays[0], default=None)
@@ -156,7 +172,7 @@ def remove_delay(net: Network, n: int = 1) -> Network:
     return assemble(with_longer_input_delays(net.topology, -n), net.IW, net.LW, net.b)
 
 
-def add_delay(net: Network, n: int = 1) -> Network:
+def add_delay(net: AnyModel, n: int = 1) -> AnyModel:
     """Adds `n` to the delays of every connection from an input (MATLAB's `adddelay`); the inverse of `remove_delay`.
 
         y'(t) = y(t−n):    IW(d) p(t−d) becomes IW(d) p(t−(d+n))
@@ -176,7 +192,11 @@ def add_delay(net: Network, n: int = 1) -> Network:
 
     MathWorks, *Deep Learning Toolbox*, `adddelay`.
     """
-    return assemble(with_longer_input_delays(net.topology, _steps("add_delay", net, n)), net.IW, net.LW, net.b)
+
+    def longer(net: Network) -> Network:
+        return assemble(with_longer_input_delays(net.topology, _steps("add_delay", net, n)), net.IW, net.LW, net.b)
+
+    return _rewired(net, longer)
 
 
 def carry_over(
@@ -226,6 +246,12 @@ def carry_over(
     )
 
 
+def _rewired(net: AnyModel, rewire: Callable[[Network], Network]) -> AnyModel:
+    """Rewires a network, or the stacked members of a committee, which have one topology."""
+    found: Any = net.with_nets(rewire(net.nets)) if isinstance(net, Committee) else rewire(net)
+    return cast(AnyModel, found)
+
+
 def _steps(verb: str, net: Network, n: int) -> int:
     check_network(net, f"{verb}(net, n)", several=True)
     if not net.topology.inputs:
@@ -236,14 +262,14 @@ def _steps(verb: str, net: Network, n: int) -> int:
     return whole_number(n, f"{verb}: the number of steps", least=1)
 
 
-def closed_over(net: Network, loops: Mapping[str, str]) -> Network:
+def closed_over(net: AnyModel, loops: Mapping[str, str]) -> AnyModel:
     """Returns the network with several loops closed; `loops` maps each input with measured values to its output."""
     for input, output in loops.items():
         net = close_loop(net, output=output, input=input)
     return net
 
 
-def opened_at(net: Network, loops: Mapping[str, str]) -> Network:
+def opened_at(net: AnyModel, loops: Mapping[str, str]) -> AnyModel:
     """Returns the network with several loops opened; `loops` as in `closed_over`."""
     for input, output in loops.items():
         net = open_loop(net, output=output, input=input)
@@ -256,7 +282,7 @@ def measured_loops(topology: Topology) -> dict[str, str]:
     return {input: output for input, output in names.items() if input in topology.input_names}
 
 
-def loops_of(net: Network, given: Mapping[str, str] | None) -> dict[str, str]:
+def loops_of(net: Model, given: Mapping[str, str] | None) -> dict[str, str]:
     """Returns the output of each input that carries its measured values; by default `y` for `measured_y`.
 
     Raises:

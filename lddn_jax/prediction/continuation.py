@@ -19,10 +19,11 @@ from jaxtyping import Array, Float
 
 from lddn_jax.data.records import Record
 from lddn_jax.errors import DataError
-from lddn_jax.network.network import Network
+from lddn_jax.network.committee import Committee, Model
 from lddn_jax.network.replacement import up_to_date
 from lddn_jax.network.signals import Signals
 from lddn_jax.simulation.delays import DelayState, cut, known_before, state_sizes
+from lddn_jax.simulation.member_runs import each_member, shared_by_members
 from lddn_jax.simulation.simulate import simulate
 
 Lines = Mapping[str, Float[np.ndarray, " time=_"]]
@@ -59,8 +60,10 @@ class Continuation:
         return values
 
 
-def state_after(closed: Network, record: Record, rows: int, start: int) -> DelayState:
+def state_after(closed: Model, record: Record, rows: int, start: int) -> DelayState:
     """Returns the delay state of the closed loop after the first rows of a record, `(1, longest delay, size)`.
+
+    Layers of a committee have the axis of the members in front if they had to be simulated.
 
     Args:
         closed: The network with its loop closed.
@@ -78,6 +81,9 @@ def state_after(closed: Network, record: Record, rows: int, start: int) -> Delay
     }
     if start == rows:
         return state
+    if isinstance(closed, Committee):
+        state = {name: line for name, line in each_member(closed, state, (1,)).items()}
+        state = shared_by_members(state, closed.topology.input_names)
     inputs = {name: _single(record.inputs[name][start:rows], closed) for name in sorted(closed.topology.input_names)}
     measured = {
         name: _single(record.targets[name][start:rows], closed) for name in closed.topology.outputs if name in sizes
@@ -85,7 +91,7 @@ def state_after(closed: Network, record: Record, rows: int, start: int) -> Delay
     return _corrected(closed, inputs, measured, state, rows - start)
 
 
-def known_row(closed: Network, record: Record, rows: int) -> int:
+def known_row(closed: Model, record: Record, rows: int) -> int:
     """Returns the row before which the delay state is known: the last one, or the first if a hidden layer has a delay.
 
     Args:
@@ -114,21 +120,22 @@ def known_row(closed: Network, record: Record, rows: int) -> int:
     return int(found[0] if hidden else found[-1])
 
 
-def _single(signal: Float[np.ndarray, "time size"], net: Network) -> Float[Array, "1 time size"]:
+def _single(signal: Float[np.ndarray, "time size"], net: Model) -> Float[Array, "1 time size"]:
     return jnp.asarray(np.asarray(signal)[None], net.dtype)
 
 
 @up_to_date
 @jax.jit(static_argnames="steps")
-def _corrected(net: Network, inputs: Signals, measured: Signals, state: DelayState, steps: int) -> DelayState:
+def _corrected(net: Model, inputs: Signals, measured: Signals, state: DelayState, steps: int) -> DelayState:
     """The delay state after a free run in which measured values replace predictions as far as they are known."""
 
     def step(state: DelayState, now: tuple[Signals, Signals]) -> tuple[DelayState, None]:
         sample, known = now
         after = simulate(net, sample, state, steps=1).final_state
         for name, value in known.items():
-            last = after[name][:, -1]
-            after = after | {name: after[name].at[:, -1].set(jnp.where(jnp.isnan(value[:, 0]), last, value[:, 0]))}
+            last = after[name][..., -1, :]
+            value = jnp.broadcast_to(value[:, 0], last.shape)
+            after = after | {name: after[name].at[..., -1, :].set(jnp.where(jnp.isnan(value), last, value))}
         return after, None
 
     def by_step(signals: Signals) -> dict[str, Float[Array, "steps 1 1 size"]]:

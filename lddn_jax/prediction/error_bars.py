@@ -20,6 +20,7 @@ from jaxtyping import Array, Float
 from lddn_jax.gradients.columns import Columns
 from lddn_jax.gradients.method import AbstractGradient
 from lddn_jax.gradients.rtrl import RTRL, forward
+from lddn_jax.network.committee import Model
 from lddn_jax.network.network import Network
 from lddn_jax.network.replacement import up_to_date
 from lddn_jax.network.signals import Signals, SignalsLike, StateLike
@@ -53,7 +54,7 @@ class ErrorBars(Protocol):
     """What gives predictions of a network with error bars, such as a `lddn_jax.Posterior`."""
 
     @property
-    def net(self) -> Network:
+    def net(self) -> Model:
         """The most probable network."""
         ...
 

@@ -23,13 +23,14 @@ from lddn_jax.data.windowing import starts_of, whole
 from lddn_jax.diagnostics.lagged import channels
 from lddn_jax.errors import DataError
 from lddn_jax.losses import counted
-from lddn_jax.network.network import Network
+from lddn_jax.network.committee import Model
 from lddn_jax.network.rewiring import measured_loops
 from lddn_jax.network.signals import Signals, as_signals
 from lddn_jax.prediction.error_bars import ErrorBars
 from lddn_jax.prediction.feedback import exogenous, least_ahead, loop_closed, loop_opened, opened, output_ranges
 from lddn_jax.prediction.forecast_result import FREE_RUN, PERSISTENCE, Forecast, Lines, joined, steps_ahead
 from lddn_jax.prediction.horizons import k_step
+from lddn_jax.prediction.model_outputs import ModelOutputs, outputs_of
 from lddn_jax.prediction.scaled import Scaled
 from lddn_jax.simulation.delays import started
 from lddn_jax.simulation.simulate import predict
@@ -81,7 +82,8 @@ def evaluate(
                 if k == least
                 else k_step(net, data, k, loops=loops)
             )
-    found[FREE_RUN] = predict(closed, run.inputs, run.state, steps=run.steps)
+    free = outputs_of(closed, run.inputs, run.state, steps=run.steps)
+    found[FREE_RUN] = free.mean
     lines = {kind: joined(model.in_units(outputs), steps) for kind, outputs in found.items()}
     if persistence:
         earlier = [
@@ -99,15 +101,15 @@ def evaluate(
         steps=steps,
         inputs=rows_of_records(inputs, firsts),
         trained_on=model.ranges,
-        std={} if posterior is None else joined(deviations(model, posterior, run), steps),
+        std=joined(deviations(model, free, posterior, run), steps),
         run=run,
         ahead=least,
         spans=output_ranges(model),
-        notes=notes_on(records),
+        notes=(*notes_on(records), *free.notes),
     )
 
 
-def evaluate_sequences(net: Network, data: Sequences) -> Forecast:
+def evaluate_sequences(net: Model, data: Sequences) -> Forecast:
     """Predicts sequences with a network without scalers and scores the predictions.
 
     A network with a loop is evaluated in free run, any other one step ahead, or as many as the smallest delay of its
@@ -125,7 +127,7 @@ def evaluate_sequences(net: Network, data: Sequences) -> Forecast:
     targets = as_signals("target", data.targets, {name: sizes[name] for name in net.topology.outputs}, net.dtype)
     state = started(net.topology, data)
     run = Sequences(inputs, targets, state, data.weights)
-    outputs = predict(net, inputs, state, steps=data.steps)
+    found = outputs_of(net, inputs, state, steps=data.steps)
     least = least_ahead(net, measured_loops(net.topology))
     steps = (data.steps,) * int(np.prod(data.batch))
     has_loop = bool(plan(net.topology).longest_delays.keys() - net.topology.input_names)
@@ -137,12 +139,14 @@ def evaluate_sequences(net: Network, data: Sequences) -> Forecast:
     return Forecast(
         time=np.arange(sum(steps), dtype=float),
         measured=lines(counted(targets, data.weights)),
-        predictions={FREE_RUN if has_loop else steps_ahead(least): lines(outputs)},
+        predictions={FREE_RUN if has_loop else steps_ahead(least): lines(found.mean)},
         warmup=0,
         steps=steps,
         inputs=lines(inputs),
+        std=lines(found.bars.std) if has_loop and found.bars is not None else {},
         run=run,
         ahead=least,
+        notes=found.notes,
     )
 
 
@@ -159,8 +163,17 @@ def _without_gaps(records: Sequence[Record], topology: Topology) -> Sequence[Rec
     return pieces
 
 
-def deviations(model: Scaled, posterior: ErrorBars, data: Sequences) -> Signals:
-    """Standard deviations of a measurement in the units of the record, `(records, time, size)`."""
+def deviations(model: Scaled, free: ModelOutputs, posterior: ErrorBars | None, data: Sequences) -> Signals:
+    """Standard deviations of a measurement in the units of the record, `(records, time, size)`; {} if unknown.
+
+    Args:
+        model: The model.
+        free: Its free run on `data`; a committee knows its spread.
+        posterior: The posterior, if there is one; it comes first.
+        data: Sequences of the closed loop.
+    """
+    if posterior is None:
+        return {} if free.bars is None else model.errors_in_units(free.bars.std)
     bars = posterior.predict(cast(Signals, data.inputs) if data.inputs else {}, data.state, steps=data.steps)
     return model.errors_in_units(bars.std)
 

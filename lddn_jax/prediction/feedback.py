@@ -12,7 +12,7 @@ from lddn_jax.data.records import Record
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.diagnostics.lagged import channels
 from lddn_jax.errors import DataError
-from lddn_jax.network.network import Network
+from lddn_jax.network.committee import Model
 from lddn_jax.network.rewiring import closed_over, measured_loops, open_loop
 from lddn_jax.network.signals import Signals, measured_name
 from lddn_jax.prediction.horizons import shortest_delay
@@ -34,7 +34,7 @@ def loop_opened(model: Scaled) -> Scaled:
     return Scaled(net, scalers) if net is not model.net else model
 
 
-def loop_closed(model: Scaled) -> tuple[Network, dict[str, str]]:
+def loop_closed(model: Scaled) -> tuple[Model, dict[str, str]]:
     """Returns the network with its loops closed, and the output of each feedback input.
 
     Raises:
@@ -52,7 +52,7 @@ def loop_closed(model: Scaled) -> tuple[Network, dict[str, str]]:
     return closed_over(model.net, loops), loops
 
 
-def least_ahead(net: Network, loops: Mapping[str, str]) -> int:
+def least_ahead(net: Model, loops: Mapping[str, str]) -> int:
     """Returns how many steps ahead a network predicts with its loop open: the smallest delay of measured outputs.
 
     A delay of 0, as after `remove_delay`, counts as 1: the targets are later values than those measured.
@@ -91,15 +91,15 @@ def record_for(model: Scaled, source: Any, missing: str = "error", reading: Read
     return Record.of(source, exogenous(model), outputs, missing=missing, reading=reading)
 
 
-def same_network(one: Network, other: Network) -> bool:
+def same_network(one: Model, other: Model) -> bool:
     """Returns whether two networks have the same topology and weights."""
-    if one.topology != other.topology:
+    if one.topology != other.topology or type(one) is not type(other):
         return False
     pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
     return all(np.array_equal(a, b) for a, b in pairs)
 
 
-def opened(net: Network, run: Sequences, loops: Mapping[str, str]) -> Sequences:
+def opened(net: Model, run: Sequences, loops: Mapping[str, str]) -> Sequences:
     """Converts data for a closed loop to data for the open loop, with the targets as feedback inputs.
 
     Args:

@@ -18,7 +18,7 @@ from lddn_jax.data.scaling import scaled
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.sources import label_of, names_of, opened_source, signals_of
 from lddn_jax.errors import DataError, LDDNError, fix
-from lddn_jax.network.network import Network
+from lddn_jax.network.committee import Model
 from lddn_jax.prediction.continuation import Continuation, known_row, state_after
 from lddn_jax.prediction.error_bars import ErrorBars
 from lddn_jax.prediction.evaluator import deviations, evaluate, instants_of_rows, rows_of_records
@@ -33,9 +33,9 @@ from lddn_jax.prediction.feedback import (
 from lddn_jax.prediction.forecast_result import FREE_RUN, Forecast, Lines, joined
 from lddn_jax.prediction.free_run import diverged_at
 from lddn_jax.prediction.horizons import shortest_delay
+from lddn_jax.prediction.model_outputs import outputs_of
 from lddn_jax.prediction.scaled import Scaled
 from lddn_jax.simulation.delays import state_sizes
-from lddn_jax.simulation.simulate import predict
 
 MOST_STEPS = 10_000_000  # steps of a forecast beyond the last row
 
@@ -146,23 +146,23 @@ def _unmeasured(
     signals, _, instants, notes = signals_of(source, inputs, [], None, reading)
     units = {name: model.scalers[name].apply(signal)[None] for name, signal in signals.items()}
     data = Sequences(units, None)  # raises if an input is NaN
-    free = predict(loop_closed(model)[0], data.inputs)
+    free = outputs_of(loop_closed(model)[0], data.inputs)
     return Forecast(
         time=np.arange(data.steps, dtype=float) if instants is None else instants,
         measured={},
-        predictions={FREE_RUN: joined(model.in_units(free), (data.steps,))},
+        predictions={FREE_RUN: joined(model.in_units(free.mean), (data.steps,))},
         warmup=0,
         steps=(data.steps,),
         inputs=rows_of_records([signals], [0]),
         trained_on=model.ranges,
-        std={} if posterior is None else joined(deviations(model, posterior, data), (data.steps,)),
-        notes=(f"{label_of(source) or 'the record'}: {'; '.join(notes)}",) if notes else (),
+        std=joined(deviations(model, free, posterior, data), (data.steps,)),
+        notes=(*([f"{label_of(source) or 'the record'}: {'; '.join(notes)}"] if notes else []), *free.notes),
     )
 
 
 def _continued(
     model: Scaled,
-    closed: Network,
+    closed: Model,
     record: Record,
     measured_and_known: tuple[int, int],
     steps: int,
@@ -176,15 +176,15 @@ def _continued(
     # Inputs beyond the last row are not read: their delays are at least `steps`.
     inputs = {name: _longer(np.asarray(units.inputs[name]), steps)[None, rows:] for name in names}
     data = Sequences(inputs, None if inputs else dict.fromkeys(outputs, np.zeros((1, count, 1))), state)
-    free = model.in_units(predict(closed, inputs, state, steps=count))
-    lines = joined(free, (count,))
+    free = outputs_of(closed, inputs, state, steps=count)
+    lines = joined(model.in_units(free.mean), (count,))
     measured = rows_of_records([{name: record.targets[name][:rows] for name in outputs}], [0])
     ranges = output_ranges(model)
     return Continuation(
         time=_longer(instants_of_rows(record), steps, record.sample_time or 1.0)[rows:],
         predictions=lines,
         inputs=rows_of_records([{name: record.inputs[name] for name in names}], [rows]) if names else {},
-        std={} if posterior is None else joined(deviations(model, posterior, data), (count,)),
+        std=joined(deviations(model, free, posterior, data), (count,)),
         diverged_at=_first_far(lines, measured, ranges),
     )
 
@@ -248,7 +248,7 @@ def _check_beyond(model: Scaled, steps: int) -> None:
         )
 
 
-def _of_this_network(posterior: ErrorBars, closed: Network, loops: Mapping[str, str]) -> ErrorBars:
+def _of_this_network(posterior: ErrorBars, closed: Model, loops: Mapping[str, str]) -> ErrorBars:
     """The posterior with its loop closed, after checking that it is one of this network."""
     needed = "the posterior of its network, such as the result of lddn.posterior(fitted, data)"
     expect(ErrorBars, "posterior", posterior, "forecast(model, source, posterior=...)", needed)

@@ -7,7 +7,7 @@ import numpy as np
 
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.losses import counted, error_weights
-from lddn_jax.network.network import Network
+from lddn_jax.network.committee import Model
 from lddn_jax.network.signals import RealSignal, Signals, WeightsLike, as_signals
 from lddn_jax.simulation.delays import started
 from lddn_jax.simulation.simulate import predict
@@ -58,7 +58,7 @@ def diverged_at(
     return min(first, default=None)
 
 
-def error_of(net: Network, data: Sequences) -> tuple[float, Signals]:
+def error_of(net: Model, data: Sequences) -> tuple[float, Signals]:
     """Returns the mean over outputs of the RMSE, in the units of the network, and the outputs.
 
     This number is used wherever networks are compared by one number. Outputs are scaled, so all contribute equally;
@@ -78,7 +78,7 @@ def error_of(net: Network, data: Sequences) -> tuple[float, Signals]:
         return float(np.mean(errors)), outputs
 
 
-def free_run(net: Network, whole: Sequences, ranges: Mapping[str, float] | None = None) -> tuple[float, int | None]:
+def free_run(net: Model, whole: Sequences, ranges: Mapping[str, float] | None = None) -> tuple[float, int | None]:
     """Returns the error of a free run by `error_of` (NaN if it diverged), and the first diverged step or None.
 
     Args:

@@ -24,7 +24,7 @@ from lddn_jax.checks import check_positive
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.losses import counted, error_weights
-from lddn_jax.network.network import Network, check_network
+from lddn_jax.network.committee import Model, check_model
 from lddn_jax.network.rewiring import closed_over, measured_loops, open_loop
 from lddn_jax.network.signals import (
     RealSignal,
@@ -40,7 +40,7 @@ from lddn_jax.network.signals import (
 )
 from lddn_jax.numerics.text_table import aligned, column_digits
 from lddn_jax.simulation.delays import DelayState, cut, started, state_sizes, states_along
-from lddn_jax.simulation.simulate import predict, prepare, simulate
+from lddn_jax.simulation.simulate import predict, prepared_model, simulate
 from lddn_jax.topology.topology import Topology
 
 DEFAULT_HORIZONS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -68,7 +68,7 @@ def shortest_delay(topology: Topology, sources: Iterable[str]) -> int | None:
     return min((reached[name] for name in topology.outputs if name in reached), default=None)
 
 
-def k_step(net: Network, data: Sequences, k: int, *, loops: Mapping[str, str] | None = None) -> Signals:
+def k_step(net: Model, data: Sequences, k: int, *, loops: Mapping[str, str] | None = None) -> Signals:
     """Predicts k steps ahead at every step of a record.
 
     Args:
@@ -145,7 +145,7 @@ class HorizonProfile:
 
 
 def horizon_profile(
-    net: Network,
+    net: Model,
     data: Sequences,
     horizons: Sequence[int] | None = None,
     *,
@@ -183,7 +183,7 @@ def horizon_profile(
     call = "horizon_profile(net, data, horizons)"
     check_data(data, call)
     chosen = _horizons(horizons, data.steps)
-    check_network(net, call)
+    check_model(net, call)
     chosen = _not_below(_least(net.topology, loops), chosen, horizons, data.steps)
     record = _Record.of(net, data, loops, call)
     sizes = {name: net.topology.sizes[name] for name in net.topology.outputs}
@@ -215,25 +215,26 @@ class _Record:
     Attributes:
         closed: The network with its loop closed.
         inputs: `(*batch, time, size)` by input of the closed loop.
-        states: Delay state before every step, `(*batch, time, longest delay, size)` by source.
+        states: Delay state before every step, `(*batch, time, longest delay, size)` by source; layers of a committee
+            that are not measured have the axis of the members in front.
         steps: Number of time steps.
     """
 
-    closed: Network
+    closed: Model
     inputs: Signals
-    states: dict[str, Float[Array, "*batch time longest_delay=_ size=_"]]
+    states: dict[str, Float[Array, "... time longest_delay=_ size=_"]]
     steps: int
 
     @classmethod
-    def of(cls, net: Network, data: Sequences, loops: Mapping[str, str] | None, call: str) -> "_Record":
-        check_network(net, call)
+    def of(cls, net: Model, data: Sequences, loops: Mapping[str, str] | None, call: str) -> "_Record":
+        check_model(net, call)
         check_data(data, call)
         inputs, state = data.inputs, started(net.topology, data)
         loops = measured_loops(net.topology) if loops is None else dict(loops)
         if not loops:
             net, inputs, state, loops = _opened(net, data)
         closed = closed_over(net, loops)
-        inputs, state, steps = prepare(net, inputs, state, None if net.topology.inputs else data.steps)
+        inputs, state, steps = prepared_model(net, inputs, state, None if net.topology.inputs else data.steps)
         measured = {output: input for input, output in loops.items()}
         a = simulate(net, inputs, state, steps=steps).a  # for layers that are not measured
         before, signals = {}, {}
@@ -242,6 +243,7 @@ class _Record:
             signals[name] = signal = inputs[source] if source in inputs else a[source]
             # If the open loop has a shorter delay line, older values are unknown and set to zero.
             held = state.get(source, jnp.zeros((*signal.shape[:-2], 0, signal.shape[-1]), signal.dtype))
+            held = jnp.broadcast_to(held, (*signal.shape[:-2], *held.shape[-2:]))  # layers of a committee
             short = jnp.zeros((*held.shape[:-2], max(longest - held.shape[-2], 0), held.shape[-1]), held.dtype)
             before[name] = jnp.concatenate([short, held], axis=-2)
         others = {name: signal for name, signal in inputs.items() if name not in loops}
@@ -252,7 +254,7 @@ class _Record:
     ) -> Iterator[tuple[Int[np.ndarray, " group"], DelayState, Signals]]:
         """Runs the closed loop from each start, and yields starts, delay states and outputs group by group."""
         outputs = self.closed.topology.outputs
-        batch = math.prod(next(iter(self.states.values())).shape[:-3])
+        batch = max(math.prod(states.shape[:-3]) for states in self.states.values())
         width = batch * sum(self.closed.topology.sizes[name] for name in outputs)
         size = int(np.clip(OUTPUTS_AT_ONCE // (length * width), 1, len(starts)))
         for first in range(0, len(starts), size):
@@ -265,7 +267,7 @@ class _Record:
             yield group, *jax.tree.map(lambda value, count=count: value[..., :count, :, :], (state, found))
 
 
-def _opened(net: Network, data: Sequences) -> tuple[Network, SignalsLike, StateLike, dict[str, str]]:
+def _opened(net: Model, data: Sequences) -> tuple[Model, SignalsLike, StateLike, dict[str, str]]:
     """Opens the loops of a network through its outputs, and feeds the targets as inputs in their place."""
     topology, loops = net.topology, {}
     inputs = dict(by_name("input", data.inputs, topology.input_names))

@@ -25,7 +25,7 @@ from lddn_jax.diagnostics.lagged import element_names
 from lddn_jax.diagnostics.ranges import Range
 from lddn_jax.errors import DataError, ShapeError
 from lddn_jax.network import rewiring
-from lddn_jax.network.network import Network, check_network
+from lddn_jax.network.committee import Model, check_model
 from lddn_jax.network.signals import (
     Moment,
     MomentLike,
@@ -46,10 +46,10 @@ from lddn_jax.simulation.streaming import as_record
 
 
 class Scaled(eqx.Module):
-    """A network with a scaler for each of its inputs and outputs; a pytree for `jit`, `vmap` and `grad`.
+    """A network or committee with a scaler for each of its inputs and outputs; a pytree for `jit`, `vmap` and `grad`.
 
     Args:
-        net: The network, in scaled units.
+        net: The network, or a `lddn_jax.Committee`, in scaled units.
         scalers: Scalers by name of input and output layer.
 
     Raises:
@@ -69,12 +69,12 @@ class Scaled(eqx.Module):
         True
     """
 
-    net: Network
+    net: Model
     scalers: dict[str, AbstractScaler]
 
     def __check_init__(self):
         call = "Scaled(net, scalers)"
-        check_network(self.net, call)
+        check_model(self.net, call)
         sizes = {name: self.net.topology.sizes[name] for name in _with_units(self.net)}
         if not isinstance(self.scalers, Mapping):
             raise DataError(
@@ -96,7 +96,7 @@ class Scaled(eqx.Module):
                 )
 
     @classmethod
-    def fit(cls, net: Network, data: Sequences, kind: type[MinMax] | type[Standard] = MinMax) -> "Scaled":
+    def fit(cls, net: Model, data: Sequences, kind: type[MinMax] | type[Standard] = MinMax) -> "Scaled":
         """Fits scalers to the inputs and targets of a record.
 
         A feedback input `measured_y` of output `y`, as named by `lddn_jax.models.narx`, shares the scaler of `y`, which
@@ -112,7 +112,7 @@ class Scaled(eqx.Module):
             ShapeError: If names do not match the topology.
         """
         call = "Scaled.fit(net, data, kind)"
-        check_network(net, call)
+        check_model(net, call)
         check_data(data, call)
         check_kind(kind, call)
         topology = net.topology
@@ -134,7 +134,7 @@ class Scaled(eqx.Module):
             for k, label in enumerate(element_names(name, scaler.lowest.size))
         }
 
-    def with_net(self, net: Network) -> "Scaled":
+    def with_net(self, net: Model) -> "Scaled":
         """Returns the same scalers with another network, such as `fitted.net`."""
         return Scaled(net, self.scalers)
 
@@ -264,7 +264,7 @@ class Scaled(eqx.Module):
         return self.scalers[name]
 
 
-def _with_units(net: Network) -> tuple[str, ...]:
+def _with_units(net: Model) -> tuple[str, ...]:
     return (*sorted(net.topology.input_names), *net.topology.outputs)
 
 

@@ -13,7 +13,7 @@ from lddn_jax.diagnostics.lagged import channels
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.identification.identify import Identified
 from lddn_jax.identification.recipes import Regularized
-from lddn_jax.network.network import Network
+from lddn_jax.network.committee import Committee, Model
 from lddn_jax.network.rewiring import closed_over, measured_loops
 from lddn_jax.network.signals import Signals, measured_name
 from lddn_jax.prediction.evaluator import evaluate, evaluate_sequences
@@ -119,10 +119,11 @@ def _of_model(model: Scaled, record: Record) -> Evaluation:
     forecast = evaluate(model, pieces, persistence=True)
     left_out = len(record) - sum(map(len, pieces))
     gaps = f"\n{left_out} of {len(record)} rows are left out: outputs are missing there" if left_out else ""
+    kind = f"committee of {model.net.members} networks" if isinstance(model.net, Committee) else "network"
     loop, opened = _longest(model, forecast)
     return Evaluation(
         net=model.net,
-        trained=f"a saved network; its training is not known{gaps}",
+        trained=f"a saved {kind}; its training is not known{gaps}",
         stop_reason="",
         history=History({"loss": []}),
         best_epoch=None,
@@ -133,7 +134,7 @@ def _of_model(model: Scaled, record: Record) -> Evaluation:
     )
 
 
-def _longest(model: Scaled, found: Forecast) -> tuple[tuple[Network, Sequences], tuple[Network, Sequences]]:
+def _longest(model: Scaled, found: Forecast) -> tuple[tuple[Model, Sequences], tuple[Model, Sequences]]:
     """Returns the network and the longest evaluated record, with the loop closed and with the loop open."""
     run, loops = found.run, measured_loops(model.net.topology)
     assert run is not None, "a record with measured outputs has a free run"

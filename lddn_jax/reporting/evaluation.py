@@ -8,17 +8,17 @@ import numpy as np
 from jaxtyping import Float
 
 from lddn_jax.data.sequences import Sequences
-from lddn_jax.network.network import Network
+from lddn_jax.network.committee import Model
 from lddn_jax.prediction.forecast_result import PERSISTENCE, Channels, Forecast
 from lddn_jax.training.history import History
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A network and its predictions. Signals are by element, `(records, time, 1)`, in the units of the record.
+    """A model and its predictions. Signals are by element, `(records, time, 1)`, in the units of the record.
 
     Attributes:
-        net: The trained network.
+        net: The trained network or committee.
         trained: Summary of the training as text.
         stop_reason: See `lddn_jax.Fitted`.
         history: Training history of the returned network.
@@ -32,14 +32,14 @@ class Evaluation:
         notes: Sentences on training data and training, by name of their flag; see `lddn_jax.Fitted`.
     """
 
-    net: Network
+    net: Model
     trained: str
     stop_reason: str
     history: History
     best_epoch: int | None
     forecast: Forecast
-    loop: tuple[Network, Sequences] | None = None
-    opened: tuple[Network, Sequences] | None = None
+    loop: tuple[Model, Sequences] | None = None
+    opened: tuple[Model, Sequences] | None = None
     record: tuple[Mapping[str, np.ndarray], np.ndarray, dict[str, tuple[float, float]]] | None = None
     record_steps: tuple[int, ...] | None = None
     scale: dict[str, float] = field(default_factory=dict)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lddn_jax import diagnostics
+from lddn_jax.data.sequences import Sequences
 from lddn_jax.diagnostics.record_quality import (
     LEAST_STEPS,
     about_codes,
@@ -16,6 +17,7 @@ from lddn_jax.diagnostics.record_quality import (
     about_interpolation,
     about_length,
 )
+from lddn_jax.network.committee import Committee, Model
 from lddn_jax.prediction.forecast_result import FREE_RUN, Channels
 from lddn_jax.prediction.horizons import horizon_profile
 from lddn_jax.reporting.evaluation import Evaluation
@@ -35,7 +37,7 @@ class Diagnosis:
         whiteness: Ljung-Box test, by output.
         normality: Normality test, by output.
         diverged: The first step at which a prediction became NaN or infinite or far exceeded the record, by kind.
-        stability: Stability of the loop along the record.
+        stability: Stability of the loop along the record; of a committee, of the member with the median exponent.
         free_run_whiteness: Ljung-Box test of the errors of the free run, by output.
         outside: Inputs and measured outputs that leave the training range.
         free_run_outside: Outputs of the free run that leave the training range.
@@ -74,8 +76,7 @@ def diagnose(known: Evaluation, lags: int = TESTED_LAGS) -> Diagnosis:
     free = known.predictions.get(FREE_RUN)
     stable, horizons = None, None
     if known.loop is not None:
-        net, data = known.loop
-        stable = diagnostics.stability(net, data.inputs, data.state, steps=data.steps)
+        stable = _stability(*known.loop)
     longest_delay = max(plan(known.net.topology).longest_delays.values(), default=0)
     if known.opened is not None and len(known.time) > max(2 * longest_delay, 1):
         profile = horizon_profile(*known.opened)
@@ -112,6 +113,13 @@ def diagnose(known: Evaluation, lags: int = TESTED_LAGS) -> Diagnosis:
         else {name: diagnostics.coverage(known.measured[name], free[name], std) for name, std in known.std.items()},
         horizons=horizons,
     )
+
+
+def _stability(model: Model, data: Sequences) -> diagnostics.Stability:
+    """The stability of a network, or of the member of a committee with the median exponent."""
+    networks = model.networks if isinstance(model, Committee) else (model,)
+    each = [diagnostics.stability(net, data.inputs, data.state, steps=data.steps) for net in networks]
+    return sorted(each, key=lambda found: np.nan_to_num(found.exponent, nan=np.inf))[(len(each) - 1) // 2]
 
 
 def _testable(residuals: Channels) -> Channels:

@@ -12,6 +12,7 @@ import numpy as np
 from lddn_jax import plots
 from lddn_jax.diagnostics import Score, Scores
 from lddn_jax.errors import LDDNError
+from lddn_jax.network.committee import Committee, representative
 from lddn_jax.numerics.text_table import digits
 from lddn_jax.plots.axes import letters_missing_as, near, shortened, time_label
 from lddn_jax.plots.network_diagram import diagram_size
@@ -126,8 +127,10 @@ def _topology(known: Evaluation) -> Section:
     figures = [draw("The network.", lambda ax: plots.diagram(topology, ax=ax), size)]
     if known.net.parameter_count:
         rows = sum(layer.size for layer in topology.layers)
-        caption = "Weights and biases: a row for each neuron, a column for each source and delay."
-        figures.append(draw(caption, lambda ax: plots.weights_map(known.net, ax=ax), (9, min(2.2 + 0.18 * rows, 8))))
+        of = " of the first member" if isinstance(known.net, Committee) else ""
+        caption = f"Weights and biases{of}: a row for each neuron, a column for each source and delay."
+        net = representative(known.net)
+        figures.append(draw(caption, lambda ax: plots.weights_map(net, ax=ax), (9, min(2.2 + 0.18 * rows, 8))))
     listings = (("Summary", known.net.summary()), ("Mermaid diagram", topology.to_mermaid()))
     return Section("Topology", figures=tuple(figures), listings=listings)
 
@@ -204,7 +207,10 @@ def _scores(known: Evaluation, found: Diagnosis) -> Section:
                 plots.bands(time, y, lines[FREE_RUN], std, ylabel=name, steps=steps, ax=ax)
 
             share = found.coverage[name]
-            caption = f"The free run with error bars of ±2σ, which contain {100 * share:.0f} % of the measurements."
+            caption = (
+                f"The free run with error bars of ±2σ{_source_of_bars(known)}, which contain {100 * share:.0f} % of "
+                "the measurements."
+            )
             figures.append(draw(caption, onto_bands, (9, 3.4)))
     return Section(
         "Scores",
@@ -212,6 +218,14 @@ def _scores(known: Evaluation, found: Diagnosis) -> Section:
         (_score_grid(found.scores, found.diverged, len(known.net.topology.outputs) > 1),),
         tuple(figures),
     )
+
+
+def _source_of_bars(known: Evaluation) -> str:
+    """Says where the error bars of a committee come from."""
+    if not isinstance(known.net, Committee):
+        return ""
+    noise = "and the measurement noise" if known.net.noise else "alone, without measurement noise"
+    return f" from the spread of its {known.net.members} members {noise}"
 
 
 def _shown(known: Evaluation) -> tuple[int, tuple[int, ...]]:

@@ -317,11 +317,13 @@ def known_before(known: Bool[np.ndarray, " time"], held: int) -> Bool[np.ndarray
     return filled
 
 
-def states_along(state: DelayState, signals: Signals) -> dict[str, Float[Array, "*batch time longest_delay=_ size=_"]]:
+def states_along(
+    state: DelayState, signals: Mapping[str, Float[Array, "... time size=_"]]
+) -> dict[str, Float[Array, "... time longest_delay=_ size=_"]]:
     """Returns the delay states before every step of a simulation that started from `state`.
 
     Args:
-        state: By source, `(*batch, longest delay, size)`.
+        state: By source, `(*batch, longest delay, size)`; layers of a committee have the axis of the members in front.
         signals: Inputs and layer outputs of the simulation, `(*batch, time, size)` for every source in `state`.
 
     Returns:

@@ -14,8 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lddn_jax.checks import expect
 from lddn_jax.errors import ShapeError
 from lddn_jax.network import transfer
+from lddn_jax.network.committee import Committee, Model, OfEach, OfMembers, check_model
 from lddn_jax.network.network import Network, check_network
 from lddn_jax.network.replacement import up_to_date
 from lddn_jax.network.signals import Signals, SignalsLike, StateLike, as_signals
@@ -24,6 +26,7 @@ from lddn_jax.numerics.memory import check_memory
 from lddn_jax.numerics.platform import by_platform
 from lddn_jax.simulation import recursion
 from lddn_jax.simulation.delays import DelayState, as_state, extend, last, piece
+from lddn_jax.simulation.member_runs import batch_of_state, member_states, of_members, shared_by_members
 from lddn_jax.topology.plan import plan
 
 
@@ -31,26 +34,28 @@ class Trajectory(eqx.Module):
     """The result of a simulation.
 
     Attributes:
-        n: Net inputs by layer, `(*batch, time, neurons)`.
-        a: Layer outputs by layer, `(*batch, time, neurons)`.
-        outputs: The outputs of the network's output layers.
-        final_state: The delay state after the last step; pass it as `state` to continue the simulation.
+        n: Net inputs by layer, `(*batch, time, neurons)`; of a committee, with the axis of the members in front.
+        a: Layer outputs by layer, `(*batch, time, neurons)`; of a committee, with the axis of the members in front.
+        outputs: The outputs of the network's output layers; those of a committee are combined.
+        final_state: The delay state after the last step; pass it as `state` to continue the simulation. Layers of a
+            committee have the axis of the members in front.
     """
 
-    n: Signals
-    a: Signals
+    n: OfEach
+    a: OfEach
     outputs: Signals
     final_state: DelayState
 
 
-def simulate(net: Network, inputs: SignalsLike, state: StateLike = None, *, steps: int | None = None) -> Trajectory:
-    """Simulates a network.
+def simulate(net: Model, inputs: SignalsLike, state: StateLike = None, *, steps: int | None = None) -> Trajectory:
+    """Simulates a network, or the members of a committee.
 
     Args:
-        net: The network; its dtype is the dtype of the computation.
+        net: The network or committee; its dtype is the dtype of the computation.
         inputs: `(*batch, time, size)` by input name; a bare array if there is one input; `{}` or None for a
             network without inputs.
-        state: Delay state, `(*batch, longest delay, size)` by source, oldest first; None for zeros.
+        state: Delay state, `(*batch, longest delay, size)` by source, oldest first; None for zeros. For a committee it
+            may have the axis of the members in front, source by source.
         steps: Number of time steps; only needed for a network without inputs.
 
     Returns:
@@ -70,15 +75,55 @@ def simulate(net: Network, inputs: SignalsLike, state: StateLike = None, *, step
 
     De Jesús & Hagan (2007), eq. 1-2.
     """
-    return _simulate(net, *prepare(net, inputs, state, steps, "simulate(net, inputs, state)"))
+    call = "simulate(net, inputs, state)"
+    if isinstance(net, Committee):
+        found = of_members(_simulate, net, *_prepare_members(net, inputs, state, steps, call))
+        return Trajectory(
+            found.n,
+            found.a,
+            net.combined(found.outputs),
+            shared_by_members(found.final_state, net.topology.input_names),
+        )
+    return _simulate(net, *prepare(net, inputs, state, steps, call))
 
 
-def predict(net: Network, inputs: SignalsLike, state: StateLike = None, *, steps: int | None = None) -> Signals:
+def predict(net: Model, inputs: SignalsLike, state: StateLike = None, *, steps: int | None = None) -> Signals:
     """Returns the network's outputs, `(*batch, time, size)` by output layer; see `simulate` for the arguments.
 
     Unlike `simulate` it keeps no other signals, so with long records memory grows with the outputs only.
     """
+    if isinstance(net, Committee):
+        return net.combined(predict_members(net, inputs, state, steps=steps))
     return _predict(net, *prepare(net, inputs, state, steps, "predict(net, inputs, state)"))
+
+
+def predict_members(
+    net: Committee, inputs: SignalsLike, state: StateLike = None, *, steps: int | None = None
+) -> OfMembers:
+    """Returns the outputs of each member of a committee, `(members, *batch, time, size)` by output layer.
+
+    `net.combined(outputs)`, `net.spread(outputs)` and `net.kept(outputs)` are computed from them.
+
+    Args:
+        net: The committee.
+        inputs: As in `simulate`.
+        state: As in `simulate`.
+        steps: As in `simulate`.
+
+    Raises:
+        LDDNError: If `net` is not a committee.
+        ShapeError: If a name or shape does not match the topology.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, lddn_jax as lddn
+        >>> topology = lddn.models.fir({"u": 1}, {"y": 1})
+        >>> nets = jax.vmap(lambda key: lddn.Network(topology, key=key))(jax.random.split(jax.random.key(0), 5))
+        >>> lddn.predict_members(lddn.Committee(nets), jnp.ones((20, 1)))["y"].shape
+        (5, 20, 1)
+    """
+    call = "predict_members(committee, inputs, state)"
+    expect(Committee, "net", net, call, "a lddn.Committee: Committee.of([net, net, ...])")
+    return of_members(_predict, net, *_prepare_members(net, inputs, state, steps, call))
 
 
 def prepare(
@@ -100,15 +145,34 @@ def prepare(
         LDDNError: If `net` is not a network.
         ShapeError: If a name or shape is wrong, or the number of steps is unknown.
     """
+    check_network(net, call)
     signals, batch, length = measured(net, inputs, state, steps, call)
     return signals, as_state(net.topology, state, batch, net.dtype), length
 
 
+def prepared_model(
+    net: Model, inputs: SignalsLike, state: StateLike, steps: int | None, call: str = "run(net, inputs, state)"
+) -> tuple[Signals, DelayState, int]:
+    """Returns the same as `prepare` for a network or a committee; delay states as in `member_states`."""
+    if not isinstance(net, Committee):
+        return prepare(net, inputs, state, steps, call)
+    signals, state, _, length = _prepare_members(net, inputs, state, steps, call)
+    return signals, state, length
+
+
+def _prepare_members(
+    net: Committee, inputs: SignalsLike, state: StateLike, steps: int | None, call: str
+) -> tuple[Signals, DelayState, tuple[int, ...], int]:
+    """Returns inputs, delay state, batch axes and number of steps of a committee; see `prepare`."""
+    signals, batch, length = measured(net, inputs, state, steps, call)
+    return signals, member_states(net, state, batch), batch, length
+
+
 def measured(
-    net: Network, inputs: SignalsLike, state: StateLike, steps: int | None, call: str
+    net: Model, inputs: SignalsLike, state: StateLike, steps: int | None, call: str
 ) -> tuple[Signals, tuple[int, ...], int]:
     """Returns inputs, sizes of the batch axes and number of steps; see `prepare` for arguments and errors."""
-    check_network(net, call, mapped=True)
+    check_model(net, call, mapped=True)
     topology = net.topology
     sizes = {i.name: i.size for i in topology.inputs}
     signals = as_signals("input", inputs, sizes, net.dtype)
@@ -126,9 +190,12 @@ def measured(
         if isinstance(steps, bool) or not hasattr(steps, "__index__") or steps < 1:
             raise ShapeError(f"steps={steps!r} must be a positive whole number, such as steps=100.")
         batch, length = (), operator.index(steps)
-        if isinstance(state, Mapping) and state:
+        if isinstance(net, Committee):
+            batch = batch_of_state(net, state)
+        elif isinstance(state, Mapping) and state:
             batch = np.shape(next(iter(state.values())))[:-2]
-    size = math.prod(batch) * length * sum(topology.sizes[name] for name in topology.outputs)
+    members = net.members if isinstance(net, Committee) else 1
+    size = members * math.prod(batch) * length * sum(topology.sizes[name] for name in topology.outputs)
     check_memory(
         size * net.dtype.itemsize,
         f"{call}: the outputs of {length:,} steps",

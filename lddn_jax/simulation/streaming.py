@@ -11,17 +11,17 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from lddn_jax.errors import ShapeError
-from lddn_jax.network.network import Network, check_network
+from lddn_jax.network.committee import Model, check_model
 from lddn_jax.network.signals import Moment, MomentLike, Signals, StateLike, as_array, by_name
 from lddn_jax.simulation.delays import DelayState
 from lddn_jax.simulation.simulate import simulate
 
 
-def step(net: Network, sample: MomentLike, state: StateLike = None) -> tuple[Moment, DelayState]:
-    """Advances a network by one sample.
+def step(net: Model, sample: MomentLike, state: StateLike = None) -> tuple[Moment, DelayState]:
+    """Advances a network, or the members of a committee, by one sample.
 
     Args:
-        net: The network.
+        net: The network or committee.
         sample: The current input, `(*batch, size)` by name; a bare array if there is one input; None without inputs.
         state: The delay state returned by the previous step; None for zeros.
 
@@ -46,12 +46,12 @@ def step(net: Network, sample: MomentLike, state: StateLike = None) -> tuple[Mom
 
     De Jesús & Hagan (2007), eq. 1-2.
     """
-    check_network(net, "step(net, sample, state)", mapped=True)
+    check_model(net, "step(net, sample, state)", mapped=True)
     trajectory = simulate(net, as_record(net, sample), state, steps=None if net.topology.inputs else 1)
     return {name: a[..., 0, :] for name, a in trajectory.outputs.items()}, trajectory.final_state
 
 
-def as_record(net: Network, sample: MomentLike) -> Signals:
+def as_record(net: Model, sample: MomentLike) -> Signals:
     """Returns a sample as a record of one time step, `(*batch, 1, size)` by input.
 
     Raises:

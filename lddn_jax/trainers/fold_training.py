@@ -15,6 +15,7 @@ networks from different folds.
 """
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -35,6 +36,7 @@ from lddn_jax.network.replacement import up_to_date
 from lddn_jax.network.signals import Signals
 from lddn_jax.simulation.delays import DelayState
 from lddn_jax.simulation.simulate import predict
+from lddn_jax.trainers.initial_state import estimate_state
 from lddn_jax.training.callbacks.time_limit import one_run
 from lddn_jax.training.fit import fit
 from lddn_jax.training.result import Fitted
@@ -46,7 +48,7 @@ STRESSES = ((1.5, 1), (-1.5, 1), (2.0, 1), (1.0, -1))  # factor of the inputs, a
 LARGEST_GROWTH = 3.0  # of the largest output under stress by training on everything
 
 # First states of the layers for all sequences of a fold; with the axis of restarts, one set for each.
-FirstStates = Callable[[FoldData | None, Sequences], DelayState]
+FirstStates = Callable[[int | None, Sequences], DelayState]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +117,8 @@ def fit_folds(
     keep: int = 3,
     refit: int = 30,
     max_fail: int = 60,
+    windows: Sequence[int] = (),
+    window_epochs: int = 25,
     start: AbstractStart | None = None,
     first_states: FirstStates | None = None,
     key: PRNGKeyArray | None = None,
@@ -134,8 +138,12 @@ def fit_folds(
         refit: Number of steps of these networks on all of the records; 0 for none.
         max_fail: Training on a fold stops for a restart after this many steps without a smaller error in the held-out
             blocks. A start from a linear model first raises that error, so small numbers return the linear model.
+        windows: Numbers of samples of windows, increasing, that networks are trained on before they are trained on
+            whole stretches, each window with a first state of its own. The error of short windows is a smoother
+            function of the weights (Ribeiro et al. 2020), which plants far from linear need.
+        window_epochs: Number of steps on the windows of each length.
         start: How sequences start, `lddn_jax.data.Trained()` if None.
-        first_states: Function from the data of a fold (None for everything) and its sequences to the first states to
+        first_states: Function from the number of a fold (None for everything) and its sequences to the first states to
             start from, as `initial_state` of `lddn_jax.fit`.
         key: As in `fit`.
         callbacks: As in `fit`; they are called on every fold.
@@ -183,19 +191,12 @@ def fit_folds(
     with one_run(callbacks):
         for number, one in enumerate(nets):
             fold = folds.data(topology, number, start)
-            fitted = fit(
-                one,
-                fold.train,
-                loss,
-                trainer,
-                epochs=epochs,
-                validation=fold.validation,
-                max_fail=max_fail,
-                key=jax.random.fold_in(key, number),
-                callbacks=callbacks,
-                progress=progress,
-                initial_state=None if first_states is None else first_states(fold, fold.train),
-            )
+            run = _Run(loss, trainer, jax.random.fold_in(key, number), callbacks, progress)
+            begins = None if first_states is None else functools.partial(first_states, number)
+            cuts = [folds.windows(topology, number, window, start) for window in windows]
+            one, state, last = run.over_windows(one, cuts, window_epochs, begins)
+            state = _carried_over(state, last, fold, begins)
+            fitted = run.fitted(one, fold.train, state, epochs, validation=fold.validation, max_fail=max_fail)
             order = np.argsort(fitted.restart_values, kind="stable")[:keep]
             chosen, states = _chosen(fitted, order)
             outputs = outputs_of_members(chosen, fold.train, states)
@@ -210,19 +211,16 @@ def fit_folds(
         if refit and not fits[-1].stop_reason.cut_short:
             whole = folds.whole(topology, start)
             count = keep * folds.count
-            refitted = fit(
-                stacked if count > 1 else jax.tree.map(lambda leaf: leaf[0], stacked),
-                whole,
-                loss,
-                dataclasses.replace(trainer, restarts=count),
-                epochs=refit,
-                key=jax.random.fold_in(key, folds.count),
-                callbacks=callbacks,
-                progress=progress,
-                initial_state=None if first_states is None else first_states(None, whole),
-            )
+            several = dataclasses.replace(trainer, restarts=count)
+            run = _Run(loss, several, jax.random.fold_in(key, folds.count), callbacks, progress)
+            one = stacked if count > 1 else jax.tree.map(lambda leaf: leaf[0], stacked)
+            state = None
+            if whole.train.train_state:
+                guess = whole.train.state if first_states is None else first_states(None, whole.train)
+                state = _estimated(one, whole.train, guess, count)
+            refitted = run.fitted(one, whole.train, state, refit)
             after = refitted.restarts if refitted.restarts is not None else _expanded(refitted.net)
-            after, replaced = _under_stress(stacked, after, whole)
+            after, replaced = _under_stress(stacked, after, whole.train)
     return CrossValidated(
         folds=folds,
         fits=tuple(fits),
@@ -233,6 +231,74 @@ def fit_folds(
         predictions=tuple(_joined([block[k] for block in blocks]) for k in range(len(folds.records))),
         seconds=time.perf_counter() - begun,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """What all calls of `fit` on a fold share."""
+
+    loss: AbstractLoss
+    trainer: AbstractTrainer
+    key: PRNGKeyArray
+    callbacks: Sequence[Any]
+    progress: bool | None
+
+    def fitted(self, net: Network, data: Sequences, state: DelayState | None, epochs: int, **more: Any) -> Fitted:
+        return fit(
+            net,
+            data,
+            self.loss,
+            self.trainer,
+            epochs=epochs,
+            key=self.key,
+            callbacks=self.callbacks,
+            progress=self.progress,
+            initial_state=state,
+            **more,
+        )
+
+    def over_windows(
+        self, net: Network, cuts: Sequence[FoldData], epochs: int, begins: Callable[[Sequences], DelayState] | None
+    ) -> tuple[Network, DelayState | None, FoldData | None]:
+        """Trains on windows of growing length; returns the networks, their first states and the last windows."""
+        state: DelayState | None = None
+        last: FoldData | None = None
+        for cut in cuts:
+            state = _carried_over(state, last, cut, begins)
+            fitted = self.fitted(net, cut.train, state, epochs)
+            net = fitted.net if fitted.restarts is None else fitted.restarts
+            state = fitted.initial_state if fitted.restarts is None else fitted.restart_states
+            last = cut
+            if fitted.stop_reason.cut_short:
+                break
+        return net, state, last
+
+
+def _carried_over(
+    state: DelayState | None,
+    before: FoldData | None,
+    after: FoldData,
+    begins: Callable[[Sequences], DelayState] | None,
+) -> DelayState | None:
+    """The first states of sequences: those of the windows that start in the same rows, or a guess if there are none."""
+    if not after.train.train_state:
+        return None
+    guess = None if begins is None else begins(after.train)
+    if state is None or before is None:
+        return guess
+    places = {(span.record, span.start): k for k, span in enumerate(before.spans)}
+    index = np.array([places[span.record, span.start] for span in after.spans], int)
+    index = np.concatenate([index, np.zeros(after.train.batch[0] - len(index), int)])  # sequences without weight
+    return {name: jnp.take(line, index, axis=-3) for name, line in state.items()}
+
+
+def _estimated(nets: Network, data: Sequences, guess: DelayState | None, count: int) -> DelayState:
+    """First states of sequences for networks that were not trained on them."""
+    if count == 1:
+        return estimate_state(nets, dataclasses.replace(data, state={**dict(data.state or {}), **dict(guess or {})}))
+    given = dataclasses.replace(data, state={**dict(data.state or {}), **dict(guess or {})})
+    each = [estimate_state(jax.tree.map(lambda leaf, k=k: leaf[k], nets), given) for k in range(count)]
+    return jax.tree.map(lambda *lines: jnp.stack(lines), *each)
 
 
 def middle(outputs: Signals) -> Signals:
