@@ -1,4 +1,4 @@
-"""Saving and loading of networks, posteriors and results of training, in the file format of `archive.py`.
+"""Saving and loading of networks, linear models, posteriors and results of training, in the file format of `archive.py`.
 
 The header holds the kind of file, the topology and the dtype; for a posterior also its groups, for a network with
 scalers their kinds, and for a fit all that is needed to resume training (`training/checkpoint.py`).
@@ -18,6 +18,7 @@ from lddn_jax.checks import expect
 from lddn_jax.data import scaling
 from lddn_jax.data.scaling import AbstractScaler
 from lddn_jax.errors import CheckpointError, LDDNError
+from lddn_jax.linear.linear_model import LinearModel
 from lddn_jax.losses import SumSquaredError
 from lddn_jax.network.committee import COMBINATIONS, Committee, representative
 from lddn_jax.network.network import Network, check_single
@@ -29,14 +30,16 @@ from lddn_jax.training.result import Fitted
 
 NETWORK, SCALED, POSTERIOR = "lddn_jax network", "lddn_jax scaled network", "lddn_jax posterior"
 COMMITTEE, SCALED_COMMITTEE = "lddn_jax committee", "lddn_jax scaled committee"
+LINEAR = "lddn_jax linear model"
 
 
-def save(path: str | Path, net: Network | Committee | Posterior | Scaled | Fitted) -> None:
+def save(path: str | Path, net: Network | Committee | Posterior | Scaled | LinearModel | Fitted) -> None:
     """Writes a network or committee, with or without scalers, a posterior or the result of `fit`, atomically.
 
     Args:
         path: Path of the file, by convention ending in `.npz`.
-        net: A `Network`; a `Committee`; a `Scaled`; a `Posterior`, saved without its data; or a `Fitted`, which
+        net: A `Network`; a `Committee`; a `Scaled`; a `lddn_jax.linear.LinearModel`; a `Posterior`, saved without its
+            data; or a `Fitted`, which
             `fit(..., resume=path)` continues.
 
     Raises:
@@ -55,6 +58,9 @@ def save(path: str | Path, net: Network | Committee | Posterior | Scaled | Fitte
     if isinstance(net, Fitted) and net.training is not None:
         archive.write_atomically(path, checkpoint.packed(net.training))
         return
+    if isinstance(net, LinearModel):
+        archive.write_atomically(path, archive.packed(LINEAR, {"model": net.to_dict()}, {}))
+        return
     format, net, more, header = _parts(net)
     header |= {"topology": net.topology.to_dict(), "dtype": str(np.dtype(net.dtype))}
     archive.write_atomically(path, archive.packed(format, header, {"values": (net, more)}))
@@ -72,7 +78,7 @@ def load(path: str | Path) -> Any:
         path: Path of the file.
 
     Returns:
-        A `Network`, `Committee`, `Scaled`, `Posterior` or `Fitted`.
+        A `Network`, `Committee`, `Scaled`, `LinearModel`, `Posterior` or `Fitted`.
 
     Raises:
         CheckpointError: If the file is missing, damaged, of another kind, or was written by a newer version.
@@ -82,6 +88,9 @@ def load(path: str | Path) -> Any:
     file = archive.read(path)
     if file.format == checkpoint.FORMAT:
         return Fitted.of(checkpoint.loaded(file))
+    if file.format == LINEAR:
+        with file.reading("the linear model"):
+            return LinearModel.from_dict(file.header["model"])
     structure = checkpoint.network_like(file)
     if file.format in (COMMITTEE, SCALED_COMMITTEE):
         return _committee(file, structure)
@@ -110,7 +119,7 @@ def _parts(given: object) -> tuple[str, Network, Any, dict[str, Any]]:
         return SCALED, representative(given.net), given.scalers, {"scaling": given.to_dict()["scaling"]}
     if not isinstance(given, Posterior):
         raise LDDNError(
-            "save writes a Network, a Committee, a Scaled, a Posterior or the result of fit, not a "
+            "save writes a Network, a Committee, a Scaled, a LinearModel, a Posterior or the result of fit, not a "
             f"{type(given).__name__}. Did you mean save(path, fitted.net)?"
         )
     header = {

@@ -1,6 +1,13 @@
-"""Linear models of records: subspace identification of a state-space model, which networks can start from."""
+"""Linear models of records, from which networks can start: difference equations and state-space models.
 
+`arx` minimizes the error one step ahead, `subspace` finds a state-space model without iterations, and `output_error`
+refines one on its simulation error.
+"""
+
+from lddn_jax.linear.arx import arx
 from lddn_jax.linear.linear_model import LinearModel
 from lddn_jax.linear.moesp import subspace
+from lddn_jax.linear.output_error import output_error
+from lddn_jax.linear.regression import Regression
 
-__all__ = ["LinearModel", "subspace"]
+__all__ = ["LinearModel", "Regression", "arx", "output_error", "subspace"]

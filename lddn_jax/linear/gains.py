@@ -100,15 +100,26 @@ def bounded(A: Float[np.ndarray, "n n"], pieces: list[Piece]) -> list[Piece]:
         A: State matrix.
         pieces: (u, y) of each piece.
     """
-    radius = spectral_radius(A)
-    if radius <= 1:
+    longest = bounded_steps(A)
+    if longest is None:
         return pieces
-    longest = max(2 * len(A) + 2, int(math.log(LARGEST_GROWTH) / math.log(radius)))
     cut = []
     for u, y in pieces:
-        count = max(1, -(-len(y) // longest))
+        count = -(-len(y) // longest)
         cut += [(u[a:b], y[a:b]) for a, b in _ranges(len(y), count)]
     return cut
+
+
+def bounded_steps(A: Float[np.ndarray, "n n"]) -> int | None:
+    """Returns for how many samples free responses of an unstable A remain bounded; None for any number.
+
+    Args:
+        A: State matrix.
+    """
+    radius = spectral_radius(A)
+    if radius <= 1:
+        return None
+    return max(2 * len(A) + 2, int(math.log(LARGEST_GROWTH) / math.log(radius)))
 
 
 def simulation_error(A: Float[np.ndarray, "n n"], C: Float[np.ndarray, "outputs n"], found: Gains) -> float:

@@ -20,9 +20,11 @@ from jaxtyping import Complex, Float
 from lddn_jax.data.records import Record, Records, as_records
 from lddn_jax.diagnostics.score_table import Scores, scores
 from lddn_jax.errors import DataError, LDDNError, ShapeError
-from lddn_jax.linear.gains import first_state
-from lddn_jax.linear.pieces import columns
-from lddn_jax.linear.realization import pulled_in
+from lddn_jax.linear.gains import bounded_steps, first_state
+from lddn_jax.linear.pieces import columns, columns_of_signals
+from lddn_jax.linear.pole_table import pole_table
+from lddn_jax.linear.realization import balancing, pulled_in
+from lddn_jax.linear.regression import Regression
 from lddn_jax.linear.responses import simulated
 
 STATE = "state"  # name of the layer of states
@@ -44,6 +46,7 @@ class LinearModel:
         output_offset: y0.
         sample_time: Sampling interval of the records; None if unknown.
         singular_values: Those of the subspace that the model was taken from, largest first; None if there was none.
+        regression: The difference equation of a model of `arx`, whose weights and biases it has; None for others.
 
     Raises:
         ShapeError: If the shapes do not fit each other.
@@ -69,6 +72,7 @@ class LinearModel:
     output_offset: Float[np.ndarray, " outputs"]
     sample_time: float | None = None
     singular_values: Float[np.ndarray, " values"] | None = None
+    regression: Regression | None = None
 
     def __post_init__(self):
         inputs, outputs = sum(self.input_sizes.values()), sum(self.output_sizes.values())
@@ -95,7 +99,8 @@ class LinearModel:
 
     def _key(self) -> tuple[Any, ...]:
         arrays = tuple((getattr(self, name).shape, getattr(self, name).tobytes()) for name in ARRAYS)
-        return arrays, tuple(self.input_sizes.items()), tuple(self.output_sizes.items()), self.sample_time
+        sizes = tuple(self.input_sizes.items()), tuple(self.output_sizes.items())
+        return arrays, *sizes, self.sample_time, self.regression
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, LinearModel) and self._key() == other._key()
@@ -110,6 +115,47 @@ class LinearModel:
         stability = "stable" if self.stable else "unstable"
         return (
             f"LinearModel({self.states} states, {listed(self.input_sizes)} -> {listed(self.output_sizes)}, {stability})"
+        )
+
+    def __str__(self) -> str:
+        return "\n".join([repr(self), *pole_table(self.poles, self.sample_time)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns a dict of plain Python values, which `json.dump` writes without loss."""
+        found = {name: getattr(self, name).tolist() for name in ARRAYS}
+        found |= {"input_sizes": dict(self.input_sizes), "output_sizes": dict(self.output_sizes)}
+        values = self.singular_values
+        found |= {"sample_time": self.sample_time, "singular_values": None if values is None else values.tolist()}
+        return found | {"regression": None if self.regression is None else self.regression.to_dict()}
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> "LinearModel":
+        """Returns the model of a dict of `to_dict`.
+
+        Args:
+            given: The dict.
+
+        Raises:
+            DataError: If something is missing.
+            ShapeError: If the shapes do not fit each other.
+        """
+        missing = {field.name for field in dataclasses.fields(cls)} - set(given)
+        if missing:
+            raise DataError(f"LinearModel.from_dict: {sorted(missing)} is missing; pass a dict of model.to_dict().")
+        inputs, outputs, n = sum(given["input_sizes"].values()), sum(given["output_sizes"].values()), len(given["A"])
+        shapes = ((n, n), (n, inputs), (outputs, n), (outputs, inputs), (inputs,), (outputs,))
+        arrays = {}
+        for name, shape in zip(ARRAYS, shapes, strict=True):
+            array = np.array(given[name], np.float64)
+            arrays[name] = array.reshape(shape) if array.size == math.prod(shape) else array  # [] has lost its shape
+        values, regression = given["singular_values"], given["regression"]
+        return cls(
+            **arrays,
+            input_sizes=given["input_sizes"],
+            output_sizes=given["output_sizes"],
+            sample_time=given["sample_time"],
+            singular_values=None if values is None else np.array(values, np.float64),
+            regression=None if regression is None else Regression.from_dict(regression),
         )
 
     # --- its dynamics ------------------------------------------------------------------------------------------------
@@ -154,7 +200,32 @@ class LinearModel:
         """
         if not 0 < radius <= 1:
             raise LDDNError(f"stabilized(radius={radius!r}): needed is a radius above 0 and at most 1, such as 0.999.")
-        return dataclasses.replace(self, A=pulled_in(self.A, radius))
+        A = pulled_in(self.A, radius)
+        return self if A is self.A else dataclasses.replace(self, A=A, regression=None)
+
+    def normalized(self, records: Records) -> "LinearModel":
+        """Returns the same model, whose states are uncorrelated and of unit variance over free runs of the records.
+
+        The states are in the order of the energy that they leave in the outputs, largest first. Weights of a network
+        that starts from the model then have a common scale.
+
+        Args:
+            records: A `Record` or a list of records.
+
+        Raises:
+            DataError: If no record has two successive samples with all inputs.
+            ShapeError: If a signal is missing or has another size.
+        """
+        pieces = [piece for r in as_records(records, "normalized") for piece in r.unbroken(2, targets=False)]
+        if not pieces:
+            raise DataError("normalized: no record has two successive samples without a missing input.")
+        second_moment = np.zeros_like(self.A)
+        for piece in pieces:
+            x, _ = simulated(self.A, self.B, self.C, self.D, self._inputs(piece), self._first_state(piece, None))
+            second_moment += x.T @ x / sum(map(len, pieces))
+        C = self.C / _deviation(columns(pieces[0].targets, self.output_sizes, len(pieces[0])))[:, None]
+        T, inverse = balancing(self.A, C, second_moment, 10 * self.states)
+        return dataclasses.replace(self, A=T @ self.A @ inverse, B=T @ self.B, C=self.C @ inverse)
 
     def frequency_response(
         self, w: Float[np.ndarray, " frequencies"]
@@ -176,21 +247,29 @@ class LinearModel:
         """Returns the weights of a state-space network that computes the same, by (to, from).
 
         They are those of `lddn_jax.models.linear_state_space` and of the linear part of `models.state_space`. Weights
-        of a feedthrough are included if D is not zero.
+        of a feedthrough are included if D is not zero. Those of a model of `arx` are the weights of
+        `models.narx(linear_path=True)` from inputs and measured outputs to outputs.
         """
+        if self.regression is not None:
+            return dict(self.regression.weights)
         found = {(STATE, STATE): self.A[None]}
-        found |= {(STATE, name): self.B[None, :, at] for name, at in _slices(self.input_sizes).items()}
-        for to, rows in _slices(self.output_sizes).items():
+        inputs = columns_of_signals(self.input_sizes)
+        found |= {(STATE, name): self.B[None, :, at] for name, at in inputs.items()}
+        for to, rows in columns_of_signals(self.output_sizes).items():
             found[to, STATE] = self.C[None, rows]
             if self.feedthrough:
-                found |= {(to, name): self.D[None, rows, at] for name, at in _slices(self.input_sizes).items()}
+                found |= {
+                    (to, name): self.D[None, rows, at] for name, at in columns_of_signals(self.input_sizes).items()
+                }
         return found
 
     def biases(self) -> dict[str, Float[np.ndarray, " size=_"]]:
-        """Returns the biases of that network: −B u0 of the states, y0 − D u0 of the outputs."""
+        """Returns the biases of that network: −B u0 of the states and y0 − D u0 of the outputs, or b of `arx`."""
+        if self.regression is not None:
+            return dict(self.regression.biases)
         outputs = self.output_offset - self.D @ self.input_offset
         return {STATE: -self.B @ self.input_offset} | {
-            name: outputs[rows] for name, rows in _slices(self.output_sizes).items()
+            name: outputs[rows] for name, rows in columns_of_signals(self.output_sizes).items()
         }
 
     # --- on records --------------------------------------------------------------------------------------------------
@@ -232,7 +311,7 @@ class LinearModel:
         if first.shape != (self.states,):
             raise ShapeError(f"free_run: first has shape {first.shape}; a state of this model has ({self.states},).")
         outputs = self._simulated(self._inputs(record), first)
-        return {name: outputs[:, at] for name, at in _slices(self.output_sizes).items()}
+        return {name: outputs[:, at] for name, at in columns_of_signals(self.output_sizes).items()}
 
     def scores(self, records: Records, *, samples: int | None = None, warmup: int = 0) -> Scores:
         """Scores free runs of all records together, by the metrics of `lddn_jax.diagnostics`.
@@ -267,23 +346,25 @@ class LinearModel:
     def _simulated(
         self, u: Float[np.ndarray, "time inputs"], first: Float[np.ndarray, " n"]
     ) -> Float[np.ndarray, "time outputs"]:
-        _, outputs = simulated(self.A, self.B, self.C, self.D, u, first)
+        with np.errstate(over="ignore", invalid="ignore"):  # an unstable model diverges
+            _, outputs = simulated(self.A, self.B, self.C, self.D, u, first)
         return self.output_offset + outputs
 
     def _first_state(self, record: Record, samples: int | None) -> Float[np.ndarray, " n"]:
-        used = record if samples is None else record.piece(0, min(samples, len(record)))
+        bounded = bounded_steps(self.A)  # later rows of an unstable model say nothing about its first state
+        limits = [limit for limit in (samples, bounded, len(record)) if limit is not None]
+        used = record.piece(0, min(limits))
         for name, size in self.output_sizes.items():
             found = used.targets.get(name)
             if found is None or found.shape[1] != size:
                 raise ShapeError(f"{self!r} has output {name!r} of size {size}; the record is {record!r}.")
         y = columns(used.targets, self.output_sizes, len(used))
         forced = self._simulated(self._inputs(used), np.zeros(self.states))
-        scale = np.nanstd(y, axis=0) if len(y) > 1 and not np.isnan(y).all(axis=0).any() else np.ones(y.shape[1])
-        scale = np.where(scale > 0, scale, 1.0)
+        scale = _deviation(y)
         return first_state(self.A, self.C / scale[:, None], (y - forced) / scale)
 
 
-def _slices(sizes: Mapping[str, int]) -> dict[str, slice]:
-    """The columns of each signal."""
-    stops = np.cumsum([0, *sizes.values()])
-    return {name: slice(int(a), int(b)) for name, a, b in zip(sizes, stops[:-1], stops[1:], strict=True)}
+def _deviation(y: Float[np.ndarray, "time outputs"]) -> Float[np.ndarray, " outputs"]:
+    """Standard deviation of each output without missing values; 1 for an output that does not move."""
+    found = [np.std(column[~np.isnan(column)]) if (~np.isnan(column)).any() else 0.0 for column in y.T]
+    return np.array([deviation if deviation > 0 else 1.0 for deviation in found])

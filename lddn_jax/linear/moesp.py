@@ -36,7 +36,7 @@ from lddn_jax.errors import DataError
 from lddn_jax.linear.gains import Gains, fit_gains, least_norm, simulation_error
 from lddn_jax.linear.linear_model import LinearModel
 from lddn_jax.linear.pieces import Piece, Pieces, pieces_of
-from lddn_jax.linear.realization import balancing, pulled_in
+from lddn_jax.linear.realization import balancing, pulled_in, spectral_radius
 from lddn_jax.linear.responses import simulated
 
 COLUMNS_AT_ONCE = 8_000  # of the data matrices, in one factorization
@@ -95,7 +95,8 @@ def subspace(
         widest = _factorized(data, _horizons(data, 1, horizon)[-1])
         states = suggested_order(widest, data.samples)
     candidates = [_candidate(data, states, i, feedthrough, stabilize) for i in _horizons(data, states, horizon)]
-    best = min(candidates, key=lambda candidate: candidate.error)
+    # The error of an unstable model is that of short segments, so it is not compared with that of a stable one.
+    best = min(candidates, key=lambda candidate: (spectral_radius(candidate.A) > 1, candidate.error))
     return _in_units(data, best)
 
 

@@ -73,6 +73,16 @@ def columns(
     return np.concatenate([np.zeros((steps, 0)), *(signals[name] for name in sizes)], axis=1)
 
 
+def columns_of_signals(sizes: Mapping[str, int]) -> dict[str, slice]:
+    """Returns the columns of each signal.
+
+    Args:
+        sizes: Sizes of the signals by name, in the order of the columns.
+    """
+    stops = np.cumsum([0, *sizes.values()])
+    return {name: slice(int(a), int(b)) for name, a, b in zip(sizes, stops[:-1], stops[1:], strict=True)}
+
+
 def pieces_of(records: Records, where: str) -> Pieces:
     """Returns the unbroken pieces of records, standardized.
 
