@@ -124,10 +124,11 @@ def _parts(given: object) -> tuple[str, Network, Any, dict[str, Any]]:
         )
     header = {
         "groups": asdict(given.groups),
+        "prior_mean": given.prior_mean is not None,
         "loss": {"missing": given.loss.missing, "output_weights": dict(given.loss.output_weights)},
     }
     numbers = (given.strengths, given.gamma, given.log_evidence, given.E_D, given.E_W, given.counts, given.root)
-    return POSTERIOR, given.net, numbers, header
+    return POSTERIOR, given.net, (*numbers, given.prior_mean), header
 
 
 def _members(committee: Committee) -> dict[str, Any]:
@@ -164,11 +165,12 @@ def _posterior(file: Archive, structure: Network) -> Posterior:
             raise ValueError(f"{len(groups.labels)} labels of {len(groups.sizes)} groups")
 
     def numbers():
-        shapes = (), (len(groups.labels),), (count, count)
-        one, each, root = (jax.numpy.zeros(shape, structure.dtype) for shape in shapes)
-        return Strengths(each, one), each, one, one, each, Counts(one, one, one), root
+        shapes = (), (len(groups.labels),), (count, count), (count,)
+        one, each, root, mean = (jax.numpy.zeros(shape, structure.dtype) for shape in shapes)
+        mean = mean if file.header.get("prior_mean") else None
+        return Strengths(each, one), each, one, one, each, Counts(one, one, one), root, mean
 
-    net, (strengths, gamma, log_evidence, E_D, E_W, counts, root) = file.filled(
+    net, (strengths, gamma, log_evidence, E_D, E_W, counts, root, prior_mean) = file.filled(
         "values", (structure, jax.eval_shape(numbers))
     )
     return Posterior(
@@ -182,6 +184,7 @@ def _posterior(file: Archive, structure: Network) -> Posterior:
         root=root,
         loss=loss,
         data=None,
+        prior_mean=prior_mean,
         groups=groups,
     )
 

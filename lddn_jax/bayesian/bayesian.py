@@ -1,16 +1,18 @@
 """Bayesian regularization: weight decay whose strength is re-estimated from the data, by the evidence.
 
-    F(x) = β E_D + Σ_c α_c E_c,        E_D = Σ e²,    E_c = Σ x² over group c of the parameters
+    F(x) = β E_D + Σ_c α_c E_c,        E_D = Σ e²,    E_c = Σ (x − m)² over group c of the parameters
 
 A Levenberg-Marquardt step reduces F; then α and β are re-estimated at the new parameters, as derived in
 `evidence.py`:
 
-    (JᵀJ + A/β + μ I) δ = −(Jᵀe + A x/β),    x ← x + δ
+    (JᵀJ + A/β + μ I) δ = −(Jᵀe + A (x − m)/β),    x ← x + δ
     γ_c = P_c − 2α_c tr_c H⁻¹,    α_c ← γ_c / (2 E_c),    β ← (N − γ) / (2 E_D)
 
 (F is divided by β, so that μ has the same scale as without a prior.) μ damps the step and is not part of
 H = 2β JᵀJ + 2A: the evidence does not depend on how the minimum is found. All records are used for training, without a
-validation part, because the prior keeps weights near zero that the data do not determine.
+validation part, because the prior keeps weights near m (zero, unless `prior_mean` is given) that the data do not
+determine. Parameters may also have no prior at all (`flat_prior.py`): a network started from a linear model is to stay
+near that model where the data say no more, and not near zero.
 
 Foresee & Hagan (1997), ICNN, 1930-1935; MacKay (1992), Neural Computation 4(3) 448-472; Hagan et al., *Neural Network
 Design*, 2nd ed., ch. 13.
@@ -30,11 +32,12 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
 from lddn_jax.bayesian.evidence import Counts, Floors, Spectrum, Strengths, re_estimate
-from lddn_jax.bayesian.groups import Groups, Labelling, labelling
+from lddn_jax.bayesian.groups import Excluded, Groups, Labelling, as_excluded, check_excluded, labelling
 from lddn_jax.checks import check_not_negative, is_number
 from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.gauss_newton import GaussNewton
 from lddn_jax.losses import AbstractLeastSquares, counted
+from lddn_jax.network.network import Network, check_network
 from lddn_jax.trainers.damped import AbstractDamped, loss_of_network
 from lddn_jax.trainers.damping import damped_step
 from lddn_jax.training.state_parameters import Trained
@@ -60,6 +63,7 @@ class State(eqx.Module):
         found: JᵀJ, Jᵀe and E_D at the current parameters.
         floors: Which limits were active in the last re-estimate.
         settled: Number of consecutive re-estimates with a change below `tolerance`.
+        prior_mean: m, the mean of the prior, `(parameters,)`; None for zero.
         groups: The parameters of each α.
     """
 
@@ -71,6 +75,7 @@ class State(eqx.Module):
     found: GaussNewton
     floors: Floors
     settled: Int[Array, "..."]
+    prior_mean: Float[Array, "... parameters"] | None
     groups: Groups = eqx.field(static=True)
 
     @property
@@ -98,6 +103,7 @@ def _like(described: Mapping[str, Any]) -> State:
         found=found,
         floors=floors,
         settled=count,
+        prior_mean=row if described.get("prior_mean", False) else None,
         groups=groups,
     )
 
@@ -105,7 +111,11 @@ def _like(described: Mapping[str, Any]) -> State:
 register_trainer_state(
     "bayesian-regularization",
     State,
-    described=lambda state: {"groups": dataclasses.asdict(state.groups), "factor": state.found.R is not None},
+    described=lambda state: {
+        "groups": dataclasses.asdict(state.groups),
+        "factor": state.found.R is not None,
+        "prior_mean": state.prior_mean is not None,
+    },
     like=_like,
 )
 
@@ -129,6 +139,10 @@ class BayesianRegularization(AbstractDamped):
             more often if the network has more neurons than necessary; 0.01 preserves the nonlinear parts if the data
             are almost free of noise. If unsure, compare the evidence.
         solver: "cholesky"; or "qr", slower, which computes steps and γ from the triangular factor of J.
+        prior_mean: A network of the same topology whose parameters the prior pulls to; None for zero.
+        exclude: Parameters without a prior: connections `(to, source)`, delays `(to, source, delay)`, and names of
+            layers, for their biases; or a function of (to, source, delay) that is True for them. They count in full in
+            γ, and belong to the group "no prior" with α = 0.
         restarts: Number of networks trained side by side; the one with the largest evidence is returned.
         damping, init_of_restarts, allow_float32, memory: As in `LevenbergMarquardt`.
 
@@ -140,6 +154,10 @@ class BayesianRegularization(AbstractDamped):
     before the step; `gamma`, `log_evidence`, `E_W`, `mu`, `rejected`, `non_finite`, `settled` after it; `alpha`, or
     `alpha: group` and `gamma: group` if there are several groups; `floors`, the number of active limits in the
     re-estimate.
+
+    A network that was started from a linear model, by `lddn.initializers.FromLinear(linear)`, keeps that model without
+    prior, while the prior pulls its nonlinear part to zero: `exclude=[*linear.weights(), *linear.biases()]`. Or its
+    prior is around the linear model: `prior_mean=net`, the network before training.
 
     Example:
         >>> import jax, jax.numpy as jnp, lddn_jax as lddn
@@ -154,6 +172,10 @@ class BayesianRegularization(AbstractDamped):
         >>> fitted = lddn.fit(net, data, lddn.losses.MeanSquaredError(), trainer, epochs=20)
         >>> round(float(jnp.sqrt(1 / (2 * fitted.state.beta))), 2)  # the standard deviation of the noise
         0.1
+        >>> kept = lddn.BayesianRegularization(exclude=[("y", "u", 0)], allow_float32=True)
+        >>> fitted = lddn.fit(net, data, lddn.losses.MeanSquaredError(), kept, epochs=20)
+        >>> fitted.state.groups.labels, fitted.state.gamma[1]
+        (('all', 'no prior'), Array(1., dtype=float32))
 
     Foresee & Hagan (1997); MacKay (1992).
     """
@@ -164,11 +186,16 @@ class BayesianRegularization(AbstractDamped):
     tolerance: float = eqx.field(default=1e-6, static=True)
     inner_tolerance: float = eqx.field(default=1e-3, static=True)
     start: float = eqx.field(default=1.0, static=True)
+    prior_mean: Network | None = None
+    exclude: Excluded = eqx.field(default=(), static=True, converter=as_excluded)
 
     always_finite = ("loss", "gradient_norm", "alpha", "beta", "gamma", "log_evidence")
 
     def __check_init__(self):
         labelling(self.groups)
+        check_excluded(self.exclude)
+        if self.prior_mean is not None:
+            check_network(self.prior_mean, "BayesianRegularization(prior_mean=net)")
         if not is_number(self.start, numbers.Real, above=0, infinite=True):
             raise LDDNError(f"start={self.start!r}, a multiple of the initial α, must be positive.")
         for name in ("tolerance", "inner_tolerance"):
@@ -189,7 +216,13 @@ class BayesianRegularization(AbstractDamped):
                 f"the loss has regularization={problem.loss.regularization}, but Bayesian regularization estimates its "
                 f"own. Write lddn.losses.{type(problem.loss).__name__}(), or train with lddn.LevenbergMarquardt()."
             )
-        Groups.of(net.topology, self.groups)
+        Groups.of(net.topology, self.groups, self.exclude)
+        if self.prior_mean is not None and self.prior_mean.topology != net.topology:
+            raise LDDNError(
+                "BayesianRegularization: prior_mean has another topology than the network, so its weights are not "
+                "those that the prior is to pull to. Carry them over first: prior_mean=lddn.carry_over(other, "
+                "net.topology)."
+            )
         far = {
             **{f"input {name!r}": _size(signal) for name, signal in problem.inputs.items()},
             **{f"target {name!r}": _size(signal) for name, signal in counted(problem.targets, problem.weights).items()},
@@ -210,13 +243,14 @@ class BayesianRegularization(AbstractDamped):
         With the initial α = 0 of Foresee & Hagan, a large network fits the noise before it is regularized, and ends in
         a worse optimum more often.
         """
-        groups = Groups.of(net.topology, self.groups)
+        groups = Groups.of(net.topology, self.groups, self.exclude)
         found, counts = self.sums(net, problem), self._counts(problem)
         x = net.ravel()[0]
-        E_W, sizes = groups.sum(x * x), jnp.asarray(groups.sizes, x.dtype)
+        mean = None if self.prior_mean is None else self.prior_mean.ravel()[0].astype(x.dtype)
+        E_W, sizes = groups.errors(x, mean), jnp.asarray(groups.sizes, x.dtype)
         # γ = 0: β is estimated from all residuals. Zero initial weights do not determine α; assume weights near 1.
         strengths, floors = re_estimate(jnp.zeros_like(sizes), found.eTe, E_W, counts, groups)
-        alpha = self.start * sizes / (2 * jnp.where(E_W > 0, E_W, sizes))
+        alpha = jnp.where(groups.has_prior, self.start * sizes / (2 * jnp.where(E_W > 0, E_W, sizes)), 0)
         return State(
             mu=jnp.asarray(self.mu, x.dtype),
             nu=jnp.asarray(2.0, x.dtype),
@@ -226,6 +260,7 @@ class BayesianRegularization(AbstractDamped):
             found=found,
             floors=floors,
             settled=jnp.asarray(0, jnp.int32),
+            prior_mean=mean,
             groups=groups,
         )
 
@@ -237,12 +272,16 @@ class BayesianRegularization(AbstractDamped):
         x, unravel = net.ravel()
         factor = cast(AbstractLeastSquares, problem.loss).factors(problem.targets, x.size, problem.weights)[0]
         decay = groups.spread(old.alpha) / old.beta
-        before = state.found
-        normal = before.with_decay(x, decay)
+        before, mean = state.found, state.prior_mean
+
+        def off(x):
+            return x if mean is None else x - mean
+
+        normal = before.with_decay(off(x), decay)
         loss_of = loss_of_network(problem, net)
 
         def value_of(x):
-            return loss_of(unravel(x)) / factor + jnp.sum(decay * x * x)
+            return loss_of(unravel(x)) / factor + jnp.sum(decay * off(x) * off(x))
 
         # Below the rounding error of F, trust the step of the quadratic model.
         slack = ROUNDING_IN_EPS * jnp.finfo(x.dtype).eps * normal.eTe
@@ -259,12 +298,12 @@ class BayesianRegularization(AbstractDamped):
         found, counts = self.sums(there, problem), self._counts(problem)
 
         spectrum = Spectrum.of(found, old, groups)
-        gamma, E_W = spectrum.gamma(groups), groups.sum(trial.x * trial.x)
+        gamma, E_W = spectrum.gamma(groups), groups.errors(trial.x, mean)
         log_evidence = spectrum.log_evidence(old.beta * found.eTe + jnp.sum(old.alpha * E_W), old.beta, counts)
         new, floors = re_estimate(gamma, found.eTe, E_W, counts, groups)
         usable = jnp.all(jnp.isfinite(new.alpha)) & jnp.isfinite(new.beta) & jnp.isfinite(log_evidence)
         if self.update == "inner_converged":
-            gradient = 2 * (old.beta * found.JTe + groups.spread(old.alpha) * trial.x)
+            gradient = 2 * (old.beta * found.JTe + groups.spread(old.alpha) * off(trial.x))
             usable &= (spectrum.decrement(gradient) <= self.inner_tolerance) | ~trial.accepted
         change = _change(state, gamma, log_evidence, new, counts)
         settled = jnp.where(usable, jnp.where(change <= self.tolerance, state.settled + 1, 0), state.settled)
@@ -278,6 +317,7 @@ class BayesianRegularization(AbstractDamped):
             found=found,
             floors=floors,
             settled=settled,
+            prior_mean=mean,
             groups=groups,
         )
         several = len(groups.labels) > 1
@@ -290,7 +330,7 @@ class BayesianRegularization(AbstractDamped):
             "gamma": jnp.sum(gamma),
             "E_W": jnp.sum(E_W),
             "log_evidence": log_evidence,
-            **{f"alpha: {name}": old.alpha[c] for c, name in enumerate(groups.labels) if several},
+            **{f"alpha: {name}": old.alpha[c] for c, name in enumerate(groups.labels) if several and c != groups.flat},
             **{f"gamma: {name}": gamma[c] for c, name in enumerate(groups.labels) if several},
             "mu": trial.mu,
             "rejected": trial.rejected,
@@ -321,7 +361,8 @@ def _change(
     """The largest relative change of γ, α, β and log evidence in a re-estimate."""
     sizes = jnp.asarray(state.groups.sizes, gamma.dtype)
     # Weighted by γ/P, because α may grow without bound where γ is zero.
-    alpha = gamma / sizes * jnp.abs(jnp.log(new.alpha / state.alpha))
+    ratio = jnp.where(state.groups.has_prior, new.alpha, 1) / jnp.where(state.groups.has_prior, state.alpha, 1)
+    alpha = gamma / sizes * jnp.abs(jnp.log(ratio))
     parts = [
         jnp.abs(gamma - state.gamma) / sizes,
         alpha,

@@ -69,7 +69,8 @@ class Candidate:
         """
         p = self.posterior
         gamma, alpha = np.asarray(p.gamma, float), np.asarray(p.strengths.alpha, float)
-        mean = float(np.sum(gamma * alpha) / max(np.sum(gamma), np.finfo(float).tiny))
+        counted = gamma * p.groups.has_prior
+        mean = float(np.sum(counted * alpha) / max(np.sum(counted), np.finfo(float).tiny))
         numbers = {
             "parameters": p.net.parameter_count,
             "log_evidence": float(p.log_evidence),

@@ -3,8 +3,9 @@
 Residuals are Gaussian with variance 1/(2β), parameters of group c with variance 1/(2α_c):
 
     p(D | x, β) = (β/π)^{N/2} exp(−β E_D)                    E_D = Σ e²    over N residuals
-    p(x | α)    = Π_c (α_c/π)^{P_c/2} exp(−α_c E_c)          E_c = Σ x²    over the P_c parameters of group c
+    p(x | α)    = Π_c (α_c/π)^{P_c/2} exp(−α_c E_c)          E_c = Σ (x − m)²    over the P_c parameters of group c
 
+with m the mean of the prior, usually zero,
 so that the most probable parameters minimize F = β E_D + Σ_c α_c E_c. Near them F ≈ F* + ½ Δxᵀ H Δx, with
 H = 2β JᵀJ + 2A and A the diagonal of α; the posterior is the Gaussian of covariance H⁻¹ (Laplace's approximation, exact
 where outputs are linear in x), and its integral over x is the evidence:
@@ -24,6 +25,8 @@ JᵀJ is ill-conditioned. Where the evidence is stationary,
 
     α_c = γ_c / (2 E_c)        β = (N − γ) / (2 E_D),        γ = Σ_c γ_c
 
+A group may have no prior; `flat_prior.py` eliminates its parameters first.
+
 MacKay (1992), Neural Computation 4(3) 415-447; Foresee & Hagan (1997), ICNN, 1930-1935; Hagan et al., *Neural Network
 Design*, 2nd ed., ch. 13.
 """
@@ -32,8 +35,10 @@ import math
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from lddn_jax.bayesian.flat_prior import FlatPrior, eliminated
 from lddn_jax.bayesian.groups import Groups
 from lddn_jax.gradients.gauss_newton import GaussNewton
 from lddn_jax.losses import AbstractLeastSquares
@@ -90,34 +95,48 @@ class Spectrum(eqx.Module):
     """The curvature of F in units of the prior.
 
     Attributes:
-        s: Eigenvalues of G, `(parameters,)`, not negative.
-        V: Eigenvectors, `(parameters, directions)`.
-        unit: A^{−1/2}, `(parameters,)`.
+        s: Eigenvalues of G, `(bound,)`, not negative; `bound` are the parameters that have a prior.
+        V: Eigenvectors, `(bound, directions)`.
+        unit: A^{−1/2}, `(bound,)`.
+        flat: The parameters without a prior; None if there are none.
     """
 
     s: Float[Array, " directions"]
-    V: Float[Array, "parameters directions"]
-    unit: Float[Array, " parameters"]
+    V: Float[Array, "bound directions"]
+    unit: Float[Array, " bound"]
+    flat: FlatPrior | None = None
 
     @classmethod
     def of(cls, found: GaussNewton, strengths: Strengths, groups: Groups) -> "Spectrum":
         """Decomposes β JᵀJ, or √β R if the triangular factor is known, which does not square the condition number."""
-        unit = 1 / jnp.sqrt(groups.spread(strengths.alpha))
-        if found.R is not None:
-            _, sigma, Vt = jnp.linalg.svd(jnp.sqrt(strengths.beta) * found.R * unit[None, :])
-            return cls(sigma * sigma, einsum("kp->pk", Vt), unit)
-        s, V = jnp.linalg.eigh(strengths.beta * unit[:, None] * found.JTJ * unit[None, :])
-        return cls(jnp.maximum(s, 0), V, unit)
+        flat, JTJ, R, alpha = None, found.JTJ, found.R, groups.spread(strengths.alpha)
+        if groups.flat is not None:
+            inside = groups.has_prior[groups.of_parameters]
+            flat, JTJ, R = eliminated(found, strengths.beta, np.flatnonzero(~inside), np.flatnonzero(inside))
+            alpha = alpha[inside]
+        unit = 1 / jnp.sqrt(alpha)
+        if R is not None:
+            _, sigma, Vt = jnp.linalg.svd(jnp.sqrt(strengths.beta) * R * unit[None, :], full_matrices=False)
+            return cls(sigma * sigma, einsum("kp->pk", Vt), unit, flat)
+        s, V = jnp.linalg.eigh(strengths.beta * unit[:, None] * JTJ * unit[None, :])
+        return cls(jnp.maximum(s, 0), V, unit, flat)
 
     def gamma(self, groups: Groups) -> Float[Array, " groups"]:
         """Returns γ_c of each group, `(groups,)`."""
         share = self.s / (1 + self.s)
-        found = groups.sum(einsum("pk,k->p", self.V * self.V, share))
+        each = einsum("pk,k->p", self.V * self.V, share)
+        if self.flat is not None:
+            inside = groups.has_prior[groups.of_parameters]
+            each = jnp.zeros(len(inside), each.dtype).at[np.flatnonzero(inside)].set(each)
+        found = groups.sum(each)
+        if self.flat is not None:
+            found = jnp.where(groups.has_prior, found, self.flat.rank)
         return jnp.clip(found, 0, jnp.asarray(groups.sizes, found.dtype))  # rows of V have length 1 up to rounding
 
     def whitened(self) -> Float[Array, "parameters directions"]:
         """Returns W with W Wᵀ = H⁻¹, `(parameters, directions)`: W z with standard normal z is a sample of Δx."""
-        return self.unit[:, None] * self.V / jnp.sqrt(2 * (1 + self.s))[None, :]
+        root = self.unit[:, None] * self.V / jnp.sqrt(2 * (1 + self.s))[None, :]
+        return root if self.flat is None else self.flat.joined(root)
 
     def decrement(self, gradient: Float[Array, " parameters"]) -> Float[Array, ""]:
         """Returns ½ gᵀ H⁻¹ g (Newton decrement): the decrease of F to its minimum if F were quadratic."""
@@ -126,7 +145,8 @@ class Spectrum(eqx.Module):
     def log_evidence(self, F: Float[Array, ""], beta: Float[Array, ""], counts: Counts) -> Float[Array, ""]:
         """Returns log p(D | α, β); `F` is β E_D + Σ α_c E_c."""
         noise = (counts.N * jnp.log(beta / math.pi) + counts.log_weights) / 2
-        return noise - F - jnp.sum(jnp.log1p(self.s)) / 2
+        found = noise - F - jnp.sum(jnp.log1p(self.s)) / 2
+        return found if self.flat is None else found + self.flat.log_evidence
 
 
 class Floors(eqx.Module):
@@ -158,8 +178,14 @@ def re_estimate(
     alpha = gamma / (2 * jnp.maximum(E_W, tiny))
     least, largest = 1 / (2 * LARGEST_WEIGHT**2), 1 / (2 * LEAST_WEIGHT**2)
     beta = jnp.maximum(freedom, least_freedom) / (2 * jnp.maximum(E_D, least_error))
-    floors = Floors(freedom < least_freedom, jnp.less(E_D, least_error), alpha > largest, alpha < least)
-    return Strengths(jnp.clip(alpha, least, largest), beta), floors
+    has_prior = jnp.asarray(groups.has_prior)
+    floors = Floors(
+        freedom < least_freedom,
+        jnp.less(E_D, least_error),
+        jnp.greater(alpha, largest) & has_prior,
+        jnp.less(alpha, least) & has_prior,
+    )
+    return Strengths(jnp.where(has_prior, jnp.clip(alpha, least, largest), 0), beta), floors
 
 
 def sum_of(values: list[Float[Array, ""]]) -> Float[Array, ""]:

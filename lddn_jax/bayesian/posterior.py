@@ -13,6 +13,7 @@ determined, the true posterior is a curved valley, most samples lie outside of i
 MacKay (1992), Neural Computation 4(3) 448-472.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -55,10 +56,11 @@ class Posterior(eqx.Module):
         gamma: Effective number of parameters of each group, `(groups,)`.
         log_evidence: log p(D | α, β).
         E_D: Σ e².
-        E_W: Σ x² of each group, `(groups,)`.
+        E_W: Σ (x − m)² of each group, `(groups,)`; zero for parameters without a prior.
         counts: Number of residuals, their weights and scale.
         root: W with W Wᵀ = H⁻¹, `(parameters, parameters)`; rows in the order of `net.ravel()`.
         loss: The loss that defines the residuals.
+        prior_mean: m, the mean of the prior, `(parameters,)`; None for zero.
         groups: The parameters of each α.
         data: The `Sequences` it was computed on; None after a loop was closed or opened, or after loading.
     """
@@ -73,6 +75,7 @@ class Posterior(eqx.Module):
     root: Float[Array, "parameters directions"]
     loss: AbstractLeastSquares
     data: Sequences | None
+    prior_mean: Float[Array, " parameters"] | None
     groups: Groups = eqx.field(static=True)
 
     @classmethod
@@ -84,13 +87,14 @@ class Posterior(eqx.Module):
         groups: Groups,
         loss: AbstractLeastSquares | None = None,
         method: AbstractGradient | None = None,
+        prior_mean: Float[Array, " parameters"] | None = None,
     ) -> "Posterior":
-        """Returns the posterior for given α and β; other arguments as for `lddn_jax.posterior`."""
+        """Returns the posterior for given α, β and mean of the prior; other arguments as for `lddn_jax.posterior`."""
         loss, method = loss or SumSquaredError(missing="mask"), method or RTRL()
         found = gauss_newton(net, data, loss, method=method)
         problem = Problem.of(loss, net, data, method)
         counts = Counts.of(loss, problem.targets, problem.weights)
-        gamma, log_evidence, E_W, root = _curvature(found, net.ravel()[0], counts, strengths, groups)
+        gamma, log_evidence, E_W, root = _curvature(found, net.ravel()[0], prior_mean, counts, strengths, groups)
         return cls(
             net=net,
             strengths=strengths,
@@ -102,6 +106,7 @@ class Posterior(eqx.Module):
             root=root,
             loss=loss,
             data=data,
+            prior_mean=prior_mean,
             groups=groups,
         )
 
@@ -234,8 +239,10 @@ class Posterior(eqx.Module):
         order = np.asarray(change(numbered).ravel()[0]).astype(int)
         net = change(self.net)
         taps = tuple((to, new_source if s == source else s, d) for to, s, d in self.groups.taps)
-        groups = Groups(self.groups.labels, taps, self.groups.of_taps, tuple(self.groups.members[k] for k in order))
-        rest = (self.E_D, self.E_W, self.counts, self.root[order], self.loss, None, groups)
+        members = tuple(self.groups.members[k] for k in order)
+        groups = dataclasses.replace(self.groups, taps=taps, members=members)
+        mean = None if self.prior_mean is None else self.prior_mean[order]
+        rest = (self.E_D, self.E_W, self.counts, self.root[order], self.loss, None, mean, groups)
         return Posterior(net, self.strengths, self.gamma, self.log_evidence, *rest)
 
 
@@ -246,10 +253,15 @@ def check_posterior(given: object, call: str) -> None:
 
 @eqx.filter_jit
 def _curvature(
-    found: GaussNewton, x: Float[Array, " parameters"], counts: Counts, strengths: Strengths, groups: Groups
+    found: GaussNewton,
+    x: Float[Array, " parameters"],
+    prior_mean: Float[Array, " parameters"] | None,
+    counts: Counts,
+    strengths: Strengths,
+    groups: Groups,
 ) -> tuple[Float[Array, " groups"], Float[Array, ""], Float[Array, " groups"], Float[Array, "parameters directions"]]:
     """Returns γ, log evidence, E_W and the root of H⁻¹."""
-    spectrum, E_W = Spectrum.of(found, strengths, groups), groups.sum(x * x)
+    spectrum, E_W = Spectrum.of(found, strengths, groups), groups.errors(x, prior_mean)
     F = strengths.beta * found.eTe + jnp.sum(strengths.alpha * E_W)
     return spectrum.gamma(groups), spectrum.log_evidence(F, strengths.beta, counts), E_W, spectrum.whitened()
 
@@ -293,4 +305,5 @@ def posterior(
             f"posterior: the network was trained by another trainer; its state ({type(fitted.state).__name__}) has "
             "no alpha and beta. Train with lddn.fit(net, data, loss, lddn.BayesianRegularization())."
         )
-    return Posterior.at(fitted.net, data, fitted.state.strengths, fitted.state.groups, loss, method)
+    state = fitted.state
+    return Posterior.at(fitted.net, data, state.strengths, state.groups, loss, method, state.prior_mean)

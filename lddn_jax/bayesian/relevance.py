@@ -12,6 +12,7 @@ MacKay (1994), *Bayesian methods for backpropagation networks*; Neal (1996), *Ba
 section 1.2.4 (automatic relevance determination).
 """
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,8 @@ class Row:
         source: The input or layer that it reads; None for a bias.
         delay: In samples; None for a bias.
         parameters: Number of weights.
-        determined: γ/P, between 0 (determined by the prior) and 1 (determined by the data).
-        scale: 1/√(2α), the standard deviation of the prior of its group.
+        determined: γ/P, between 0 (determined by the prior) and 1 (determined by the data, as without a prior).
+        scale: 1/√(2α), the standard deviation of the prior of its group; infinite without a prior.
         weight: Root mean square of the weights.
     """
 
@@ -120,7 +121,8 @@ def relevance(posterior: Posterior) -> Relevance:
     for k, (to, source, delay) in enumerate(groups.taps):
         inside = members == k
         determined = float(np.clip(1 - np.mean(left[inside]), 0, 1))
-        scale = float(1 / np.sqrt(2 * alpha[inside][0]))
+        strength = alpha[inside][0]
+        scale = float(1 / np.sqrt(2 * strength)) if strength > 0 else math.inf
         weight = float(np.sqrt(np.mean(x[inside] ** 2)))
         rows.append(
             Row(

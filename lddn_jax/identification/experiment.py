@@ -81,16 +81,19 @@ class Experiment:
         _check_names(inputs, targets)
         whole_records = _records(given, inputs, targets, settings, reading)
         records = _up_to_the_last_target(whole_records)
-        topology = narx_of(settings, **records[0].sizes)
+        topology = topology_of(settings, **records[0].sizes)
         held = max(plan(topology).longest_delays.values())
         window = settings.window if settings.trainer == "adam" else 1
         own = [] if validation is None else _records(validation, inputs, targets, settings, reading)
         parts = _parts(records, settings, _up_to_the_last_target(own), held + 1)
-        loops = {models.measured_name(target): target for target in targets}
+        loops = {models.measured_name(t): t for t in targets} if settings.chosen_model == "narx" else {}
         pieces, left_out = [], _about_the_end(whole_records, records)
         for name, part, steps in zip(("training", "validation", "test"), parts, (window, 1, 1), strict=True):
             all_pieces = [piece for record in part for piece in record.unbroken(1)]
             long = [piece.measured(loops) for piece in all_pieces if len(piece) >= held + steps]
+            if not long and not part and name == "validation":  # folds need none
+                pieces.append([])
+                continue
             if not long:
                 reason = f"{held} fill the delays" + (f" and {steps} are a window" if steps > 1 else "")
                 raise DataError(
@@ -124,7 +127,8 @@ class Experiment:
     @property
     def loops(self) -> dict[str, str]:
         """Targets by the input with their measured values."""
-        return {models.measured_name(target): target for target in self.targets}
+        measured = {models.measured_name(target): target for target in self.targets}
+        return {name: target for name, target in measured.items() if name in self.topology.input_names}
 
     def initializer(self, init: str) -> str | Initializer:
         """Returns an initializer by which a network ignores inputs that do not vary in the training part."""
@@ -215,8 +219,13 @@ class Experiment:
             pieces = f" in {len(part)} pieces" if len(part) > 1 else ""
             return f"{sum(map(len, part))} samples{pieces}"
 
+        validate = f" validate: {counted(self.validation)};" if self.validation else ""
+        fill = "sample fills" if self.held == 1 else f"{self.held} samples fill"
         parts = (
-            f"train: {counted(self.train)}; validate: {counted(self.validation)}; test: {counted(self.test)} "
+            f"train: {counted(self.train)};{validate} test: {counted(self.test)} "
+            f"(the first {fill} the delay state of each piece)"
+            if not self.validation
+            else f"train: {counted(self.train)};{validate} test: {counted(self.test)} "
             f"(the first {self.held} of each piece fill its delay state)"
         )
         return "\n".join([parts, *(f"left out: {line}" for line in self.left_out)])
@@ -242,6 +251,13 @@ def _exactly(record: Record, constant: Mapping[str, Mapping[int, float]]) -> Rec
     return record.replaced(inputs=inputs) if constant else record
 
 
+def topology_of(settings: Settings, inputs: Mapping[str, int], targets: Mapping[str, int]) -> Topology:
+    """Returns the topology of the settings; for a state space a linear one, whose delays all structures have."""
+    if settings.chosen_model == "narx":
+        return narx_of(settings, inputs, targets)
+    return models.state_space(inputs, targets, states=1, hidden=0)
+
+
 def narx_of(settings: Settings, inputs: Mapping[str, int], targets: Mapping[str, int]) -> Topology:
     """Returns the topology of the settings, for inputs and targets of given sizes.
 
@@ -251,7 +267,7 @@ def narx_of(settings: Settings, inputs: Mapping[str, int], targets: Mapping[str,
     return models.narx(
         inputs,
         targets,
-        hidden=settings.hidden,
+        hidden=settings.narx_hidden,
         input_delays=settings.input_delays,
         feedback_delays=settings.feedback_delays,
         linear_path=settings.linear_path,
@@ -300,6 +316,9 @@ def _about_the_end(given: list[Record], used: list[Record]) -> list[str]:
 def _parts(records: list[Record], settings: Settings, own: list[Record], needed: int) -> list[list[Record]]:
     train, validation = settings.train, 0.0 if own else settings.validation
     test = 1 - train - settings.validation
+    folds = settings.chosen_model == "state-space"  # which hold out every part of the records in turn
+    if folds:
+        train, validation = train + validation, 0.0
     shares = (train / (train + test), 0.0, test / (train + test)) if own else (train, validation, test)
     found = divide(records, settings.division, shares, shortest=needed)
-    return [found.train, own or found.validation, found.test]
+    return [[*found.train, *own], [], found.test] if folds else [found.train, own or found.validation, found.test]

@@ -212,13 +212,13 @@ def by_levenberg_marquardt(net, experiment, settings, key, supervision) -> tuple
     for line in _about_horizons(settings, experiment):
         supervision.say(line)
     epochs = settings.epochs or 50
-    several = "1 network" if settings.restarts == 1 else f"{settings.restarts} networks at once"
+    several = "1 network" if settings.narx_restarts == 1 else f"{settings.narx_restarts} networks at once"
     shown = ", ".join("all" if h is None else str(h) for h in horizons)
     supervision.say(f"training: Levenberg-Marquardt, {several}, {epochs} steps at each horizon: {shown}")
     found = fit_closed_loop(
         net,
         experiment.scaled_train,
-        LevenbergMarquardt(restarts=settings.restarts, init_of_restarts=experiment.initializer(settings.init)),
+        LevenbergMarquardt(restarts=settings.narx_restarts, init_of_restarts=experiment.initializer(settings.init)),
         horizons,
         validation=experiment.scaled_validation,
         epochs=epochs,

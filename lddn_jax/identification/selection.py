@@ -140,7 +140,7 @@ def _selected(
         grid,
         of(experiment.scaled_train),
         trainer=BayesianRegularization(
-            groups=settings.groups, restarts=settings.restarts, init_of_restarts=experiment.initializer(settings.init)
+            groups=settings.groups, restarts=settings.narx_restarts, init_of_restarts=experiment.initializer(settings.init)
         ),
         held_out=of(experiment.scaled_validation),
         epochs=settings.epochs or 100,
@@ -165,6 +165,6 @@ def _union(sets: Sequence[Sequence[int]]) -> tuple[int, ...]:
 
 
 def _name(settings: Settings, has_inputs: bool) -> str:
-    parts = [f"{settings.hidden} hidden"]
+    parts = [f"{settings.narx_hidden} hidden"]
     parts += [f"input delays {','.join(map(str, settings.input_delays))}"] if has_inputs else []
     return ", ".join([*parts, f"feedback delays {','.join(map(str, settings.feedback_delays))}"])

@@ -1,5 +1,6 @@
 """Settings of `identify`, with defaults."""
 
+import dataclasses
 import numbers
 from dataclasses import dataclass, field
 
@@ -7,28 +8,45 @@ import jax.numpy as jnp
 import numpy as np
 
 from lddn_jax.bayesian.groups import labelling
-from lddn_jax.checks import check_not_negative, check_positive, is_number, is_seed
+from lddn_jax.checks import check_choice, check_not_negative, check_positive, is_number, is_seed
 from lddn_jax.data.split import AbstractDividing, Blocks
 from lddn_jax.errors import DataError, LDDNError, PrecisionError, shown
 from lddn_jax.network import initializers
 
 NEED_FLOAT64 = ("lm", "br")  # trainers on JᵀJ
+MODELS = ("narx", "state-space")
+ONLY_NARX = (  # settings by which the model is a NARX network if no model is named
+    *("input_delays", "feedback_delays", "linear_path", "trainer", "bayesian_epochs", "groups", "horizons"),
+    *("batch_size", "learning_rate", "window"),
+)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of `identify` and `compare_narx`; see also `lddn_jax.models.narx` and `lddn_jax.fit`.
+    """Settings of `identify` and `compare_narx`; see also `lddn_jax.models` and `lddn_jax.fit`.
 
     Attributes:
-        hidden: Number of neurons of the hidden layer.
+        model: "state-space": nonlinear state spaces around a linear model, whose structures compete by
+            cross-validation, and a committee of the best; "narx": a network that reads its past outputs. None:
+            "state-space", or "narx" if a setting that only it has differs from its default.
+        states: State space: number of states, or several numbers that compete. None: by the order of the best linear
+            model.
+        hidden: Number of neurons of the hidden layer. None: 10 for a NARX network; for a state space numbers compete.
+        output_hidden: State space: number of neurons of the output equation. None: 0 if `hidden` is given.
+        folds: State space: number of folds of the cross-validation.
+        keep: State space: number of networks of each fold in the committee.
+        time_budget: State space: seconds that the training is planned for and ends after, with compilation. None: a
+            plan by the size of the records, without a clock, so that results are reproducible.
         input_delays: Delays of every input column.
         feedback_delays: Delays of every measured target column.
         linear_path: Whether the tapped delay lines also feed the outputs directly. The hidden layer saturates
             outside of the training range; a linear path does not.
         init: Initializer of the weights.
         trainer: "lm", "br" or "adam".
-        epochs: Steps of Levenberg-Marquardt at each horizon, or passes of Adam over the windows; None: 50, or 6000.
-        restarts: Number of networks that Levenberg-Marquardt trains side by side.
+        epochs: Steps of Levenberg-Marquardt at each horizon, or passes of Adam over the windows; None: 50, or 6000. State
+            space: steps on each fold; None: by the size of the records.
+        restarts: Number of networks that Levenberg-Marquardt trains side by side; None: 8, and for a state space by the
+            size of the records.
         bayesian_epochs: Steps of Bayesian regularization, after Levenberg-Marquardt ("br").
         groups: Which weights share a prior ("br"); see `lddn_jax.BayesianRegularization`.
         horizons: Free-run steps of the windows, one training stage for each; None for the whole record.
@@ -53,14 +71,20 @@ class Settings:
         DataError: If `train` and `validation` are not positive with a sum less than 1.
     """
 
-    hidden: int = 10
+    model: str | None = None
+    states: int | tuple[int, ...] | None = None
+    hidden: int | None = None
+    output_hidden: int | None = None
+    folds: int = 4
+    keep: int = 3
+    time_budget: float | None = None
     input_delays: tuple[int, ...] = (1, 2)
     feedback_delays: tuple[int, ...] = (1, 2)
     linear_path: bool = True
     init: str = "nguyen-widrow"
     trainer: str = "lm"
     epochs: int | None = None
-    restarts: int = 8
+    restarts: int | None = None
     bayesian_epochs: int = 1000
     groups: str = "all"
     horizons: tuple[int | None, ...] = (1, 5, 20, 100, None)
@@ -79,14 +103,10 @@ class Settings:
     def __post_init__(self):
         initializers.get(self.init)
         labelling(self.groups)
-        for name in (
-            "restarts",
-            "bayesian_epochs",
-            "batch_size",
-            "window",
-            *(["epochs"] if self.epochs is not None else []),
-        ):
+        optional = [name for name in ("epochs", "restarts") if getattr(self, name) is not None]
+        for name in ("bayesian_epochs", "batch_size", "window", "folds", "keep", *optional):
             check_positive(name, getattr(self, name))
+        self._check_model()
         check_positive("learning_rate", self.learning_rate, numbers.Real)
         check_not_negative("warmup", self.warmup, int)
         if not isinstance(self.check_gradients, bool):
@@ -115,6 +135,60 @@ class Settings:
                 f"train={self.train} and validation={self.validation} are shares of the records; both must be "
                 "positive, and their sum less than 1, because the rest is the test part."
             )
+
+    def _check_model(self):
+        if self.model is not None:
+            check_choice("model", self.model, MODELS)
+        own = ("states", "output_hidden", "time_budget")
+        given = [name for name in own if getattr(self, name) is not None]
+        if self.chosen_model == "narx" and given:
+            raise LDDNError(
+                f"{given[0]}={getattr(self, given[0])!r} is a setting of model=\"state-space\", and the model is a NARX "
+                f"network{self._why_narx}. Leave out one of them."
+            )
+        if self.chosen_model == "state-space" and self.trainer != "lm":
+            raise LDDNError(
+                f"trainer={self.trainer!r} trains model=\"narx\"; a state space is trained by Levenberg-Marquardt. Leave "
+                "out one of them."
+            )
+        if self.folds < 2:
+            raise LDDNError(f"folds={self.folds}: one fold would hold out everything; write folds=4.")
+        for name in ("hidden", "output_hidden"):
+            if (value := getattr(self, name)) is not None:
+                check_not_negative(name, value, int)
+        if self.time_budget is not None:
+            check_positive("time_budget", self.time_budget, numbers.Real)
+        if self.states is not None:
+            for number in self.orders or (0,):
+                check_positive("states", number)
+
+    @property
+    def chosen_model(self) -> str:
+        """ "state-space" or "narx"."""
+        return self.model or ("narx" if self._why_narx else "state-space")
+
+    @property
+    def _why_narx(self) -> str:
+        fields = {field.name: field for field in dataclasses.fields(self)}
+        for name in ONLY_NARX:
+            if getattr(self, name) != fields[name].default:
+                return f" because of {name}={getattr(self, name)!r}"
+        return ' by model="narx"' if self.model == "narx" else ""
+
+    @property
+    def orders(self) -> tuple[int, ...] | None:
+        """The numbers of states that compete; None for those around the best linear model."""
+        return (self.states,) if isinstance(self.states, int) else self.states
+
+    @property
+    def narx_hidden(self) -> int:
+        """Number of neurons of a NARX network."""
+        return 10 if self.hidden is None else self.hidden
+
+    @property
+    def narx_restarts(self) -> int:
+        """Number of networks trained side by side over growing horizons."""
+        return 8 if self.restarts is None else self.restarts
 
     @property
     def training_dtype(self) -> np.dtype:

@@ -31,6 +31,7 @@ def relevance(table: Any, *, ax: Any = None) -> Any:
     every = list(table) if isinstance(table, Iterable) else []
     if not every or not all(hasattr(row, "scale") for row in every):
         raise LDDNError(f"table is {called(table)}, but relevance takes a table of delays: lddn.relevance(posterior).")
+    every = [row for row in every if np.isfinite(row.scale)]  # what has no prior has no scale to compare
     largest = sorted(range(len(every)), key=lambda k: -every[k].scale)[:MOST_DELAYS]
     rows = sorted(
         (every[k] for k in largest),
