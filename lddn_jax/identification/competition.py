@@ -29,8 +29,12 @@ from lddn_jax.data.records import Record
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.starts import AbstractStart, FromRecord, Trained, WarmUp
 from lddn_jax.errors import DataError
+from lddn_jax.identification.experiment import Experiment
+from lddn_jax.identification.recipes import Supervision
+from lddn_jax.identification.settings import Settings
 from lddn_jax.identification.structures import LinearStarts, Structure, first_states_of
 from lddn_jax.linear.linear_model import LinearModel
+from lddn_jax.network.committee import Committee
 from lddn_jax.network.network import Network
 from lddn_jax.numerics.text_table import aligned, digits
 from lddn_jax.topology.topology import Topology
@@ -206,9 +210,8 @@ class Search:
         budget: Seconds that the plan is made for.
         deadline: Moment of `time.monotonic` at which the search ends; None for no clock.
         key: Random key.
-        say: A function that is called with progress messages.
-        callbacks: As in `lddn_jax.fit`.
-        progress: As in `lddn_jax.fit`.
+        asked: Restarts and steps on each fold that the user asked for; None for a plan by the size of the records.
+        supervision: Messages, callbacks and checkpoints.
         constant: Elements of inputs that do not vary, by input.
     """
 
@@ -223,14 +226,14 @@ class Search:
         budget: float,
         deadline: float | None,
         key: PRNGKeyArray,
-        say: Callable[[str], None] = lambda text: None,
-        callbacks: Sequence[Any] = (),
-        progress: bool | None = None,
+        asked: tuple[int | None, int | None] = (None, None),
+        supervision: Supervision | None = None,
         constant: Mapping[str, tuple[int, ...]] | None = None,
     ):
         self.records, self.count, self.keep, self.key = list(records), count, keep, key
         self.budget, self.deadline = budget, deadline
-        self.say, self.callbacks, self.progress = say, callbacks, progress
+        self.supervision = Supervision() if supervision is None else supervision
+        self.say, self.asked = self.supervision.say, asked
         self.constant = constant or {}
         self.samples = sum(map(len, records))
         self.long = self.samples > LONG_RECORD_SAMPLES
@@ -387,6 +390,7 @@ class Search:
         def first_states(fold: int | None, data: Sequences) -> Any:
             return starts.first_states(structure, fold, 1 if fold is None else effort.restarts, data)
 
+        own = self.supervision.checkpoint
         limit = [] if self.deadline is None else [TimeLimit(max(self.deadline - time.monotonic(), 0.1))]
         found = fit_folds(
             nets,
@@ -398,13 +402,20 @@ class Search:
             start=self.start,
             first_states=first_states if trained else None,
             key=key,
-            callbacks=[*self.callbacks, *limit],
-            progress=self.progress,
+            callbacks=[*self.supervision.callbacks, *limit],
+            checkpoint=None if own is None else own.within(f"{len(self.entries):02d}"),
+            resume=self.supervision.resume,
+            progress=self.supervision.progress,
         )
         entry = Entry(structure, found, effort)
         self.entries.append(entry)
         self.say(f"out-of-fold error {digits(found.error)} in {found.seconds:.1f} s")
         return entry
+
+    def noise(self, found: Competition) -> dict[str, Float[np.ndarray, " size=_"]]:
+        """Returns the standard deviation of the out-of-fold errors of the committee, by output layer, in scaled units."""
+        errors = found.chosen.found.errors
+        return {name: np.sqrt(np.nanmean(error**2, axis=0)) for name, error in errors.items()}
 
     def _late(self) -> bool:
         return self.deadline is not None and time.monotonic() >= self.deadline
@@ -421,21 +432,56 @@ class Search:
 
     def _affordable(self, structure: Structure, wanted: Effort, share: float) -> Effort:
         """The wanted effort, with fewer restarts and then fewer steps if it would take too long."""
+        restarts, epochs = self.asked
         if structure.linear:
-            return Effort(1, wanted.epochs)
+            return Effort(1, epochs or wanted.epochs)
+        if restarts is not None or epochs is not None:
+            wanted = Effort(restarts or wanted.restarts, epochs or wanted.epochs)
+            if restarts is not None and epochs is not None:
+                return wanted
         topology = structure.topology(self.folds.records[0])
         parameters = parameters_of(topology)
         samples = sum(map(len, self.folds.records))
         seconds = self.count * cost(samples, parameters)
         steps = share * self.budget / seconds
         epochs = int(np.clip(steps / LEAST_RESTARTS, 1, wanted.epochs))
-        restarts = int(np.clip(steps / epochs, LEAST_RESTARTS, wanted.restarts))
-        return Effort(restarts - restarts % LEAST_RESTARTS, epochs)
+        restarts = int(np.clip(steps / epochs, min(LEAST_RESTARTS, wanted.restarts), wanted.restarts))
+        return Effort(max(restarts - restarts % LEAST_RESTARTS, 1), epochs)
 
     def _notes(self, chosen: Entry) -> dict[str, str]:
         return {}
 
 
+def by_competition(
+    experiment: Experiment, settings: Settings, key: PRNGKeyArray, supervision: Supervision
+) -> tuple[Committee, Competition]:
+    """Lets state spaces compete on the training part; returns the committee of the best, in scaled units."""
+    budget = NOMINAL_SECONDS if settings.time_budget is None else settings.time_budget
+    search = Search(
+        experiment.scaled_train,
+        states=settings.orders,
+        hidden=_shapes(settings),
+        count=settings.folds,
+        keep=settings.keep,
+        budget=budget,
+        deadline=None if settings.time_budget is None else time.monotonic() + settings.time_budget,
+        key=key,
+        asked=(settings.restarts, settings.epochs),
+        supervision=supervision,
+        constant={name: tuple(elements) for name, elements in experiment.constant.items()},
+    )
+    found = search.run()
+    return Committee(found.members, noise=search.noise(found)), found
+
+
+def _shapes(settings: Settings) -> tuple[tuple[int, int], ...] | None:
+    """The pairs of neurons of state and output equation that the settings name; None if none is named."""
+    if settings.hidden is None and settings.output_hidden is None:
+        return None
+    return ((settings.hidden or 0, settings.output_hidden or 0),)
+
+
+NOMINAL_SECONDS = 45.0
 DEFAULT_SHAPES = ((5, 4), (0, 4), (5, 0))
 SCREENING, SCREENING_SHARE = Effort(8, 25), 0.06
 FINAL, FINAL_SHARE = Effort(48, 60), 0.35

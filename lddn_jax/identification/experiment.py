@@ -148,10 +148,21 @@ class Experiment:
             ),
             Flag.CONSTANT_TARGET: self._constant_in(
                 "target", [name for name in self.constant if name in loops], "there is nothing to learn"
-            ),
+            )
+            or self._constant_targets(),
             Flag.UNEQUAL_SCALES: self._unequal(),
         }
         return {str(flag): note for flag, note in parts.items() if note}
+
+    def _constant_targets(self) -> str:
+        """A sentence on targets that do not vary, for a network that does not read them; empty if there are none."""
+        shown = []
+        for name in self.targets:
+            columns = np.concatenate([record.targets[name] for record in self.train])
+            constant = np.flatnonzero(is_constant(columns))
+            called = f"element {{}} of target {name!r}" if columns.shape[1] > 1 else f"target {name!r}"
+            shown += [f"{called.format(k)} is {columns[0, k]:.6g}" for k in constant]
+        return f"{', '.join(shown)} in all of the training part: there is nothing to learn" if shown else ""
 
     def _constant_in(self, kind: str, names: Sequence[str], consequence: str) -> str:
         """A sentence on inputs or targets that do not vary in the training part; empty if there are none."""

@@ -1,6 +1,7 @@
-"""Identification of a NARX network from records: divide, scale, train, and score on the test part.
+"""Identification of a model from records: divide, scale, train, and score on the test part.
 
-`experiment.py` divides and scales the records, `recipes.py` trains the network, `prediction/evaluator.py` evaluates it.
+`experiment.py` divides and scales the records, `competition.py` trains state spaces and `recipes.py` a NARX network,
+`prediction/evaluator.py` evaluates the result.
 """
 
 import time
@@ -15,6 +16,7 @@ from lddn_jax.checks import expect
 from lddn_jax.data.reading import Reading
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.gradients.gradient_report import GradientReport
+from lddn_jax.identification.competition import Competition, by_competition
 from lddn_jax.identification.experiment import Experiment
 from lddn_jax.identification.gradient_check import check_closed_loop
 from lddn_jax.identification.recipes import TRAINERS, Regularized, Supervision, check_horizons, noted, unrepeated
@@ -33,21 +35,21 @@ from lddn_jax.training.result import Fitted
 
 @dataclass(frozen=True)
 class Identified:
-    """Result of `identify`: a trained network and its predictions of the test part.
+    """Result of `identify`: a trained model and its predictions of the test part.
 
     Attributes:
-        model: The network with its loop open, and its scalers.
-        trained: Result of the training.
+        model: A committee of state spaces, or a NARX network with its loop open, and its scalers.
+        trained: Result of the training; a `Competition` of state spaces by default.
         gradients: The check of the gradient methods on the closed loop; None unless `settings.check_gradients`.
-        test: Predictions of the test part: one step ahead, free run and persistence; with error bars after Bayesian
-            regularization.
+        test: Predictions of the test part: free run, persistence and the linear model, and one step ahead for a NARX
+            network; with error bars for a committee and after Bayesian regularization.
         settings: The settings of the identification.
         experiment: The records, divided and scaled.
         seconds: Duration by phase: "training", "testing", and "gradient_check" and "error_bars" if they were run.
     """
 
     model: Scaled
-    trained: Fitted | ClosedLoop | Regularized
+    trained: Fitted | ClosedLoop | Regularized | Competition
     gradients: GradientReport | None
     test: Forecast
     settings: Settings
@@ -89,9 +91,13 @@ def identify(
     progress: bool | None = None,
     reading: Reading | None = None,
 ) -> Identified:
-    """Identifies a NARX network from records.
+    """Identifies a model from records.
 
-    "lm" and "br" train in float64, whether `jax_enable_x64` is set or not; without it the result is then converted to
+    By default it is a committee of nonlinear state spaces around a linear model, whose structure is chosen by
+    cross-validation on the training and validation shares of the records; see `lddn_jax.models.state_space` and
+    `lddn_jax.fit_folds`. `Settings(model="narx")` trains a NARX network over growing horizons.
+
+    State spaces, "lm" and "br" are trained in float64, whether `jax_enable_x64` is set or not; without it the result is then converted to
     float32, so that its predictions compute in the precision of the calling program.
 
     Args:
@@ -100,7 +106,8 @@ def identify(
         inputs: Names of input columns; may be empty.
         targets: Names of the columns to predict.
         settings: See `Settings`.
-        validation: Validation records, in the same forms as `records`; None: a share of `records`.
+        validation: Validation records, in the same forms as `records`; None: a share of `records`. For state spaces
+            they are further training records, because folds hold out every part in turn.
         say: A function that is called with progress messages: lines and small tables of text.
         callbacks: As in `lddn_jax.fit`.
         checkpoint: Saves each stage of the training in its own folder.
@@ -151,26 +158,33 @@ def _identified(
     longest_test = max(map(len, experiment.test)) - experiment.held
     if settings.warmup >= longest_test:
         raise LDDNError(f"warmup={settings.warmup}, but no test piece is longer than {longest_test} steps.")
-    check_horizons(settings, experiment)
+    narx = settings.chosen_model == "narx"
+    if narx:
+        check_horizons(settings, experiment)
     say(str(experiment))
     for remark in experiment.remarks:
         say(remark)
     key, shuffle = jax.random.split(jax.random.key(settings.seed))
-    init = experiment.initializer(settings.init)
-    net = Network(experiment.topology, key=key, init=init, dtype=settings.training_dtype)
-    say(net.summary())
     for note in experiment.notes.values():
         say(f"note: {note}")
 
     seconds: dict[str, float] = {}
     gradients = None
-    if settings.check_gradients:
-        with _Timer(seconds, "gradient_check"):
-            gradients = check_closed_loop(net, experiment)
-        say(str(gradients))
+    if narx or settings.check_gradients:
+        init = experiment.initializer(settings.init)
+        net = Network(experiment.topology, key=key, init=init, dtype=settings.training_dtype)
+        if narx:
+            say(net.summary())
+        if settings.check_gradients:
+            with _Timer(seconds, "gradient_check"):
+                gradients = check_closed_loop(net, experiment)
+            say(str(gradients))
 
     with _Timer(seconds, "training"), one_run(supervision.callbacks):
-        opened, trained = TRAINERS[settings.trainer](net, experiment, settings, shuffle, supervision)
+        if narx:
+            opened, trained = TRAINERS[settings.trainer](net, experiment, settings, shuffle, supervision)
+        else:
+            opened, trained = by_competition(experiment, settings, key, supervision)
     trained = noted(trained, experiment.notes)
     say(str(unrepeated(trained, experiment.notes)))
 

@@ -135,7 +135,9 @@ def unrepeated(found: "Fitted | ClosedLoop | Regularized", said: Mapping[str, st
     rest = {flag: note for flag, note in found.notes.items() if flag not in said}
     if isinstance(found, Fitted):
         return replace(found, notes=rest, flags=found.flags.difference(said))
-    return replace(found, notes=rest, stages=tuple(replace(stage, left_out=0) for stage in found.stages))
+    if isinstance(found, ClosedLoop):
+        return replace(found, notes=rest, stages=tuple(replace(stage, left_out=0) for stage in found.stages))
+    return replace(found, notes=rest)
 
 
 def by_adam(

@@ -140,7 +140,9 @@ def _selected(
         grid,
         of(experiment.scaled_train),
         trainer=BayesianRegularization(
-            groups=settings.groups, restarts=settings.narx_restarts, init_of_restarts=experiment.initializer(settings.init)
+            groups=settings.groups,
+            restarts=settings.narx_restarts,
+            init_of_restarts=experiment.initializer(settings.init),
         ),
         held_out=of(experiment.scaled_validation),
         epochs=settings.epochs or 100,

@@ -143,12 +143,12 @@ class Settings:
         given = [name for name in own if getattr(self, name) is not None]
         if self.chosen_model == "narx" and given:
             raise LDDNError(
-                f"{given[0]}={getattr(self, given[0])!r} is a setting of model=\"state-space\", and the model is a NARX "
+                f'{given[0]}={getattr(self, given[0])!r} is a setting of model="state-space", and the model is a NARX '
                 f"network{self._why_narx}. Leave out one of them."
             )
         if self.chosen_model == "state-space" and self.trainer != "lm":
             raise LDDNError(
-                f"trainer={self.trainer!r} trains model=\"narx\"; a state space is trained by Levenberg-Marquardt. Leave "
+                f'trainer={self.trainer!r} trains model="narx"; a state space is trained by Levenberg-Marquardt. Leave '
                 "out one of them."
             )
         if self.folds < 2:

@@ -18,6 +18,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -37,6 +38,7 @@ from lddn_jax.network.signals import Signals
 from lddn_jax.simulation.delays import DelayState
 from lddn_jax.simulation.simulate import predict
 from lddn_jax.trainers.initial_state import estimate_state
+from lddn_jax.training.callbacks.periodic_checkpoint import Checkpoint
 from lddn_jax.training.callbacks.time_limit import one_run
 from lddn_jax.training.fit import fit
 from lddn_jax.training.result import Fitted
@@ -123,6 +125,8 @@ def fit_folds(
     first_states: FirstStates | None = None,
     key: PRNGKeyArray | None = None,
     callbacks: Sequence[Any] = (),
+    checkpoint: Checkpoint | None = None,
+    resume: bool = False,
     progress: bool | None = None,
 ) -> CrossValidated:
     """Trains a network on each fold, keeps the best steps of the best restarts, and trains these on everything.
@@ -147,6 +151,8 @@ def fit_folds(
             start from, as `initial_state` of `lddn_jax.fit`.
         key: As in `fit`.
         callbacks: As in `fit`; they are called on every fold.
+        checkpoint: Saves the training on each fold in a subfolder of its folder.
+        resume: Whether to resume from the checkpoints, where there are some.
         progress: As in `fit`.
 
     Returns:
@@ -186,12 +192,13 @@ def fit_folds(
     if key is not None:
         check_key(key)
     key = jax.random.key(0) if key is None else key
+    saving = functools.partial(_Saving, tuple(callbacks), checkpoint, resume)
     topology, loss = nets[0].topology, loss or MeanSquaredError()
     begun, fits, kept, members, blocks = time.perf_counter(), [], [], [], []
     with one_run(callbacks):
         for number, one in enumerate(nets):
             fold = folds.data(topology, number, start)
-            run = _Run(loss, trainer, jax.random.fold_in(key, number), callbacks, progress)
+            run = _Run(loss, trainer, jax.random.fold_in(key, number), saving(f"fold_{number}"), progress)
             begins = None if first_states is None else functools.partial(first_states, number)
             cuts = [folds.windows(topology, number, window, start) for window in windows]
             one, state, last = run.over_windows(one, cuts, window_epochs, begins)
@@ -212,7 +219,7 @@ def fit_folds(
             whole = folds.whole(topology, start)
             count = keep * folds.count
             several = dataclasses.replace(trainer, restarts=count)
-            run = _Run(loss, several, jax.random.fold_in(key, folds.count), callbacks, progress)
+            run = _Run(loss, several, jax.random.fold_in(key, folds.count), saving("everything"), progress)
             one = stacked if count > 1 else jax.tree.map(lambda leaf: leaf[0], stacked)
             state = None
             if whole.train.train_state:
@@ -234,16 +241,42 @@ def fit_folds(
 
 
 @dataclasses.dataclass(frozen=True)
+class _Saving:
+    """The callbacks of a part of the training, and the checkpoint that it resumes from."""
+
+    callbacks: tuple[Any, ...]
+    checkpoint: Checkpoint | None
+    resume: bool
+    name: str
+
+    def of(self, part: str) -> tuple[tuple[Any, ...], Path | None]:
+        if self.checkpoint is None:
+            return self.callbacks, None
+        own = self.checkpoint.within(self.name)
+        own = own.within(part) if part else own
+        return (*self.callbacks, own), own.saved if self.resume else None
+
+
+@dataclasses.dataclass(frozen=True)
 class _Run:
     """What all calls of `fit` on a fold share."""
 
     loss: AbstractLoss
     trainer: AbstractTrainer
     key: PRNGKeyArray
-    callbacks: Sequence[Any]
+    saving: _Saving
     progress: bool | None
 
-    def fitted(self, net: Network, data: Sequences, state: DelayState | None, epochs: int, **more: Any) -> Fitted:
+    def fitted(
+        self,
+        net: Network,
+        data: Sequences,
+        state: DelayState | None,
+        epochs: int,
+        part: str = "",
+        **more: Any,
+    ) -> Fitted:
+        callbacks, resume = self.saving.of(part)
         return fit(
             net,
             data,
@@ -251,7 +284,8 @@ class _Run:
             self.trainer,
             epochs=epochs,
             key=self.key,
-            callbacks=self.callbacks,
+            callbacks=callbacks,
+            resume=resume,
             progress=self.progress,
             initial_state=state,
             **more,
@@ -265,7 +299,7 @@ class _Run:
         last: FoldData | None = None
         for cut in cuts:
             state = _carried_over(state, last, cut, begins)
-            fitted = self.fitted(net, cut.train, state, epochs)
+            fitted = self.fitted(net, cut.train, state, epochs, part=f"windows_{len(cut.spans)}")
             net = fitted.net if fitted.restarts is None else fitted.restarts
             state = fitted.initial_state if fitted.restarts is None else fitted.restart_states
             last = cut
