@@ -127,6 +127,15 @@ def delays(text: str) -> tuple[int, ...]:
     return checked(text, convert, fit, f"whole numbers such as 1,2, up to {LARGEST_COUNT}")
 
 
+def numbers(text: str) -> tuple[int, ...]:
+    """Parses positive whole numbers, separated by commas."""
+
+    def convert(text):
+        return tuple(int(n) for n in text.split(","))
+
+    return checked(text, convert, lambda found: all(0 < n <= LARGEST_COUNT for n in found), "numbers such as 2,3")
+
+
 def horizons(text: str) -> tuple[int | None, ...]:
     """Parses horizons, separated by commas; "all" is the whole record."""
 

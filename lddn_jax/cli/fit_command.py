@@ -1,4 +1,4 @@
-"""`fit` and `maglev`: train and test a NARX network on records from files or from a simulated plant."""
+"""`fit` and `maglev`: train and test a model on records from files or from a simulated plant."""
 
 import argparse
 import shutil
@@ -11,19 +11,19 @@ import jax
 
 import lddn_jax as lddn
 from lddn_jax.bayesian.groups import LABELS
-from lddn_jax.cli.arguments import count, delays, horizons, names, positive, rate, say, seed, share, share_or_file
+from lddn_jax.cli.arguments import count, delays, horizons, names, numbers, positive, rate, say, seed, share, share_or_file
 from lddn_jax.cli.file_options import add_reading, reading_of
 from lddn_jax.cli.files import check_checkpoints, check_no_folders, output_folder, told_to_resume, write_json
 from lddn_jax.cli.results import draw, write_model
 from lddn_jax.errors import LDDNError, PrecisionError
 from lddn_jax.identification.identify import identify
 from lddn_jax.identification.recipes import TRAINERS
-from lddn_jax.identification.settings import NEED_FLOAT64, Settings
+from lddn_jax.identification.settings import MODELS, NEED_FLOAT64, Settings
 from lddn_jax.storage.environment import versions
 from lddn_jax.training.interruption import exit_code
 
 DIVISIONS = {"blocks": lddn.data.Blocks(), "records": lddn.data.ByRecord()}
-_FIELDS = {"--delays": "input_delays", "--feedback": "feedback_delays"}
+_FIELDS = {"--delays": "input_delays", "--feedback": "feedback_delays", "--committee": "keep"}
 
 
 def add(commands) -> None:
@@ -34,7 +34,7 @@ def add(commands) -> None:
     maglev.add_argument("--steps", type=positive, default=4000, help="samples to simulate (default 4000)")
     maglev.set_defaults(run=_maglev)
 
-    table = commands.add_parser("fit", help="train and test a NARX network on CSV, .mat or .hdf5 files")
+    table = commands.add_parser("fit", help="train and test a model on CSV, .mat or .hdf5 files")
     table.add_argument("files", nargs="+", help="CSV, .mat or .hdf5 files, each a record of its own")
     table.add_argument("--inputs", type=names, default=[], help="input columns, such as current,valve")
     table.add_argument("--targets", type=names, required=True, help="columns to predict")
@@ -44,13 +44,19 @@ def add(commands) -> None:
     default = Settings()
     for command, check_gradients in ((maglev, True), (table, default.check_gradients)):
         for flag, kind, about in (
-            ("--hidden", positive, "hidden neurons"),
+            ("--hidden", count, "hidden neurons; narx: 10; state-space: sizes compete"),
+            ("--output-hidden", count, "state-space: neurons of the output equation (0 with --hidden)"),
+            ("--states", numbers, "state-space: number of states, or several that compete, such as 2,3"),
+            ("--folds", positive, "state-space: folds of the cross-validation"),
+            ("--committee", positive, "state-space: networks of each fold in the committee"),
+            ("--time-budget", rate, "state-space: seconds that the training is planned for and ends after"),
             ("--delays", delays, "delays of the inputs"),
             ("--feedback", delays, "delays of the measured targets"),
             ("--init", str, "initializer of the weights"),
-            ("--epochs", positive, "lm, br: steps at each horizon (50); adam: passes over the data (6000)"),
+            ("--epochs", positive, "lm, br: steps at each horizon (50); adam: passes over the data (6000); state-space: steps "
+             "on each fold"),
             ("--bayesian-epochs", positive, "br: steps of Bayesian regularization, after Levenberg-Marquardt"),
-            ("--restarts", positive, "lm, br: networks that Levenberg-Marquardt trains side by side"),
+            ("--restarts", positive, "networks that Levenberg-Marquardt trains side by side (narx: 8)"),
             ("--horizons", horizons, "lm, br: free-run steps of the windows, one training stage for each"),
             ("--batch-size", positive, "adam: windows in a mini-batch"),
             ("--learning-rate", rate, "adam: initial learning rate"),
@@ -62,6 +68,14 @@ def add(commands) -> None:
             shown = ",".join("all" if v is None else str(v) for v in value) if isinstance(value, tuple) else value
             about += "" if value is None else f" (default {shown})"
             command.add_argument(flag, dest=field, type=kind, default=value, help=about)
+        command.add_argument(
+            "--model",
+            choices=MODELS,
+            default="narx" if command is maglev else default.model,
+            help="state-space: state spaces compete by cross-validation, and a committee of the best is returned; narx: "
+            "a network that reads its past outputs (default "
+            + ("narx)" if command is maglev else "state-space, or narx if an option that only it has is given)"),
+        )
         command.add_argument(
             "--trainer",
             choices=tuple(TRAINERS),

@@ -11,6 +11,7 @@ from lddn_jax.data.records import Record
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.diagnostics.lagged import channels
 from lddn_jax.errors import DataError, LDDNError
+from lddn_jax.identification.competition import Competition
 from lddn_jax.identification.identify import Identified
 from lddn_jax.identification.recipes import Regularized
 from lddn_jax.network.committee import Committee, Model
@@ -88,16 +89,18 @@ def _of_fit(found: Fitted | ClosedLoop, data: Sequences) -> Evaluation:
 def _of_identified(found: Identified) -> Evaluation:
     trained, forecast = found.trained, found.test
     fitted = trained.after if isinstance(trained, Regularized) else trained
+    reason = trained.stop_reason if isinstance(fitted, Competition) else _last(fitted).stop_reason
     loop, opened = _longest(found.model, forecast)
+    reads_outputs = bool(measured_loops(found.net.topology))
     return Evaluation(
         net=found.net,
         trained=str(trained),
-        stop_reason=_last(fitted).stop_reason,
+        stop_reason=reason,
         history=trained.history.of(fitted.best_restart) if isinstance(fitted, Fitted) else trained.history,
         best_epoch=fitted.best_epoch if isinstance(fitted, Fitted) else None,
         forecast=forecast,
-        loop=loop,
-        opened=opened,
+        loop=loop if reads_outputs else None,
+        opened=opened if reads_outputs else None,
         record=_whole_record(found),
         record_steps=tuple(len(piece) for piece in _pieces(found)),
         scale=_scale(found.model),
