@@ -189,6 +189,7 @@ def _identify(
                 "device": str(jax.devices()[0].device_kind),
                 "versions": versions(),
                 "inputs": inputs,
+                "decimate": 1 if reading is None else reading.decimate,
                 "targets": targets,
             }
             write_json(out / "results.json", results)
