@@ -51,8 +51,9 @@ from lddn_jax.topology.plan import plan
 from lddn_jax.topology.topology import Connection, Input, Layer, Topology, TopologyWarning
 from lddn_jax.trainers.adaptation import Adapted, Adapter, adapt
 from lddn_jax.trainers.closed_loop import ClosedLoop, fit_closed_loop
+from lddn_jax.trainers.cross_validated import CrossValidated
 from lddn_jax.trainers.first_order import Optax
-from lddn_jax.trainers.fold_training import CrossValidated, fit_folds
+from lddn_jax.trainers.fold_training import fit_folds
 from lddn_jax.trainers.initial_state import estimate_state
 from lddn_jax.trainers.least_squares import LeastSquares, levenberg_marquardt
 from lddn_jax.trainers.levenberg_marquardt import LevenbergMarquardt

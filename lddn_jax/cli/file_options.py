@@ -2,7 +2,7 @@
 
 import argparse
 
-from lddn_jax.cli.arguments import count, names, word
+from lddn_jax.cli.arguments import count, names, positive, word
 from lddn_jax.data.reading import Reading
 
 
@@ -33,6 +33,13 @@ def add_reading(command: argparse.ArgumentParser, *, again: bool = False) -> Non
     instants.add_argument(
         "--no-time", dest="time", action="store_false", help="count rows; do not check a column called time or date"
     )
+    group.add_argument(
+        "--decimate",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="keep every N-th sample, after a low-pass filter, of a record that is sampled far too fast (1)",
+    )
     group.add_argument("--encoding", help="text encoding, such as latin-1 (default: found)")
     group.add_argument("--delimiter", metavar="CHARACTER", help="what separates cells: a character, tab or space")
     group.add_argument("--decimal", choices=(".", ","), help="decimal separator (default: found)")
@@ -58,6 +65,7 @@ def reading_of(options: argparse.Namespace) -> Reading:
         decimal=options.decimal,
         transpose=options.transpose,
         records=options.records,
+        decimate=options.decimate,
     )
 
 

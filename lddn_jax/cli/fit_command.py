@@ -11,7 +11,19 @@ import jax
 
 import lddn_jax as lddn
 from lddn_jax.bayesian.groups import LABELS
-from lddn_jax.cli.arguments import count, delays, horizons, names, numbers, positive, rate, say, seed, share, share_or_file
+from lddn_jax.cli.arguments import (
+    count,
+    delays,
+    horizons,
+    names,
+    numbers,
+    positive,
+    rate,
+    say,
+    seed,
+    share,
+    share_or_file,
+)
 from lddn_jax.cli.file_options import add_reading, reading_of
 from lddn_jax.cli.files import check_checkpoints, check_no_folders, output_folder, told_to_resume, write_json
 from lddn_jax.cli.results import draw, write_model
@@ -53,8 +65,12 @@ def add(commands) -> None:
             ("--delays", delays, "delays of the inputs"),
             ("--feedback", delays, "delays of the measured targets"),
             ("--init", str, "initializer of the weights"),
-            ("--epochs", positive, "lm, br: steps at each horizon (50); adam: passes over the data (6000); state-space: steps "
-             "on each fold"),
+            (
+                "--epochs",
+                positive,
+                "lm, br: steps at each horizon (50); adam: passes over the data (6000); state-space: steps "
+                "on each fold",
+            ),
             ("--bayesian-epochs", positive, "br: steps of Bayesian regularization, after Levenberg-Marquardt"),
             ("--restarts", positive, "networks that Levenberg-Marquardt trains side by side (narx: 8)"),
             ("--horizons", horizons, "lm, br: free-run steps of the windows, one training stage for each"),
@@ -72,8 +88,8 @@ def add(commands) -> None:
             "--model",
             choices=MODELS,
             default="narx" if command is maglev else default.model,
-            help="state-space: state spaces compete by cross-validation, and a committee of the best is returned; narx: "
-            "a network that reads its past outputs (default "
+            help="state-space: state spaces compete by cross-validation, and a committee of the best is returned; "
+            "narx: a network that reads its past outputs (default "
             + ("narx)" if command is maglev else "state-space, or narx if an option that only it has is given)"),
         )
         command.add_argument(
@@ -203,6 +219,7 @@ def _identify(
                 "device": str(jax.devices()[0].device_kind),
                 "versions": versions(),
                 "inputs": inputs,
+                "decimate": 1 if reading is None else reading.decimate,
                 "targets": targets,
             }
             write_json(out / "results.json", results)

@@ -1,6 +1,7 @@
 """`predict`: predictions of a trained network on a new file, and the forecast of its last rows or beyond them."""
 
 import argparse
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,7 @@ def _source(options: argparse.Namespace, model: lddn.Scaled, reading: lddn.data.
     inputs = exogenous(model)
     if not inputs:
         raise DataError("--inputs-from: the network reads no inputs. Leave it out; --steps N forecasts beyond the end.")
+    reading = dataclasses.replace(reading, decimate=1)  # the columns of both files are decimated together
     driving, _, instants, known = signals_of(options.inputs_from, inputs, [], reading=reading)
     _, measured, _, read = signals_of(options.file, [], list(model.net.topology.outputs), False, reading)
     say_notes((*known, *read))

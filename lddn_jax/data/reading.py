@@ -32,6 +32,8 @@ class Reading:
             variable decides; None for the first axis if that is the longer one.
         records: The cell array or struct array of a .mat file whose cells are records, several, "u,y", or "all" for
             all of them, or one cell, "y{2}"; None if the file is one record.
+        decimate: Every how many samples one is kept, after a low-pass filter; see `Record.decimate`. A model predicts
+            records that are decimated alike.
 
     Raises:
         DataError: If an option is invalid.
@@ -50,6 +52,7 @@ class Reading:
     decimal: str | None = None
     transpose: bool | None = None
     records: str | None = None
+    decimate: int = 1
 
     def __post_init__(self):
         for field in ("names", "missing_values"):
@@ -70,6 +73,7 @@ class Reading:
                 example = fix("Reading(missing_values=[-200])", "--missing-value -200")
                 raise DataError(f"missing_values: {value!r} is neither a number nor a word; write {example}.")
         whole_number(self.skip_rows, "skip_rows", 0, error=DataError)
+        whole_number(self.decimate, "decimate", 1, error=DataError)
         if not isinstance(self.time, (str, bool)):
             raise DataError(f"time={self.time!r} must be the name of a column, True or False.")
         if self.transpose not in (None, True, False):

@@ -15,12 +15,15 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Float, Shaped
 
-from lddn_jax.checks import called
-from lddn_jax.data.reading import Reading
+from lddn_jax.checks import called, whole_number
+from lddn_jax.data.decimation import decimated
+from lddn_jax.data.reading import READING, Reading
 from lddn_jax.data.sampling import uniform_sampling
 from lddn_jax.data.sources import Names, columns_of, label_of, opened_sources, signals_of
 from lddn_jax.errors import DataError, ShapeError, fix
 from lddn_jax.network.signals import SignalLike, real
+
+LEAST_DECIMATED_SAMPLES = 10  # of a record, below which decimation is a mistake
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False, init=False)
@@ -143,7 +146,8 @@ class Record:
             driving, measured, instants, notes = signals_of(source, inputs, targets, time, reading)
         except (DataError, ShapeError) as error:
             raise type(error)(f"record {name!r}: {error}" if name else str(error)) from error
-        return cls(driving, measured, instants, name, missing, notes)
+        record = cls(driving, measured, instants, name, missing, notes)
+        return record.decimate((READING if reading is None else reading).decimate)
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -194,6 +198,45 @@ class Record:
             time=None if self.time is None else self.time[rows],
         )
 
+    def decimate(self, n: int) -> "Record":
+        """Returns every n-th sample of inputs and targets, after a low-pass filter against aliasing.
+
+        For records that are sampled far too fast: fewer samples train faster, and delays of a few samples see the
+        dynamics. The filter, that of `scipy.signal.decimate` without phase shift, passes what is slower than the new
+        Nyquist frequency. A sample is missing in the result if any of those it stands for is.
+
+        Args:
+            n: The factor; 1 returns the record itself.
+
+        Raises:
+            DataError: If n is not a positive whole number, or fewer than ten samples are left.
+
+        Example:
+            >>> import numpy as np
+            >>> t = 0.001 * np.arange(5000)
+            >>> record = Record({"u": np.sin(t)[:, None]}, {"y": np.cos(t)[:, None]}, time=t)
+            >>> fewer = record.decimate(50)
+            >>> fewer, fewer.sample_time, bool(np.abs(fewer.inputs["u"][:, 0] - np.sin(fewer.time)).max() < 1e-3)
+            (Record(100 samples of u:1 -> y:1), 0.05, True)
+        """
+        n = whole_number(n, "decimate: n", 1, error=DataError)
+        left = -(-len(self) // n)
+        if n == 1:
+            return self
+        if left < LEAST_DECIMATED_SAMPLES:
+            given = fix(f"decimate({n})", f"--decimate {n}")
+            most = len(self) // LEAST_DECIMATED_SAMPLES
+            advice = f"Use a factor up to {most}." if most > 1 else "Leave it as it is."
+            raise DataError(f"{given} leaves {left} of the {len(self)} samples of {self._called}. {advice}")
+        known = self.sample_time
+        every = "" if known is None else f", to one sample every {n * known:.6g}"
+        fewer = self.replaced(
+            inputs={name: decimated(signal, n) for name, signal in self.inputs.items()},
+            targets={name: decimated(signal, n) for name, signal in self.targets.items()},
+            time=None if self.time is None else self.time[::n],
+        )
+        return fewer.replaced(notes=(*self.notes, f"decimated by {n}{every}"))
+
     def unbroken(self, shortest: int = 2, *, targets: bool = True) -> list["Record"]:
         """Splits the record into pieces without missing values.
 
@@ -242,8 +285,9 @@ class Record:
         inputs: Mapping[str, SignalLike] | None = None,
         targets: Mapping[str, SignalLike] | None = None,
         time: Float[np.ndarray, " time"] | None = None,
+        notes: tuple[str, ...] | None = None,
     ) -> "Record":
-        """Returns a copy with other signals or times, which are not checked again; None keeps those of this record.
+        """Returns a copy with other signals, times or notes, which are not checked again; None keeps what there is.
 
         Unlike a new record, the copy may have fewer samples than elements.
 
@@ -251,9 +295,10 @@ class Record:
             inputs: `(time, size)` by name.
             targets: `(time, size)` by name.
             time: Sampling instants, `(time,)`.
+            notes: How the record was made.
         """
         made = object.__new__(Record)
-        given = {"inputs": inputs, "targets": targets, "time": time}
+        given = {"inputs": inputs, "targets": targets, "time": time, "notes": notes}
         for field in dataclasses.fields(self):
             new = given.get(field.name)
             object.__setattr__(made, field.name, getattr(self, field.name) if new is None else new)

@@ -38,7 +38,8 @@ from lddn_jax.network.committee import Committee
 from lddn_jax.network.network import Network
 from lddn_jax.numerics.text_table import aligned, digits
 from lddn_jax.topology.topology import Topology
-from lddn_jax.trainers.fold_training import CrossValidated, fit_folds
+from lddn_jax.trainers.cross_validated import CrossValidated
+from lddn_jax.trainers.fold_training import fit_folds
 from lddn_jax.trainers.levenberg_marquardt import LevenbergMarquardt
 from lddn_jax.training.callbacks.time_limit import TimeLimit
 from lddn_jax.training.history import History
@@ -269,8 +270,8 @@ class Search:
             self.start: AbstractStart = WarmUp(self.warmup, FromRecord())
             self.folds = folds(short, self.count, length=len(short[0]))
             self.say(
-                f"long records: {len(self.windows)} windows of {length} samples, of which the first {self.warmup} are not "
-                "scored"
+                f"long records: {len(self.windows)} windows of {length} samples, of which the first {self.warmup} are "
+                "not scored"
             )
         else:
             self.start = Trained()
@@ -413,7 +414,7 @@ class Search:
         return entry
 
     def noise(self, found: Competition) -> dict[str, Float[np.ndarray, " size=_"]]:
-        """Returns the standard deviation of the out-of-fold errors of the committee, by output layer, in scaled units."""
+        """Returns the standard deviation of the out-of-fold errors by output layer, in scaled units."""
         errors = found.chosen.found.errors
         return {name: np.sqrt(np.nanmean(error**2, axis=0)) for name, error in errors.items()}
 

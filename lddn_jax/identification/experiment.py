@@ -20,6 +20,7 @@ from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.split import divide
 from lddn_jax.data.windowing import whole, windows
 from lddn_jax.diagnostics.lagged import channels
+from lddn_jax.diagnostics.oversampling import about_sampling
 from lddn_jax.diagnostics.record_quality import about_interpolation, about_length
 from lddn_jax.errors import DataError
 from lddn_jax.identification.settings import Settings
@@ -204,9 +205,10 @@ class Experiment:
 
     @property
     def remarks(self) -> list[str]:
-        """Warnings about the records themselves: interpolated targets, and a test part that is too short."""
+        """Warnings about the records themselves: sampled too fast, interpolated targets, a test part too short."""
         longest = max(self.train, key=len)
-        found = [about_interpolation(name, line) for name, line in channels(longest.targets).items()]
+        outputs = channels(longest.targets)
+        found = [about_sampling(outputs), *(about_interpolation(name, line) for name, line in outputs.items())]
         found.append(about_length("test part", sum(len(piece) - self.held for piece in self.test)))
         return [remark for remark in found if remark]
 

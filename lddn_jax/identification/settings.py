@@ -43,8 +43,8 @@ class Settings:
             outside of the training range; a linear path does not.
         init: Initializer of the weights.
         trainer: "lm", "br" or "adam".
-        epochs: Steps of Levenberg-Marquardt at each horizon, or passes of Adam over the windows; None: 50, or 6000. State
-            space: steps on each fold; None: by the size of the records.
+        epochs: Steps of Levenberg-Marquardt at each horizon, or passes of Adam over the windows; None: 50, or 6000.
+            State space: steps on each fold; None: by the size of the records.
         restarts: Number of networks that Levenberg-Marquardt trains side by side; None: 8, and for a state space by the
             size of the records.
         bayesian_epochs: Steps of Bayesian regularization, after Levenberg-Marquardt ("br").
@@ -164,7 +164,7 @@ class Settings:
 
     @property
     def chosen_model(self) -> str:
-        """ "state-space" or "narx"."""
+        """Name of the kind of model, "state-space" or "narx"."""
         return self.model or ("narx" if self._why_narx else "state-space")
 
     @property

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from lddn_jax.checks import check_not_negative, check_positive, expect
+from lddn_jax.data.decimation import decimated
 from lddn_jax.data.reading import Reading
 from lddn_jax.data.records import Record, notes_on
 from lddn_jax.data.scaling import scaled
@@ -144,6 +145,10 @@ def _unmeasured(
             "measured outputs to start from."
         )
     signals, _, instants, notes = signals_of(source, inputs, [], None, reading)
+    n = 1 if reading is None else reading.decimate
+    if n > 1:
+        signals = {name: decimated(signal, n) for name, signal in signals.items()}
+        instants, notes = None if instants is None else instants[::n], (*notes, f"decimated by {n}")
     units = {name: model.scalers[name].apply(signal)[None] for name, signal in signals.items()}
     data = Sequences(units, None)  # raises if an input is NaN
     free = outputs_of(loop_closed(model)[0], data.inputs)

@@ -10,6 +10,7 @@ import numpy as np
 
 from lddn_jax import diagnostics
 from lddn_jax.data.sequences import Sequences
+from lddn_jax.diagnostics.oversampling import about_sampling
 from lddn_jax.diagnostics.record_quality import (
     LEAST_STEPS,
     about_codes,
@@ -130,7 +131,8 @@ def _testable(residuals: Channels) -> Channels:
 def _remarks(known: Evaluation) -> tuple[str, ...]:
     """Warnings about the record: what makes scores uncertain, whatever the model."""
     lines = {**known.forecast.inputs, **known.forecast.scored} if known.record is None else known.record[0]
-    remarks = [about_codes(name, line) for name, line in lines.items() if len(line)]
+    remarks = [about_sampling({name: lines[name] for name in known.measured})]
+    remarks += [about_codes(name, line) for name, line in lines.items() if len(line)]
     remarks += [about_interpolation(name, lines[name]) for name in known.measured if np.sum(~np.isnan(lines[name])) > 1]
     part = "record" if known.record is None else "test part"
     remarks.append(about_length(part, sum(known.forecast.steps)))

@@ -115,6 +115,7 @@ READING = {
     "decimal": ("--decimal ,", ","),
     "transpose": ("--transpose", True),
     "records": ("--records all", "all"),
+    "decimate": ("--decimate 10", 10),
 }
 
 

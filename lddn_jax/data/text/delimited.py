@@ -17,7 +17,7 @@ from lddn_jax.data.reading import Reading
 from lddn_jax.data.text.cells import BLANKS, SPREADSHEET_ERRORS, is_missing, is_number, why_not
 from lddn_jax.data.text.headers import Header, filled, find_header, named
 from lddn_jax.data.text.instants import is_stamp
-from lddn_jax.data.text.line_cells import DELIMITERS, cells_of, find_delimiter, split_lines
+from lddn_jax.data.text.line_cells import DELIMITER_NAMES, cells_of, find_delimiter, split_lines
 from lddn_jax.data.text.text_lines import read_text
 from lddn_jax.errors import DataError, fix, listed, shown
 
@@ -129,7 +129,7 @@ def open_text(path: Path, reading: Reading, wanted: Iterable[str] = ()) -> TextF
 
     def split_otherwise(k: int, count: int) -> list[str]:
         line = body[numbers.index(lines_of[k])]
-        ways = [re.split(r"\t+|\s{2,}", line.strip())] + [cells_of(line, other) for other in DELIMITERS]
+        ways = [re.split(r"\t+|\s{2,}", line.strip())] + [cells_of(line, other) for other in DELIMITER_NAMES]
         return next((cells for cells in ways if len(cells) == count), [])
 
     found = find_header(rows, () if reading.names else wanted, split_otherwise)
@@ -214,7 +214,7 @@ def _assembled(
     if usual > count:
         notes.append("separators at the end of lines ignored")
     if delimiter not in ",\t" and reading.delimiter is None:
-        notes.append(f"{DELIMITERS.get(delimiter, repr(delimiter))} between cells" if count > 1 else "one column")
+        notes.append(f"{DELIMITER_NAMES.get(delimiter, repr(delimiter))} between cells" if count > 1 else "one column")
     return TextFile(path, tuple(names), data, places, delimiter, frozenset(unnamed), tuple(notes), reading)
 
 
@@ -252,7 +252,7 @@ def _names(
     names = list(header.names) if header.names is not None else None
     if names is None and comments:
         text = comments[-1].lstrip().lstrip("#%/").strip()
-        found = named(next((c for d in (delimiter, *DELIMITERS) if len(c := cells_of(text, d)) == width), []))
+        found = named(next((c for d in (delimiter, *DELIMITER_NAMES) if len(c := cells_of(text, d)) == width), []))
         if len(found) == width and not any(map(is_number, found)) and len(set(found)) == width and width:
             notes.append("names taken from the comment line above the data")
             return found, set()

@@ -13,7 +13,7 @@ from lddn_jax.data.text.text_lines import LONGEST_CELL_CHARACTERS
 from lddn_jax.errors import DataError, shown
 
 # Candidates, in the order of preference among equals.
-DELIMITERS = {"\t": "tab", ";": "semicolon", "|": "bar", ",": "comma", " ": "blanks"}
+DELIMITER_NAMES = {"\t": "tab", ";": "semicolon", "|": "bar", ",": "comma", " ": "blanks"}
 _ODD_BLANKS = re.compile(r"[\x0b\x0c\x1c-\x1f\x85\u2028\u2029]")
 MOST_SAMPLED_CHARACTERS = 50_000
 MOST_SAMPLED_LINES = 20
@@ -36,7 +36,7 @@ def find_delimiter(lines: Sequence[str], decimal: str | None = None) -> str:
     while len(sample) > 2 and sum(map(len, sample)) > MOST_SAMPLED_CHARACTERS:
         sample = sample[::2]
     best, most = ",", 0.0
-    for delimiter in DELIMITERS:
+    for delimiter in DELIMITER_NAMES:
         if delimiter == "," == decimal and not any('"' in line for line in sample):
             continue
         split = [cells_of(line, delimiter) for line in sample]

@@ -1,0 +1,112 @@
+"""`CrossValidated`: the result of training on folds, with the out-of-fold predictions and their errors."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from lddn_jax.data.fold_blocks import Folds
+from lddn_jax.data.sequences import Sequences
+from lddn_jax.network.network import Network
+from lddn_jax.network.replacement import up_to_date
+from lddn_jax.network.signals import Signals
+from lddn_jax.simulation.delays import DelayState
+from lddn_jax.simulation.simulate import predict
+from lddn_jax.training.result import Fitted
+from lddn_jax.training.stop_reason import StopReason
+
+
+@dataclasses.dataclass(frozen=True)
+class CrossValidated:
+    """Result of `fit_folds`.
+
+    Attributes:
+        folds: The folds.
+        fits: Result of the training on each fold.
+        kept: Numbers of the restarts that were kept, best first, by fold.
+        members: The networks of the committee, stacked: the best of each fold, after the training on everything.
+        refitted: Result of the training on everything; None if there was none.
+        replaced: Numbers of the members for which the network of the fold was kept in place of the refitted one.
+        predictions: Out-of-fold predictions for each record, by output layer; NaN where no block was predicted.
+        seconds: Duration.
+    """
+
+    folds: Folds
+    fits: tuple[Fitted, ...]
+    kept: tuple[tuple[int, ...], ...]
+    members: Network
+    refitted: Fitted | None
+    replaced: tuple[int, ...]
+    predictions: tuple[Mapping[str, Float[np.ndarray, "time size=_"]], ...]
+    seconds: float
+
+    @property
+    def errors(self) -> dict[str, Float[np.ndarray, "time size=_"]]:
+        """Measured − predicted out of fold, all records one after the other, by output layer; NaN if unknown."""
+        pairs = list(zip(self.folds.records, self.predictions, strict=True))
+        return {name: np.concatenate([r.targets[name] - p[name] for r, p in pairs]) for name in self.predictions[0]}
+
+    @property
+    def error(self) -> float:
+        """Root mean square of the out-of-fold errors over all outputs, the estimate of the error on new data."""
+        return _root_mean_square(self.errors)
+
+    @property
+    def fold_errors(self) -> tuple[float, ...]:
+        """Root mean square of the errors in the blocks of each fold."""
+        found = []
+        for fold in range(self.folds.count):
+            inside = [_held_rows(self.folds, fold, record) for record in range(len(self.folds.records))]
+            rows = np.concatenate(inside)
+            found.append(_root_mean_square({name: error[rows] for name, error in self.errors.items()}))
+        return tuple(found)
+
+    @property
+    def stop_reason(self) -> StopReason:
+        """Why the last training stopped."""
+        return (self.fits[-1] if self.refitted is None else self.refitted).stop_reason
+
+    def __str__(self):
+        errors = ", ".join(f"{error:.4g}" for error in self.fold_errors)
+        of_each = f"{len(self.kept[0])} of each fold" if self.kept else "none"
+        return f"out-of-fold error {self.error:.4g} (folds {errors}); {of_each} kept; {self.seconds:.1f} s"
+
+
+def middle(outputs: Signals) -> Signals:
+    """Returns the pointwise median over members, `(sequences, time, size)`, of those with finite outputs."""
+    return {name: jnp.nanmedian(jnp.where(jnp.isfinite(y), y, jnp.nan), axis=0) for name, y in outputs.items()}
+
+
+@up_to_date
+@jax.jit(static_argnames="steps")
+def _outputs(nets: Network, inputs: Signals, state: DelayState, own: DelayState, steps: int) -> Signals:
+    return jax.lax.map(lambda run: predict(run[0], inputs, state | run[1], steps=steps), (nets, own))
+
+
+def outputs_of_members(nets: Network, data: Sequences, states: DelayState) -> Signals:
+    """Returns the outputs of stacked networks, `(members, sequences, time, size)`.
+
+    Args:
+        nets: The networks.
+        data: The sequences.
+        states: Delay states of layers, one set for each network; may be empty.
+    """
+    inputs, state = dict(data.inputs or {}), dict(data.state or {})  # type: ignore[arg-type]
+    return _outputs(nets, inputs, state, dict(states), steps=data.steps)
+
+
+def _held_rows(folds: Folds, fold: int, record: int) -> np.ndarray:
+    """True for rows of a record that a fold holds out."""
+    rows = np.zeros(len(folds.records[record]), bool)
+    for span in folds.spans(fold):
+        if span.record == record:
+            rows[span.held_from : span.stop] = True
+    return rows
+
+
+def _root_mean_square(errors: Mapping[str, np.ndarray]) -> float:
+    squares = np.concatenate([(error[~np.isnan(error)] ** 2).ravel() for error in errors.values()])
+    return float(np.sqrt(squares.mean())) if squares.size else float("nan")

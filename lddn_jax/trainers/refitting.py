@@ -1,0 +1,94 @@
+"""Training of the best networks of all folds on everything, with a comparison under stress.
+
+A network that became worse by the steps on everything is replaced by that of its fold: its output is compared under
+inputs scaled by 1.5, −1.5 and 2 and reversed in time, outside of the range that it was trained in.
+"""
+
+import dataclasses
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from lddn_jax.data.sequences import Sequences
+from lddn_jax.data.starts import AbstractStart
+from lddn_jax.losses import AbstractLoss
+from lddn_jax.network.network import Network
+from lddn_jax.simulation.delays import DelayState
+from lddn_jax.trainers.cross_validated import CrossValidated, outputs_of_members
+from lddn_jax.trainers.fold_run import FirstStates, FoldRun, Saving
+from lddn_jax.trainers.initial_state import estimate_state
+from lddn_jax.training.trainer import AbstractTrainer
+
+STRESSES = ((1.5, 1), (-1.5, 1), (2.0, 1), (1.0, -1))  # factor of the inputs, and direction of time
+LARGEST_GROWTH = 3.0  # of the largest output under stress by training on everything
+
+
+def trained_on_everything(
+    found: CrossValidated,
+    trainer: AbstractTrainer,
+    loss: AbstractLoss,
+    *,
+    epochs: int,
+    start: AbstractStart | None,
+    first_states: FirstStates | None,
+    key: PRNGKeyArray,
+    saving: Saving,
+    progress: bool | None,
+) -> CrossValidated:
+    """Returns a result whose members were trained on all of the records; arguments as in `fit_folds`."""
+    begun, before = time.perf_counter(), found.members
+    whole = found.folds.whole(before.topology, start)
+    count = int(jax.tree.leaves(before)[0].shape[0])
+    run = FoldRun(loss, dataclasses.replace(trainer, restarts=count), key, saving, progress)
+    one = before if count > 1 else jax.tree.map(lambda leaf: leaf[0], before)
+    state = None
+    if whole.train.train_state:
+        guess = whole.train.state if first_states is None else first_states(None, whole.train)
+        state = _estimated(one, whole.train, guess, count)
+    refitted = run.fitted(one, whole.train, state, epochs)
+    after = refitted.restarts if refitted.restarts is not None else expanded(refitted.net)
+    after, replaced = _under_stress(before, after, whole.train)
+    seconds = found.seconds + time.perf_counter() - begun
+    return dataclasses.replace(found, members=after, refitted=refitted, replaced=replaced, seconds=seconds)
+
+
+def _estimated(nets: Network, data: Sequences, guess: DelayState | None, count: int) -> DelayState:
+    """First states of sequences for networks that were not trained on them."""
+    if count == 1:
+        return estimate_state(nets, dataclasses.replace(data, state={**dict(data.state or {}), **dict(guess or {})}))
+    given = dataclasses.replace(data, state={**dict(data.state or {}), **dict(guess or {})})
+    each = [estimate_state(jax.tree.map(lambda leaf, k=k: leaf[k], nets), given) for k in range(count)]
+    return jax.tree.map(lambda *lines: jnp.stack(lines), *each)
+
+
+def expanded(net: Network) -> Network:
+    """Returns a network with an axis of one member in front."""
+    return jax.tree.map(lambda leaf: leaf[None], net)
+
+
+def _under_stress(before: Network, after: Network, data: Sequences) -> tuple[Network, tuple[int, ...]]:
+    """The refitted networks, and the numbers of those replaced because they explode where those before did not."""
+    inputs = dict(data.inputs or {})  # type: ignore[arg-type]
+    if not inputs:
+        return after, ()
+    largest = []
+    for nets in (before, after):
+        each = [
+            outputs_of_members(
+                nets,
+                dataclasses.replace(data, inputs={name: factor * signal[:, ::way] for name, signal in inputs.items()}),
+                {},
+            )
+            for factor, way in STRESSES
+        ]
+        rows = [np.abs(np.asarray(y)).max(axis=(1, 2, 3)) for outputs in each for y in outputs.values()]
+        largest.append(np.nan_to_num(np.stack(rows), nan=np.inf, posinf=np.inf))
+    worse = (largest[1] > LARGEST_GROWTH * largest[0]).any(axis=0)
+    if not worse.any():
+        return after, ()
+    mask = jnp.asarray(worse)
+    kept = jax.tree.map(lambda a, b: jnp.where(mask.reshape(-1, *(1,) * (a.ndim - 1)), a, b), before, after)
+    return kept, tuple(np.flatnonzero(worse).tolist())
