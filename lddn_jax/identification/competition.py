@@ -34,13 +34,16 @@ from lddn_jax.identification.recipes import Supervision
 from lddn_jax.identification.settings import Settings
 from lddn_jax.identification.structures import LinearStarts, Structure, first_states_of
 from lddn_jax.linear.linear_model import LinearModel
+from lddn_jax.losses import MeanSquaredError
 from lddn_jax.network.committee import Committee
 from lddn_jax.network.network import Network
 from lddn_jax.numerics.text_table import aligned, digits
 from lddn_jax.topology.topology import Topology
 from lddn_jax.trainers.cross_validated import CrossValidated
+from lddn_jax.trainers.fold_run import Saving
 from lddn_jax.trainers.fold_training import fit_folds
 from lddn_jax.trainers.levenberg_marquardt import LevenbergMarquardt
+from lddn_jax.trainers.refitting import trained_on_everything
 from lddn_jax.training.callbacks.time_limit import TimeLimit
 from lddn_jax.training.history import History
 from lddn_jax.training.result import note_lines
@@ -50,7 +53,7 @@ LONG_RECORD_SAMPLES = 8000  # from which on records are trained on by windows
 WINDOW_SAMPLES = 1000  # of such a window
 WINDOWS = 16
 LARGEST_ORDER = 8  # of the linear models
-ORDER_GAIN = 0.98  # factor of the error that one more state is worth
+ORDER_GAIN = 0.9  # factor of the error that more states are worth
 GROWTH_GAIN = 0.97  # factor of the error that twice the neurons are worth
 LARGEST_HIDDEN = 40
 
@@ -363,12 +366,49 @@ class Search:
         """Trains the best structure with more restarts and steps; the best of each fold make the committee."""
         done = [entry for entry in self.entries if len(entry.found.fits) == self.count] or self.entries
         best = within_one_error(done)
-        if self._late() or not math.isfinite(best.found.error):
+        effort = self._affordable(best.structure, FINAL, FINAL_SHARE)
+        more = effort.restarts > best.effort.restarts or effort.epochs > best.effort.epochs
+        if more and not self.long and not self._late():
+            entry = self._try(best.structure, effort, final=True)
+            if entry is not None and len(entry.found.fits) == self.count and entry.found.error <= best.found.error:
+                best = entry
+        if self._late() or best.found.stop_reason.cut_short:
             return best
-        entry = self._try(best.structure, self._final(best.structure), final=True)
-        if entry is None or len(entry.found.fits) < self.count:
-            return best
-        return entry if entry.found.error <= best.found.error * LARGEST_LOSS else best
+        return self._refitted(best)
+
+    def _refitted(self, entry: Entry) -> Entry:
+        """The entry after training its members on everything; on long records as few members as can be trained well."""
+        structure, found = entry.structure, entry.found
+        folds_ = folds(self.windows, 2, length=len(self.windows[0])) if self.long else self.folds
+        step = cost(sum(map(len, folds_.records)), parameters_of(structure.topology(self.folds.records[0])))
+        share, least = (LONG_REFIT_SHARE, LONG_REFIT_STEPS) if self.long else (REFIT_SHARE, REFIT_STEPS)
+        steps = share * self.budget / step
+        order = found.in_order
+        count = int(np.clip(steps // least, 1, len(order)))
+        epochs = int(np.clip(steps / count, least, MOST_REFIT_STEPS))
+        self.say(f"training on everything: {count} networks, {epochs} steps")
+        chosen = jax.tree.map(lambda leaf: leaf[np.sort(order[:count])], found.members)
+        refitted = trained_on_everything(
+            dataclasses.replace(found, members=chosen),
+            LevenbergMarquardt(),
+            MeanSquaredError(),
+            epochs=epochs,
+            folds=folds_,
+            start=self.start,
+            first_states=(lambda fold, data: self.starts.first_states(structure, None, 1, data))
+            if isinstance(self.start, Trained)
+            else None,
+            key=self.key,
+            saving=Saving(self._callbacks(), self.supervision.checkpoint, self.supervision.resume, "everything"),
+            progress=self.supervision.progress,
+        )
+        done = Entry(structure, refitted, dataclasses.replace(entry.effort, refit=epochs))
+        self.entries[self.entries.index(entry)] = done
+        return done
+
+    def _callbacks(self) -> tuple[Any, ...]:
+        limit = [] if self.deadline is None else [TimeLimit(max(self.deadline - time.monotonic(), 0.1))]
+        return (*self.supervision.callbacks, *limit)
 
     # --- one structure ---
 
@@ -376,9 +416,7 @@ class Search:
         if self._late() and self.entries:
             return None
         self.say(
-            f"{'committee' if final else 'trying'}: {structure} ({effort.restarts} restarts, {effort.epochs} steps"
-            + (f", {effort.refit} steps on everything" if effort.refit else "")
-            + ")"
+            f"{'committee' if final else 'trying'}: {structure} ({effort.restarts} restarts, {effort.epochs} steps)"
         )
         starts, key = self.starts, jax.random.fold_in(self.key, 1 if final else 0)
         nets = [
@@ -392,18 +430,17 @@ class Search:
             return starts.first_states(structure, fold, 1 if fold is None else effort.restarts, data)
 
         own = self.supervision.checkpoint
-        limit = [] if self.deadline is None else [TimeLimit(max(self.deadline - time.monotonic(), 0.1))]
         found = fit_folds(
             nets,
             self.folds,
             LevenbergMarquardt(restarts=effort.restarts),
             epochs=effort.epochs,
             keep=keep,
-            refit=effort.refit,
+            refit=0,
             start=self.start,
             first_states=first_states if trained else None,
             key=key,
-            callbacks=[*self.supervision.callbacks, *limit],
+            callbacks=self._callbacks(),
             checkpoint=None if own is None else own.within(f"{len(self.entries):02d}"),
             resume=self.supervision.resume,
             progress=self.supervision.progress,
@@ -426,10 +463,6 @@ class Search:
 
     def _screening(self, structure: Structure) -> Effort:
         return self._affordable(structure, SCREENING, SCREENING_SHARE)
-
-    def _final(self, structure: Structure) -> Effort:
-        effort = self._affordable(structure, FINAL, FINAL_SHARE)
-        return dataclasses.replace(effort, refit=REFIT_STEPS)
 
     def _affordable(self, structure: Structure, wanted: Effort, share: float) -> Effort:
         """The wanted effort, with fewer restarts and then fewer steps if it would take too long."""
@@ -488,8 +521,9 @@ SCREENING, SCREENING_SHARE = Effort(8, 25), 0.06
 FINAL, FINAL_SHARE = Effort(48, 60), 0.35
 LEAST_RESTARTS = 4
 LEAST_EPOCHS = 10
-REFIT_STEPS = 30
-LARGEST_LOSS = 1.0
+REFIT_SHARE, REFIT_STEPS = 0.15, 30
+LONG_REFIT_SHARE, LONG_REFIT_STEPS = 1.5, 300
+MOST_REFIT_STEPS = 400
 LEAD_SAMPLES = 20
 LARGEST_EXCERPT = 20_000
 

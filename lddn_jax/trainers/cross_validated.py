@@ -65,6 +65,16 @@ class CrossValidated:
         return tuple(found)
 
     @property
+    def in_order(self) -> np.ndarray:
+        """Numbers of the members: the best of each fold first, those of easier folds before, then the second best."""
+        rows = [
+            (rank, float(fitted.restart_values[restart]), fold)
+            for fold, (fitted, kept) in enumerate(zip(self.fits, self.kept, strict=True))
+            for rank, restart in enumerate(kept)
+        ]
+        return np.array(sorted(range(len(rows)), key=lambda k: rows[k]))
+
+    @property
     def stop_reason(self) -> StopReason:
         """Why the last training stopped."""
         return (self.fits[-1] if self.refitted is None else self.refitted).stop_reason

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from lddn_jax.data.fold_blocks import Folds
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.starts import AbstractStart
 from lddn_jax.losses import AbstractLoss
@@ -32,15 +33,19 @@ def trained_on_everything(
     loss: AbstractLoss,
     *,
     epochs: int,
+    folds: Folds | None = None,
     start: AbstractStart | None,
     first_states: FirstStates | None,
     key: PRNGKeyArray,
     saving: Saving,
     progress: bool | None,
 ) -> CrossValidated:
-    """Returns a result whose members were trained on all of the records; arguments as in `fit_folds`."""
+    """Returns a result whose members were trained on all of the records; arguments as in `fit_folds`.
+
+    With `folds`, these are trained on in place of those that the members come from.
+    """
     begun, before = time.perf_counter(), found.members
-    whole = found.folds.whole(before.topology, start)
+    whole = (found.folds if folds is None else folds).whole(before.topology, start)
     count = int(jax.tree.leaves(before)[0].shape[0])
     run = FoldRun(loss, dataclasses.replace(trainer, restarts=count), key, saving, progress)
     one = before if count > 1 else jax.tree.map(lambda leaf: leaf[0], before)
