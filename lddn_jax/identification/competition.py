@@ -15,7 +15,9 @@ of the cost, and not from a clock, so that results are reproducible; with `time_
 """
 
 import dataclasses
+import functools
 import math
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -47,6 +49,7 @@ from lddn_jax.trainers.refitting import trained_on_everything
 from lddn_jax.training.callbacks.time_limit import TimeLimit
 from lddn_jax.training.history import History
 from lddn_jax.training.result import note_lines
+from lddn_jax.training.side_by_side import side_by_side
 from lddn_jax.training.stop_reason import StopReason
 
 LONG_RECORD_SAMPLES = 8000  # from which on records are trained on by windows
@@ -56,6 +59,8 @@ LARGEST_ORDER = 8  # of the linear models
 ORDER_GAIN = 0.9  # factor of the error that more states are worth
 GROWTH_GAIN = 0.97  # factor of the error that twice the neurons are worth
 LARGEST_HIDDEN = 40
+LEAST_STATES = 2  # of the first nonlinear structures
+LEAST_SAMPLES_OF_A_PARAMETER = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,7 +164,7 @@ class Competition:
     def history(self) -> History:
         """Training history of the best network on the first fold, or on everything if there was such a training."""
         found = self.chosen.found
-        fitted = found.fits[0] if found.refitted is None else found.refitted
+        fitted = (*found.refitted, *found.fits)[0]
         return fitted.history.of(fitted.best_restart)
 
     def to_dict(self) -> dict[str, Any]:
@@ -251,11 +256,7 @@ class Search:
         begun = time.perf_counter()
         self._prepare()
         orders = self._orders()
-        for stage in self._stages(orders):
-            for structure in stage():
-                if not self._seen(structure):
-                    self._try(structure, self._screening(structure))
-        self._grow()
+        self._screen(orders)
         chosen = self._committee()
         linear = self.starts.model(self.best_order, None)
         reason = chosen.found.stop_reason
@@ -326,16 +327,40 @@ class Search:
         every = np.concatenate(squares)
         return float(np.sqrt(np.nanmean(every))) if np.isfinite(every).any() else math.nan
 
-    def _stages(self, orders: Mapping[int, float]) -> list[Callable[[], list[Structure]]]:
-        """The structures of each stage of the screening; those of a later stage depend on the results so far."""
-        if self.states is not None:
-            states = sorted(set(self.states))
-        else:
-            low = max(2, min(self.best_order, max(orders)))
-            states = [n for n in (low, low + 1) if n in orders] or [self.best_order]
+    def _screen(self, orders: Mapping[int, float]) -> None:
+        """Tries the shapes of the order of the best linear model, then more states, then more neurons."""
         shapes = [shape for shape in (DEFAULT_SHAPES if self.shapes is None else self.shapes) if any(shape)]
-        first = [Structure(self.best_order, 0, 0), *(Structure(n, *shape) for n in states for shape in shapes[:1])]
-        return [lambda: first, lambda: [Structure(self._best.structure.states, *shape) for shape in shapes[1:]]]
+        states = [self.best_order] if self.states is None else sorted(set(self.states))
+        first = max(states[0], LEAST_STATES) if self.states is None else states[0]
+        self._try_all([Structure(self.best_order, 0, 0), *(Structure(first, *shape) for shape in shapes)])
+        if self.states is not None:
+            self._try_all([dataclasses.replace(self._best.structure, states=n) for n in states])
+        else:
+            self._grow(lambda s, k: dataclasses.replace(s, states=s.states + k))
+        if self.shapes is None:
+            self._grow(
+                lambda s, k: dataclasses.replace(s, hidden=2**k * s.hidden, output_hidden=2**k * s.output_hidden)
+            )
+
+    def _grow(self, larger: Callable[[Structure, int], Structure]) -> None:
+        """Tries larger structures than the best, two at a time, as long as the error decreases."""
+        while not self._late() and not self._best.structure.linear:
+            before = self._best
+            tried = [s for k in (1, 2) if self._admissible(s := larger(before.structure, k))]
+            if not tried:
+                return
+            self._try_all(tried)
+            if self._best.found.error > GROWTH_GAIN * before.found.error or self._best.structure != tried[-1]:
+                return
+
+    def _admissible(self, structure: Structure) -> bool:
+        """Whether a structure is small enough for the records and the time."""
+        if max(structure.hidden, structure.output_hidden) > LARGEST_HIDDEN or structure.states > LARGEST_ORDER:
+            return False
+        samples = sum(map(len, self.folds.records)) * sum(self.records[0].sizes["targets"].values())
+        if parameters_of(structure.topology(self.records[0])) > samples / LEAST_SAMPLES_OF_A_PARAMETER:
+            return False
+        return self._screening(structure).epochs >= LEAST_EPOCHS
 
     @property
     def _best(self) -> Entry:
@@ -343,36 +368,19 @@ class Search:
         others = [entry for entry in self.entries if not entry.structure.linear] or self.entries
         return min(others, key=lambda entry: _finite(entry.found.error))
 
-    def _grow(self) -> None:
-        """Tries more neurons as long as the error decreases."""
-        if self.shapes is not None:
-            return
-        while not self._late():
-            best = min(self.entries, key=lambda entry: _finite(entry.found.error))
-            s = best.structure
-            if s.linear:
-                return
-            larger = dataclasses.replace(s, hidden=2 * s.hidden, output_hidden=2 * s.output_hidden)
-            if max(larger.hidden, larger.output_hidden) > LARGEST_HIDDEN or self._seen(larger):
-                return
-            effort = self._screening(larger)
-            if effort.epochs < LEAST_EPOCHS:
-                return
-            self._try(larger, effort)
-            if self.entries[-1].found.error > GROWTH_GAIN * best.found.error:
-                return
-
     def _committee(self) -> Entry:
         """Trains the best structure with more restarts and steps; the best of each fold make the committee."""
-        done = [entry for entry in self.entries if len(entry.found.fits) == self.count] or self.entries
-        best = within_one_error(done)
+        best = within_one_error(self.entries)
         effort = self._affordable(best.structure, FINAL, FINAL_SHARE)
         more = effort.restarts > best.effort.restarts or effort.epochs > best.effort.epochs
-        if more and not self.long and not self._late():
-            entry = self._try(best.structure, effort, final=True)
-            if entry is not None and len(entry.found.fits) == self.count and entry.found.error <= best.found.error:
+        if more and not self.long and not self._late() and not self._cut_short:
+            self.say(f"committee of {best.structure}: {effort.restarts} restarts, {effort.epochs} steps on each fold")
+            entry = self._entry(best.structure, effort, len(self.entries), self._callbacks())
+            self.entries.append(entry)
+            self.say(f"out-of-fold error {digits(entry.found.error)}")
+            if entry.found.error <= best.found.error:
                 best = entry
-        if self._late() or best.found.stop_reason.cut_short:
+        if self._late() or self._cut_short:
             return best
         return self._refitted(best)
 
@@ -385,7 +393,10 @@ class Search:
         steps = share * self.budget / step
         order = found.in_order
         count = int(np.clip(steps // least, 1, len(order)))
-        epochs = int(np.clip(steps / count, least, MOST_REFIT_STEPS))
+        # Where the folds stopped early, many steps on everything would overfit.
+        ends = [fitted.best_epoch for fitted in found.fits]
+        early = np.median(ends) < STILL_FALLING * entry.effort.epochs
+        epochs = least if early else int(np.clip(steps / count, least, MOST_REFIT_STEPS))
         self.say(f"training on everything: {count} networks, {epochs} steps")
         chosen = jax.tree.map(lambda leaf: leaf[np.sort(order[:count])], found.members)
         refitted = trained_on_everything(
@@ -410,21 +421,41 @@ class Search:
         limit = [] if self.deadline is None else [TimeLimit(max(self.deadline - time.monotonic(), 0.1))]
         return (*self.supervision.callbacks, *limit)
 
-    # --- one structure ---
+    # --- structures ---
 
-    def _try(self, structure: Structure, effort: Effort, final: bool = False) -> Entry | None:
-        if self._late() and self.entries:
-            return None
+    def _try_all(self, structures: Sequence[Structure]) -> None:
+        """Trains structures on all folds, several at once; those already tried are left out."""
+        structures = [s for s in dict.fromkeys(structures) if not self._seen(s)]
+        if not structures or (self._late() and self.entries) or self._cut_short:
+            return
+        efforts = [self._screening(structure) for structure in structures]
+        numbers = range(len(self.entries), len(self.entries) + len(structures))
         self.say(
-            f"{'committee' if final else 'trying'}: {structure} ({effort.restarts} restarts, {effort.epochs} steps)"
+            "\n".join(
+                f"trying {structure}: {effort.restarts} restarts, {effort.epochs} steps on each fold"
+                for structure, effort in zip(structures, efforts, strict=True)
+            )
         )
-        starts, key = self.starts, jax.random.fold_in(self.key, 1 if final else 0)
+        tasks = [
+            functools.partial(self._entry, structure, effort, number)
+            for structure, effort, number in zip(structures, efforts, numbers, strict=True)
+        ]
+        found = side_by_side(tasks, self._callbacks())
+        self.entries += found
+        self.say("\n".join(f"out-of-fold error {digits(e.found.error)}: {e.structure}" for e in found))
+
+    @property
+    def _cut_short(self) -> bool:
+        return any(entry.found.stop_reason.cut_short for entry in self.entries)
+
+    def _entry(self, structure: Structure, effort: Effort, number: int, callbacks: tuple[Any, ...]) -> Entry:
+        """Trains one structure on all folds; `number` is that of its entry, from which random keys do not follow."""
+        starts = self.starts
+        key = jax.random.fold_in(self.key, effort.restarts)
         nets = [
             starts.networks(structure, fold, effort.restarts, jax.random.fold_in(key, fold))
             for fold in range(self.count)
         ]
-        trained = isinstance(self.start, Trained)
-        keep = min(self.keep, effort.restarts)
 
         def first_states(fold: int | None, data: Sequences) -> Any:
             return starts.first_states(structure, fold, 1 if fold is None else effort.restarts, data)
@@ -435,20 +466,17 @@ class Search:
             self.folds,
             LevenbergMarquardt(restarts=effort.restarts),
             epochs=effort.epochs,
-            keep=keep,
+            keep=min(self.keep, effort.restarts),
             refit=0,
             start=self.start,
-            first_states=first_states if trained else None,
+            first_states=first_states if isinstance(self.start, Trained) else None,
             key=key,
-            callbacks=self._callbacks(),
-            checkpoint=None if own is None else own.within(f"{len(self.entries):02d}"),
+            callbacks=callbacks,
+            checkpoint=None if own is None else own.within(f"{number:02d}"),
             resume=self.supervision.resume,
-            progress=self.supervision.progress,
+            progress=self.supervision.progress if threading.current_thread() is threading.main_thread() else False,
         )
-        entry = Entry(structure, found, effort)
-        self.entries.append(entry)
-        self.say(f"out-of-fold error {digits(found.error)} in {found.seconds:.1f} s")
-        return entry
+        return Entry(structure, found, effort)
 
     def noise(self, found: Competition) -> dict[str, Float[np.ndarray, " size=_"]]:
         """Returns the standard deviation of the out-of-fold errors by output layer, in scaled units."""
@@ -478,9 +506,10 @@ class Search:
         samples = sum(map(len, self.folds.records))
         seconds = self.count * cost(samples, parameters)
         steps = share * self.budget / seconds
-        epochs = int(np.clip(steps / LEAST_RESTARTS, 1, wanted.epochs))
-        restarts = int(np.clip(steps / epochs, min(LEAST_RESTARTS, wanted.restarts), wanted.restarts))
-        return Effort(max(restarts - restarts % LEAST_RESTARTS, 1), epochs)
+        least = min(LEAST_RESTARTS_ON_WINDOWS if self.long else LEAST_RESTARTS, wanted.restarts)
+        epochs = int(np.clip(steps / least, 1, wanted.epochs))
+        restarts = int(np.clip(steps / epochs, least, wanted.restarts))
+        return Effort(max(restarts - restarts % least, 1), epochs)
 
     def _notes(self, chosen: Entry) -> dict[str, str]:
         return {}
@@ -490,7 +519,9 @@ def by_competition(
     experiment: Experiment, settings: Settings, key: PRNGKeyArray, supervision: Supervision
 ) -> tuple[Committee, Competition]:
     """Lets state spaces compete on the training part; returns the committee of the best, in scaled units."""
-    budget = NOMINAL_SECONDS if settings.time_budget is None else settings.time_budget
+    samples = sum(map(len, experiment.train))
+    nominal = NOMINAL_SECONDS if samples <= LONG_RECORD_SAMPLES else NOMINAL_SECONDS_OF_LONG_RECORDS
+    budget = nominal if settings.time_budget is None else settings.time_budget
     search = Search(
         experiment.scaled_train,
         states=settings.orders,
@@ -515,15 +546,16 @@ def _shapes(settings: Settings) -> tuple[tuple[int, int], ...] | None:
     return ((settings.hidden or 0, settings.output_hidden or 0),)
 
 
-NOMINAL_SECONDS = 45.0
+NOMINAL_SECONDS, NOMINAL_SECONDS_OF_LONG_RECORDS = 45.0, 90.0
 DEFAULT_SHAPES = ((5, 4), (0, 4), (5, 0))
 SCREENING, SCREENING_SHARE = Effort(8, 25), 0.06
 FINAL, FINAL_SHARE = Effort(48, 60), 0.35
-LEAST_RESTARTS = 4
+LEAST_RESTARTS, LEAST_RESTARTS_ON_WINDOWS = 4, 2
 LEAST_EPOCHS = 10
 REFIT_SHARE, REFIT_STEPS = 0.15, 30
-LONG_REFIT_SHARE, LONG_REFIT_STEPS = 1.5, 300
+LONG_REFIT_SHARE, LONG_REFIT_STEPS = 1.2, 200
 MOST_REFIT_STEPS = 400
+STILL_FALLING = 0.9  # of the steps on a fold, after which its best network is found while the error still falls
 LEAD_SAMPLES = 20
 LARGEST_EXCERPT = 20_000
 

@@ -26,6 +26,7 @@ from lddn_jax.network.network import Network
 from lddn_jax.simulation.delays import DelayState
 from lddn_jax.topology.topology import Topology
 
+FEWEST_WITH_RANDOM = 4  # restarts
 SHARE_AT_RANDOM = 0.5  # of the restarts
 SAMPLES_OF_A_FIRST_STATE = 400  # at most, that the first state of a sequence is estimated from
 LARGEST_RADIUS = 0.9995  # of the poles of a linear start
@@ -132,7 +133,7 @@ class LinearStarts:
 
 def at_random(restarts: int) -> int:
     """Number of the restarts that are drawn wholly at random."""
-    return round(SHARE_AT_RANDOM * restarts)
+    return round(SHARE_AT_RANDOM * restarts) if restarts >= FEWEST_WITH_RANDOM else 0
 
 
 def first_states_of(linear: LinearModel, data: Sequences) -> Float[np.ndarray, "sequences states"]:

@@ -28,7 +28,7 @@ class CrossValidated:
         fits: Result of the training on each fold.
         kept: Numbers of the restarts that were kept, best first, by fold.
         members: The networks of the committee, stacked: the best of each fold, after the training on everything.
-        refitted: Result of the training on everything; None if there was none.
+        refitted: Results of the training on everything, for one or several groups of members; empty if there was none.
         replaced: Numbers of the members for which the network of the fold was kept in place of the refitted one.
         predictions: Out-of-fold predictions for each record, by output layer; NaN where no block was predicted.
         seconds: Duration.
@@ -38,7 +38,7 @@ class CrossValidated:
     fits: tuple[Fitted, ...]
     kept: tuple[tuple[int, ...], ...]
     members: Network
-    refitted: Fitted | None
+    refitted: tuple[Fitted, ...]
     replaced: tuple[int, ...]
     predictions: tuple[Mapping[str, Float[np.ndarray, "time size=_"]], ...]
     seconds: float
@@ -76,8 +76,9 @@ class CrossValidated:
 
     @property
     def stop_reason(self) -> StopReason:
-        """Why the last training stopped."""
-        return (self.fits[-1] if self.refitted is None else self.refitted).stop_reason
+        """Why training stopped: the first reason that cut it short, or that of the last training."""
+        reasons = [fitted.stop_reason for fitted in (*self.fits, *self.refitted)]
+        return next((reason for reason in reasons if reason.cut_short), reasons[-1])
 
     def __str__(self):
         errors = ", ".join(f"{error:.4g}" for error in self.fold_errors)

@@ -35,8 +35,10 @@ from lddn_jax.trainers.refitting import expanded, trained_on_everything
 from lddn_jax.training.callbacks.periodic_checkpoint import Checkpoint
 from lddn_jax.training.callbacks.time_limit import one_run
 from lddn_jax.training.result import Fitted
+from lddn_jax.training.side_by_side import side_by_side
 from lddn_jax.training.trainer import AbstractTrainer
 
+LARGEST_RATIO = 4.0  # of the validation loss of a network that is kept to that of the best one of its fold
 CALL = "fit_folds(net, folds, trainer)"
 
 
@@ -69,7 +71,8 @@ def fit_folds(
         trainer: For example `LevenbergMarquardt(restarts=8)`.
         loss: `MeanSquaredError()` if None.
         epochs: Maximum number of steps on each fold.
-        keep: Number of networks that are kept of each fold.
+        keep: Number of networks that are kept of each fold; fewer if others have more than four times the validation
+            loss of the best one.
         refit: Number of steps of these networks on all of the records; 0 for none.
         max_fail: Training on a fold stops for a restart after this many steps without a smaller error in the held-out
             blocks. A start from a linear model first raises that error, so small numbers return the linear model.
@@ -87,7 +90,7 @@ def fit_folds(
         progress: As in `fit`.
 
     Returns:
-        `CrossValidated`. If training is cut short, the folds so far are returned.
+        `CrossValidated`. If training is cut short, each fold returns its best network so far.
 
     Raises:
         LDDNError: If an argument is invalid, or there are not as many networks as folds.
@@ -123,39 +126,40 @@ def fit_folds(
     if key is not None:
         check_key(key)
     key = jax.random.key(0) if key is None else key
-    saving = functools.partial(Saving, tuple(callbacks), checkpoint, resume)
     topology, loss = nets[0].topology, loss or MeanSquaredError()
-    begun, fits, kept, members, blocks = time.perf_counter(), [], [], [], []
+    begun = time.perf_counter()
+
+    def of_fold(number: int, callbacks: tuple[Any, ...]) -> tuple[Any, ...]:
+        fold = folds.data(topology, number, start)
+        own = Saving(callbacks, checkpoint, resume, f"fold_{number}")
+        run = FoldRun(loss, trainer, jax.random.fold_in(key, number), own, progress)
+        begins = None if first_states is None else functools.partial(first_states, number)
+        cuts = [folds.windows(topology, number, window, start) for window in windows]
+        one, state, last = run.over_windows(nets[number], cuts, window_epochs, begins)
+        state = carried_over(state, last, fold, begins)
+        fitted = run.fitted(one, fold.train, state, epochs, validation=fold.validation, max_fail=max_fail)
+        values = fitted.restart_values
+        order = np.argsort(values, kind="stable")[:keep]
+        order = order[values[order] <= LARGEST_RATIO * values[order[0]]] if np.isfinite(values[order[0]]) else order[:1]
+        chosen, states = _chosen(fitted, order)
+        outputs = outputs_of_members(chosen, fold.train, states)
+        return fitted, tuple(order.tolist()), chosen, folds.gathered(fold, middle(outputs))
+
     with one_run(callbacks):
-        for number, one in enumerate(nets):
-            fold = folds.data(topology, number, start)
-            run = FoldRun(loss, trainer, jax.random.fold_in(key, number), saving(f"fold_{number}"), progress)
-            begins = None if first_states is None else functools.partial(first_states, number)
-            cuts = [folds.windows(topology, number, window, start) for window in windows]
-            one, state, last = run.over_windows(one, cuts, window_epochs, begins)
-            state = carried_over(state, last, fold, begins)
-            fitted = run.fitted(one, fold.train, state, epochs, validation=fold.validation, max_fail=max_fail)
-            order = np.argsort(fitted.restart_values, kind="stable")[:keep]
-            chosen, states = _chosen(fitted, order)
-            outputs = outputs_of_members(chosen, fold.train, states)
-            blocks.append(folds.gathered(fold, middle(outputs)))
-            fits.append(fitted)
-            kept.append(tuple(order.tolist()))
-            members.append(chosen)
-            if fitted.stop_reason.cut_short:
-                break
+        each = side_by_side([functools.partial(of_fold, number) for number in range(folds.count)], callbacks)
+        fits, kept, members, blocks = map(tuple, zip(*each, strict=True))
         stacked = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *members)
         found = CrossValidated(
             folds=folds,
-            fits=tuple(fits),
-            kept=tuple(kept),
+            fits=fits,
+            kept=kept,
             members=stacked,
-            refitted=None,
+            refitted=(),
             replaced=(),
             predictions=tuple(_joined([block[k] for block in blocks]) for k in range(len(folds.records))),
             seconds=time.perf_counter() - begun,
         )
-        if not refit or fits[-1].stop_reason.cut_short:
+        if not refit or found.stop_reason.cut_short:
             return found
         return trained_on_everything(
             found,
@@ -165,7 +169,7 @@ def fit_folds(
             start=start,
             first_states=first_states,
             key=jax.random.fold_in(key, folds.count),
-            saving=saving("everything"),
+            saving=Saving(tuple(callbacks), checkpoint, resume, "everything"),
             progress=progress,
         )
 

@@ -5,7 +5,9 @@ inputs scaled by 1.5, −1.5 and 2 and reversed in time, outside of the range th
 """
 
 import dataclasses
+import functools
 import time
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +23,8 @@ from lddn_jax.simulation.delays import DelayState
 from lddn_jax.trainers.cross_validated import CrossValidated, outputs_of_members
 from lddn_jax.trainers.fold_run import FirstStates, FoldRun, Saving
 from lddn_jax.trainers.initial_state import estimate_state
+from lddn_jax.training.result import Fitted
+from lddn_jax.training.side_by_side import at_once, side_by_side
 from lddn_jax.training.trainer import AbstractTrainer
 
 STRESSES = ((1.5, 1), (-1.5, 1), (2.0, 1), (1.0, -1))  # factor of the inputs, and direction of time
@@ -45,19 +49,28 @@ def trained_on_everything(
     With `folds`, these are trained on in place of those that the members come from.
     """
     begun, before = time.perf_counter(), found.members
-    whole = (found.folds if folds is None else folds).whole(before.topology, start)
+    whole = (found.folds if folds is None else folds).whole(before.topology, start).train
     count = int(jax.tree.leaves(before)[0].shape[0])
-    run = FoldRun(loss, dataclasses.replace(trainer, restarts=count), key, saving, progress)
-    one = before if count > 1 else jax.tree.map(lambda leaf: leaf[0], before)
-    state = None
-    if whole.train.train_state:
-        guess = whole.train.state if first_states is None else first_states(None, whole.train)
-        state = _estimated(one, whole.train, guess, count)
-    refitted = run.fitted(one, whole.train, state, epochs)
-    after = refitted.restarts if refitted.restarts is not None else expanded(refitted.net)
-    after, replaced = _under_stress(before, after, whole.train)
+    groups = max(k for k in range(1, at_once(saving.callbacks) + 1) if count % k == 0)
+
+    def of_group(number: int, callbacks: tuple[Any, ...]) -> Fitted:
+        size = count // groups
+        nets = jax.tree.map(lambda leaf: leaf[number * size : (number + 1) * size], before)
+        nets = nets if size > 1 else jax.tree.map(lambda leaf: leaf[0], nets)
+        own = dataclasses.replace(saving, callbacks=callbacks, name=f"{saving.name}_{number}")
+        run = FoldRun(loss, dataclasses.replace(trainer, restarts=size), key, own, progress)
+        state = None
+        if whole.train_state:
+            guess = whole.state if first_states is None else first_states(None, whole)
+            state = _estimated(nets, whole, guess, size)
+        return run.fitted(nets, whole, state, epochs)
+
+    fits = side_by_side([functools.partial(of_group, number) for number in range(groups)], saving.callbacks)
+    each = [fitted.restarts if fitted.restarts is not None else expanded(fitted.net) for fitted in fits]
+    after = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *each)
+    after, replaced = _under_stress(before, after, whole)
     seconds = found.seconds + time.perf_counter() - begun
-    return dataclasses.replace(found, members=after, refitted=refitted, replaced=replaced, seconds=seconds)
+    return dataclasses.replace(found, members=after, refitted=tuple(fits), replaced=replaced, seconds=seconds)
 
 
 def _estimated(nets: Network, data: Sequences, guess: DelayState | None, count: int) -> DelayState:
