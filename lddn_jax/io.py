@@ -1,4 +1,4 @@
-"""Saving and loading of networks, linear models, posteriors and results of training, in the file format of `archive.py`.
+"""Saving and loading of networks, linear models, posteriors and results of training, in the format of `archive.py`.
 
 The header holds the kind of file, the topology and the dtype; for a posterior also its groups, for a network with
 scalers their kinds, and for a fit all that is needed to resume training (`training/checkpoint.py`).
@@ -111,8 +111,8 @@ def _parts(given: object) -> tuple[str, Network, Any, dict[str, Any]]:
         return SCALED, given.net, given.scalers, {"scaling": given.to_dict()["scaling"]}
     if not isinstance(given, Posterior):
         raise LDDNError(
-            f"save writes a Network, a Scaled, a LinearModel, a Posterior or the result of fit, not a {type(given).__name__}. "
-            "Did you mean save(path, fitted.net)?"
+            f"save writes a Network, a Scaled, a LinearModel, a Posterior or the result of fit, not a "
+            f"{type(given).__name__}. Did you mean save(path, fitted.net)?"
         )
     header = {
         "groups": asdict(given.groups),
