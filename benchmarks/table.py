@@ -1,8 +1,8 @@
 """Builds the tables of `benchmarks/README.md` from the JSON files in `benchmarks/results`; no number is typed by hand.
 
 The keys of a row determine its table: `seconds` by contender for times (of a run, or of the unit in `each`), `bytes`
-for memory, `reached` for training errors and the time to reach them. `python -m benchmarks.table` rewrites the text
-between the markers; `--check` only checks whether it is up to date.
+for memory, `reached` for training errors and the time to reach them, `error` for test errors. `python -m
+benchmarks.table` rewrites the text between the markers; `--check` only checks whether it is up to date.
 """
 
 import argparse
@@ -50,6 +50,8 @@ def section(name: str, content: dict[str, Any], figure: bool = False) -> str:
         parts.append(times([row for row in timed if row.get("each", "one run") == each], each))
     if found := [row for row in rows if "trials" in row]:
         parts.append(trials(found))
+    if found := [row for row in rows if "error" in row]:
+        parts.append(errors(found))
     return "\n\n".join(parts)
 
 
@@ -116,6 +118,38 @@ def trials(rows: list[dict[str, Any]]) -> str:
     return "\n\n".join(["Steps tried in an iteration, mean.", _grid(["case", *contenders], lines)])
 
 
+def errors(rows: list[dict[str, Any]]) -> str:
+    """Returns test errors by record: the median over seeds and its range, then one number for each other method."""
+    others = [name for name in _contenders(rows, "error") if name != "default"]
+    lines = []
+    for row in rows:
+        seeds = sorted(math.inf if e is None else e for e in row["error"]["default"])
+        one = {name: _error(found[0]) for name, found in row["error"].items() if name in others}
+        published = ", ".join(f"{name} {_error(e)}" for name, e in row["published"].items())
+        later = f"{statistics.median(row['later_seconds']):.1f}" if row["later_seconds"] else ""
+        lines.append(
+            [
+                f"{row['case']} ({row['unit']})" if row["unit"] else row["case"],
+                " / ".join(map(str, row["rows"])),
+                f"**{_error(statistics.median(seeds))}** ({_error(seeds[0])} … {_error(seeds[-1])})",
+                *(one.get(name, "") for name in others),
+                published,
+                f"{row['first_seconds']:.1f}",
+                later,
+            ]
+        )
+    return "\n\n".join(
+        [
+            "Root mean squared error of a free run on the test part, median over seeds (smallest … largest); seconds "
+            "of the first identification, which compiles, and of the later ones.",
+            _grid(
+                ["record", "rows, train / test", "default", *others, "published", "first s", "later s"],
+                lines,
+            ),
+        ]
+    )
+
+
 def reached(rows: list[dict[str, Any]]) -> str:
     """Returns seconds and updates by trainer and training error, medians over the starts that reached it."""
     levels = list(dict.fromkeys(level for row in rows for level in row["reached"]))
@@ -175,6 +209,10 @@ def _grid(head: list[str], lines: list[list[str]]) -> str:
     return "\n".join(
         ["| " + " | ".join(head) + " |", "|---" * len(head) + "|", *("| " + " | ".join(c) + " |" for c in lines)]
     )
+
+
+def _error(value: float | None) -> str:
+    return "diverged" if value is None or not math.isfinite(value) else f"{value:.3g}"
 
 
 def _ms(seconds: float) -> str:

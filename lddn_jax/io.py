@@ -1,4 +1,4 @@
-"""Saving and loading of networks, linear models, posteriors and results of training, in the file format of `archive.py`.
+"""Saving and loading of networks, linear models, posteriors and results of training, in the format of `archive.py`.
 
 The header holds the kind of file, the topology and the dtype; for a posterior also its groups, for a network with
 scalers their kinds, and for a fit all that is needed to resume training (`training/checkpoint.py`).

@@ -1,6 +1,7 @@
 """The parts of the benchmarks that are not measurements: comparisons, tables, crossovers, and what is committed."""
 
 import argparse
+import dataclasses
 import json
 import math
 
@@ -18,8 +19,10 @@ from benchmarks import (
     bench_simulate,
     bench_training,
     harness,
+    identification,
     peers,
     peers_least_squares,
+    records,
     table,
 )
 from benchmarks.networks import Case, closed_narx, elman, ten_layers
@@ -288,6 +291,79 @@ def test_results_are_not_overwritten_by_nothing_or_by_others(rows, command, word
     with pytest.raises(SystemExit, match=words):
         harness.write("simulate_cpu", "How long?", 1, rows)
     assert (path.read_text() if path.exists() else None) == before
+
+
+@dataclasses.dataclass
+class Loaded:
+    """An object as other packages load records."""
+
+    u: np.ndarray
+    y: np.ndarray
+    state_initialization_window_length: int = 4
+
+
+def a_plant(rows, seed):
+    u, y = np.random.default_rng(seed).normal(size=rows), np.zeros(rows)
+    for t in range(1, rows):
+        y[t] = 0.8 * y[t - 1] + u[t - 1]
+    return Loaded(u, y)
+
+
+def test_objects_of_other_packages_are_records():
+    case = records.case_of("plant", (a_plant(60, 0), a_plant(50, 1)), [a_plant(40, 2)], unit="mV", per=1e3)
+    assert [len(record) for record in case.train] == [60, 50]
+    assert (len(case.test), case.skip) == (40, 4)
+    row = identification.measured(case, (0, 1), lambda case, seed: true_model(case.test.targets["y"][-1]))
+    assert row["rows"] == [110, 40]
+    assert row["error"]["linear"][0] < 1e-6
+    y = case.test.targets["y"][:, 0]
+    assert row["error"]["persistence"][0] == pytest.approx(1e3 * np.sqrt(np.mean(np.diff(y)[3:] ** 2)))
+    assert row["error"]["deviation"][0] == pytest.approx(1e3 * np.std(y[4:]))
+    assert max(row["error"]["default"]) < 1e-3
+    assert len(row["later_seconds"]) == 1
+    assert "plant" in identification.line(row)
+
+
+def true_model(_):
+    """The plant as a network: an equation of its last output and input."""
+    topology = lddn.models.narx({"u": 1}, {"y": 1}, hidden=1, input_delays=(1,), feedback_delays=(1,), linear_path=True)
+    weights = {("y", "u"): [[[1.0]]], ("y", "measured_y"): [[[0.8]]]}
+    net = lddn.Network(topology, init="zeros").with_weights(IW=weights)
+    one = lddn.data.MinMax.fit(np.array([[-1.0], [1.0]]))
+    return lddn.Scaled(net, {"u": one, "measured_y": one, "y": one})
+
+
+def test_a_forecast_from_the_end_of_the_training_record():
+    whole = lddn.data.Record({}, {"y": 5 + 0.9 ** np.arange(60.0)[:, None]})
+    case = records.Case("decay", [whole.piece(0, 50)], whole.piece(50, 60), continues=True)
+    found = identification.yardsticks(case)
+    assert found["linear"] < 1e-6
+    y = whole.targets["y"][:, 0]
+    assert found["persistence"] == pytest.approx(np.sqrt(np.mean((y[50:] - y[49]) ** 2)))
+
+
+def test_rows_that_are_not_scored():
+    case = records.case_of("plant", a_plant(60, 0), a_plant(40, 2))
+    y = case.test.targets["y"][:, 0]
+    wrong = y.copy()
+    wrong[:4] = 1e6
+    assert identification.error_of(case, {"y": wrong}) == 0
+    assert identification.error_of(case, {"y": wrong[2:]}) == 0  # the first rows filled the delays
+    wrong[4] += 6
+    assert identification.error_of(case, {"y": wrong}) == pytest.approx(1.0)
+
+
+def test_records_that_are_not_there(monkeypatch, tmp_path):
+    monkeypatch.setattr(records, "FOLDER", tmp_path)
+    assert records.cases() == []
+    assert records.KNOWN.keys() == records.FILES.keys()
+
+
+def test_a_table_of_test_errors():
+    row = {"case": "tanks", "unit": "cm", "rows": [100, 50], "error": {"default": [1.0, None, 2.0], "linear": [3.0]}}
+    row |= {"published": {"GRU": 2.5}, "first_seconds": 9.04, "later_seconds": [1.0, 3.0]}
+    text = table.errors([row])
+    assert "| tanks (cm) | 100 / 50 | **2** (1 … diverged) | 3 | GRU 2.5 | 9.0 | 2.0 |" in text
 
 
 def test_an_unknown_peer_is_rejected():

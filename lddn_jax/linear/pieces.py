@@ -15,7 +15,7 @@ from lddn_jax.data.records import Record, Records, as_records
 from lddn_jax.errors import DataError
 from lddn_jax.network.signals import measured_name
 
-Piece = tuple[Float[np.ndarray, "time inputs"], Float[np.ndarray, "time outputs"]]
+Piece = tuple[Float[np.ndarray, "time=_ inputs"], Float[np.ndarray, "time=_ outputs"]]  # pieces differ in length
 
 
 @dataclasses.dataclass(frozen=True)

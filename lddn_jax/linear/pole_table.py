@@ -12,7 +12,7 @@ from lddn_jax.numerics.text_table import aligned, digits, ratio_digits
 
 
 def pole_table(poles: Complex[np.ndarray, " n"], sample_time: float | None) -> list[str]:
-    """Returns the lines of a table.
+    r"""Returns the lines of a table.
 
     Args:
         poles: The poles.

@@ -29,7 +29,7 @@ def propagate(
     """
     steps, n, columns = forcing.shape
     length = max(1, math.isqrt(steps))
-    chunks = -(-steps // length)
+    chunks = max(1, -(-steps // length))
     padded = np.zeros((chunks * length, n, columns))
     padded[:steps] = forcing
     # (sample of the chunk, state, chunk · column): one matrix product advances all chunks by a sample.
