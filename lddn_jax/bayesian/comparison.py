@@ -69,7 +69,7 @@ class Candidate:
         """
         p = self.posterior
         gamma, alpha = np.asarray(p.gamma, float), np.asarray(p.strengths.alpha, float)
-        counted = gamma * p.groups.has_prior
+        counted = np.where(alpha > 0, gamma, 0)  # of those with a prior
         mean = float(np.sum(counted * alpha) / max(np.sum(counted), np.finfo(float).tiny))
         numbers = {
             "parameters": p.net.parameter_count,

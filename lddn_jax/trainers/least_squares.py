@@ -146,9 +146,18 @@ def levenberg_marquardt(
     )
 
 
-@up_to_date
-@eqx.filter_jit
-def _minimize(residual_fn, parameters, settings, *, min_grad, goal, tolerance, max_steps, scaled) -> LeastSquares:
+def minimized(
+    residual_fn: Callable[[Any], PyTree[Float[Array, "..."]]],
+    parameters: PyTree[Float[Array, "..."]],
+    settings: Damping,
+    *,
+    min_grad: float | Float[Array, ""] = 1e-12,
+    goal: float | Float[Array, ""] = 0.0,
+    tolerance: float | Float[Array, ""] = 1e-14,
+    max_steps: int | Int[Array, ""] = 1000,
+    scaled: bool = True,
+) -> LeastSquares:
+    """The minimization of `levenberg_marquardt` inside a compiled program, which may map it over several problems."""
     start, unravel = ravel_pytree(parameters)
 
     def residuals(x):
@@ -240,4 +249,5 @@ def _minimize(residual_fn, parameters, settings, *, min_grad, goal, tolerance, m
     )
 
 
+_minimize = up_to_date(eqx.filter_jit(minimized))
 _ORDER = ("non_finite", "min_grad", "goal", "mu_max", "small_step", "small_gain", "max_steps")

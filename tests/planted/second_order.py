@@ -140,3 +140,21 @@ def covariance_left_in_its_old_order(monkeypatch):
 def half_the_share_of_the_prior(monkeypatch):
     """γ/P = 1 − α (H⁻¹)_ii, so that even what the prior alone determines counts half."""
     alter(monkeypatch, relevance, "2 * alpha * np.sum", "alpha * np.sum")
+
+
+@caught_by("test_flat_prior.py::test_a_linear_layer_is_the_closed_form[two have none-cholesky]")
+def excluded_parameters_not_counted(monkeypatch):
+    """γ counts parameters that have a prior only, so that the noise is underestimated."""
+    alter(monkeypatch, Spectrum.gamma, "found, self.flat.rank)", "found, 0 * self.flat.rank)")
+
+
+@caught_by("test_flat_prior.py::test_no_prior_is_the_limit_of_a_wide_one")
+def volume_of_the_flat_prior_forgotten(monkeypatch):
+    """The evidence is that of the parameters with a prior, the others being known."""
+    alter(monkeypatch, Spectrum.log_evidence, "found + self.flat.log_evidence", "found")
+
+
+@caught_by("test_flat_prior.py::test_a_linear_layer_is_the_closed_form[all have a prior-cholesky]")
+def pull_to_zero(monkeypatch):
+    """Steps pull to zero, and E_W counts from the mean of the prior."""
+    alter(monkeypatch, BayesianRegularization.step, "before.with_decay(off(x), decay)", "before.with_decay(x, decay)")

@@ -4,7 +4,8 @@ from planting import alter, caught_by
 
 from lddn_jax.network.initializers import Ignoring
 from lddn_jax.trainers.adaptation import _step as one_sample
-from lddn_jax.trainers.closed_loop import _steady
+from lddn_jax.trainers.closed_loop import _steady, fit_closed_loop
+from lddn_jax.trainers.initial_state import _of_a_sequence
 from lddn_jax.training.callbacks.early_stopping import EarlyStopping
 from lddn_jax.training.callbacks.time_limit import TimeLimit
 from lddn_jax.training.compiled import Program, _step, compiled_part
@@ -124,3 +125,21 @@ def values_of_another_restart(monkeypatch):
         "name: line if line.ndim == 4",
         "name: line[:1] * jnp.ones_like(line) if line.ndim == 4",
     )
+
+
+@caught_by("test_initial_state.py::test_a_record_without_targets_keeps_its_state")
+def guess_ignored(monkeypatch):
+    """The estimate of first states starts from zeros, not from those of the data."""
+    alter(monkeypatch, _of_a_sequence, "jnp.isfinite(before), guess, 0)", "jnp.isfinite(before), 0, 0)")
+
+
+@caught_by("test_initial_state.py::test_what_noise_would_explain_stays_near_the_guess")
+def states_far_away(monkeypatch):
+    """First states are estimated by least squares alone."""
+    alter(monkeypatch, _of_a_sequence, "jnp.sqrt(variance) * (x - guess) / widths", "0 * x")
+
+
+@caught_by("test_closed_loop.py::test_validation_ends_a_horizon")
+def horizon_without_its_validation(monkeypatch):
+    """Validation records choose among the results of a horizon, and never end it."""
+    alter(monkeypatch, fit_closed_loop, "None if max_fail is None else _windows_of(", "None if True else _windows_of(")
