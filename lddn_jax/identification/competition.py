@@ -56,7 +56,7 @@ LONG_RECORD_SAMPLES = 8000  # from which on records are trained on by windows
 WINDOW_SAMPLES = 1000  # of such a window
 WINDOWS = 16
 LARGEST_ORDER = 8  # of the linear models
-ORDER_GAIN = 0.9  # factor of the error that more states are worth
+ORDER_GAIN, ORDER_GAIN_OF_LONG_RECORDS = 0.9, 0.98  # factor of the error that more states are worth
 GROWTH_GAIN = 0.97  # factor of the error that twice the neurons are worth
 LARGEST_HIDDEN = 40
 LEAST_STATES = 2  # of the first nonlinear structures
@@ -300,7 +300,7 @@ class Search:
         usable = {states: error for states, error in found.items() if math.isfinite(error)}
         best = min(usable, key=lambda states: usable[states], default=min(found))
         for states in sorted(usable):
-            if usable[states] <= usable[best] / ORDER_GAIN:
+            if usable[states] <= usable[best] / (ORDER_GAIN_OF_LONG_RECORDS if self.long else ORDER_GAIN):
                 best = states
                 break
         self.best_order = best
@@ -329,15 +329,17 @@ class Search:
 
     def _screen(self, orders: Mapping[int, float]) -> None:
         """Tries the shapes of the order of the best linear model, then more states, then more neurons."""
-        shapes = [shape for shape in (DEFAULT_SHAPES if self.shapes is None else self.shapes) if any(shape)]
+        default = SHAPES_OF_LONG_RECORDS if self.long else DEFAULT_SHAPES
+        shapes = [shape for shape in (default if self.shapes is None else self.shapes) if any(shape)]
         states = [self.best_order] if self.states is None else sorted(set(self.states))
         first = max(states[0], LEAST_STATES) if self.states is None else states[0]
-        self._try_all([Structure(self.best_order, 0, 0), *(Structure(first, *shape) for shape in shapes)])
+        more = [Structure(first + 1, *shape) for shape in shapes[:1]] if self.long and self.states is None else []
+        self._try_all([Structure(self.best_order, 0, 0), *(Structure(first, *shape) for shape in shapes), *more])
         if self.states is not None:
             self._try_all([dataclasses.replace(self._best.structure, states=n) for n in states])
-        else:
+        elif not self.long:
             self._grow(lambda s, k: dataclasses.replace(s, states=s.states + k))
-        if self.shapes is None:
+        if self.shapes is None and not self.long:
             self._grow(
                 lambda s, k: dataclasses.replace(s, hidden=2**k * s.hidden, output_hidden=2**k * s.output_hidden)
             )
@@ -363,6 +365,10 @@ class Search:
         return self._screening(structure).epochs >= LEAST_EPOCHS
 
     @property
+    def _best_of_all(self) -> Entry:
+        return min(self.entries, key=lambda entry: _finite(entry.found.error))
+
+    @property
     def _best(self) -> Entry:
         """The nonlinear entry with the smallest error so far, or the linear one if there is no other."""
         others = [entry for entry in self.entries if not entry.structure.linear] or self.entries
@@ -370,7 +376,7 @@ class Search:
 
     def _committee(self) -> Entry:
         """Trains the best structure with more restarts and steps; the best of each fold make the committee."""
-        best = within_one_error(self.entries)
+        best = self._best_of_all if self.long else within_one_error(self.entries)
         effort = self._affordable(best.structure, FINAL, FINAL_SHARE)
         more = effort.restarts > best.effort.restarts or effort.epochs > best.effort.epochs
         if more and not self.long and not self._late() and not self._cut_short:
@@ -392,7 +398,7 @@ class Search:
         share, least = (LONG_REFIT_SHARE, LONG_REFIT_STEPS) if self.long else (REFIT_SHARE, REFIT_STEPS)
         steps = share * self.budget / step
         order = found.in_order
-        count = int(np.clip(steps // least, 1, len(order)))
+        count = int(np.clip(steps // least, 1, MOST_ON_WINDOWS if self.long else len(order)))
         # Where the folds stopped early, many steps on everything would overfit.
         ends = [fitted.best_epoch for fitted in found.fits]
         early = np.median(ends) < STILL_FALLING * entry.effort.epochs
@@ -429,6 +435,9 @@ class Search:
         if not structures or (self._late() and self.entries) or self._cut_short:
             return
         efforts = [self._screening(structure) for structure in structures]
+        if self.long:  # whose trainings are far from their ends, so that only equal numbers of steps compare
+            fewest = min(effort.epochs for effort in efforts)
+            efforts = [dataclasses.replace(effort, epochs=fewest) for effort in efforts]
         numbers = range(len(self.entries), len(self.entries) + len(structures))
         self.say(
             "\n".join(
@@ -490,7 +499,7 @@ class Search:
         return any(entry.structure == structure for entry in self.entries)
 
     def _screening(self, structure: Structure) -> Effort:
-        return self._affordable(structure, SCREENING, SCREENING_SHARE)
+        return self._affordable(structure, SCREENING_OF_LONG_RECORDS if self.long else SCREENING, SCREENING_SHARE)
 
     def _affordable(self, structure: Structure, wanted: Effort, share: float) -> Effort:
         """The wanted effort, with fewer restarts and then fewer steps if it would take too long."""
@@ -547,13 +556,16 @@ def _shapes(settings: Settings) -> tuple[tuple[int, int], ...] | None:
 
 
 NOMINAL_SECONDS, NOMINAL_SECONDS_OF_LONG_RECORDS = 45.0, 90.0
+SHAPES_OF_LONG_RECORDS = ((15, 0), (0, 8))
 DEFAULT_SHAPES = ((5, 4), (0, 4), (5, 0))
 SCREENING, SCREENING_SHARE = Effort(8, 25), 0.06
+SCREENING_OF_LONG_RECORDS = Effort(2, 20)
 FINAL, FINAL_SHARE = Effort(48, 60), 0.35
-LEAST_RESTARTS, LEAST_RESTARTS_ON_WINDOWS = 4, 2
+LEAST_RESTARTS, LEAST_RESTARTS_ON_WINDOWS = 4, 1
 LEAST_EPOCHS = 10
 REFIT_SHARE, REFIT_STEPS = 0.15, 30
 LONG_REFIT_SHARE, LONG_REFIT_STEPS = 1.2, 200
+MOST_ON_WINDOWS = 4  # members of a committee on long records
 MOST_REFIT_STEPS = 400
 STILL_FALLING = 0.9  # of the steps on a fold, after which its best network is found while the error still falls
 LEAD_SAMPLES = 20
