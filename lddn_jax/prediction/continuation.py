@@ -10,7 +10,7 @@ there is one.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +18,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from lddn_jax.data.records import Record
+from lddn_jax.data.sequences import Sequences
 from lddn_jax.errors import DataError
 from lddn_jax.network.committee import Committee, Model
 from lddn_jax.network.replacement import up_to_date
 from lddn_jax.network.signals import Signals
+from lddn_jax.prediction.estimated_states import with_first_states
 from lddn_jax.simulation.delays import DelayState, cut, known_before, state_sizes
 from lddn_jax.simulation.member_runs import each_member, shared_by_members
 from lddn_jax.simulation.simulate import simulate
@@ -60,7 +62,7 @@ class Continuation:
         return values
 
 
-def state_after(closed: Model, record: Record, rows: int, start: int) -> DelayState:
+def state_after(closed: Model, record: Record, rows: int, start: int, fitted: int | None = 0) -> DelayState:
     """Returns the delay state of the closed loop after the first rows of a record, `(1, longest delay, size)`.
 
     Layers of a committee have the axis of the members in front if they had to be simulated.
@@ -70,6 +72,8 @@ def state_after(closed: Model, record: Record, rows: int, start: int) -> DelaySt
         record: In the units of the network; targets that are NaN are missing.
         rows: Number of rows.
         start: From `known_row`.
+        fitted: Number of steps from `start` on that first states of layers that are not measured are estimated from;
+            None to choose it, 0 for zeros.
     """
     sizes = state_sizes(closed.topology)
     signals = {**record.inputs, **record.targets}
@@ -79,15 +83,17 @@ def state_after(closed: Model, record: Record, rows: int, start: int) -> DelaySt
         else jnp.zeros((1, held, size), closed.dtype)
         for name, (held, size) in sizes.items()
     }
+    if isinstance(closed, Committee) and not closed.topology.inputs:
+        state = each_member(closed, state, (1,))  # only the delay state tells how many sequences there are
     if start == rows:
         return state
-    if isinstance(closed, Committee):
-        state = {name: line for name, line in each_member(closed, state, (1,)).items()}
-        state = shared_by_members(state, closed.topology.input_names)
     inputs = {name: _single(record.inputs[name][start:rows], closed) for name in sorted(closed.topology.input_names)}
-    measured = {
-        name: _single(record.targets[name][start:rows], closed) for name in closed.topology.outputs if name in sizes
-    }
+    targets = {name: _single(record.targets[name][start:rows], closed) for name in closed.topology.outputs}
+    known, _ = with_first_states(closed, Sequences(inputs, targets, state), fitted)
+    state = dict(cast(DelayState, known.state))
+    if isinstance(closed, Committee):  # the loop over steps needs the axis of the members from the beginning
+        state = shared_by_members(each_member(closed, state, (1,)), closed.topology.input_names)
+    measured = {name: y for name, y in targets.items() if name in sizes}
     return _corrected(closed, inputs, measured, state, rows - start)
 
 

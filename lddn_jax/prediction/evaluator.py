@@ -6,8 +6,10 @@
     persistence       ŷ(t) = y(t−1), the baseline
 
 A network that reads measured outputs through delays of at least d > 1 predicts d steps ahead with its loop open, and is
-compared with the persistence ŷ(t) = y(t−d). For a record without measured outputs only a free run is possible. It
-starts from a delay state of zeros in scaled units, the middle of the training range with `MinMax` scalers.
+compared with the persistence ŷ(t) = y(t−d). Values before the first step of layers that are not measured, such as the
+states of a state-space model, are estimated from the first steps of each record (`estimated_states.py`). For a record
+without measured outputs only a free run is possible. It starts from a delay state of zeros in scaled units, the middle
+of the training range with `MinMax` scalers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,6 +29,7 @@ from lddn_jax.network.committee import Model
 from lddn_jax.network.rewiring import measured_loops
 from lddn_jax.network.signals import Signals, as_signals
 from lddn_jax.prediction.error_bars import ErrorBars
+from lddn_jax.prediction.estimated_states import ESTIMATE, about_states, fitted_steps, with_first_states
 from lddn_jax.prediction.feedback import exogenous, least_ahead, loop_closed, loop_opened, opened, output_ranges
 from lddn_jax.prediction.forecast_result import FREE_RUN, PERSISTENCE, Forecast, Lines, joined, steps_ahead
 from lddn_jax.prediction.horizons import k_step
@@ -46,6 +49,7 @@ def evaluate(
     warmup: int = 0,
     persistence: bool = False,
     posterior: ErrorBars | None = None,
+    first_states: str | int = ESTIMATE,
 ) -> Forecast:
     """Predicts records with measured outputs and scores the predictions.
 
@@ -56,10 +60,14 @@ def evaluate(
         warmup: Number of first steps of each record that are not scored.
         persistence: Whether to add the persistence baseline.
         posterior: Posterior of the network with its loop closed, for error bars.
+        first_states: First states of layers that are not measured: "estimate", "zeros", or the number of first steps
+            that they are estimated from. By default it is `warmup`, or chosen if that is shorter than 20 steps.
 
     Raises:
         DataError: If a record is too short, or `warmup` covers the longest record.
+        LDDNError: If `first_states` is none of these.
     """
+    fitted = fitted_steps(first_states, warmup, "evaluate(model, records, first_states=...)")
     model = loop_opened(model)
     net = model.net
     closed, loops = loop_closed(model)
@@ -72,6 +80,7 @@ def evaluate(
             f"warmup={warmup}: the longest record has only {max(steps)} steps after those that fill its delay state."
         )
     run = whole(closed.topology, [scaled(record, model.scalers) for record in records])
+    run, used = with_first_states(closed, run, fitted)
     found: dict[str, Any] = {}
     targets = [{name: record.targets[name] for name in net.topology.outputs} for record in records]
     if loops and not any(np.isnan(y).any() for each in targets for y in each.values()):
@@ -105,7 +114,8 @@ def evaluate(
         run=run,
         ahead=least,
         spans=output_ranges(model),
-        notes=(*notes_on(records), *free.notes),
+        notes=(*notes_on(records), *about_states(closed, used, warmup), *free.notes),
+        fitted_steps=used,
     )
 
 
@@ -117,7 +127,8 @@ def evaluate_sequences(net: Model, data: Sequences) -> Forecast:
 
     Args:
         net: The network, with its loop open or closed.
-        data: `Sequences` with targets, in the units of the network.
+        data: `Sequences` with targets, in the units of the network. With `train_state`, first states of layers that are
+            not measured are estimated from their first steps.
 
     Raises:
         ShapeError: If data does not match the network.
@@ -125,9 +136,10 @@ def evaluate_sequences(net: Model, data: Sequences) -> Forecast:
     sizes = net.topology.sizes
     inputs = as_signals("input", data.inputs, {name: sizes[name] for name in net.topology.input_names}, net.dtype)
     targets = as_signals("target", data.targets, {name: sizes[name] for name in net.topology.outputs}, net.dtype)
-    state = started(net.topology, data)
-    run = Sequences(inputs, targets, state, data.weights)
-    found = outputs_of(net, inputs, state, steps=data.steps)
+    run, used = Sequences(inputs, targets, started(net.topology, data), data.weights), 0
+    if data.train_state:
+        run, used = with_first_states(net, run)
+    found = outputs_of(net, inputs, run.state, steps=data.steps)
     least = least_ahead(net, measured_loops(net.topology))
     steps = (data.steps,) * int(np.prod(data.batch))
     has_loop = bool(plan(net.topology).longest_delays.keys() - net.topology.input_names)
@@ -146,7 +158,8 @@ def evaluate_sequences(net: Model, data: Sequences) -> Forecast:
         std=lines(found.bars.std) if has_loop and found.bars is not None else {},
         run=run,
         ahead=least,
-        notes=found.notes,
+        notes=(*about_states(net, used, 0), *found.notes),
+        fitted_steps=used,
     )
 
 

@@ -22,6 +22,7 @@ from lddn_jax.errors import DataError, LDDNError, fix
 from lddn_jax.network.committee import Model
 from lddn_jax.prediction.continuation import Continuation, known_row, state_after
 from lddn_jax.prediction.error_bars import ErrorBars
+from lddn_jax.prediction.estimated_states import ESTIMATE, fitted_steps
 from lddn_jax.prediction.evaluator import deviations, evaluate, instants_of_rows, rows_of_records
 from lddn_jax.prediction.feedback import (
     exogenous,
@@ -49,6 +50,7 @@ def forecast(
     warmup: int = 0,
     steps: int = 0,
     posterior: ErrorBars | None = None,
+    first_states: str | int = ESTIMATE,
     reading: Reading | None = None,
 ) -> Forecast:
     """Predicts a record, one or several steps ahead and in free run, scores the predictions, and forecasts its end.
@@ -67,7 +69,12 @@ def forecast(
         warmup: Number of first steps that are not scored.
         steps: Number of steps to forecast beyond the last row. A network with inputs, whose later values are unknown,
             can be forecast for as many steps as its smallest delay of an input.
-        posterior: Posterior of the network, for error bars of free run and forecast.
+        posterior: Posterior of the network, for error bars of free run and forecast; those of a committee come from the
+            spread of its members.
+        first_states: Values before the first step of layers that are not measured, such as the states of a state-space
+            model: "estimate", "zeros", or the number of first steps that they are estimated from. By default it is
+            `warmup`, or chosen, at most 100, if that is shorter than 20 steps. Steps that are fitted are scored, unless
+            they are warm-up; the notes of the result say so.
         reading: How a file is read; see `lddn_jax.data.Reading`.
 
     Returns:
@@ -75,6 +82,7 @@ def forecast(
 
     Raises:
         DataError: If a column is missing, an input is NaN, the record is too short, or inputs are needed for `steps`.
+        LDDNError: If an argument is out of range.
 
     Example:
         >>> import jax, numpy as np, lddn_jax as lddn
@@ -96,6 +104,7 @@ def forecast(
         check_positive("ahead", k)
     check_not_negative("warmup", warmup, numbers.Integral)
     check_not_negative("steps", steps, numbers.Integral)
+    fitted = fitted_steps(first_states, int(warmup), "forecast(model, source, first_states=...)")
     if steps > MOST_STEPS:
         given = fix(f"steps={steps!r}", f"--steps {steps}")
         raise LDDNError(f"{given} are more than a forecast has, at most {MOST_STEPS}. Pass fewer steps.")
@@ -127,10 +136,12 @@ def forecast(
             np.zeros(0), {}, {}, 0, (0,), trained_on=model.ranges, spans=output_ranges(model), notes=notes_on([record])
         )
     else:
-        past = evaluate(model, [record.piece(0, rows)], ahead, warmup=warmup, posterior=posterior)
+        past = evaluate(
+            model, [record.piece(0, rows)], ahead, warmup=warmup, posterior=posterior, first_states=first_states
+        )
     if not coming:
         return past
-    future = _continued(model, closed, record, (rows, start), steps, posterior)
+    future = _continued(model, closed, record, (rows, start), steps, posterior, fitted)
     return dataclasses.replace(past, future=future)
 
 
@@ -172,12 +183,13 @@ def _continued(
     measured_and_known: tuple[int, int],
     steps: int,
     posterior: ErrorBars | None,
+    fitted: int | None,
 ) -> Continuation:
     """The forecast of the rows after the measured ones, and of `steps` more."""
     rows, start = measured_and_known
     outputs, names = closed.topology.outputs, exogenous(model)
     units = scaled(record, model.scalers)
-    state, count = state_after(closed, units, rows, start), len(record) - rows + steps
+    state, count = state_after(closed, units, rows, start, fitted), len(record) - rows + steps
     # Inputs beyond the last row are not read: their delays are at least `steps`.
     inputs = {name: _longer(np.asarray(units.inputs[name]), steps)[None, rows:] for name in names}
     data = Sequences(inputs, None if inputs else dict.fromkeys(outputs, np.zeros((1, count, 1))), state)

@@ -58,7 +58,9 @@ class Forecast:
         ahead: Number of steps ahead of a prediction with the loop open, the smallest delay of the measured outputs.
         spans: Usual range of the outputs, for `diverged_at`; empty if unknown.
         future: Forecast of the steps after the last measured outputs; None if there are none.
-        notes: How the file was read.
+        notes: How the file was read, what first states were estimated from, and members of a committee left out.
+        fitted_steps: Number of first steps of each record that the first states of layers that are not measured were
+            estimated from; 0 if none was.
     """
 
     time: Float[np.ndarray, " time"]
@@ -74,6 +76,7 @@ class Forecast:
     spans: Mapping[str, float] = dataclasses.field(default_factory=dict)
     future: Continuation | None = None
     notes: tuple[str, ...] = ()
+    fitted_steps: int = 0
 
     @property
     def open_loop(self) -> str:

@@ -24,7 +24,7 @@ from lddn_jax.checks import check_positive
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.losses import counted, error_weights
-from lddn_jax.network.committee import Model, check_model
+from lddn_jax.network.committee import Committee, Model, check_model
 from lddn_jax.network.rewiring import closed_over, measured_loops, open_loop
 from lddn_jax.network.signals import (
     RealSignal,
@@ -188,6 +188,11 @@ def horizon_profile(
     record = _Record.of(net, data, loops, call)
     sizes = {name: net.topology.sizes[name] for name in net.topology.outputs}
     targets = counted(as_signals("target", data.targets, sizes, net.dtype), data.weights)
+    if not record.states.keys() & set(net.topology.outputs):
+        raise LDDNError(
+            f"{call}: no layer reads an output through a delay, so predictions do not depend on measured outputs, and "
+            "their error not on the horizon. Evaluate the free run: lddn.forecast(model, record)."
+        )
     starts, places = np.arange(record.steps - chosen[-1] + 1), np.array(chosen) - 1
     squares = {name: np.zeros(len(chosen)) for name in sizes}
     still = {name: np.zeros(len(chosen)) for name in sizes}
@@ -196,6 +201,7 @@ def horizon_profile(
         for name, a in outputs.items():
             wanted = cut(np.asarray(targets[name]), group, 0, chosen[-1])[..., places, :]
             before = np.asarray(states[name])[..., -1:, :]
+            before = before[0] if before.ndim > wanted.ndim else before  # measured, the same for all members
             axes = (*range(wanted.ndim - 2), wanted.ndim - 1)
             squares[name] += np.nansum((wanted - np.asarray(a)[..., places, :]) ** 2, axis=axes)
             still[name] += np.nansum((wanted - before) ** 2, axis=axes)
@@ -240,7 +246,11 @@ class _Record:
         before, signals = {}, {}
         for name, (longest, _) in state_sizes(closed.topology).items():
             source = measured.get(name, name)
-            signals[name] = signal = inputs[source] if source in inputs else a[source]
+            signal = inputs[source] if source in inputs else a[source]
+            if isinstance(closed, Committee) and not closed.topology.inputs and source in inputs:
+                # Only the delay state tells how many sequences there are, so it has the axis of the members throughout.
+                signal = jnp.broadcast_to(signal, (closed.members, *signal.shape))
+            signals[name] = signal
             # If the open loop has a shorter delay line, older values are unknown and set to zero.
             held = state.get(source, jnp.zeros((*signal.shape[:-2], 0, signal.shape[-1]), signal.dtype))
             held = jnp.broadcast_to(held, (*signal.shape[:-2], *held.shape[-2:]))  # layers of a committee

@@ -1,5 +1,6 @@
 """Evaluation of any fitted result: `Identified`, `Fitted`, `ClosedLoop` or `Scaled`."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -17,12 +18,14 @@ from lddn_jax.identification.recipes import Regularized
 from lddn_jax.network.committee import Committee, Model
 from lddn_jax.network.rewiring import closed_over, measured_loops
 from lddn_jax.network.signals import Signals, measured_name
+from lddn_jax.prediction.estimated_states import unmeasured_layers
 from lddn_jax.prediction.evaluator import evaluate, evaluate_sequences
 from lddn_jax.prediction.feedback import loop_closed, loop_opened, opened
 from lddn_jax.prediction.forecast_result import FREE_RUN, Forecast
 from lddn_jax.prediction.horizons import with_gaps
 from lddn_jax.prediction.scaled import Scaled
 from lddn_jax.reporting.evaluation import Evaluation
+from lddn_jax.simulation.delays import DelayState
 from lddn_jax.topology.plan import plan
 from lddn_jax.trainers.closed_loop import ClosedLoop
 from lddn_jax.training.history import History
@@ -70,6 +73,7 @@ def _of_fit(found: Fitted | ClosedLoop, data: Sequences) -> Evaluation:
     own = forecast.run
     has_loop = FREE_RUN in forecast.predictions
     has_measured = any(measured_name(output) in topology.input_names for output in topology.outputs)
+    feeds_back = any(c.source in topology.outputs and c.delays[0] > 0 for c in topology.connections)
     complete = own is not None and not any(
         np.isnan(np.asarray(y)).any() for y in with_gaps(cast(Signals, own.targets), own.weights).values()
     )
@@ -81,7 +85,7 @@ def _of_fit(found: Fitted | ClosedLoop, data: Sequences) -> Evaluation:
         best_epoch=found.best_epoch if isinstance(found, Fitted) else None,
         forecast=forecast,
         loop=(net, own) if has_loop and own is not None else None,
-        opened=(net, own) if own is not None and (has_measured or (has_loop and complete)) else None,
+        opened=(net, own) if own is not None and (has_measured or (feeds_back and complete)) else None,
         notes=found.notes,
     )
 
@@ -131,7 +135,7 @@ def _of_model(model: Scaled, record: Record) -> Evaluation:
         history=History({"loss": []}),
         best_epoch=None,
         forecast=forecast,
-        loop=loop if loops else None,
+        loop=loop if loops or unmeasured_layers(closed) else None,
         opened=opened if loops else None,
         scale=_scale(model),
     )
@@ -142,7 +146,10 @@ def _longest(model: Scaled, found: Forecast) -> tuple[tuple[Model, Sequences], t
     run, loops = found.run, measured_loops(model.net.topology)
     assert run is not None, "a record with measured outputs has a free run"
     k = int(np.argmax(found.steps))
-    whole = jax.tree.map(lambda signal: signal[k : k + 1], run)
+    data = jax.tree.map(lambda signal: signal[k : k + 1], dataclasses.replace(run, state=None))
+    # Delay lines of a committee may have the axis of the members before that of the records.
+    lines = {name: line[..., k : k + 1, :, :] for name, line in cast(DelayState, run.state or {}).items()}
+    whole = dataclasses.replace(data, state=lines or None)
     return (closed_over(model.net, loops), whole), (model.net, opened(model.net, whole, loops))
 
 

@@ -18,10 +18,11 @@ from lddn_jax.diagnostics.record_quality import (
     about_interpolation,
     about_length,
 )
-from lddn_jax.network.committee import Committee, Model
+from lddn_jax.network.committee import Model
 from lddn_jax.prediction.forecast_result import FREE_RUN, Channels
 from lddn_jax.prediction.horizons import horizon_profile
 from lddn_jax.reporting.evaluation import Evaluation
+from lddn_jax.simulation.member_runs import members_with_states
 from lddn_jax.topology.plan import plan
 
 TESTED_LAGS = 20
@@ -118,8 +119,10 @@ def diagnose(known: Evaluation, lags: int = TESTED_LAGS) -> Diagnosis:
 
 def _stability(model: Model, data: Sequences) -> diagnostics.Stability:
     """The stability of a network, or of the member of a committee with the median exponent."""
-    networks = model.networks if isinstance(model, Committee) else (model,)
-    each = [diagnostics.stability(net, data.inputs, data.state, steps=data.steps) for net in networks]
+    each = [
+        diagnostics.stability(net, data.inputs, state, steps=data.steps)
+        for net, state in members_with_states(model, data.state, data.batch)
+    ]
     return sorted(each, key=lambda found: np.nan_to_num(found.exponent, nan=np.inf))[(len(each) - 1) // 2]
 
 

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lddn_jax.network.committee import Committee
+from lddn_jax.network.committee import Committee, Model
+from lddn_jax.network.network import Network
 from lddn_jax.network.replacement import up_to_date
 from lddn_jax.network.signals import Signals, StateLike
 from lddn_jax.simulation.delays import DelayState, as_state
@@ -53,6 +54,22 @@ def each_member(committee: Committee, state: DelayState, batch: tuple[int, ...])
         name: line if own[name] else jnp.broadcast_to(line[None], (committee.members, *line.shape))
         for name, line in state.items()
     }
+
+
+def members_with_states(model: Model, state: StateLike, batch: tuple[int, ...]) -> list[tuple[Network, StateLike]]:
+    """Returns each member of a committee with its delay state, or a network with its own.
+
+    Args:
+        model: The model.
+        state: Delay state of all members.
+        batch: Sizes of the batch axes.
+    """
+    if not isinstance(model, Committee):
+        return [(model, state)]
+    if not isinstance(state, Mapping):
+        return [(net, state) for net in model.networks]
+    every = each_member(model, {name: jnp.asarray(line) for name, line in state.items()}, batch)
+    return [(net, {name: line[k] for name, line in every.items()}) for k, net in enumerate(model.networks)]
 
 
 def _own(state: DelayState, batch: tuple[int, ...]) -> dict[str, bool]:
