@@ -36,6 +36,7 @@ from lddn_jax.losses import AbstractElementwise, AbstractLeastSquares, AbstractL
 from lddn_jax.network import initializers, transfer
 from lddn_jax.network.network import Network
 from lddn_jax.network.rewiring import add_delay, carry_over, close_loop, open_loop, remove_delay
+from lddn_jax.prediction.conformal import ConformalBands
 from lddn_jax.prediction.error_bars import Prediction
 from lddn_jax.prediction.forecast import forecast
 from lddn_jax.prediction.forecast_result import Forecast
@@ -82,6 +83,7 @@ __all__ = [
     "CheckpointError",
     "ClosedLoop",
     "Comparison",
+    "ConformalBands",
     "Connection",
     "DataError",
     "FiniteDifference",
