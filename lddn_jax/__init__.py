@@ -37,6 +37,7 @@ from lddn_jax.network import initializers, transfer
 from lddn_jax.network.committee import Committee
 from lddn_jax.network.network import Network
 from lddn_jax.network.rewiring import add_delay, carry_over, close_loop, open_loop, remove_delay
+from lddn_jax.prediction.conformal import ConformalBands
 from lddn_jax.prediction.error_bars import Prediction
 from lddn_jax.prediction.forecast import forecast
 from lddn_jax.prediction.forecast_result import Forecast
@@ -86,6 +87,7 @@ __all__ = [
     "ClosedLoop",
     "Committee",
     "Comparison",
+    "ConformalBands",
     "Connection",
     "CrossValidated",
     "DataError",

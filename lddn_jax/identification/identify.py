@@ -97,8 +97,8 @@ def identify(
     cross-validation on the training and validation shares of the records; see `lddn_jax.models.state_space` and
     `lddn_jax.fit_folds`. `Settings(model="narx")` trains a NARX network over growing horizons.
 
-    State spaces, "lm" and "br" are trained in float64, whether `jax_enable_x64` is set or not; without it the result is then converted to
-    float32, so that its predictions compute in the precision of the calling program.
+    State spaces, "lm" and "br" are trained in float64, whether `jax_enable_x64` is set or not; without it the result is
+    then converted to float32, so that its predictions compute in the precision of the calling program.
 
     Args:
         records: A `Table`, a path of a .csv or .mat file, a `lddn_jax.data.Record`, or a list of them; see `Record.of`.

@@ -113,6 +113,7 @@ def bands(
     *,
     ylabel: str = "",
     k: float = 2.0,
+    label: str = "",
     steps: Sequence[int] | None = None,
     ax: Any = None,
 ) -> Any:
@@ -125,6 +126,7 @@ def bands(
         std: σ, `(time,)`.
         ylabel: Name and unit of the signal.
         k: Half the width of the band, in σ.
+        label: Name of the band in the legend; by default "±2σ", for half widths that are no deviations another.
         steps: Number of steps of each piece of the record, which are not joined by a line; None for one piece.
         ax: Matplotlib axes; None for new ones.
 
@@ -139,7 +141,9 @@ def bands(
     drawn = limits(measured, {"predicted": mean})
     low, high = (apart(inside(np.asarray(mean, float) + side * half, drawn)[0], steps) for side in (-1, 1))
     if np.isfinite(low + high).any():
-        ax.fill_between(apart(time, steps), low, high, color=COLORS[0], alpha=0.25, linewidth=0, label=f"±{k:g}σ")
+        ax.fill_between(
+            apart(time, steps), low, high, color=COLORS[0], alpha=0.25, linewidth=0, label=label or f"±{k:g}σ"
+        )
     _predictions(ax, time, {"predicted": mean}, steps, drawn, linewidth=1.1)
     if np.isfinite(np.asarray(measured, float)).any():
         _plot(ax, time, measured, steps, "measured", {"color": "black", "linewidth": 0.9})
