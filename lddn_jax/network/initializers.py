@@ -16,7 +16,7 @@ order of declaration. Pass the name of an initializer, or a function, as `Networ
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -138,6 +138,7 @@ class Ignoring:
         return weights, bias
 
 
+@runtime_checkable
 class LinearStart(Protocol):
     """What `FromLinear` starts from, such as a `lddn_jax.linear.LinearModel`; hashable by value."""
 
