@@ -15,6 +15,7 @@ from lddn_jax.network.signals import ArrayOrList, by_name
 from lddn_jax.numerics.text_table import digits
 
 MARGIN_OF_TRAINING_RANGE = 0.1  # fraction of the training range by which a signal may exceed it
+LEAST_COUNT_FOR_SHARE = 100  # values of which a share in percent is said
 ROUNDING = 1e-6  # relative tolerance of a signal that had one value in training
 
 Range: TypeAlias = tuple[Float[np.ndarray, " size"], Float[np.ndarray, " size"]]  # smallest and largest value
@@ -42,16 +43,23 @@ class Excursion:
     total: int
     furthest: float
 
+    @property
+    def beyond(self) -> float:
+        """How far outside the furthest value is, as a fraction of the width of the training range."""
+        distance = max(self.low - self.furthest, self.furthest - self.high)
+        return distance / (self.high - self.low) if self.high > self.low else np.inf
+
     def about(self, what: str) -> str:
         """Returns a sentence about the signal under the name of `what`, such as "The input u"."""
         width = self.high - self.low
         low, high, far = (digits(x, width) for x in (self.low, self.high, self.furthest))
-        where = f"at {self.count} of {self.total} steps, first at step {self.first}"
+        share = f" ({_percent(self.count / self.total)})" if self.total >= LEAST_COUNT_FOR_SHARE else ""
+        where = f"at {self.count} of {self.total} steps{share}, first at step {self.first}"
         if width == 0:
             return f"{what} was {low} all through training, so its effect is not known; it differs {where} ({far})."
         return (
-            f"{what} leaves the training range [{low}, {high}] {where}, and reaches {far}: the network extrapolates "
-            "there."
+            f"{what} leaves the training range [{low}, {high}] {where}, and reaches {far}, {_percent(self.beyond)} of "
+            "its width beyond it: the network extrapolates there."
         )
 
     def __str__(self):
@@ -75,7 +83,7 @@ def excursions(
         >>> import numpy as np
         >>> found = excursions({"u": np.array([[1.0], [4.0]])}, {"u": (np.array([0.0]), np.array([3.0]))})["u"]
         >>> print(str(found).partition(":")[0])
-        u leaves the training range [0, 3] at 1 of 2 steps, first at step 1, and reaches 4
+        u leaves the training range [0, 3] at 1 of 2 steps, first at step 1, and reaches 4, 33 % of its width beyond it
     """
     known = {name: signal for name, signal in signals.items() if name in ranges}
     found = {}
@@ -97,6 +105,11 @@ def excursions(
             furthest=float(signal[place]),
         )
     return found
+
+
+def _percent(share: float) -> str:
+    """A share in percent with two digits, or without decimals from 10 % on."""
+    return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.2g} %"
 
 
 def training_range(signals: Mapping[str, ArrayOrList]) -> dict[str, Range]:

@@ -128,7 +128,7 @@ def test_an_output_that_is_measured_longer_keeps_another_one_near():
 def test_a_hidden_layer_with_a_memory_is_run_up_to_the_end(columns):
     model = model_of(("u", "x", {0: 1.0}), ("x", "x", {1: 0.9}), ("x", "y", {0: 1.0}), ("measured_y", "y", {1: 0.5}),
                      hidden=("x",))  # fmt: skip
-    found = lddn.forecast(model, columns).future
+    found = lddn.forecast(model, columns, first_states="zeros").future
     closed = lddn.close_loop(model.net, "y", "measured_y")
     # All of it, step by step, with the measured value in place of each prediction.
     state = {"x": jnp.zeros((1, 1)), "y": jnp.array([[columns["y"][0]]])}
@@ -188,7 +188,7 @@ def test_a_model_without_feedback_is_predicted_by_its_inputs(topology, columns):
     u = columns["u"][:, None]
     net = lddn.Network(topology, key=jax.random.key(0))
     model = lddn.Scaled.fit(net, lddn.Sequences(u, np.nan_to_num(columns["y"])[:, None]))
-    found = lddn.forecast(model, columns)
+    found = lddn.forecast(model, columns, first_states="zeros")
     assert list(found.predictions) == ["free run"]
     lines = {name: line.shape for name, line in lddn.zero_state(topology).items()}
     start = max((longest for longest, _ in lines.values()), default=0)
