@@ -60,9 +60,9 @@ class Posterior(eqx.Module):
         counts: Number of residuals, their weights and scale.
         root: W with W Wᵀ = H⁻¹, `(parameters, parameters)`; rows in the order of `net.ravel()`.
         loss: The loss that defines the residuals.
-        prior_mean: m, the mean of the prior, `(parameters,)`; None for zero.
         groups: The parameters of each α.
         data: The `Sequences` it was computed on; None after a loop was closed or opened, or after loading.
+        prior_mean: m, the mean of the prior, `(parameters,)`; None for zero.
     """
 
     net: Network
@@ -75,8 +75,8 @@ class Posterior(eqx.Module):
     root: Float[Array, "parameters directions"]
     loss: AbstractLeastSquares
     data: Sequences | None
-    prior_mean: Float[Array, " parameters"] | None
     groups: Groups = eqx.field(static=True)
+    prior_mean: Float[Array, " parameters"] | None = None
 
     @classmethod
     def at(
@@ -242,7 +242,7 @@ class Posterior(eqx.Module):
         members = tuple(self.groups.members[k] for k in order)
         groups = dataclasses.replace(self.groups, taps=taps, members=members)
         mean = None if self.prior_mean is None else self.prior_mean[order]
-        rest = (self.E_D, self.E_W, self.counts, self.root[order], self.loss, None, mean, groups)
+        rest = (self.E_D, self.E_W, self.counts, self.root[order], self.loss, None, groups, mean)
         return Posterior(net, self.strengths, self.gamma, self.log_evidence, *rest)
 
 
