@@ -40,6 +40,7 @@ from lddn_jax.losses import MeanSquaredError
 from lddn_jax.network.committee import Committee
 from lddn_jax.network.network import Network
 from lddn_jax.numerics.text_table import aligned, digits
+from lddn_jax.simulation.delays import DelayState
 from lddn_jax.topology.topology import Topology
 from lddn_jax.trainers.cross_validated import CrossValidated
 from lddn_jax.trainers.fold_run import Saving
@@ -48,7 +49,7 @@ from lddn_jax.trainers.levenberg_marquardt import LevenbergMarquardt
 from lddn_jax.trainers.refitting import trained_on_everything
 from lddn_jax.training.callbacks.time_limit import TimeLimit
 from lddn_jax.training.history import History
-from lddn_jax.training.result import note_lines
+from lddn_jax.training.result import Fitted, note_lines
 from lddn_jax.training.side_by_side import side_by_side
 from lddn_jax.training.stop_reason import StopReason
 
@@ -60,7 +61,7 @@ ORDER_GAIN, ORDER_GAIN_OF_LONG_RECORDS = 0.9, 0.98  # factor of the error that m
 GROWTH_GAIN = 0.97  # factor of the error that twice the neurons are worth
 LARGEST_HIDDEN = 40
 LEAST_STATES = 2  # of the first nonlinear structures
-LEAST_SAMPLES_OF_A_PARAMETER = 2.0
+LEAST_SAMPLES_OF_A_PARAMETER, MANY_SAMPLES_OF_A_PARAMETER = 2.0, 20.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,6 +206,22 @@ class Competition:
         lines = [f"out-of-fold errors of linear models by number of states: {orders}", *aligned(rows, ">>>><")]
         lines.append(f"committee of {count} networks in {self.seconds:.1f} s; errors in scaled units")
         return "\n".join([*lines, *note_lines(self.notes, self.notes)])
+
+
+def best_of(fitted: Fitted, count: int) -> tuple[Network, DelayState]:
+    """Returns the best restarts of a fit, stacked if there are several, and their first states."""
+    if fitted.restarts is None:
+        return fitted.net, fitted.initial_state or {}
+    order = np.argsort(fitted.restart_values, kind="stable")[:count]
+    take = jnp.asarray(order if count > 1 else order[0])
+    states = fitted.restart_states or {}
+    return jax.tree.map(lambda leaf: leaf[take], fitted.restarts), {name: line[take] for name, line in states.items()}
+
+
+def _still_falls(entry: Entry) -> bool:
+    """Whether the best networks of most folds came from the last steps."""
+    ends = [fitted.best_epoch for fitted in entry.found.fits]
+    return bool(np.median(ends) >= STILL_FALLING * entry.effort.epochs)
 
 
 class Search:
@@ -359,10 +376,14 @@ class Search:
         """Whether a structure is small enough for the records and the time."""
         if max(structure.hidden, structure.output_hidden) > LARGEST_HIDDEN or structure.states > LARGEST_ORDER:
             return False
-        samples = sum(map(len, self.folds.records)) * sum(self.records[0].sizes["targets"].values())
-        if parameters_of(structure.topology(self.records[0])) > samples / LEAST_SAMPLES_OF_A_PARAMETER:
+        if self._samples_of_a_parameter(structure) < LEAST_SAMPLES_OF_A_PARAMETER:
             return False
         return self._screening(structure).epochs >= LEAST_EPOCHS
+
+    def _samples_of_a_parameter(self, structure: Structure) -> float:
+        """Number of measured values for each weight and bias."""
+        values = sum(map(len, self.folds.records)) * sum(self.records[0].sizes["targets"].values())
+        return values / parameters_of(structure.topology(self.records[0]))
 
     @property
     def _best_of_all(self) -> Entry:
@@ -377,18 +398,29 @@ class Search:
     def _committee(self) -> Entry:
         """Trains the best structure with more restarts and steps; the best of each fold make the committee."""
         best = self._best_of_all if self.long else within_one_error(self.entries)
-        effort = self._affordable(best.structure, FINAL, FINAL_SHARE)
-        more = effort.restarts > best.effort.restarts or effort.epochs > best.effort.epochs
-        if more and not self.long and not self._late() and not self._cut_short:
-            self.say(f"committee of {best.structure}: {effort.restarts} restarts, {effort.epochs} steps on each fold")
-            entry = self._entry(best.structure, effort, len(self.entries), self._callbacks())
-            self.entries.append(entry)
-            self.say(f"out-of-fold error {digits(entry.found.error)}")
-            if entry.found.error <= best.found.error:
-                best = entry
+        if not self.long and not self._late() and not self._cut_short:
+            entry = self._more_of(best)
+            if entry is not None:
+                self.entries.append(entry)
+                self.say(f"out-of-fold error {digits(entry.found.error)}")
+                best = entry if entry.found.error <= best.found.error else best
         if self._late() or self._cut_short:
             return best
         return self._refitted(best)
+
+    def _more_of(self, entry: Entry) -> Entry | None:
+        """The entry with more steps of its best networks if their errors still fall, or else with more restarts."""
+        structure, before = entry.structure, entry.effort
+        if _still_falls(entry):
+            effort = self._affordable(structure, CONTINUED, CONTINUED_SHARE)
+            restarts = min(effort.restarts, before.restarts)
+            self.say(f"continuing {structure}: the best {restarts} of each fold, {effort.epochs} steps")
+            return self._entry(structure, Effort(restarts, effort.epochs), len(self.entries), self._callbacks(), entry)
+        effort = self._affordable(structure, FINAL, FINAL_SHARE)
+        if effort.restarts <= before.restarts and effort.epochs <= before.epochs:
+            return None
+        self.say(f"committee of {structure}: {effort.restarts} restarts, {effort.epochs} steps on each fold")
+        return self._entry(structure, effort, len(self.entries), self._callbacks())
 
     def _refitted(self, entry: Entry) -> Entry:
         """The entry after training its members on everything; on long records as few members as can be trained well."""
@@ -399,10 +431,11 @@ class Search:
         steps = share * self.budget / step
         order = found.in_order
         count = int(np.clip(steps // least, 1, MOST_ON_WINDOWS if self.long else len(order)))
-        # Where the folds stopped early, many steps on everything would overfit.
-        ends = [fitted.best_epoch for fitted in found.fits]
-        early = np.median(ends) < STILL_FALLING * entry.effort.epochs
-        epochs = least if early else int(np.clip(steps / count, least, MOST_REFIT_STEPS))
+        # Many steps on everything would overfit where the folds stopped early and samples are few.
+        many = (
+            self.long or _still_falls(entry) or self._samples_of_a_parameter(structure) >= MANY_SAMPLES_OF_A_PARAMETER
+        )
+        epochs = int(np.clip(steps / count, least, MOST_REFIT_STEPS)) if many else least
         self.say(f"training on everything: {count} networks, {epochs} steps")
         chosen = jax.tree.map(lambda leaf: leaf[np.sort(order[:count])], found.members)
         refitted = trained_on_everything(
@@ -457,16 +490,29 @@ class Search:
     def _cut_short(self) -> bool:
         return any(entry.found.stop_reason.cut_short for entry in self.entries)
 
-    def _entry(self, structure: Structure, effort: Effort, number: int, callbacks: tuple[Any, ...]) -> Entry:
-        """Trains one structure on all folds; `number` is that of its entry, from which random keys do not follow."""
+    def _entry(
+        self,
+        structure: Structure,
+        effort: Effort,
+        number: int,
+        callbacks: tuple[Any, ...],
+        before: Entry | None = None,
+    ) -> Entry:
+        """Trains one structure on all folds, from the best networks of an entry if there is one.
+
+        Random keys do not depend on `number`, that of the new entry, by which checkpoints are named.
+        """
         starts = self.starts
         key = jax.random.fold_in(self.key, effort.restarts)
-        nets = [
+        continued = [] if before is None else [best_of(fitted, effort.restarts) for fitted in before.found.fits]
+        nets = [net for net, _ in continued] or [
             starts.networks(structure, fold, effort.restarts, jax.random.fold_in(key, fold))
             for fold in range(self.count)
         ]
 
         def first_states(fold: int | None, data: Sequences) -> Any:
+            if continued and fold is not None:
+                return continued[fold][1]
             return starts.first_states(structure, fold, 1 if fold is None else effort.restarts, data)
 
         own = self.supervision.checkpoint
@@ -561,9 +607,10 @@ DEFAULT_SHAPES = ((5, 4), (0, 4), (5, 0))
 SCREENING, SCREENING_SHARE = Effort(8, 25), 0.06
 SCREENING_OF_LONG_RECORDS = Effort(2, 20)
 FINAL, FINAL_SHARE = Effort(48, 60), 0.35
+CONTINUED, CONTINUED_SHARE = Effort(4, 300), 0.6
 LEAST_RESTARTS, LEAST_RESTARTS_ON_WINDOWS = 4, 1
 LEAST_EPOCHS = 10
-REFIT_SHARE, REFIT_STEPS = 0.15, 30
+REFIT_SHARE, REFIT_STEPS = 0.4, 30
 LONG_REFIT_SHARE, LONG_REFIT_STEPS = 1.2, 200
 MOST_ON_WINDOWS = 4  # members of a committee on long records
 MOST_REFIT_STEPS = 400
