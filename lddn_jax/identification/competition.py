@@ -430,7 +430,6 @@ class Search:
         share, least = (LONG_REFIT_SHARE, LONG_REFIT_STEPS) if self.long else (REFIT_SHARE, REFIT_STEPS)
         steps = share * self.budget / step
         order = found.in_order
-        count = int(np.clip(steps // least, 1, MOST_ON_WINDOWS if self.long else len(order)))
         # Many steps on everything would overfit where the folds stopped early and samples are few.
         many = (
             self.long or _still_falls(entry) or self._samples_of_a_parameter(structure) >= MANY_SAMPLES_OF_A_PARAMETER
