@@ -1,6 +1,6 @@
 """Identification of a model from records: divide, scale, train, and score on the test part.
 
-`experiment.py` divides and scales the records, `competition.py` trains state spaces and `recipes.py` a NARX network,
+`experiment.py` divides and scales the records, `search.py` trains state spaces and `recipes.py` a NARX network,
 `prediction/evaluator.py` evaluates the result.
 """
 
@@ -16,10 +16,11 @@ from lddn_jax.checks import expect
 from lddn_jax.data.reading import Reading
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.gradients.gradient_report import GradientReport
-from lddn_jax.identification.competition import Competition, by_competition
+from lddn_jax.identification.competition import Competition
 from lddn_jax.identification.experiment import Experiment
 from lddn_jax.identification.gradient_check import check_closed_loop
 from lddn_jax.identification.recipes import TRAINERS, Regularized, Supervision, check_horizons, noted, unrepeated
+from lddn_jax.identification.search import by_competition
 from lddn_jax.identification.settings import Settings
 from lddn_jax.network.committee import Model
 from lddn_jax.network.network import Network

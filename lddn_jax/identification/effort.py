@@ -1,0 +1,71 @@
+"""How much is computed for one structure of a competition: restarts, steps and windows by the size of the records.
+
+The seconds of a step are predicted from the number of samples and parameters and not measured, so that equal records
+and settings give equal results on every machine.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from lddn_jax.data.records import Record
+from lddn_jax.topology.topology import Topology
+
+
+@dataclasses.dataclass(frozen=True)
+class Effort:
+    """How much is computed for one structure.
+
+    Attributes:
+        restarts: Number of networks of each fold.
+        epochs: Steps on each fold.
+        refit: Steps on everything; 0 for none.
+    """
+
+    restarts: int
+    epochs: int
+    refit: int = 0
+
+
+LONG_RECORD_SAMPLES = 8000  # from which on records are trained on by windows
+NOMINAL_SECONDS, NOMINAL_SECONDS_OF_LONG_RECORDS = 45.0, 90.0  # that the whole search is planned for
+SCREENING, SCREENING_SHARE = Effort(8, 25), 0.06  # of a structure that is tried, and its share of the seconds
+SCREENING_OF_LONG_RECORDS = Effort(2, 20)
+FINAL, FINAL_SHARE = Effort(48, 60), 0.35  # of the structure that the committee comes from
+CONTINUED, CONTINUED_SHARE = Effort(4, 300), 0.6  # of the best networks, if their errors still fall
+LEAST_RESTARTS, LEAST_RESTARTS_ON_WINDOWS = 4, 1  # at which steps are reduced, and no longer restarts
+LEAST_EPOCHS = 10  # in the screening, below which a structure is too large for the seconds
+REFIT_SHARE, REFIT_STEPS = 0.4, 30  # training on everything: share of the seconds, and the least number of steps
+LONG_REFIT_SHARE, LONG_REFIT_STEPS = 1.2, 200
+MOST_REFIT_STEPS = 400
+MOST_ON_WINDOWS = 4  # members of a committee on long records
+STILL_FALLING = 0.9  # of the steps on a fold, after which its best network is found while the error still falls
+LEAD_SAMPLES = 20  # at the start of a record that are trained on even if its first block is held out
+WINDOWS = 16  # that long records are trained on by
+WINDOW_SAMPLES = 1000  # of such a window
+LARGEST_EXCERPT = 20_000  # samples that the warm-up of windows is estimated from
+
+
+def cost(samples: int, parameters: int) -> float:
+    """Returns roughly the seconds of one Levenberg-Marquardt step of one network on one core."""
+    return samples * (1e-6 + 4e-10 * parameters**2)
+
+
+def parameters_of(topology: Topology) -> int:
+    """Returns the number of weights and biases of a network."""
+    sizes = topology.sizes
+    weights = sum(len(c.delays) * sizes[c.to] * sizes[c.source] for c in topology.connections)
+    return weights + sum(layer.size for layer in topology.layers if layer.bias)
+
+
+def spread_windows(records: Sequence[Record], count: int, length: int) -> list[Record]:
+    """Returns windows of `length` samples, spread evenly over all records, as records of their own."""
+    long = [record for record in records if len(record) >= length] or [max(records, key=len)]
+    total, found = sum(map(len, long)), []
+    for record in long:
+        own = max(1, round(count * len(record) / total))
+        size = min(length, len(record))
+        for start in np.linspace(0, len(record) - size, own).astype(int).tolist():
+            found.append(record.piece(start, start + size))
+    return found

@@ -1,0 +1,482 @@
+"""The default identification: structures of a state space compete by their out-of-fold error; the best is a committee.
+
+    1. order        linear models of 1, 2 … states by subspace identification, compared by the folds
+    2. screening    structures around the best order, each with a few restarts and steps on all folds
+    3. growth       more neurons, as long as the out-of-fold error decreases
+    4. committee    the best structure with more restarts and steps; the best of each fold, trained on everything
+
+The out-of-fold error of a structure is that of free runs through blocks that its networks did not see.
+
+Long records are trained on by windows with a warm-up that is not scored, since the first states of many windows would
+take longer than the weights. The number of restarts, steps and windows follows from the size of the records by a model
+of the cost, and not from a clock, so that results are reproducible; with `time_budget` a clock ends the stages.
+"""
+
+import dataclasses
+import functools
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, PRNGKeyArray
+
+from lddn_jax.data.fold_blocks import folds
+from lddn_jax.data.records import Record
+from lddn_jax.data.sequences import Sequences
+from lddn_jax.data.starts import AbstractStart, FromRecord, Trained, WarmUp
+from lddn_jax.errors import DataError
+from lddn_jax.identification.competition import Competition, Entry, finite, within_one_error
+from lddn_jax.identification.effort import (
+    CONTINUED,
+    CONTINUED_SHARE,
+    FINAL,
+    FINAL_SHARE,
+    LARGEST_EXCERPT,
+    LEAD_SAMPLES,
+    LEAST_EPOCHS,
+    LEAST_RESTARTS,
+    LEAST_RESTARTS_ON_WINDOWS,
+    LONG_RECORD_SAMPLES,
+    LONG_REFIT_SHARE,
+    LONG_REFIT_STEPS,
+    MOST_ON_WINDOWS,
+    MOST_REFIT_STEPS,
+    NOMINAL_SECONDS,
+    NOMINAL_SECONDS_OF_LONG_RECORDS,
+    REFIT_SHARE,
+    REFIT_STEPS,
+    SCREENING,
+    SCREENING_OF_LONG_RECORDS,
+    SCREENING_SHARE,
+    STILL_FALLING,
+    WINDOW_SAMPLES,
+    WINDOWS,
+    Effort,
+    cost,
+    parameters_of,
+    spread_windows,
+)
+from lddn_jax.identification.experiment import Experiment
+from lddn_jax.identification.recipes import Supervision
+from lddn_jax.identification.settings import Settings
+from lddn_jax.identification.structures import LinearStarts, Structure, first_states_of
+from lddn_jax.losses import MeanSquaredError
+from lddn_jax.network.committee import Committee
+from lddn_jax.network.network import Network
+from lddn_jax.numerics.text_table import digits
+from lddn_jax.simulation.delays import DelayState
+from lddn_jax.trainers.fold_run import Saving
+from lddn_jax.trainers.fold_training import fit_folds
+from lddn_jax.trainers.levenberg_marquardt import LevenbergMarquardt
+from lddn_jax.trainers.refitting import trained_on_everything
+from lddn_jax.training.callbacks.time_limit import TimeLimit
+from lddn_jax.training.result import Fitted
+from lddn_jax.training.side_by_side import side_by_side
+
+LARGEST_ORDER = 8  # of the linear models
+ORDER_GAIN, ORDER_GAIN_OF_LONG_RECORDS = 0.9, 0.98  # factor of the error that more states are worth
+GROWTH_GAIN = 0.97  # factor of the error that twice the neurons are worth
+LARGEST_HIDDEN = 40  # neurons
+LEAST_STATES = 2  # of the first nonlinear structures
+LEAST_SAMPLES_OF_A_PARAMETER, MANY_SAMPLES_OF_A_PARAMETER = 2.0, 20.0
+DEFAULT_SHAPES = ((5, 4), (0, 4), (5, 0))  # neurons of the state equation and of the output equation
+SHAPES_OF_LONG_RECORDS = ((15, 0), (0, 8))
+
+
+def best_of(fitted: Fitted, count: int) -> tuple[Network, DelayState]:
+    """Returns the best restarts of a fit, stacked if there are several, and their first states."""
+    if fitted.restarts is None:
+        return fitted.net, fitted.initial_state or {}
+    order = np.argsort(fitted.restart_values, kind="stable")[:count]
+    take = jnp.asarray(order if count > 1 else order[0])
+    states = fitted.restart_states or {}
+    return jax.tree.map(lambda leaf: leaf[take], fitted.restarts), {name: line[take] for name, line in states.items()}
+
+
+def _still_falls(entry: Entry) -> bool:
+    """Whether the best networks of most folds came from the last steps."""
+    ends = [fitted.best_epoch for fitted in entry.found.fits]
+    return bool(np.median(ends) >= STILL_FALLING * entry.effort.epochs)
+
+
+class Search:
+    """The competition on the training part of some records.
+
+    Args:
+        records: Training records in scaled units.
+        states: Numbers of states that compete; None for those around the best linear model.
+        hidden: Pairs of neurons of state and output equation that compete first; None for the default.
+        count: Number of folds.
+        keep: Networks of the committee for each fold.
+        budget: Seconds that the plan is made for.
+        deadline: Moment of `time.monotonic` at which the search ends; None for no clock.
+        key: Random key.
+        asked: Restarts and steps on each fold that the user asked for; None for a plan by the size of the records.
+        supervision: Messages, callbacks and checkpoints.
+        constant: Elements of inputs that do not vary, by input.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        *,
+        states: Sequence[int] | None,
+        hidden: Sequence[tuple[int, int]] | None,
+        count: int,
+        keep: int,
+        budget: float,
+        deadline: float | None,
+        key: PRNGKeyArray,
+        asked: tuple[int | None, int | None] = (None, None),
+        supervision: Supervision | None = None,
+        constant: Mapping[str, tuple[int, ...]] | None = None,
+    ):
+        self.records, self.count, self.keep, self.key = list(records), count, keep, key
+        self.budget, self.deadline = budget, deadline
+        self.supervision = Supervision() if supervision is None else supervision
+        self.say, self.asked = self.supervision.say, asked
+        self.constant = constant or {}
+        self.samples = sum(map(len, records))
+        self.long = self.samples > LONG_RECORD_SAMPLES
+        self.states, self.shapes = states, hidden
+        self.entries: list[Entry] = []
+
+    # --- the course of the search ---
+
+    def run(self) -> Competition:
+        """Runs all stages."""
+        begun = time.perf_counter()
+        self._prepare()
+        orders = self._orders()
+        self._screen(orders)
+        chosen = self._committee()
+        linear = self.starts.model(self.best_order, None)
+        reason = chosen.found.stop_reason
+        return Competition(
+            tuple(self.entries), chosen, linear, orders, time.perf_counter() - begun, reason, self._notes(chosen)
+        )
+
+    def _prepare(self) -> None:
+        if self.long:
+            model = LinearStarts(folds([self._excerpt()], 2)).model(4, None)
+            self.warmup = int(np.clip(10 * model.slowest, 50, WINDOW_SAMPLES // 2))
+            length = max(WINDOW_SAMPLES, 4 * self.warmup)
+            self.windows = spread_windows(self.records, WINDOWS, length)
+            short = spread_windows(self.records, WINDOWS // 2, max(length // 2, 2 * self.warmup))
+            self.start: AbstractStart = WarmUp(self.warmup, FromRecord())
+            self.folds = folds(short, self.count, length=len(short[0]))
+            self.say(
+                f"long records: {len(self.windows)} windows of {length} samples, of which the first {self.warmup} are "
+                "not scored"
+            )
+        else:
+            self.start = Trained()
+            self.folds = folds(self.records, self.count, lead=LEAD_SAMPLES)
+        self.starts = LinearStarts(self.folds, constant=self.constant)
+
+    def _excerpt(self) -> Record:
+        longest = max(self.records, key=len)
+        return longest.piece(0, min(len(longest), LARGEST_EXCERPT))
+
+    def _orders(self) -> dict[int, float]:
+        """Out-of-fold errors of linear models by number of states."""
+        found: dict[int, float] = {}
+        candidates = sorted(set(self.states)) if self.states is not None else range(1, LARGEST_ORDER + 1)
+        for states in candidates:
+            try:
+                found[states] = self._linear_error(states)
+            except DataError:  # too short for a model of this order
+                if not found:
+                    raise
+                break
+        usable = {states: error for states, error in found.items() if math.isfinite(error)}
+        best = min(usable, key=lambda states: usable[states], default=min(found))
+        for states in sorted(usable):
+            if usable[states] <= usable[best] / (ORDER_GAIN_OF_LONG_RECORDS if self.long else ORDER_GAIN):
+                best = states
+                break
+        self.best_order = best
+        self.say(
+            "linear models, out-of-fold error by number of states: "
+            + ", ".join(f"{states}: {digits(error)}" for states, error in found.items())
+        )
+        return found
+
+    def _linear_error(self, states: int) -> float:
+        structure, squares = Structure(states, 0, 0), []
+        topology = structure.topology(self.folds.records[0])
+        for fold in range(self.count):
+            data = self.folds.data(topology, fold, self.start)
+            linear = self.starts.model(states, fold)
+            first = first_states_of(linear, data.train)
+            for k, (span, row) in enumerate(zip(data.spans, data.firsts, strict=True)):
+                if span.held_from >= span.stop:
+                    continue
+                record = self.folds.records[span.record].piece(row - 1, span.stop)
+                run = linear.free_run(record, first[k])
+                a = max(span.held_from, row + (self.warmup if self.long else 0)) - (row - 1)
+                squares += [((record.targets[name] - y)[a:] ** 2).ravel() for name, y in run.items()]
+        every = np.concatenate(squares)
+        return float(np.sqrt(np.nanmean(every))) if np.isfinite(every).any() else math.nan
+
+    def _screen(self, orders: Mapping[int, float]) -> None:
+        """Tries the shapes of the order of the best linear model, then more states, then more neurons."""
+        default = SHAPES_OF_LONG_RECORDS if self.long else DEFAULT_SHAPES
+        shapes = [shape for shape in (default if self.shapes is None else self.shapes) if any(shape)]
+        states = [self.best_order] if self.states is None else sorted(set(self.states))
+        first = max(states[0], LEAST_STATES) if self.states is None else states[0]
+        more = [Structure(first + 1, *shape) for shape in shapes[:1]] if self.long and self.states is None else []
+        self._try_all([Structure(self.best_order, 0, 0), *(Structure(first, *shape) for shape in shapes), *more])
+        if self.states is not None:
+            self._try_all([dataclasses.replace(self._best.structure, states=n) for n in states])
+        elif not self.long:
+            self._grow(lambda s, k: dataclasses.replace(s, states=s.states + k))
+        if self.shapes is None and not self.long:
+            self._grow(
+                lambda s, k: dataclasses.replace(s, hidden=2**k * s.hidden, output_hidden=2**k * s.output_hidden)
+            )
+
+    def _grow(self, larger: Callable[[Structure, int], Structure]) -> None:
+        """Tries larger structures than the best, two at a time, as long as the error decreases."""
+        while not self._late() and not self._best.structure.linear:
+            before = self._best
+            tried = [s for k in (1, 2) if self._admissible(s := larger(before.structure, k))]
+            if not tried:
+                return
+            self._try_all(tried)
+            if self._best.found.error > GROWTH_GAIN * before.found.error or self._best.structure != tried[-1]:
+                return
+
+    def _admissible(self, structure: Structure) -> bool:
+        """Whether a structure is small enough for the records and the time."""
+        if max(structure.hidden, structure.output_hidden) > LARGEST_HIDDEN or structure.states > LARGEST_ORDER:
+            return False
+        if self._samples_of_a_parameter(structure) < LEAST_SAMPLES_OF_A_PARAMETER:
+            return False
+        return self._screening(structure).epochs >= LEAST_EPOCHS
+
+    def _samples_of_a_parameter(self, structure: Structure) -> float:
+        """Number of measured values for each weight and bias."""
+        values = sum(map(len, self.folds.records)) * sum(self.records[0].sizes["targets"].values())
+        return values / parameters_of(structure.topology(self.records[0]))
+
+    @property
+    def _best_of_all(self) -> Entry:
+        return min(self.entries, key=lambda entry: finite(entry.found.error))
+
+    @property
+    def _best(self) -> Entry:
+        """The nonlinear entry with the smallest error so far, or the linear one if there is no other."""
+        others = [entry for entry in self.entries if not entry.structure.linear] or self.entries
+        return min(others, key=lambda entry: finite(entry.found.error))
+
+    def _committee(self) -> Entry:
+        """Trains the best structure with more restarts and steps; the best of each fold make the committee."""
+        best = self._best_of_all if self.long else within_one_error(self.entries)
+        if not self.long and not self._late() and not self._cut_short:
+            entry = self._more_of(best)
+            if entry is not None:
+                self.entries.append(entry)
+                self.say(f"out-of-fold error {digits(entry.found.error)}")
+                best = entry if entry.found.error <= best.found.error else best
+        if self._late() or self._cut_short:
+            return best
+        return self._refitted(best)
+
+    def _more_of(self, entry: Entry) -> Entry | None:
+        """The entry with more steps of its best networks if their errors still fall, or else with more restarts."""
+        structure, before = entry.structure, entry.effort
+        if _still_falls(entry):
+            effort = self._affordable(structure, CONTINUED, CONTINUED_SHARE)
+            restarts = min(effort.restarts, before.restarts)
+            self.say(f"continuing {structure}: the best {restarts} of each fold, {effort.epochs} steps")
+            return self._entry(structure, Effort(restarts, effort.epochs), len(self.entries), self._callbacks(), entry)
+        effort = self._affordable(structure, FINAL, FINAL_SHARE)
+        if effort.restarts <= before.restarts and effort.epochs <= before.epochs:
+            return None
+        self.say(f"committee of {structure}: {effort.restarts} restarts, {effort.epochs} steps on each fold")
+        return self._entry(structure, effort, len(self.entries), self._callbacks())
+
+    def _refitted(self, entry: Entry) -> Entry:
+        """The entry after training its members on everything; on long records as few members as can be trained well."""
+        structure, found = entry.structure, entry.found
+        folds_ = folds(self.windows, 2, length=len(self.windows[0])) if self.long else self.folds
+        step = cost(sum(map(len, folds_.records)), parameters_of(structure.topology(self.folds.records[0])))
+        share, least = (LONG_REFIT_SHARE, LONG_REFIT_STEPS) if self.long else (REFIT_SHARE, REFIT_STEPS)
+        steps = share * self.budget / step
+        order = found.in_order
+        # Many steps on everything would overfit where the folds stopped early and samples are few.
+        rich = self._samples_of_a_parameter(structure) >= MANY_SAMPLES_OF_A_PARAMETER
+        many = self.long or rich or _still_falls(entry)
+        wanted = MOST_REFIT_STEPS if many and not self.long else least
+        fewest, most = (1, MOST_ON_WINDOWS) if self.long else (self.count, len(order))
+        count = int(np.clip(steps // wanted, min(fewest, len(order)), min(most, len(order))))
+        epochs = int(np.clip(steps / count, least, MOST_REFIT_STEPS)) if many else least
+        self.say(f"training on everything: {count} networks, {epochs} steps")
+        chosen = jax.tree.map(lambda leaf: leaf[np.sort(order[:count])], found.members)
+        refitted = trained_on_everything(
+            dataclasses.replace(found, members=chosen),
+            LevenbergMarquardt(),
+            MeanSquaredError(),
+            epochs=epochs,
+            folds=folds_,
+            start=self.start,
+            first_states=(lambda fold, data: self.starts.first_states(structure, None, 1, data))
+            if isinstance(self.start, Trained)
+            else None,
+            key=self.key,
+            saving=Saving(self._callbacks(), self.supervision.checkpoint, self.supervision.resume, "everything"),
+            progress=self.supervision.progress,
+        )
+        done = Entry(structure, refitted, dataclasses.replace(entry.effort, refit=epochs))
+        self.entries[self.entries.index(entry)] = done
+        return done
+
+    def _callbacks(self) -> tuple[Any, ...]:
+        limit = [] if self.deadline is None else [TimeLimit(max(self.deadline - time.monotonic(), 0.1))]
+        return (*self.supervision.callbacks, *limit)
+
+    # --- structures ---
+
+    def _try_all(self, structures: Sequence[Structure]) -> None:
+        """Trains structures on all folds, several at once; those already tried are left out."""
+        structures = [s for s in dict.fromkeys(structures) if not self._seen(s)]
+        if not structures or (self._late() and self.entries) or self._cut_short:
+            return
+        efforts = [self._screening(structure) for structure in structures]
+        if self.long:  # whose trainings are far from their ends, so that only equal numbers of steps compare
+            fewest = min(effort.epochs for effort in efforts)
+            efforts = [dataclasses.replace(effort, epochs=fewest) for effort in efforts]
+        numbers = range(len(self.entries), len(self.entries) + len(structures))
+        self.say(
+            "\n".join(
+                f"trying {structure}: {effort.restarts} restarts, {effort.epochs} steps on each fold"
+                for structure, effort in zip(structures, efforts, strict=True)
+            )
+        )
+        tasks = [
+            functools.partial(self._entry, structure, effort, number)
+            for structure, effort, number in zip(structures, efforts, numbers, strict=True)
+        ]
+        found = side_by_side(tasks, self._callbacks())
+        self.entries += found
+        self.say("\n".join(f"out-of-fold error {digits(e.found.error)}: {e.structure}" for e in found))
+
+    @property
+    def _cut_short(self) -> bool:
+        return any(entry.found.stop_reason.cut_short for entry in self.entries)
+
+    def _entry(
+        self,
+        structure: Structure,
+        effort: Effort,
+        number: int,
+        callbacks: tuple[Any, ...],
+        before: Entry | None = None,
+    ) -> Entry:
+        """Trains one structure on all folds, from the best networks of an entry if there is one.
+
+        Random keys do not depend on `number`, that of the new entry, by which checkpoints are named.
+        """
+        starts = self.starts
+        key = jax.random.fold_in(self.key, effort.restarts)
+        continued = [] if before is None else [best_of(fitted, effort.restarts) for fitted in before.found.fits]
+        nets = [net for net, _ in continued] or [
+            starts.networks(structure, fold, effort.restarts, jax.random.fold_in(key, fold))
+            for fold in range(self.count)
+        ]
+
+        def first_states(fold: int | None, data: Sequences) -> Any:
+            if continued and fold is not None:
+                return continued[fold][1]
+            return starts.first_states(structure, fold, 1 if fold is None else effort.restarts, data)
+
+        own = self.supervision.checkpoint
+        found = fit_folds(
+            nets,
+            self.folds,
+            LevenbergMarquardt(restarts=effort.restarts),
+            epochs=effort.epochs,
+            keep=min(self.keep, effort.restarts),
+            refit=0,
+            start=self.start,
+            first_states=first_states if isinstance(self.start, Trained) else None,
+            key=key,
+            callbacks=callbacks,
+            checkpoint=None if own is None else own.within(f"{number:02d}"),
+            resume=self.supervision.resume,
+            progress=self.supervision.progress if threading.current_thread() is threading.main_thread() else False,
+        )
+        return Entry(structure, found, effort)
+
+    def noise(self, found: Competition) -> dict[str, Float[np.ndarray, " size=_"]]:
+        """Returns the standard deviation of the out-of-fold errors by output layer, in scaled units."""
+        errors = found.chosen.found.errors
+        return {name: np.sqrt(np.nanmean(error**2, axis=0)) for name, error in errors.items()}
+
+    def _late(self) -> bool:
+        return self.deadline is not None and time.monotonic() >= self.deadline
+
+    def _seen(self, structure: Structure) -> bool:
+        return any(entry.structure == structure for entry in self.entries)
+
+    def _screening(self, structure: Structure) -> Effort:
+        return self._affordable(structure, SCREENING_OF_LONG_RECORDS if self.long else SCREENING, SCREENING_SHARE)
+
+    def _affordable(self, structure: Structure, wanted: Effort, share: float) -> Effort:
+        """The wanted effort, with fewer restarts and then fewer steps if it would take too long."""
+        restarts, epochs = self.asked
+        if structure.linear:
+            return Effort(1, epochs or wanted.epochs)
+        if restarts is not None or epochs is not None:
+            wanted = Effort(restarts or wanted.restarts, epochs or wanted.epochs)
+            if restarts is not None and epochs is not None:
+                return wanted
+        topology = structure.topology(self.folds.records[0])
+        parameters = parameters_of(topology)
+        samples = sum(map(len, self.folds.records))
+        seconds = self.count * cost(samples, parameters)
+        steps = share * self.budget / seconds
+        least = min(LEAST_RESTARTS_ON_WINDOWS if self.long else LEAST_RESTARTS, wanted.restarts)
+        epochs = int(np.clip(steps / least, 1, wanted.epochs))
+        restarts = int(np.clip(steps / epochs, least, wanted.restarts))
+        return Effort(max(restarts - restarts % least, 1), epochs)
+
+    def _notes(self, chosen: Entry) -> dict[str, str]:
+        return {}
+
+
+def by_competition(
+    experiment: Experiment, settings: Settings, key: PRNGKeyArray, supervision: Supervision
+) -> tuple[Committee, Competition]:
+    """Lets state spaces compete on the training part; returns the committee of the best, in scaled units."""
+    samples = sum(map(len, experiment.train))
+    nominal = NOMINAL_SECONDS if samples <= LONG_RECORD_SAMPLES else NOMINAL_SECONDS_OF_LONG_RECORDS
+    budget = nominal if settings.time_budget is None else settings.time_budget
+    search = Search(
+        experiment.scaled_train,
+        states=settings.orders,
+        hidden=_shapes(settings),
+        count=settings.folds,
+        keep=settings.keep,
+        budget=budget,
+        deadline=None if settings.time_budget is None else time.monotonic() + settings.time_budget,
+        key=key,
+        asked=(settings.restarts, settings.epochs),
+        supervision=supervision,
+        constant={name: tuple(elements) for name, elements in experiment.constant.items()},
+    )
+    found = search.run()
+    return Committee(found.members, noise=search.noise(found)), found
+
+
+def _shapes(settings: Settings) -> tuple[tuple[int, int], ...] | None:
+    """The pairs of neurons of state and output equation that the settings name; None if none is named."""
+    if settings.hidden is None and settings.output_hidden is None:
+        return None
+    return ((settings.hidden or 0, settings.output_hidden or 0),)
