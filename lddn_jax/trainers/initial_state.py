@@ -94,10 +94,10 @@ def estimate_state(net: Network, data: Sequences, steps: int | None = None, *, m
     fitted = _fitted_steps(known, unknown, length, steps)
     count = int(fitted.any(axis=tuple(range(fitted.ndim - 1))).nonzero()[0].max(initial=-1)) + 1
     if count == 0:
-        first = "" if steps is None else f"the first {min(steps, length)} steps of "
+        where = "" if steps is None else f" in the first {min(steps, length)} steps"
         raise DataError(
-            f"estimate_state: all targets in {first}the data are missing or have weight 0. Pass more steps, or data "
-            "without a warm-up."
+            f"estimate_state: all targets{where} are missing or have weight 0. Pass more steps, or data without a "
+            "warm-up."
         )
     known = {name: np.where(fitted[..., None], target, np.nan)[..., :count, :] for name, target in known.items()}
     inputs = {name: signal[..., :count, :] for name, signal in inputs.items()}
