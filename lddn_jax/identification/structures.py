@@ -18,8 +18,9 @@ from lddn_jax import models
 from lddn_jax.data.fold_blocks import Folds
 from lddn_jax.data.records import Record
 from lddn_jax.data.sequences import Sequences
-from lddn_jax.linear.linear_model import STATE, LinearModel
+from lddn_jax.linear.linear_model import LinearModel
 from lddn_jax.linear.moesp import subspace
+from lddn_jax.linear.network_weights import STATE
 from lddn_jax.losses import error_weights
 from lddn_jax.network.initializers import FromLinear
 from lddn_jax.network.network import Network
