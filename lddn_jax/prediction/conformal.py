@@ -36,7 +36,7 @@ from lddn_jax.network.signals import ArrayOrList
 from lddn_jax.numerics.text_table import aligned, column_digits
 
 BIN_RATIO = 2.0  # of the horizons at which two bins start
-LEAST_IN_BIN = 20  # errors of a bin, below which it is joined to the next
+LEAST_IN_BIN = 40  # errors of a bin, below which it is joined to the next
 SMALLEST_WIDTH = 1e-9  # of the shape, in its largest value: errors of zero have no scale
 
 
@@ -79,11 +79,11 @@ class ConformalBands:
 
         Example:
             >>> import numpy as np
-            >>> e = np.random.default_rng(0).normal(size=(20, 100))
-            >>> horizon = np.tile(np.arange(1, 101), 20)
+            >>> e = np.random.default_rng(0).normal(size=(500, 100))
+            >>> horizon = np.tile(np.arange(1, 101), 500)
             >>> bands = ConformalBands.fit({"y": e.ravel()}, horizon)
             >>> bands.half_width([1, 10, 1000])["y"].round(1).tolist()  # of a Gaussian 1.64
-            [1.6, 1.6, 1.7]
+            [1.6, 1.6, 1.6]
         """
         if not (isinstance(coverage, int | float) and 0 < coverage < 1):
             raise DataError(f"coverage={coverage!r} is a share between 0 and 1, such as coverage=0.9.")
