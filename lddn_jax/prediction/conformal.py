@@ -192,13 +192,14 @@ def _edges(h: Float[np.ndarray, " errors"]) -> Float[np.ndarray, " edges"]:
 def _shape(
     size: Float[np.ndarray, " time"], h: Float[np.ndarray, " time"], edges: Float[np.ndarray, " edges"], coverage: float
 ) -> Float[np.ndarray, " edges-1"]:
-    """The shape w at the bins: quantiles of finite errors, and the nearest curve that does not fall (least squares)."""
+    """The shape w at the bins: quantiles, finite ones, and the nearest curve that does not fall (least squares)."""
     quantiles, counts = [], []
     for start, stop in itertools.pairwise(edges.tolist()):
         here = size[(h >= start) & (h < stop)]
-        here = here[np.isfinite(here)]
-        level = min((here.size + 1) * coverage / max(here.size, 1), 1.0)
-        quantiles.append(float(np.quantile(here, level)) if here.size else np.nan)
+        here = np.sort(here[~np.isnan(here)])
+        rank = min(int(np.ceil((here.size + 1) * coverage)), here.size)
+        finite = here[np.isfinite(here)]
+        quantiles.append(float(finite[min(rank, finite.size) - 1]) if finite.size else np.nan)
         counts.append(here.size)
     found = np.array(quantiles)
     there = np.flatnonzero(~np.isnan(found))
