@@ -16,7 +16,9 @@ from lddn_jax.numerics.text_table import aligned, column_digits, digits, ratio_d
 from lddn_jax.prediction.continuation import Continuation
 from lddn_jax.prediction.free_run import diverged_at
 
-ONE_STEP, FREE_RUN, PERSISTENCE, FORECAST = "one step ahead", "free run", "persistence", "forecast"
+ONE_STEP, FREE_RUN, FORECAST = "one step ahead", "free run", "forecast"
+PERSISTENCE, LINEAR = "persistence", "linear model"  # what models are compared with
+BASELINES = (PERSISTENCE, LINEAR)
 MOST_PRINTED_STEPS = 10  # steps of a forecast that are printed
 
 Channels: TypeAlias = dict[str, Float[np.ndarray, "records time 1"]]

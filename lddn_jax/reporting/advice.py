@@ -17,7 +17,7 @@ from lddn_jax.diagnostics.lagged import element_names
 from lddn_jax.diagnostics.score_table import WORSE_THAN_MEAN
 from lddn_jax.models import measured_name
 from lddn_jax.numerics.text_table import digits
-from lddn_jax.prediction.forecast_result import FREE_RUN, ONE_STEP, PERSISTENCE
+from lddn_jax.prediction.forecast_result import FREE_RUN, LINEAR, ONE_STEP, PERSISTENCE
 from lddn_jax.reporting.evaluation import Evaluation
 from lddn_jax.reporting.findings import Diagnosis
 from lddn_jax.topology.topology import Topology
@@ -69,6 +69,14 @@ def advise(known: Evaluation, found: Diagnosis) -> tuple[str, ...]:
                 for name, score in of(FREE_RUN).items()
             }
         )
+        if LINEAR in found.scores:
+            several = len(of(FREE_RUN)) > 1
+            warnings += first_few(
+                {
+                    name: about_linear(score, of(LINEAR)[name], extrapolates, name if several else "")
+                    for name, score in of(FREE_RUN).items()
+                }
+            )
         if not found.outside:
             warnings += [e.about(f"The free run of {name}") for name, e in found.free_run_outside.items()]
     warnings += by_past
@@ -281,6 +289,28 @@ def about_persistence(
     if extrapolates:
         return f"{start}, because it extrapolates: train on records that cover this range."
     return f"{start}: it has not learned the system. Train longer, or check the delays and the choice of inputs."
+
+
+def about_linear(model: Score, linear: Score, extrapolates: bool = False, output: str = "") -> str | None:
+    """Warns of a free run that is no better than that of a linear model.
+
+    Args:
+        model: Score of the free run.
+        linear: Score of the free run of the linear model.
+        extrapolates: Whether the record leaves the training range, which explains a bad score.
+        output: Name of the output, if there are several.
+    """
+    if not np.isfinite(linear.rmse) or model.rmse < linear.rmse or linear.nrmse <= NEGLIGIBLE_NRMSE:
+        return None
+    start = (
+        f"The free run{output and f' of {output}'} (RMSE {digits(model.rmse)}) is no better than that of a linear "
+        f"model ({digits(linear.rmse)})"
+    )
+    if extrapolates:
+        return f"{start}, because it extrapolates: use the linear model outside of the training range."
+    return (
+        f"{start}: nothing nonlinear was found in the training record. Use the linear model, or train longer from it."
+    )
 
 
 def about_free_run(

@@ -18,6 +18,7 @@ from lddn_jax.identification.recipes import Regularized
 from lddn_jax.network.committee import Committee, Model
 from lddn_jax.network.rewiring import closed_over, measured_loops
 from lddn_jax.network.signals import Signals, measured_name
+from lddn_jax.prediction.baselines import RunsFree
 from lddn_jax.prediction.estimated_states import unmeasured_layers
 from lddn_jax.prediction.evaluator import evaluate, evaluate_sequences
 from lddn_jax.prediction.feedback import loop_closed, loop_opened, opened
@@ -32,18 +33,24 @@ from lddn_jax.training.history import History
 from lddn_jax.training.result import Fitted
 
 
-def collect(found: Any, data: Sequences | Record | None = None) -> Evaluation:
+def collect(found: Any, data: Sequences | Record | None = None, linear: RunsFree | None = None) -> Evaluation:
     """Evaluates a trained network for a report.
 
     Args:
         found: `Identified`, `Fitted` or `ClosedLoop`; or a `Scaled` network whose loop is open.
         data: `Sequences` for a `Fitted` or `ClosedLoop`, a `Record` for a `Scaled`; None for an `Identified`, which has
             its own test part.
+        linear: A linear model to compare a `Scaled` with.
 
     Raises:
         LDDNError: If data are missing, or given with an `Identified`.
         DataError: If a record for a `Scaled` has no stretch of rows without missing targets.
     """
+    if linear is not None and not isinstance(found, Scaled):
+        raise LDDNError(
+            f"report: a linear model is compared with a Scaled network on a record, not with {called(found)}. Write "
+            "report(lddn.Scaled(net, scalers), record, linear=linear)."
+        )
     if isinstance(found, Identified):
         if data is not None:
             raise LDDNError("an Identified is evaluated on the test part of its own record; leave data out.")
@@ -54,7 +61,7 @@ def collect(found: Any, data: Sequences | Record | None = None) -> Evaluation:
                 f"a Scaled network is evaluated on a record, not on {called(data)}: "
                 "report(model, lddn.data.Record.of(...), path=...)."
             )
-        return _of_model(found, data)
+        return _of_model(found, data, linear)
     if not isinstance(found, (Fitted, ClosedLoop)):
         raise LDDNError(
             f"{type(found).__name__} cannot be evaluated; pass the result of identify, fit or fit_closed_loop, or a "
@@ -112,7 +119,7 @@ def _of_identified(found: Identified) -> Evaluation:
     )
 
 
-def _of_model(model: Scaled, record: Record) -> Evaluation:
+def _of_model(model: Scaled, record: Record, linear: RunsFree | None) -> Evaluation:
     """Evaluates a saved network on a record, or on the pieces between missing outputs."""
     model = loop_opened(model)
     closed, loops = loop_closed(model)
@@ -123,7 +130,7 @@ def _of_model(model: Scaled, record: Record) -> Evaluation:
             f"the record has no stretch of {needed} rows without a missing output; {needed - 1} of them fill the "
             "delays. Use a record with fewer gaps."
         )
-    forecast = evaluate(model, pieces, persistence=True)
+    forecast = evaluate(model, pieces, persistence=True, linear=linear)
     left_out = len(record) - sum(map(len, pieces))
     gaps = f"\n{left_out} of {len(record)} rows are left out: outputs are missing there" if left_out else ""
     kind = f"committee of {model.net.members} networks" if isinstance(model.net, Committee) else "network"

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.network.committee import Model
-from lddn_jax.prediction.forecast_result import PERSISTENCE, Channels, Forecast
+from lddn_jax.prediction.forecast_result import BASELINES, Channels, Forecast
 from lddn_jax.training.history import History
 
 
@@ -73,8 +73,8 @@ class Evaluation:
 
     @property
     def models(self) -> list[str]:
-        """Kinds of predictions, without persistence."""
-        return [kind for kind in self.forecast.predictions if kind != PERSISTENCE]
+        """Kinds of predictions of the model, without persistence and the linear model."""
+        return [kind for kind in self.forecast.predictions if kind not in BASELINES]
 
     @functools.cached_property
     def residuals(self) -> Channels:

@@ -61,8 +61,8 @@ def trained_on_everything(
         run = FoldRun(loss, dataclasses.replace(trainer, restarts=size), key, own, progress)
         state = None
         if whole.train_state:
-            guess = whole.state if first_states is None else first_states(None, whole)
-            state = _estimated(nets, whole, guess, size)
+            guess = {} if first_states is None else first_states(None, whole)
+            state = estimate_state(nets, dataclasses.replace(whole, state={**dict(whole.state or {}), **guess}))
         return run.fitted(nets, whole, state, epochs)
 
     fits = side_by_side([functools.partial(of_group, number) for number in range(groups)], saving.callbacks)
@@ -71,15 +71,6 @@ def trained_on_everything(
     after, replaced = _under_stress(before, after, whole)
     seconds = found.seconds + time.perf_counter() - begun
     return dataclasses.replace(found, members=after, refitted=tuple(fits), replaced=replaced, seconds=seconds)
-
-
-def _estimated(nets: Network, data: Sequences, guess: DelayState | None, count: int) -> DelayState:
-    """First states of sequences for networks that were not trained on them."""
-    if count == 1:
-        return estimate_state(nets, dataclasses.replace(data, state={**dict(data.state or {}), **dict(guess or {})}))
-    given = dataclasses.replace(data, state={**dict(data.state or {}), **dict(guess or {})})
-    each = [estimate_state(jax.tree.map(lambda leaf, k=k: leaf[k], nets), given) for k in range(count)]
-    return jax.tree.map(lambda *lines: jnp.stack(lines), *each)
 
 
 def expanded(net: Network) -> Network:
