@@ -22,6 +22,8 @@ from lddn_jax.identification.gradient_check import check_closed_loop
 from lddn_jax.identification.recipes import TRAINERS, Regularized, Supervision, check_horizons, noted, unrepeated
 from lddn_jax.identification.search import by_competition
 from lddn_jax.identification.settings import Settings
+from lddn_jax.linear.linear_model import LinearModel
+from lddn_jax.linear.moesp import subspace
 from lddn_jax.network.committee import Model
 from lddn_jax.network.network import Network
 from lddn_jax.numerics.precision import computing_in, in_default_float, is_default
@@ -191,7 +193,8 @@ def _identified(
 
     model = Scaled(opened, dict(experiment.scalers))
     with _Timer(seconds, "testing"):
-        test = evaluate(model, experiment.test, warmup=settings.warmup, persistence=True)
+        linear = _linear(experiment, trained)
+        test = evaluate(model, experiment.test, warmup=settings.warmup, persistence=True, linear=linear)
     if isinstance(trained, Regularized):
         with _Timer(seconds, "error_bars"):
             run = test.run
@@ -199,6 +202,15 @@ def _identified(
             bars = trained.posterior.predict(run.inputs, run.state, steps=run.steps)
             test = replace(test, std=test.joined(model.errors_in_units(bars.std)))
     return Identified(model, trained, gradients, test, settings, experiment, seconds)
+
+
+def _linear(experiment: Experiment, trained: Any) -> LinearModel | None:
+    """The linear model of the training part to compare with, in the units of the records; None if it is too short."""
+    states = trained.linear.states if isinstance(trained, Competition) else None
+    try:
+        return subspace(experiment.train, states, stabilize=True)
+    except DataError:
+        return None
 
 
 class _Timer:

@@ -19,7 +19,6 @@ from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.starts import AbstractStart
 from lddn_jax.losses import AbstractLoss
 from lddn_jax.network.network import Network
-from lddn_jax.simulation.delays import DelayState
 from lddn_jax.trainers.cross_validated import CrossValidated, outputs_of_members
 from lddn_jax.trainers.fold_run import FirstStates, FoldRun, Saving
 from lddn_jax.trainers.initial_state import estimate_state
