@@ -25,7 +25,7 @@ from lddn_jax.topology.topology import Topology
 Tap = tuple[str, str | None, int | None]  # to, source and delay; (layer, None, None) is that layer's bias
 Labelling = Callable[[str, str | None, int | None], str]
 # What has no prior: layers (their biases), (to, source) or (to, source, delay); or a function of a tap.
-Excluded = tuple[str | tuple, ...] | Callable[[str, str | None, int | None], bool]
+Excluded = Iterable[str | tuple] | Callable[[str, str | None, int | None], bool]
 NO_PRIOR = "no prior"  # label of the group of excluded parameters
 
 LABELS: dict[str, Labelling] = {
