@@ -17,7 +17,7 @@ Bergmeir, Hyndman & Koo (2018), Computational Statistics & Data Analysis 120, fo
 import dataclasses
 import itertools
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax.numpy as jnp
 import numpy as np
@@ -290,7 +290,7 @@ def _padded(data: Sequences, count: int, steps: int) -> Sequences:
     weights = error_weights(data.weights, _targets(data))
     return dataclasses.replace(
         data,
-        inputs={name: filled(signal, None) for name, signal in dict(data.inputs or {}).items()},
+        inputs={name: filled(signal, None) for name, signal in cast(Signals, data.inputs or {}).items()},
         targets={name: filled(signal, 0) for name, signal in _targets(data).items()},
         state=data.state and {name: jnp.pad(line, ((0, more), (0, 0), (0, 0))) for name, line in data.state.items()},
         weights={name: filled(signal, 0) for name, signal in weights.items()},
@@ -298,5 +298,4 @@ def _padded(data: Sequences, count: int, steps: int) -> Sequences:
 
 
 def _targets(data: Sequences) -> Signals:
-    assert isinstance(data.targets, Mapping), "records hold targets by name"
-    return data.targets
+    return cast(Signals, data.targets)

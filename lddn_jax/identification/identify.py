@@ -173,15 +173,15 @@ def _identified(
 
     seconds: dict[str, float] = {}
     gradients = None
-    if narx or settings.check_gradients:
-        init = experiment.initializer(settings.init)
-        net = Network(experiment.topology, key=key, init=init, dtype=settings.training_dtype)
-        if narx:
-            say(net.summary())
-        if settings.check_gradients:
-            with _Timer(seconds, "gradient_check"):
-                gradients = check_closed_loop(net, experiment)
-            say(str(gradients))
+    net = Network(
+        experiment.topology, key=key, init=experiment.initializer(settings.init), dtype=settings.training_dtype
+    )
+    if narx:
+        say(net.summary())
+    if settings.check_gradients:
+        with _Timer(seconds, "gradient_check"):
+            gradients = check_closed_loop(net, experiment)
+        say(str(gradients))
 
     with _Timer(seconds, "training"), one_run(supervision.callbacks):
         if narx:

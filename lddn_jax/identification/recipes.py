@@ -113,7 +113,7 @@ class Regularized:
         return "\n".join([*first, f"{before}\n\nBayesian regularization: {after}\n{self.posterior}"])
 
 
-def noted(found: "Fitted | ClosedLoop | Regularized", notes: Mapping[str, str]) -> Any:
+def noted(found: Any, notes: Mapping[str, str]) -> Any:
     """Returns a result with more notes."""
     if not notes:
         return found
@@ -123,7 +123,7 @@ def noted(found: "Fitted | ClosedLoop | Regularized", notes: Mapping[str, str]) 
     return replace(found, notes=more, **({"flags": found.flags.union(more)} if isinstance(found, Fitted) else {}))
 
 
-def unrepeated(found: "Fitted | ClosedLoop | Regularized", said: Mapping[str, str]) -> Any:
+def unrepeated(found: Any, said: Mapping[str, str]) -> Any:
     """Returns a result for printing without what was said before training: notes, and pieces that are left out.
 
     Args:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -105,7 +106,7 @@ def outputs_of_members(nets: Network, data: Sequences, states: DelayState) -> Si
         data: The sequences.
         states: Delay states of layers, one set for each network; may be empty.
     """
-    inputs, state = dict(data.inputs or {}), dict(data.state or {})  # type: ignore[arg-type]
+    inputs, state = dict(cast(Signals, data.inputs or {})), dict(cast(DelayState, data.state or {}))
     return _outputs(nets, inputs, state, dict(states), steps=data.steps)
 
 

@@ -7,7 +7,7 @@ inputs scaled by 1.5, −1.5 and 2 and reversed in time, outside of the range th
 import dataclasses
 import functools
 import time
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.starts import AbstractStart
 from lddn_jax.losses import AbstractLoss
 from lddn_jax.network.network import Network
+from lddn_jax.network.signals import Signals
 from lddn_jax.trainers.cross_validated import CrossValidated, outputs_of_members
 from lddn_jax.trainers.fold_run import FirstStates, FoldRun, Saving
 from lddn_jax.trainers.initial_state import estimate_state
@@ -79,7 +80,7 @@ def expanded(net: Network) -> Network:
 
 def _under_stress(before: Network, after: Network, data: Sequences) -> tuple[Network, tuple[int, ...]]:
     """The refitted networks, and the numbers of those replaced because they explode where those before did not."""
-    inputs = dict(data.inputs or {})  # type: ignore[arg-type]
+    inputs = cast(Signals, data.inputs or {})
     if not inputs:
         return after, ()
     largest = []
