@@ -78,7 +78,7 @@ class Effort:
     refit: int = 0
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Entry:
     """A structure with its result.
 
@@ -128,7 +128,7 @@ def _finite(error: float) -> float:
     return error if math.isfinite(error) else math.inf
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Competition:
     """Result of the competition of structures; `print` shows the table.
 
