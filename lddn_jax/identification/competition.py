@@ -403,6 +403,7 @@ class Search:
         ends = [fitted.best_epoch for fitted in found.fits]
         early = np.median(ends) < STILL_FALLING * entry.effort.epochs
         epochs = least if early else int(np.clip(steps / count, least, MOST_REFIT_STEPS))
+        epochs = min(epochs, self.asked[1] or epochs)  # steps that the user asked for are not exceeded here
         self.say(f"training on everything: {count} networks, {epochs} steps")
         chosen = jax.tree.map(lambda leaf: leaf[np.sort(order[:count])], found.members)
         refitted = trained_on_everything(

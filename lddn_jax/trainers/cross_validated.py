@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from lddn_jax.data.fold_blocks import Folds
 from lddn_jax.data.sequences import Sequences
@@ -66,7 +66,7 @@ class CrossValidated:
         return tuple(found)
 
     @property
-    def in_order(self) -> np.ndarray:
+    def in_order(self) -> Int[np.ndarray, " members"]:
         """Numbers of the members: the best of each fold first, those of easier folds before, then the second best."""
         rows = [
             (rank, float(fitted.restart_values[restart]), fold)
