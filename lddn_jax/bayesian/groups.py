@@ -52,7 +52,7 @@ def labelling(groups: str | Labelling) -> Labelling:
     return label
 
 
-def as_excluded(given: Any) -> Any:
+def as_excluded(given: object) -> Any:
     """Returns a list, a set or keys of a dict as a tuple, which is hashable; anything else unchanged."""
     return tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else given
 
@@ -112,7 +112,7 @@ class Groups:
     flat: int | None = None
 
     @classmethod
-    def of(cls, topology: Topology, groups: str | Labelling, exclude: Excluded = ()) -> "Groups":
+    def of(cls, topology: Topology, groups: str | Labelling, exclude: Excluded | Iterable = ()) -> "Groups":
         """Sorts the parameters of a topology into groups.
 
         Args:

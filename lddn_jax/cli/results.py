@@ -50,7 +50,8 @@ def _response(found: Identified):
     figure = canvas(10, 4.5 * count)
     axes = figure.subplots(2 * count, 1, sharex=True, height_ratios=[3, 1] * count, squeeze=False)[:, 0]
     for k, name in enumerate(test.measured):
-        predictions = {kind: test.predictions[kind][name] for kind in (test.open_loop, FREE_RUN)}
+        kinds = [kind for kind in (test.open_loop, FREE_RUN) if kind in test.predictions]  # a state space has no first
+        predictions = {kind: test.predictions[kind][name] for kind in kinds}
         lddn.plots.response(test.time, test.measured[name], predictions, ylabel=name, steps=test.steps, ax=axes[2 * k])
         axes[2 * k].set_xlabel("")
         lddn.plots.errors(test.time, test.measured[name], predictions, steps=test.steps, ax=axes[2 * k + 1])

@@ -173,7 +173,7 @@ class Folds:
 
     def gathered(
         self, fold: FoldData, outputs: Mapping[str, Float[Array | np.ndarray, "sequences time size=_"]]
-    ) -> list[dict[str, Float[np.ndarray, "time size=_"]]]:
+    ) -> list[dict[str, Float[np.ndarray, "rows=_ size=_"]]]:
         """Returns the outputs in held-out blocks as rows of the records, NaN elsewhere.
 
         Args:

@@ -26,7 +26,7 @@ from lddn_jax.training.stop_reason import StopReason
 LARGEST_TOLERANCE = math.log(1.1)  # of the error for the sake of a smaller structure
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Entry:
     """A structure with its result.
 
@@ -46,7 +46,7 @@ class Entry:
         return np.array(self.found.fold_errors)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Competition:
     """Result of the competition of structures; `print` shows the table.
 

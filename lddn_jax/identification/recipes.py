@@ -114,7 +114,7 @@ class Regularized:
 
 
 def noted(found: Any, notes: Mapping[str, str]) -> Any:
-    """Returns a result with more notes."""
+    """Returns the result of a training, of any kind, with more notes."""
     if not notes:
         return found
     if isinstance(found, Regularized):
@@ -127,7 +127,7 @@ def unrepeated(found: Any, said: Mapping[str, str]) -> Any:
     """Returns a result for printing without what was said before training: notes, and pieces that are left out.
 
     Args:
-        found: Result of the training.
+        found: Result of the training, of any kind.
         said: Notes that were printed, by name of their flag.
     """
     if isinstance(found, Regularized):

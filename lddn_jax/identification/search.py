@@ -317,6 +317,7 @@ class Search:
         fewest, most = (1, MOST_ON_WINDOWS) if self.long else (self.count, len(order))
         count = int(np.clip(steps // wanted, min(fewest, len(order)), min(most, len(order))))
         epochs = int(np.clip(steps / count, least, MOST_REFIT_STEPS)) if many else least
+        epochs = min(epochs, self.asked[1] or epochs)  # steps that the user asked for are not exceeded here
         self.say(f"training on everything: {count} networks, {epochs} steps")
         chosen = jax.tree.map(lambda leaf: leaf[np.sort(order[:count])], found.members)
         refitted = trained_on_everything(

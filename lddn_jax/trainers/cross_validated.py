@@ -7,10 +7,11 @@ from typing import cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from lddn_jax.data.fold_blocks import Folds
 from lddn_jax.data.sequences import Sequences
+from lddn_jax.network.committee import OfMembers
 from lddn_jax.network.network import Network
 from lddn_jax.network.replacement import up_to_date
 from lddn_jax.network.signals import Signals
@@ -20,7 +21,7 @@ from lddn_jax.training.result import Fitted
 from lddn_jax.training.stop_reason import StopReason
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class CrossValidated:
     """Result of `fit_folds`.
 
@@ -41,7 +42,7 @@ class CrossValidated:
     members: Network
     refitted: tuple[Fitted, ...]
     replaced: tuple[int, ...]
-    predictions: tuple[Mapping[str, Float[np.ndarray, "time size=_"]], ...]
+    predictions: tuple[Mapping[str, Float[np.ndarray, "rows=_ size=_"]], ...]
     seconds: float
 
     @property
@@ -66,7 +67,7 @@ class CrossValidated:
         return tuple(found)
 
     @property
-    def in_order(self) -> np.ndarray:
+    def in_order(self) -> Int[np.ndarray, " members"]:
         """Numbers of the members: the best of each fold first, those of easier folds before, then the second best."""
         rows = [
             (rank, float(fitted.restart_values[restart]), fold)
@@ -87,18 +88,18 @@ class CrossValidated:
         return f"out-of-fold error {self.error:.4g} (folds {errors}); {of_each} kept; {self.seconds:.1f} s"
 
 
-def middle(outputs: Signals) -> Signals:
+def middle(outputs: OfMembers) -> Signals:
     """Returns the pointwise median over members, `(sequences, time, size)`, of those with finite outputs."""
     return {name: jnp.nanmedian(jnp.where(jnp.isfinite(y), y, jnp.nan), axis=0) for name, y in outputs.items()}
 
 
 @up_to_date
 @jax.jit(static_argnames="steps")
-def _outputs(nets: Network, inputs: Signals, state: DelayState, own: DelayState, steps: int) -> Signals:
+def _outputs(nets: Network, inputs: Signals, state: DelayState, own: DelayState, steps: int) -> OfMembers:
     return jax.lax.map(lambda run: predict(run[0], inputs, state | run[1], steps=steps), (nets, own))
 
 
-def outputs_of_members(nets: Network, data: Sequences, states: DelayState) -> Signals:
+def outputs_of_members(nets: Network, data: Sequences, states: DelayState) -> OfMembers:
     """Returns the outputs of stacked networks, `(members, sequences, time, size)`.
 
     Args:

@@ -28,7 +28,7 @@ from lddn_jax.training.side_by_side import at_once, side_by_side
 from lddn_jax.training.trainer import AbstractTrainer
 
 STRESSES = ((1.5, 1), (-1.5, 1), (2.0, 1), (1.0, -1))  # factor of the inputs, and direction of time
-LARGEST_GROWTH = 3.0  # of the largest output under stress by training on everything
+LARGEST_GROWTH_UNDER_STRESS = 3.0  # of the largest output under stress by training on everything
 
 
 def trained_on_everything(
@@ -95,7 +95,7 @@ def _under_stress(before: Network, after: Network, data: Sequences) -> tuple[Net
         ]
         rows = [np.abs(np.asarray(y)).max(axis=(1, 2, 3)) for outputs in each for y in outputs.values()]
         largest.append(np.nan_to_num(np.stack(rows), nan=np.inf, posinf=np.inf))
-    worse = (largest[1] > LARGEST_GROWTH * largest[0]).any(axis=0)
+    worse = (largest[1] > LARGEST_GROWTH_UNDER_STRESS * largest[0]).any(axis=0)
     if not worse.any():
         return after, ()
     mask = jnp.asarray(worse)
