@@ -40,7 +40,7 @@ class CrossValidated:
     members: Network
     refitted: tuple[Fitted, ...]
     replaced: tuple[int, ...]
-    predictions: tuple[Mapping[str, Float[np.ndarray, "time size=_"]], ...]
+    predictions: tuple[Mapping[str, Float[np.ndarray, "time=_ size=_"]], ...]
     seconds: float
 
     @property
