@@ -76,7 +76,7 @@ class Folds:
         records: The records.
         count: Number of folds.
         blocks: Blocks of each record as the rows of their edges.
-        lead: Number of samples at the start of a record that a held-out block leaves to training.
+        lead: Number of samples at the start of a record that a held-out block leaves to training; at most half of it.
     """
 
     records: tuple[Record, ...]
@@ -91,7 +91,7 @@ class Folds:
             start = edges[0]
             for a, b in itertools.pairwise(edges):
                 if number % self.count == fold:
-                    found.append(Span(record, start, b, a if a > start else min(a + self.lead, b)))
+                    found.append(Span(record, start, b, a if a > start else a + min(self.lead, (b - a) // 2)))
                     start = b
                 number += 1
             if edges[-1] > start:
@@ -125,8 +125,7 @@ class Folds:
         Raises:
             DataError: If `fold` is not a fold.
         """
-        if not 0 <= fold < self.count:
-            raise DataError(f"fold={fold}, but there are {self.count} folds, 0 to {self.count - 1}.")
+        self._check(fold)
         every = [self._long_enough(topology, self.spans(number)) for number in range(self.count)]
         spans = every[fold]
         firsts, data = self._begun(topology, spans, start)
@@ -156,7 +155,13 @@ class Folds:
             fold: Number of the fold; None for all of the records.
             window: Samples of a window, about.
             start: As in `data`.
+
+        Raises:
+            DataError: If `fold` is not a fold, or `window` is not a positive number.
         """
+        if fold is not None:
+            self._check(fold)
+        check_positive("window", window)
         every = [self._trained(topology, number, window) for number in range(self.count)]
         spans = self._cut_whole(topology, window) if fold is None else every[fold]
         firsts, data = self._begun(topology, spans, start)
@@ -189,6 +194,10 @@ class Folds:
             for name, output in outputs.items():
                 found[span.record][name][a:b] = np.asarray(output)[k, a - first : b - first]
         return found
+
+    def _check(self, fold: int) -> None:
+        if not 0 <= fold < self.count:
+            raise DataError(f"fold={fold}, but there are {self.count} folds, 0 to {self.count - 1}.")
 
     def _first(self, topology: Topology, span: Span) -> int:
         """The row of the first step; the rows before it fill the delay state."""
@@ -236,7 +245,7 @@ def folds(records: Records, count: int = 4, *, length: int | None = None, lead: 
         length: Samples of a block, about; None for as many blocks as folds. Blocks are counted over all records, and
             fold k holds out those whose number is k modulo `count`.
         lead: Number of samples at the start of a record that are trained on even if its first block is held out,
-            because they determine its first state.
+            because they determine its first state; at most half of the block.
 
     Returns:
         `Folds`.

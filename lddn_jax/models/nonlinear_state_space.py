@@ -39,7 +39,7 @@ def state_space(
         transfer: Transfer function of the hidden layers.
 
     Raises:
-        TopologyError: If names, sizes or the transfer function are invalid, or an output has the name of a layer.
+        TopologyError: If names or sizes are invalid, or an output has the name of a layer.
 
     Example:
         >>> print(*state_space({"u": 1}, {"y": 1}, states=2, hidden=3).connections, sep="; ")

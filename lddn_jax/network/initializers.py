@@ -14,7 +14,7 @@ order of declaration. Pass the name of an initializer, or a function, as `Networ
 """
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, runtime_checkable
 
@@ -179,6 +179,17 @@ class FromLinear:
     def __post_init__(self):
         if not is_number(self.spread, above=0):
             raise TopologyError(f"FromLinear: spread={self.spread!r} is not a positive number; write spread=0.3.")
+
+    def check(self, layers: Collection[str]) -> None:
+        """Raises a TopologyError if a network with these layers lacks one of the linear model."""
+        needed = dict.fromkeys(to for to, _ in self.linear.weights())
+        missing = [name for name in needed if name not in layers]
+        if missing:
+            raise TopologyError(
+                f"FromLinear: the linear model has the layers {list(needed)}, and the network with the layers "
+                f"{list(layers)} has no {missing[0]!r}. Declare it with the outputs of the linear model, as "
+                "lddn.models.state_space for states or lddn.models.narx for an ARX model."
+            )
 
     def __call__(self, key: PRNGKeyArray | None, layer: Layer, shapes: Shapes, dtype: DTypeLike) -> Drawn:  # noqa: D102
         own = {source: weight for (to, source), weight in self.linear.weights().items() if to == layer.name}

@@ -49,7 +49,8 @@ class Network(eqx.Module):
         b: Biases by layer, each `(neurons,)`; layers declared with `bias=False` have none.
 
     Raises:
-        TopologyError: If a transfer function or the initializer is unknown, or a key is missing.
+        TopologyError: If a transfer function or the initializer is unknown or does not suit the topology, or a key is
+            missing.
         ShapeError: If a custom initializer returns weights of the wrong names or shapes.
         PrecisionError: If the dtype is float64 while JAX is set to float32.
 
@@ -77,6 +78,8 @@ class Network(eqx.Module):
         check_topology(topology, "Network(topology, key=..., init=...)")
         initializer = initializers.get(init)
         _check_key(key, initializer)
+        if isinstance(initializer, initializers.FromLinear):
+            initializer.check([layer.name for layer in topology.layers])
         dtype = _float_dtype(dtype)
         self.topology, self.IW, self.LW, self.b = topology, {}, {}, {}
         transfer.check_known(topology)

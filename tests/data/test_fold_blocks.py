@@ -1,0 +1,220 @@
+"""Folds: which rows each fold trains on and holds out, and the sequences that a network gets of them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lddn_jax as lddn
+from lddn_jax import data
+from lddn_jax.data import FromRecord, Record, Trained, WarmUp
+from lddn_jax.errors import DataError, LDDNError
+from lddn_jax.trainers.fold_run import carried_over
+
+TOPOLOGY = lddn.models.state_space({"u": 1}, {"y": 1}, states=1, hidden=0)
+CLOSED = lddn.close_loop(
+    lddn.Network(lddn.models.narx({"u": 1}, {"y": 1}, hidden=2, feedback_delays=(1, 3)), init="zeros"),
+    "y",
+    "measured_y",
+).topology
+
+
+def record(length: int, offset: float = 0.0, **more) -> Record:
+    """The target of row t is offset + t, so that every value tells its record and row; the input is its negative."""
+    rows = offset + np.arange(float(length))[:, None]
+    return Record({"u": -rows}, {"y": rows}, **more)
+
+
+LENGTHS = {"one record": (97,), "unequal records": (50, 7, 120, 31), "more records than folds": (20,) * 7}
+
+
+def made(lengths, count=4, **more):
+    return data.folds([record(n, 1000.0 * k) for k, n in enumerate(lengths)], count, **more)
+
+
+def held_rows(folds, fold):
+    return [(s.record, row) for s in folds.spans(fold) for row in range(s.held_from, s.stop)]
+
+
+# --- the rows --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
+def test_every_row_is_held_out_once_but_for_the_leads(lengths):
+    folds = made(lengths, lead=3)
+    found = sorted(row for fold in range(4) for row in held_rows(folds, fold))
+    assert found == [(k, row) for k, n in enumerate(lengths) for row in range(3, n)]
+
+
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
+@pytest.mark.parametrize("fold", range(4))
+def test_the_spans_of_a_fold_cover_every_row_once(lengths, fold):
+    rows = [(s.record, row) for s in made(lengths).spans(fold) for row in range(s.start, s.stop)]
+    assert rows == [(k, row) for k, n in enumerate(lengths) for row in range(n)]
+
+
+def test_a_span_ends_with_its_held_out_block():
+    spans = [tuple(span) for span in made((80,), lead=5).spans(0)]
+    assert spans == [(0, 0, 20, 5), (0, 20, 80, 80)]
+    assert [tuple(span) for span in made((80,)).spans(3)] == [(0, 0, 80, 60)]
+
+
+def test_a_lead_is_at_most_half_of_its_block():
+    assert [tuple(span) for span in made((20, 20), 2).spans(1)] == [(0, 0, 20, 20), (1, 0, 20, 10)]
+
+
+def test_blocks_of_a_length_are_held_out_in_turn():
+    folds = made((60, 40), 2, length=10)
+    assert folds.blocks == (tuple(range(0, 61, 10)), tuple(range(0, 41, 10)))
+    held = {(s.record, s.held_from) for s in folds.spans(1) if s.held_from < s.stop}
+    assert held == {(0, 10), (0, 30), (0, 50), (1, 10), (1, 30)}
+
+
+def test_training_records_hold_no_row_of_a_held_out_block():
+    folds = made((50, 30), 2, length=10, lead=3)
+    for fold in range(2):
+        rows = {float(y) for piece in folds.training(fold) for y in piece.targets["y"][:, 0]}
+        held = {1000.0 * k + row for k, row in held_rows(folds, fold)}
+        assert not rows & held
+        leads = {1000.0 * k + row for k in range(2) for row in range(3)} if fold == 0 else set()
+        everything = {1000.0 * k + row for k, n in enumerate((50, 30)) for row in range(n)}
+        # Record 1 begins with block 5, which fold 1 holds out.
+        leads = {row for row in leads if row < 1000} if fold == 0 else {1000.0, 1001.0, 1002.0}
+        assert rows == everything - held - leads
+
+
+# --- the sequences ---------------------------------------------------------------------------------------------------
+
+STARTS = {"trained": None, "from the record": FromRecord(), "after a warm-up": WarmUp(2, FromRecord())}
+
+
+@pytest.mark.parametrize("start", STARTS.values(), ids=STARTS)
+@pytest.mark.parametrize("topology", [TOPOLOGY, CLOSED], ids=["state space", "closed NARX"])
+def test_all_folds_have_one_shape(topology, start):
+    folds = made((50, 7, 120, 31))
+    shapes = {
+        tuple(leaf.shape for leaf in jax.tree.leaves((d.train.inputs, d.train.targets, d.train.state, d.train.weights)))
+        for d in (folds.data(topology, fold, start) for fold in range(4))
+    }
+    assert len(shapes) == 1
+
+
+@pytest.mark.parametrize("start", STARTS.values(), ids=STARTS)
+@pytest.mark.parametrize("topology", [TOPOLOGY, CLOSED], ids=["state space", "closed NARX"])
+@pytest.mark.parametrize("fold", range(3))
+def test_sequences_hold_the_rows_of_their_spans(topology, start, fold):
+    folds = made((60, 25), 3)
+    found = folds.data(topology, fold, start)
+    longest = 1 if topology is TOPOLOGY else 3
+    y, held, weight = (np.asarray(a["y"]) for a in (found.train.targets, found.held_out, found.train.weights))
+    warm = 2 if isinstance(start, WarmUp) else 0
+    for k, (span, first) in enumerate(zip(found.spans, found.firsts, strict=True)):
+        # Samples before a span fill the delay lines, except at the start of a record.
+        assert first == (longest if span.start == 0 else span.start)
+        rows = np.arange(first, span.stop)
+        np.testing.assert_array_equal(y[k, : len(rows), 0], 1000 * span.record + rows)
+        scored = np.arange(len(rows)) >= warm
+        np.testing.assert_array_equal(held[k, : len(rows), 0], (rows >= span.held_from) & scored)
+        np.testing.assert_array_equal(weight[k, : len(rows), 0], (rows < span.held_from) & scored)
+        assert not held[k, len(rows) :].any()
+        assert not weight[k, len(rows) :].any()
+        u = np.asarray(found.train.state["u"])[k, :, 0]
+        np.testing.assert_array_equal(u, -1000 * span.record - np.arange(first - len(u), first))
+    assert found.train.train_state == (start is None)
+    assert not weight[len(found.spans) :].any()
+
+
+def test_a_closed_loop_starts_from_measured_outputs():
+    found = made((60,), 3).data(CLOSED, 0, FromRecord())
+    np.testing.assert_array_equal(found.train.state["y"][:2, :, 0], [[0, 1, 2], [17, 18, 19]])
+
+
+def test_missing_targets_are_neither_trained_on_nor_held_out():
+    y = np.arange(40.0)[:, None]
+    y[[3, 25]] = np.nan
+    folds = data.folds(Record({"u": np.zeros_like(y)}, {"y": y}, missing="mask"), 2, lead=5)
+    sums = [
+        (f.train.weights["y"].sum(), f.validation.weights["y"].sum()) for f in (folds.data(TOPOLOGY, k) for k in (0, 1))
+    ]
+    # Of 39 steps fold 0 holds out rows 5 to 19 and trains on 1, 2, 4 and 20 to 39 without 25.
+    assert [tuple(map(int, pair)) for pair in sums] == [(22, 15), (18, 19)]
+
+
+@pytest.mark.parametrize("topology", [TOPOLOGY, CLOSED], ids=["state space", "closed NARX"])
+def test_gathered_puts_outputs_into_their_rows(topology):
+    folds = made((50, 7, 120, 31))
+    every = []
+    for fold in range(4):
+        found = folds.data(topology, fold)
+        every.append(folds.gathered(found, found.train.targets))
+    for k, one in enumerate(folds.records):
+        lines = np.stack([rows[k]["y"] for rows in every])
+        known = ~np.isnan(lines)
+        assert known.sum(axis=0).max() == 1
+        rows = known.any(axis=0)[:, 0]
+        np.testing.assert_array_equal(np.nansum(lines, axis=0)[rows], one.targets["y"][rows])
+        assert rows[20 if len(one) > 40 else len(one) // 2 :].all()
+
+
+# --- windows ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fold", [0, 1, 2, None])
+def test_windows_cover_what_is_trained_on(fold):
+    folds = made((200, 61), 3)
+    found = folds.windows(TOPOLOGY, fold, 10)
+    rows = [(s.record, row) for s in found.spans for row in range(s.start, s.stop)]
+    held = set() if fold is None else set(held_rows(folds, fold))
+    assert rows == [(k, r) for k, n in enumerate((200, 61)) for r in range(n) if (k, r) not in held]
+    assert max(s.stop - s.start for s in found.spans) <= 21
+
+
+def test_shorter_windows_lie_within_longer_ones():
+    folds = made((500, 130), 3)
+    for shorter, longer in ((4, 15), (15, 60), (4, 60), (10, 30)):
+        edges = [{(s.record, s.start) for s in folds.windows(TOPOLOGY, 1, n).spans} for n in (shorter, longer)]
+        assert edges[1] <= edges[0]
+    whole = {(s.record, s.start) for s in folds.data(TOPOLOGY, 1).spans}
+    assert whole <= {(s.record, s.start) for s in folds.windows(TOPOLOGY, 1, 60).spans}
+
+
+def test_windows_of_all_folds_have_one_shape():
+    folds = made((200, 61), 3)
+    assert len({folds.windows(TOPOLOGY, fold, 10).train.targets["y"].shape for fold in range(3)}) == 1
+
+
+def test_first_states_carry_over_to_windows_that_start_in_the_same_rows():
+    folds = made((300,), 3)
+    before, after = folds.windows(TOPOLOGY, 1, 10), folds.data(TOPOLOGY, 1)
+    rows = jnp.array([s.start for s in before.spans] + [-1] * (before.train.batch[0] - len(before.spans)), float)
+    found = carried_over({"state": rows[:, None, None]}, before, after, None)
+    np.testing.assert_array_equal(found["state"][: len(after.spans), 0, 0], [s.start for s in after.spans])
+    assert found["state"].shape[0] == after.train.batch[0]
+
+
+def test_whole_records_are_sequences():
+    found = made((60, 25), 3).whole(TOPOLOGY, Trained())
+    assert [tuple(span) for span in found.spans] == [(0, 0, 60, 60), (1, 0, 25, 25)]
+    assert int(found.train.weights["y"].sum()) == 59 + 24
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+WRONG = {
+    "one fold": (lambda: made((80,), 1), DataError, "count=1; one fold would hold out everything"),
+    "too few samples": (lambda: made((5,), 4), DataError, "5 samples in 1 records do not give 4 blocks"),
+    "no lead": (lambda: made((80,), lead=0), LDDNError, "lead"),
+    "no length": (lambda: made((80,), length=0), LDDNError, "length"),
+    "no record": (lambda: data.folds([], 2), DataError, "folds"),
+    "no such fold": (lambda: made((80,)).data(TOPOLOGY, 4), DataError, "fold=4, but there are 4 folds, 0 to 3"),
+    "no such fold of windows": (lambda: made((80,)).windows(TOPOLOGY, -1, 9), DataError, "fold=-1, but there are"),
+    "negative count": (lambda: made((80,), -2), LDDNError, "count=-2"),
+    "no window": (lambda: made((80,)).windows(TOPOLOGY, 0, 0), LDDNError, "window"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_errors_tell_what_was_given(name):
+    call, error, message = WRONG[name]
+    with pytest.raises(error, match=message):
+        call()
