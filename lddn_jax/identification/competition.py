@@ -79,6 +79,11 @@ class Competition:
         return self.chosen.found.members
 
     @property
+    def size(self) -> int:
+        """Number of networks of the committee."""
+        return int(jax.tree.leaves(self.members)[0].shape[0])
+
+    @property
     def errors(self) -> dict[str, Float[np.ndarray, "time size=_"]]:
         """Out-of-fold errors of the chosen entry by output layer, in scaled units; NaN if unknown or in the warm-up."""
         found = self.chosen.found
@@ -122,7 +127,7 @@ class Competition:
                 for entry in self.entries
             ],
             "chosen": self.entries.index(self.chosen),
-            "members": int(jax.tree.leaves(self.members)[0].shape[0]),
+            "members": self.size,
             "replaced": list(self.chosen.found.replaced),
             "seconds": self.seconds,
             "flags": sorted(self.flags),
@@ -144,9 +149,8 @@ class Competition:
                     f"{entry.structure}{mark}",
                 )
             )
-        count = jax.tree.leaves(self.members)[0].shape[0]
         lines = [f"out-of-fold errors of linear models by number of states: {orders}", *aligned(rows, ">>>><")]
-        lines.append(f"committee of {count} networks in {self.seconds:.1f} s; errors in scaled units")
+        lines.append(f"committee of {self.size} networks in {self.seconds:.1f} s; errors in scaled units")
         return "\n".join([*lines, *note_lines(self.notes, self.notes)])
 
 

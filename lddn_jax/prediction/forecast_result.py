@@ -114,12 +114,10 @@ class Forecast:
     @property
     def band_coverage(self) -> dict[str, float]:
         """Share of the measurements within the bands of the free run, by output, without the warm-up."""
-        scored = self.scored
-        missed = {
-            name: np.abs(scored[name] - self.predictions[FREE_RUN][name]) for name in self.bands if name in scored
-        }
+        scored, bands = self.scored, self.bands
+        missed = {name: np.abs(scored[name] - self.predictions[FREE_RUN][name]) for name in bands if name in scored}
         return {
-            name: float(np.mean(missed[name][there] <= self.bands[name][there]))
+            name: float(np.mean(missed[name][there] <= bands[name][there]))
             for name in missed
             if (there := ~np.isnan(scored[name])).any()
         }
