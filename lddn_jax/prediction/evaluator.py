@@ -114,8 +114,14 @@ def evaluate(
         run=run,
         ahead=least,
         spans=output_ranges(model),
-        notes=(*notes_on(records), *about_states(closed, used, warmup), *free.notes),
+        notes=(
+            *notes_on(records),
+            *sampled_otherwise(model, records),
+            *about_states(closed, used, warmup),
+            *free.notes,
+        ),
         fitted_steps=used,
+        conformal=model.bands,
     )
 
 
@@ -189,6 +195,12 @@ def deviations(model: Scaled, free: ModelOutputs, posterior: ErrorBars | None, d
         return {} if free.bars is None else model.errors_in_units(free.bars.std)
     bars = posterior.predict(cast(Signals, data.inputs) if data.inputs else {}, data.state, steps=data.steps)
     return model.errors_in_units(bars.std)
+
+
+def sampled_otherwise(model: Scaled, records: Sequence[Record]) -> list[str]:
+    """A warning of records that are sampled otherwise than those the model was trained on, if they are."""
+    warning = None if model.sampling is None else model.sampling.about(records)
+    return [] if warning is None else [warning]
 
 
 def instants_of_rows(record: Record) -> Float[np.ndarray, " time"]:

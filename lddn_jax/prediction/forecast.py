@@ -24,7 +24,7 @@ from lddn_jax.prediction.baselines import RunsFree, rows_of_records
 from lddn_jax.prediction.continuation import Continuation, known_row, state_after
 from lddn_jax.prediction.error_bars import ErrorBars
 from lddn_jax.prediction.estimated_states import ESTIMATE, fitted_steps
-from lddn_jax.prediction.evaluator import deviations, evaluate, instants_of_rows
+from lddn_jax.prediction.evaluator import deviations, evaluate, instants_of_rows, sampled_otherwise
 from lddn_jax.prediction.feedback import (
     exogenous,
     loop_closed,
@@ -136,7 +136,11 @@ def forecast(
     _check_inputs(model, record, start if coming else len(record))
     if rows <= held and coming:  # all that was measured is needed to start from
         past = Forecast(
-            np.zeros(0), {}, {}, 0, (0,), trained_on=model.ranges, spans=output_ranges(model), notes=notes_on([record])
+            *(np.zeros(0), {}, {}, 0, (0,)),
+            trained_on=model.ranges,
+            spans=output_ranges(model),
+            notes=(*notes_on([record]), *sampled_otherwise(model, [record])),
+            conformal=model.bands,
         )
     else:
         past = evaluate(

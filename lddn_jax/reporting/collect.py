@@ -7,6 +7,7 @@ from typing import Any, cast
 import jax
 import numpy as np
 
+from lddn_jax import diagnostics
 from lddn_jax.checks import called
 from lddn_jax.data.records import Record
 from lddn_jax.data.sequences import Sequences
@@ -116,6 +117,8 @@ def _of_identified(found: Identified) -> Evaluation:
         record_steps=tuple(len(piece) for piece in _pieces(found)),
         scale=_scale(found.model),
         notes=trained.notes,
+        competition=trained if isinstance(trained, Competition) else None,
+        out_of_fold=_out_of_fold(found.model, trained) if isinstance(trained, Competition) else None,
     )
 
 
@@ -135,6 +138,7 @@ def _of_model(model: Scaled, record: Record, linear: RunsFree | None) -> Evaluat
     gaps = f"\n{left_out} of {len(record)} rows are left out: outputs are missing there" if left_out else ""
     kind = f"committee of {model.net.members} networks" if isinstance(model.net, Committee) else "network"
     loop, opened = _longest(model, forecast)
+    otherwise = None if model.sampling is None else model.sampling.about(pieces)
     return Evaluation(
         net=model.net,
         trained=f"a saved {kind}; its training is not known{gaps}",
@@ -145,6 +149,23 @@ def _of_model(model: Scaled, record: Record, linear: RunsFree | None) -> Evaluat
         loop=loop if loops or unmeasured_layers(closed) else None,
         opened=opened if loops else None,
         scale=_scale(model),
+        notes={} if otherwise is None else {"sampling": otherwise},
+    )
+
+
+def _out_of_fold(model: Scaled, found: Competition) -> diagnostics.Scores | None:
+    """Scores of the out-of-fold predictions in the units of the records; None if nothing was predicted out of fold."""
+    entry = found.chosen.found
+    measured, predicted = {}, {}
+    for name, error in found.errors.items():
+        y = np.concatenate([record.targets[name] for record in entry.folds.records])
+        target = np.where(np.isnan(error), np.nan, y)
+        measured[name], predicted[name] = (np.asarray(model.scalers[name].invert(x)) for x in (target, y - error))
+    measured, predicted = channels(measured), channels(predicted)
+    if any(np.sum(~np.isnan(y)) < 2 for y in measured.values()):
+        return None
+    return diagnostics.scores(
+        {name: y[None] for name, y in measured.items()}, {name: y[None] for name, y in predicted.items()}
     )
 
 

@@ -7,7 +7,7 @@ from typing import cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 
 from lddn_jax.data.fold_blocks import Folds
 from lddn_jax.data.sequences import Sequences
@@ -50,6 +50,18 @@ class CrossValidated:
         """Measured − predicted out of fold, all records one after the other, by output layer; NaN if unknown."""
         pairs = list(zip(self.folds.records, self.predictions, strict=True))
         return {name: np.concatenate([r.targets[name] - p[name] for r, p in pairs]) for name in self.predictions[0]}
+
+    @property
+    def horizons(self) -> Integer[np.ndarray, " time"]:
+        """Number of steps since the start of its held-out block, from 1 on, for each row of `errors`.
+
+        It is 1 in the first rows of a record that no fold holds out, whose errors are NaN.
+        """
+        found = [np.ones(len(record), int) for record in self.folds.records]
+        for fold in range(self.folds.count):
+            for span in self.folds.spans(fold):
+                found[span.record][span.held_from : span.stop] = np.arange(1, span.stop - span.held_from + 1)
+        return np.concatenate(found)
 
     @property
     def error(self) -> float:
