@@ -167,7 +167,9 @@ def within_one_error(entries: Sequence[Entry]) -> Entry:
         if not np.isfinite(ratio).all():
             continue
         allowed = ratio.std(ddof=1) / math.sqrt(len(ratio)) if len(ratio) > 1 else 0.0
-        if entry is best or math.log(entry.found.error / best.found.error) <= min(allowed, LARGEST_TOLERANCE):
+        worse = max(entry.found.error, 1e-300) / max(best.found.error, 1e-300)
+        tolerance = allowed if entry.structure.linear else min(allowed, LARGEST_TOLERANCE)
+        if entry is best or math.log(worse) <= tolerance:
             close.append(entry)
     return min(close, key=lambda entry: entry.structure, default=best)
 

@@ -142,11 +142,8 @@ def fit_folds(
         fitted = run.fitted(one, fold.train, state, epochs, validation=fold.validation, max_fail=max_fail)
         values = fitted.restart_values
         order = np.argsort(values, kind="stable")[:keep]
-        order = (
-            order[values[order] <= LARGEST_LOSS_RATIO * values[order[0]]]
-            if np.isfinite(values[order[0]])
-            else order[:1]
-        )
+        best = values[order[0]]
+        order = order[values[order] <= LARGEST_LOSS_RATIO * best] if np.isfinite(best) else order[:1]
         chosen, states = _chosen(fitted, order)
         outputs = outputs_of_members(chosen, fold.train, states)
         return fitted, tuple(order.tolist()), chosen, folds.gathered(fold, middle(outputs))

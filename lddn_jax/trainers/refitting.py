@@ -24,7 +24,7 @@ from lddn_jax.trainers.cross_validated import CrossValidated, outputs_of_members
 from lddn_jax.trainers.fold_run import FirstStates, FoldRun, Saving
 from lddn_jax.trainers.initial_state import estimate_state
 from lddn_jax.training.result import Fitted
-from lddn_jax.training.side_by_side import at_once, side_by_side
+from lddn_jax.training.side_by_side import equal_groups, side_by_side
 from lddn_jax.training.trainer import AbstractTrainer
 
 STRESSES = ((1.5, 1), (-1.5, 1), (2.0, 1), (1.0, -1))  # factor of the inputs, and direction of time
@@ -51,7 +51,7 @@ def trained_on_everything(
     begun, before = time.perf_counter(), found.members
     whole = (found.folds if folds is None else folds).whole(before.topology, start).train
     count = int(jax.tree.leaves(before)[0].shape[0])
-    groups = max(k for k in range(1, at_once(saving.callbacks) + 1) if count % k == 0)
+    groups = equal_groups(count)
 
     def of_group(number: int, callbacks: tuple[Any, ...]) -> Fitted:
         size = count // groups

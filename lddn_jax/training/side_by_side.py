@@ -51,6 +51,15 @@ def at_once(callbacks: Sequence[Any]) -> int:
     return min(MOST_AT_ONCE, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
+def equal_groups(count: int) -> int:
+    """Returns the number of equal groups of networks to train side by side; on a GPU they are one batch.
+
+    It does not depend on the number of cores, by which rounding and the folders of checkpoints would differ.
+    """
+    most = MOST_AT_ONCE if Platform.of().name == "cpu" else 1
+    return max(k for k in range(1, most + 1) if count % k == 0)
+
+
 def side_by_side(tasks: Sequence[Callable[[tuple[Any, ...]], Result]], callbacks: Sequence[Any]) -> list[Result]:
     """Calls all tasks, several at once, and returns their results in order.
 
