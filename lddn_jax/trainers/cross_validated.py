@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from lddn_jax.data.fold_blocks import Folds
 from lddn_jax.data.sequences import Sequences
@@ -17,6 +17,9 @@ from lddn_jax.simulation.delays import DelayState
 from lddn_jax.simulation.simulate import predict
 from lddn_jax.training.result import Fitted
 from lddn_jax.training.stop_reason import StopReason
+
+Outputs = dict[str, Float[Array, "sequences time size=_"]]
+OutputsOfMembers = dict[str, Float[Array, "members sequences time size=_"]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,18 +89,18 @@ class CrossValidated:
         return f"out-of-fold error {self.error:.4g} (folds {errors}); {of_each} kept; {self.seconds:.1f} s"
 
 
-def middle(outputs: Signals) -> Signals:
+def middle(outputs: OutputsOfMembers) -> Outputs:
     """Returns the pointwise median over members, `(sequences, time, size)`, of those with finite outputs."""
     return {name: jnp.nanmedian(jnp.where(jnp.isfinite(y), y, jnp.nan), axis=0) for name, y in outputs.items()}
 
 
 @up_to_date
 @jax.jit(static_argnames="steps")
-def _outputs(nets: Network, inputs: Signals, state: DelayState, own: DelayState, steps: int) -> Signals:
-    return jax.lax.map(lambda run: predict(run[0], inputs, state | run[1], steps=steps), (nets, own))
+def _outputs(nets: Network, inputs: Signals, state: DelayState, own: DelayState, steps: int) -> OutputsOfMembers:
+    return jax.lax.map(lambda run: predict(run[0], inputs, (state | run[1]) or None, steps=steps), (nets, own))
 
 
-def outputs_of_members(nets: Network, data: Sequences, states: DelayState) -> Signals:
+def outputs_of_members(nets: Network, data: Sequences, states: DelayState) -> OutputsOfMembers:
     """Returns the outputs of stacked networks, `(members, sequences, time, size)`.
 
     Args:
