@@ -106,7 +106,7 @@ def yardsticks(case: Any) -> dict[str, float]:
         run, last = run[len(measured) :, 0], np.full(len(y), measured[-1, 0])
     else:
         (run,) = (line[:, 0] for line in linear.free_run(case.test, samples=max(case.skip, 50)).values())
-        last = np.concatenate([y[:1, 0], y[:-1, 0]])
+        last = y[:-1, 0]
     found = {"linear": {"y": run}, "persistence": {"y": last}}
     errors = {name: case.per * error_of(case, predictions) for name, predictions in found.items()}
     return errors | {"deviation": case.per * float(np.std(y[case.skip :]))}

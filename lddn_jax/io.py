@@ -1,7 +1,7 @@
 """Saving and loading of networks, linear models, posteriors and results of training, in the format of `archive.py`.
 
 The header holds the kind of file, the topology and the dtype; for a posterior also its groups, for a network with
-scalers their kinds, and for a fit all that is needed to resume training (`training/checkpoint.py`).
+scalers their kinds, bands and sampling, and for a fit all that is needed to resume training (`training/checkpoint.py`).
 """
 
 from dataclasses import asdict
@@ -22,7 +22,9 @@ from lddn_jax.linear.linear_model import LinearModel
 from lddn_jax.losses import SumSquaredError
 from lddn_jax.network.committee import COMBINATIONS, Committee, representative
 from lddn_jax.network.network import Network, check_single
+from lddn_jax.prediction.conformal import ConformalBands
 from lddn_jax.prediction.scaled import Scaled
+from lddn_jax.prediction.training_sampling import TrainingSampling
 from lddn_jax.storage import archive
 from lddn_jax.storage.archive import Archive
 from lddn_jax.training import checkpoint
@@ -97,7 +99,7 @@ def load(path: str | Path) -> Any:
     if file.format == NETWORK:
         return file.filled("values", structure)
     if file.format == SCALED:
-        return Scaled(*file.filled("values", (structure, _scalers(file, structure))))
+        return Scaled(*file.filled("values", (structure, _scalers(file, structure))), **_bands_and_sampling(file))
     if file.format == POSTERIOR:
         return _posterior(file, structure)
     raise CheckpointError(f"{file.path} has the unknown format {file.format!r}; install a newer lddn_jax.")
@@ -108,7 +110,7 @@ def _parts(given: object) -> tuple[str, Network, Any, dict[str, Any]]:
     if isinstance(given, Committee):
         return COMMITTEE, given.nets, given.noise, {"committee": _members(given)}
     if isinstance(given, Scaled) and isinstance(given.net, Committee):
-        header = {"committee": _members(given.net), "scaling": given.to_dict()["scaling"]}
+        header = {"committee": _members(given.net)} | _known_of(given)
         return SCALED_COMMITTEE, given.net.nets, (given.net.noise, given.scalers), header
     net = given.net if isinstance(given, Scaled | Posterior) else given
     if isinstance(net, Network):
@@ -116,7 +118,7 @@ def _parts(given: object) -> tuple[str, Network, Any, dict[str, Any]]:
     if isinstance(given, Network):
         return NETWORK, given, (), {}
     if isinstance(given, Scaled):
-        return SCALED, representative(given.net), given.scalers, {"scaling": given.to_dict()["scaling"]}
+        return SCALED, representative(given.net), given.scalers, _known_of(given)
     if not isinstance(given, Posterior):
         raise LDDNError(
             "save writes a Network, a Committee, a Scaled, a LinearModel, a Posterior or the result of fit, not a "
@@ -133,6 +135,25 @@ def _parts(given: object) -> tuple[str, Network, Any, dict[str, Any]]:
 
 def _members(committee: Committee) -> dict[str, Any]:
     return {"members": committee.members, "combine": committee.combine, "noise": bool(committee.noise)}
+
+
+def _known_of(model: Scaled) -> dict[str, Any]:
+    """The header of a network with scalers: their kinds, bands and sampling."""
+    return {
+        "scaling": model.to_dict()["scaling"],
+        "bands": None if model.bands is None else model.bands.to_dict(),
+        "sampling": None if model.sampling is None else model.sampling.to_dict(),
+    }
+
+
+def _bands_and_sampling(file: Archive) -> dict[str, Any]:
+    """Bands and sampling of a network with scalers; files of older versions have none."""
+    with file.reading("its bands and sampling"):
+        bands, sampling = file.header.get("bands"), file.header.get("sampling")
+        return {
+            "bands": None if bands is None else ConformalBands.from_dict(bands),
+            "sampling": None if sampling is None else TrainingSampling.from_dict(sampling),
+        }
 
 
 def _committee(file: Archive, member: Network) -> Committee | Scaled:
@@ -152,7 +173,7 @@ def _committee(file: Archive, member: Network) -> Committee | Scaled:
         nets, noise = file.filled("values", (nets, noise))
         return Committee(nets, combine, noise)
     nets, (noise, scalers) = file.filled("values", (nets, (noise, _scalers(file, member))))
-    return Scaled(Committee(nets, combine, noise), scalers)
+    return Scaled(Committee(nets, combine, noise), scalers, **_bands_and_sampling(file))
 
 
 def _posterior(file: Archive, structure: Network) -> Posterior:

@@ -25,7 +25,7 @@ from lddn_jax.topology.topology import Topology
 Tap = tuple[str, str | None, int | None]  # to, source and delay; (layer, None, None) is that layer's bias
 Labelling = Callable[[str, str | None, int | None], str]
 # What has no prior: layers (their biases), (to, source) or (to, source, delay); or a function of a tap.
-Excluded = tuple[str | tuple, ...] | Callable[[str, str | None, int | None], bool]
+Excluded = Iterable[str | tuple] | Callable[[str, str | None, int | None], bool]
 NO_PRIOR = "no prior"  # label of the group of excluded parameters
 
 LABELS: dict[str, Labelling] = {
@@ -52,7 +52,7 @@ def labelling(groups: str | Labelling) -> Labelling:
     return label
 
 
-def as_excluded(given: Any) -> Any:
+def as_excluded(given: object) -> Any:
     """Returns a list, a set or keys of a dict as a tuple, which is hashable; anything else unchanged."""
     return tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else given
 
@@ -112,7 +112,7 @@ class Groups:
     flat: int | None = None
 
     @classmethod
-    def of(cls, topology: Topology, groups: str | Labelling, exclude: Excluded = ()) -> "Groups":
+    def of(cls, topology: Topology, groups: str | Labelling, exclude: Excluded | Iterable = ()) -> "Groups":
         """Sorts the parameters of a topology into groups.
 
         Args:

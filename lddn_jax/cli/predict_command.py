@@ -13,7 +13,7 @@ from lddn_jax.data.sources import signals_of
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.network.rewiring import opened_at
 from lddn_jax.prediction.feedback import exogenous, loop_closed, loop_opened, same_network
-from lddn_jax.prediction.forecast_result import FORECAST
+from lddn_jax.prediction.forecast_result import FORECAST, FREE_RUN
 
 
 def add(commands) -> None:
@@ -137,7 +137,19 @@ def _figure(found: lddn.Forecast):
         rest = () if found.future is None else (len(found.future),)
         steps = tuple(count for count in (*found.steps, *rest) if count)
         lddn.plots.response(table["time"], table.columns.get(name), lines, ylabel=name, steps=steps, ax=ax)
-        if found.future is not None and found.future.std:
-            mean, std = found.future.predictions[name], found.future.std[name]
-            ax.fill_between(found.future.time, mean - 2 * std, mean + 2 * std, alpha=0.3, linewidth=0)
+        if name in found.bands:
+            free, half = found.predictions[FREE_RUN][name], found.bands[name]
+            ax.fill_between(found.time, free - half, free + half, alpha=0.2, linewidth=0)
+        if found.future is not None:
+            mean, half = found.future.predictions[name], _half_of_future(found, name)
+            if half is not None:
+                ax.fill_between(found.future.time, mean - half, mean + half, alpha=0.3, linewidth=0)
     return figure
+
+
+def _half_of_future(found: lddn.Forecast, name: str):
+    """Half width of the band of the forecast: that of conformal bands, or two standard deviations; None if unknown."""
+    if name in found.future_bands:
+        return found.future_bands[name]
+    std = {} if found.future is None else found.future.std
+    return 2 * std[name] if name in std else None

@@ -9,7 +9,7 @@ from lddn_jax.cli.arguments import say
 from lddn_jax.cli.files import can_draw, canvas, save_figure, written
 from lddn_jax.identification.identify import Identified
 from lddn_jax.identification.recipes import Regularized
-from lddn_jax.prediction.forecast_result import FREE_RUN
+from lddn_jax.prediction.forecast_result import BASELINES, FREE_RUN
 
 
 def write_model(out: Path, found: Identified) -> list[str]:
@@ -26,7 +26,8 @@ def draw(out: Path, found: Identified, *, report: bool) -> list[str]:
     files = written({"training.csv": lambda: found.trained.history.to_csv(out / "training.csv")})
     if not can_draw():
         return files
-    names = tuple(_FIGURES) if isinstance(found.trained, Regularized) else ("response.png", "training.png")
+    names = list(_FIGURES) if isinstance(found.trained, Regularized) else ["response.png", "training.png"]
+    names += ["bands.png"] if found.test.bands else []
     outputs = {name: functools.partial(_save, out / name, found) for name in names}
     if report and find_spec("jinja2") is None:
         say("no report: it needs jinja2 (pip install 'lddn_jax[report]')")
@@ -50,7 +51,7 @@ def _response(found: Identified):
     figure = canvas(10, 4.5 * count)
     axes = figure.subplots(2 * count, 1, sharex=True, height_ratios=[3, 1] * count, squeeze=False)[:, 0]
     for k, name in enumerate(test.measured):
-        predictions = {kind: test.predictions[kind][name] for kind in (test.open_loop, FREE_RUN)}
+        predictions = {kind: lines[name] for kind, lines in test.predictions.items() if kind not in BASELINES}
         lddn.plots.response(test.time, test.measured[name], predictions, ylabel=name, steps=test.steps, ax=axes[2 * k])
         axes[2 * k].set_xlabel("")
         lddn.plots.errors(test.time, test.measured[name], predictions, steps=test.steps, ax=axes[2 * k + 1])
@@ -73,6 +74,24 @@ def _evidence(found: Identified):
 
 
 def _bands(found: Identified):
+    test = found.test
+    return _conformal(found) if test.bands else _deviations(found)
+
+
+def _conformal(found: Identified):
+    test = found.test
+    assert found.bands is not None
+    label = f"{found.bands.in_percent} band"
+    figure = canvas(12, 4 * len(test.bands))
+    for ax, (name, half) in zip(
+        figure.subplots(len(test.bands), 1, squeeze=False)[:, 0], test.bands.items(), strict=True
+    ):
+        measured, free = test.measured[name], test.predictions[FREE_RUN][name]
+        lddn.plots.bands(test.time, measured, free, half, ylabel=name, k=1.0, label=label, steps=test.steps, ax=ax)
+    return figure
+
+
+def _deviations(found: Identified):
     test = found.test
     count = len(test.measured)
     figure = canvas(12, 4 * count)

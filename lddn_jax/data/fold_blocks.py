@@ -17,7 +17,7 @@ Bergmeir, Hyndman & Koo (2018), Computational Statistics & Data Analysis 120, fo
 import dataclasses
 import itertools
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax.numpy as jnp
 import numpy as np
@@ -178,7 +178,7 @@ class Folds:
 
     def gathered(
         self, fold: FoldData, outputs: Mapping[str, Float[Array | np.ndarray, "sequences time size=_"]]
-    ) -> list[dict[str, Float[np.ndarray, "time=_ size=_"]]]:
+    ) -> list[dict[str, Float[np.ndarray, "rows=_ size=_"]]]:
         """Returns the outputs in held-out blocks as rows of the records, NaN elsewhere.
 
         Args:
@@ -310,7 +310,7 @@ def _padded(data: Sequences, count: int, steps: int) -> Sequences:
     weights = error_weights(data.weights, _targets(data))
     return dataclasses.replace(
         data,
-        inputs={name: filled(signal, None) for name, signal in dict(data.inputs or {}).items()},
+        inputs={name: filled(signal, None) for name, signal in cast(Signals, data.inputs or {}).items()},
         targets={name: filled(signal, 0) for name, signal in _targets(data).items()},
         state=data.state and {name: jnp.pad(line, ((0, more), (0, 0), (0, 0))) for name, line in data.state.items()},
         weights={name: filled(signal, 0) for name, signal in weights.items()},
@@ -318,5 +318,4 @@ def _padded(data: Sequences, count: int, steps: int) -> Sequences:
 
 
 def _targets(data: Sequences) -> Signals:
-    assert isinstance(data.targets, Mapping), "records hold targets by name"
-    return data.targets
+    return cast(Signals, data.targets)

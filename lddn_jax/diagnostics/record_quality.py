@@ -2,13 +2,20 @@
 
 Linear interpolation makes x(t) − 2 x(t−1) + x(t−2) = 0 except at the values in between which it was made, and cubic
 splines make the fourth difference zero. Noise, and any system that is excited, leave neither of them at zero.
+
+Neighboring samples of a slow signal say the same. With the autocorrelation ρ(k) of n samples they count as
+
+    n_eff = n / (1 + 2 Σ_k ρ(k))        summed until ρ(k) + ρ(k+1) is no longer positive
+
+independent values, and the relative error of a RMSE is about 1/√(2 n_eff). Bayley & Hammersley (1946), Supplement to
+the Journal of the Royal Statistical Society 8(2); the sum ends as in Geyer (1992), Statistical Science 7(4).
 """
 
 import numpy as np
 from jaxtyping import Float
 
 from lddn_jax.data.extremes import suspicious_values, times
-from lddn_jax.diagnostics.lagged import channel
+from lddn_jax.diagnostics.lagged import channel, standardized
 from lddn_jax.network.signals import ArrayOrList
 from lddn_jax.numerics.text_table import digits
 
@@ -17,6 +24,7 @@ INTERPOLATED_SHARE = 0.7  # of these steps that must be on a line or cubic
 CLEAR_OF_ROUNDING = 20.0  # factor by which the rest must exceed rounding
 FINE_RESOLUTION = 3e-4  # of the range of a signal, to tell lines from curves
 LEAST_STEPS = 40  # of a test part, for scores and tests to say something
+LEAST_INDEPENDENT = 10  # independent values of a test part, for scores to say something
 
 
 def interpolated(signal: ArrayOrList) -> int | None:
@@ -90,6 +98,57 @@ def about_length(part: str, steps: int) -> str | None:
     return (
         f"The {part} has only {steps} steps, so its scores are uncertain, and residuals are not tested (that needs "
         f"{LEAST_STEPS} steps): use a longer record, or a larger share of it for testing."
+    )
+
+
+def independent_values(signal: ArrayOrList) -> float:
+    """Returns how many independent values the samples of a signal count as; 0 for a constant signal.
+
+    Args:
+        signal: `(time,)` or `(*batch, time, 1)`; NaN where missing.
+
+    Raises:
+        ShapeError: If the signal has several elements.
+        DataError: If fewer than two values are not NaN.
+
+    Example:
+        >>> import numpy as np
+        >>> slow = np.sin(2 * np.pi * np.arange(200) / 100)  # two periods
+        >>> round(independent_values(slow)), round(independent_values(np.random.default_rng(0).normal(size=200)))
+        (6, 144)
+    """
+    records = channel("signal", signal)
+    known = ~np.isnan(records)
+    count = float(known.sum())
+    if np.nanmin(records) == np.nanmax(records):
+        return 0.0
+    e = np.where(known, standardized(records), 0.0)
+    padded = 2 * e.shape[1]
+
+    def by_lag(x: Float[np.ndarray, "records time"]) -> Float[np.ndarray, " lags"]:
+        return np.fft.irfft(np.abs(np.fft.rfft(x, padded)) ** 2, padded).sum(axis=0)[: e.shape[1]]
+
+    rho = by_lag(e) / max(by_lag(known.astype(float))[0], 1.0)
+    pairs = rho[1 : 1 + 2 * ((len(rho) - 1) // 2)].reshape(-1, 2).sum(axis=1)
+    ended = np.flatnonzero(pairs <= 0)
+    total = float(pairs[: ended[0] if ended.size else None].sum())
+    return min(count, count / (1 + 2 * total))
+
+
+def about_independence(name: str, measured: ArrayOrList, part: str) -> str | None:
+    """Warns of an output that moves so slowly that the part holds too few independent values to assess a model on."""
+    values = np.asarray(measured, float)
+    steps = int(np.sum(~np.isnan(values)))
+    if steps < 2 or np.nanmin(values) == np.nanmax(values):
+        return None
+    count = independent_values(values)
+    if count >= LEAST_INDEPENDENT:
+        return None
+    few = max(1, round(count))
+    return (
+        f"{name} moves so slowly that the {steps} steps of the {part} say as much as about {few} independent "
+        f"value{'s' if few > 1 else ''}: the RMSE is uncertain by about {100 / np.sqrt(2 * few):.0f} %, and by more if "
+        "another record shows other movements. Test on a longer record before comparing models by these scores."
     )
 
 

@@ -44,7 +44,7 @@ from lddn_jax.gradients.finite_difference import FiniteDifference
 from lddn_jax.gradients.method import AbstractGradient, check_method
 from lddn_jax.gradients.rtrl import RTRL
 from lddn_jax.gradients.sensitivity import SensitivityBPTT
-from lddn_jax.losses import AbstractLoss
+from lddn_jax.losses import AbstractLoss, check_loss
 from lddn_jax.network.network import Network, check_network
 from lddn_jax.network.signals import SequencesLike
 from lddn_jax.numerics.precision import computing_in
@@ -302,6 +302,7 @@ def check_gradients(
             "them must compute the full gradient, such as lddn.BPTT()."
         )
     reference = next((m for m in comparable if isinstance(m.accuracy, Exact)), comparable[0])
+    check_loss(loss, call)
     check_network(net, call)
     prepared = prepare_data(loss, net, data, call)
     dtype = jnp.dtype(net.dtype).name

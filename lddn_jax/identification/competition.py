@@ -5,6 +5,7 @@ Regression Trees*, section 3.4.3), the error being that of the differences betwe
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,11 +14,13 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from lddn_jax.diagnostics.lagged import channels
 from lddn_jax.identification.effort import Effort
 from lddn_jax.identification.structures import Structure
 from lddn_jax.linear.linear_model import LinearModel
 from lddn_jax.network.network import Network
 from lddn_jax.numerics.text_table import aligned, digits
+from lddn_jax.prediction.conformal import ConformalBands
 from lddn_jax.trainers.cross_validated import CrossValidated
 from lddn_jax.training.history import History
 from lddn_jax.training.result import note_lines
@@ -26,7 +29,7 @@ from lddn_jax.training.stop_reason import StopReason
 LARGEST_TOLERANCE = math.log(1.1)  # of the error for the sake of a smaller structure
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Entry:
     """A structure with its result.
 
@@ -46,7 +49,7 @@ class Entry:
         return np.array(self.found.fold_errors)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Competition:
     """Result of the competition of structures; `print` shows the table.
 
@@ -58,6 +61,7 @@ class Competition:
         seconds: Duration.
         stop_reason: Why the last training stopped.
         notes: Sentences on data and result, by name of their flag.
+        warmup: Number of first rows of each record of the folds that are not scored.
     """
 
     entries: tuple[Entry, ...]
@@ -67,11 +71,37 @@ class Competition:
     seconds: float
     stop_reason: StopReason
     notes: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    warmup: int = 0
 
     @property
     def members(self) -> Network:
         """The networks of the committee, stacked."""
         return self.chosen.found.members
+
+    @property
+    def size(self) -> int:
+        """Number of networks of the committee."""
+        return int(jax.tree.leaves(self.members)[0].shape[0])
+
+    @property
+    def errors(self) -> dict[str, Float[np.ndarray, "time size=_"]]:
+        """Out-of-fold errors of the chosen entry by output layer, in scaled units; NaN if unknown or in the warm-up."""
+        found = self.chosen.found
+        row = np.concatenate([np.arange(len(record)) for record in found.folds.records])[:, None]
+        return {name: np.where(row >= self.warmup, error, np.nan) for name, error in found.errors.items()}
+
+    @property
+    def noise(self) -> dict[str, Float[np.ndarray, " size=_"]]:
+        """Root mean square of the out-of-fold errors by output layer, in scaled units."""
+        return {name: np.sqrt(np.nanmean(error**2, axis=0)) for name, error in self.errors.items()}
+
+    @functools.cached_property
+    def bands(self) -> ConformalBands | None:
+        """Bands of free runs from `errors`, by element in scaled units; None if an output has no error."""
+        lines = {name: line[:, 0] for name, line in channels(self.errors).items()}
+        if any(np.isnan(line).all() for line in lines.values()):
+            return None
+        return ConformalBands.fit(lines, self.chosen.found.horizons)
 
     @property
     def flags(self) -> frozenset[str]:
@@ -97,7 +127,7 @@ class Competition:
                 for entry in self.entries
             ],
             "chosen": self.entries.index(self.chosen),
-            "members": int(jax.tree.leaves(self.members)[0].shape[0]),
+            "members": self.size,
             "replaced": list(self.chosen.found.replaced),
             "seconds": self.seconds,
             "flags": sorted(self.flags),
@@ -119,9 +149,8 @@ class Competition:
                     f"{entry.structure}{mark}",
                 )
             )
-        count = jax.tree.leaves(self.members)[0].shape[0]
         lines = [f"out-of-fold errors of linear models by number of states: {orders}", *aligned(rows, ">>>><")]
-        lines.append(f"committee of {count} networks in {self.seconds:.1f} s; errors in scaled units")
+        lines.append(f"committee of {self.size} networks in {self.seconds:.1f} s; errors in scaled units")
         return "\n".join([*lines, *note_lines(self.notes, self.notes)])
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from lddn_jax.checks import expect
 from lddn_jax.data.reading import Reading
+from lddn_jax.diagnostics.lagged import element_names
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.gradients.gradient_report import GradientReport
 from lddn_jax.identification.competition import Competition
@@ -22,12 +23,16 @@ from lddn_jax.identification.gradient_check import check_closed_loop
 from lddn_jax.identification.recipes import TRAINERS, Regularized, Supervision, check_horizons, noted, unrepeated
 from lddn_jax.identification.search import by_competition
 from lddn_jax.identification.settings import Settings
+from lddn_jax.linear.linear_model import LinearModel
+from lddn_jax.linear.moesp import subspace
 from lddn_jax.network.committee import Model
 from lddn_jax.network.network import Network
 from lddn_jax.numerics.precision import computing_in, in_default_float, is_default
+from lddn_jax.prediction.conformal import ConformalBands
 from lddn_jax.prediction.evaluator import evaluate
 from lddn_jax.prediction.forecast_result import Forecast
 from lddn_jax.prediction.scaled import Scaled
+from lddn_jax.prediction.training_sampling import TrainingSampling
 from lddn_jax.trainers.closed_loop import ClosedLoop
 from lddn_jax.training.callbacks.periodic_checkpoint import Checkpoint
 from lddn_jax.training.callbacks.time_limit import one_run
@@ -58,14 +63,20 @@ class Identified:
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
+    def bands(self) -> ConformalBands | None:
+        """Bands of free runs in the units of the records, from out-of-fold errors; None for a NARX network."""
+        return self.model.bands
+
+    @property
     def net(self) -> Model:
         """The network with its loop open, in scaled units."""
         return self.model.net
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns scores, gradient check (or None), training and settings as plain values for `json.dump`."""
+        """Returns scores, bands and gradient check (or None), training and settings as plain values for `json.dump`."""
         return {
             "test": self.test.scores | {"samples": len(self.test.time)},
+            "bands": None if self.bands is None else self.bands.to_dict(),
             "gradient_check": None if self.gradients is None else self.gradients.to_dict(),
             "training": self.trained.to_dict(),
             "parameters": self.net.parameter_count,
@@ -171,15 +182,15 @@ def _identified(
 
     seconds: dict[str, float] = {}
     gradients = None
-    if narx or settings.check_gradients:
-        init = experiment.initializer(settings.init)
-        net = Network(experiment.topology, key=key, init=init, dtype=settings.training_dtype)
-        if narx:
-            say(net.summary())
-        if settings.check_gradients:
-            with _Timer(seconds, "gradient_check"):
-                gradients = check_closed_loop(net, experiment)
-            say(str(gradients))
+    net = Network(
+        experiment.topology, key=key, init=experiment.initializer(settings.init), dtype=settings.training_dtype
+    )
+    if narx:
+        say(net.summary())
+    if settings.check_gradients:
+        with _Timer(seconds, "gradient_check"):
+            gradients = check_closed_loop(net, experiment)
+        say(str(gradients))
 
     with _Timer(seconds, "training"), one_run(supervision.callbacks):
         if narx:
@@ -189,9 +200,15 @@ def _identified(
     trained = noted(trained, experiment.notes)
     say(str(unrepeated(trained, experiment.notes)))
 
-    model = Scaled(opened, dict(experiment.scalers))
+    model = Scaled(
+        opened,
+        dict(experiment.scalers),
+        bands=_bands(experiment, trained),
+        sampling=TrainingSampling.of(experiment.train),
+    )
     with _Timer(seconds, "testing"):
-        test = evaluate(model, experiment.test, warmup=settings.warmup, persistence=True)
+        linear = _linear(experiment, trained)
+        test = evaluate(model, experiment.test, warmup=settings.warmup, persistence=True, linear=linear)
     if isinstance(trained, Regularized):
         with _Timer(seconds, "error_bars"):
             run = test.run
@@ -199,6 +216,29 @@ def _identified(
             bars = trained.posterior.predict(run.inputs, run.state, steps=run.steps)
             test = replace(test, std=test.joined(model.errors_in_units(bars.std)))
     return Identified(model, trained, gradients, test, settings, experiment, seconds)
+
+
+def _bands(experiment: Experiment, trained: Any) -> ConformalBands | None:
+    """The bands of free runs in the units of the records; None for a network that was not trained on folds."""
+    if not isinstance(trained, Competition) or trained.bands is None:
+        return None
+    factors = {name: np.asarray(experiment.scalers[name].error_scale(), float) for name in experiment.targets}
+    return trained.bands.rescaled(
+        {
+            label: float(factor[k])
+            for name, factor in factors.items()
+            for k, label in enumerate(element_names(name, factor.size))
+        }
+    )
+
+
+def _linear(experiment: Experiment, trained: Any) -> LinearModel | None:
+    """The linear model of the training part to compare with, in the units of the records; None if it is too short."""
+    states = trained.linear.states if isinstance(trained, Competition) else None
+    try:
+        return subspace(experiment.train, states, stabilize=True)
+    except DataError:
+        return None
 
 
 class _Timer:

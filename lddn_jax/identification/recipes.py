@@ -113,8 +113,8 @@ class Regularized:
         return "\n".join([*first, f"{before}\n\nBayesian regularization: {after}\n{self.posterior}"])
 
 
-def noted(found: "Fitted | ClosedLoop | Regularized", notes: Mapping[str, str]) -> Any:
-    """Returns a result with more notes."""
+def noted(found: Any, notes: Mapping[str, str]) -> Any:
+    """Returns the result of a training, of any kind, with more notes."""
     if not notes:
         return found
     if isinstance(found, Regularized):
@@ -123,11 +123,11 @@ def noted(found: "Fitted | ClosedLoop | Regularized", notes: Mapping[str, str]) 
     return replace(found, notes=more, **({"flags": found.flags.union(more)} if isinstance(found, Fitted) else {}))
 
 
-def unrepeated(found: "Fitted | ClosedLoop | Regularized", said: Mapping[str, str]) -> Any:
+def unrepeated(found: Any, said: Mapping[str, str]) -> Any:
     """Returns a result for printing without what was said before training: notes, and pieces that are left out.
 
     Args:
-        found: Result of the training.
+        found: Result of the training, of any kind.
         said: Notes that were printed, by name of their flag.
     """
     if isinstance(found, Regularized):

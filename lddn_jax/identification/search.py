@@ -23,7 +23,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
 from lddn_jax.data.fold_blocks import folds
 from lddn_jax.data.records import Record
@@ -158,7 +158,14 @@ class Search:
         linear = self.starts.model(self.best_order, None)
         reason = chosen.found.stop_reason
         return Competition(
-            tuple(self.entries), chosen, linear, orders, time.perf_counter() - begun, reason, self._notes(chosen)
+            entries=tuple(self.entries),
+            chosen=chosen,
+            linear=linear,
+            orders=orders,
+            seconds=time.perf_counter() - begun,
+            stop_reason=reason,
+            notes=self._notes(chosen),
+            warmup=self.warmup if self.long else 0,
         )
 
     def _prepare(self) -> None:
@@ -317,6 +324,7 @@ class Search:
         fewest, most = (1, MOST_ON_WINDOWS) if self.long else (self.count, len(order))
         count = int(np.clip(steps // wanted, min(fewest, len(order)), min(most, len(order))))
         epochs = int(np.clip(steps / count, least, MOST_REFIT_STEPS)) if many else least
+        epochs = min(epochs, self.asked[1] or epochs)  # steps that the user asked for are not exceeded here
         self.say(f"training on everything: {count} networks, {epochs} steps")
         chosen = jax.tree.map(lambda leaf: leaf[np.sort(order[:count])], found.members)
         refitted = trained_on_everything(
@@ -414,11 +422,6 @@ class Search:
         )
         return Entry(structure, found, effort)
 
-    def noise(self, found: Competition) -> dict[str, Float[np.ndarray, " size=_"]]:
-        """Returns the standard deviation of the out-of-fold errors by output layer, in scaled units."""
-        errors = found.chosen.found.errors
-        return {name: np.sqrt(np.nanmean(error**2, axis=0)) for name, error in errors.items()}
-
     def _late(self) -> bool:
         return self.deadline is not None and time.monotonic() >= self.deadline
 
@@ -472,7 +475,7 @@ def by_competition(
         constant={name: tuple(elements) for name, elements in experiment.constant.items()},
     )
     found = search.run()
-    return Committee(found.members, noise=search.noise(found)), found
+    return Committee(found.members, noise=found.noise), found
 
 
 def _shapes(settings: Settings) -> tuple[tuple[int, int], ...] | None:

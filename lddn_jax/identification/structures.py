@@ -8,6 +8,7 @@ each fold is identified without the blocks of the fold.
 import dataclasses
 import functools
 from collections.abc import Mapping
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -18,11 +19,13 @@ from lddn_jax import models
 from lddn_jax.data.fold_blocks import Folds
 from lddn_jax.data.records import Record
 from lddn_jax.data.sequences import Sequences
-from lddn_jax.linear.linear_model import STATE, LinearModel
+from lddn_jax.linear.linear_model import LinearModel
 from lddn_jax.linear.moesp import subspace
+from lddn_jax.linear.network_weights import STATE
 from lddn_jax.losses import error_weights
 from lddn_jax.network.initializers import FromLinear
 from lddn_jax.network.network import Network
+from lddn_jax.network.signals import Signals
 from lddn_jax.simulation.delays import DelayState
 from lddn_jax.topology.topology import Topology
 
@@ -143,8 +146,8 @@ def first_states_of(linear: LinearModel, data: Sequences) -> Float[np.ndarray, "
         linear: A linear model in the units of the sequences.
         data: Sequences whose delay state holds the last inputs before the first step.
     """
-    inputs = {name: np.asarray(signal) for name, signal in dict(data.inputs or {}).items()}  # type: ignore[arg-type]
-    targets = {name: np.asarray(signal) for name, signal in dict(data.targets).items()}  # type: ignore[arg-type]
+    inputs = {name: np.asarray(signal) for name, signal in cast(Signals, data.inputs or {}).items()}
+    targets = {name: np.asarray(signal) for name, signal in cast(Signals, data.targets).items()}
     weights = {name: np.asarray(w) for name, w in error_weights(data.weights, targets).items()}
     before = {name: np.asarray(line)[:, -1:] for name, line in dict(data.state or {}).items()}
     steps = min(data.steps, SAMPLES_OF_A_FIRST_STATE)

@@ -21,13 +21,13 @@ from lddn_jax.data.records import Record, Records, as_records
 from lddn_jax.diagnostics.score_table import Scores, scores
 from lddn_jax.errors import DataError, LDDNError, ShapeError
 from lddn_jax.linear.gains import bounded_steps, first_state
+from lddn_jax.linear.network_weights import state_space_biases, state_space_weights
 from lddn_jax.linear.pieces import columns, columns_of_signals
 from lddn_jax.linear.pole_table import pole_table
 from lddn_jax.linear.realization import balancing, pulled_in
 from lddn_jax.linear.regression import Regression
 from lddn_jax.linear.responses import simulated
 
-STATE = "state"  # name of the layer of states
 ARRAYS = ("A", "B", "C", "D", "input_offset", "output_offset")
 
 
@@ -219,6 +219,8 @@ class LinearModel:
         pieces = [piece for r in as_records(records, "normalized") for piece in r.unbroken(2, targets=False)]
         if not pieces:
             raise DataError("normalized: no record has two successive samples without a missing input.")
+        bounded = bounded_steps(self.A)  # a free run of an unstable model leaves every range after these rows
+        pieces = [piece.piece(0, min(len(piece), bounded or len(piece))) for piece in pieces]
         second_moment = np.zeros_like(self.A)
         for piece in pieces:
             x, _ = simulated(self.A, self.B, self.C, self.D, self._inputs(piece), self._first_state(piece, None))
@@ -236,10 +238,8 @@ class LinearModel:
             w: Angular frequencies ω in radians per sample; π is half of the sampling frequency.
         """
         z = np.exp(1j * np.asarray(w, float))[:, None, None]
-        inverse_times_B = np.linalg.solve(
-            z * np.eye(self.states) - self.A, np.broadcast_to(self.B, (len(z), *self.B.shape))
-        )
-        return self.C @ inverse_times_B + self.D
+        B = np.broadcast_to(self.B, (len(z), *self.B.shape))
+        return self.C @ np.linalg.solve(z * np.eye(self.states) - self.A, B) + self.D
 
     # --- as a network ------------------------------------------------------------------------------------------------
 
@@ -252,25 +252,13 @@ class LinearModel:
         """
         if self.regression is not None:
             return dict(self.regression.weights)
-        found = {(STATE, STATE): self.A[None]}
-        inputs = columns_of_signals(self.input_sizes)
-        found |= {(STATE, name): self.B[None, :, at] for name, at in inputs.items()}
-        for to, rows in columns_of_signals(self.output_sizes).items():
-            found[to, STATE] = self.C[None, rows]
-            if self.feedthrough:
-                found |= {
-                    (to, name): self.D[None, rows, at] for name, at in columns_of_signals(self.input_sizes).items()
-                }
-        return found
+        return state_space_weights(self.A, self.B, self.C, self.D, self.input_sizes, self.output_sizes)
 
     def biases(self) -> dict[str, Float[np.ndarray, " size=_"]]:
         """Returns the biases of that network: −B u0 of the states and y0 − D u0 of the outputs, or b of `arx`."""
         if self.regression is not None:
             return dict(self.regression.biases)
-        outputs = self.output_offset - self.D @ self.input_offset
-        return {STATE: -self.B @ self.input_offset} | {
-            name: outputs[rows] for name, rows in columns_of_signals(self.output_sizes).items()
-        }
+        return state_space_biases(self.B, self.D, self.input_offset, self.output_offset, self.output_sizes)
 
     # --- on records --------------------------------------------------------------------------------------------------
 

@@ -41,7 +41,7 @@ from lddn_jax.linear.responses import simulated
 
 COLUMNS_AT_ONCE = 8_000  # of the data matrices, in one factorization
 TRIED_HORIZONS = (5, 10, 15, 20, 30, 40)
-LARGEST_ORDER = 10  # that is suggested
+MOST_SUGGESTED_STATES = 10  # that is suggested
 SUBSPACE_CALL = "subspace(records, states=None, *, horizon=None, feedthrough=False, stabilize=False)"
 
 
@@ -135,7 +135,7 @@ def suggested_order(factors: "_Factors", samples: int) -> int:
     kept = variance > 1e-12 * max(variance.max(initial=0.0), np.finfo(float).tiny)
     correlations = np.linalg.svd((axes[:, kept].T @ factors.L32) / np.sqrt(variance[kept])[:, None], compute_uv=False)
     m, p = factors.inputs, factors.outputs
-    largest = min(LARGEST_ORDER, (factors.horizon - 1) * p, len(correlations))
+    largest = min(MOST_SUGGESTED_STATES, (factors.horizon - 1) * p, len(correlations))
     price = math.log(max(samples, 2)) * (m + 2 * p) / max(samples, 2)
     left = np.append(correlations, 0.0)
     return 1 + int(np.argmin([left[n] ** 2 + price * n for n in range(1, largest + 1)])) if largest else 1

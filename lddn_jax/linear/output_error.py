@@ -22,8 +22,9 @@ from lddn_jax.checks import check_positive, expect
 from lddn_jax.data.records import Record, Records, as_records
 from lddn_jax.data.starts import Trained, begin
 from lddn_jax.errors import LDDNError
-from lddn_jax.linear.linear_model import STATE, LinearModel
+from lddn_jax.linear.linear_model import LinearModel
 from lddn_jax.linear.moesp import subspace
+from lddn_jax.linear.network_weights import STATE
 from lddn_jax.linear.pieces import Piece, Pieces, columns_of_signals, pieces_of
 from lddn_jax.losses import MeanSquaredError
 from lddn_jax.network.network import Network

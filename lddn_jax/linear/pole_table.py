@@ -19,7 +19,7 @@ def pole_table(poles: Complex[np.ndarray, " n"], sample_time: float | None) -> l
         sample_time: Sampling interval; None to count in samples.
 
     Example:
-        >>> print(*pole_table(np.array([0.5j, -0.5j, 0.9]), None), sep="\\n")
+        >>> print(*pole_table(np.array([0.5j, -0.5j, 0.9]), None), sep="\n")
         pole      radius  time constant  period
         0 + 0.5j  0.5000          1.443       4
         0 - 0.5j  0.5000          1.443       4

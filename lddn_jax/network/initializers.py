@@ -194,7 +194,7 @@ class FromLinear:
     def __call__(self, key: PRNGKeyArray | None, layer: Layer, shapes: Shapes, dtype: DTypeLike) -> Drawn:  # noqa: D102
         own = {source: weight for (to, source), weight in self.linear.weights().items() if to == layer.name}
         if not own:
-            drawn, bias = nguyen_widrow(key, layer, shapes, dtype)
+            drawn, bias = get("nguyen-widrow")(key, layer, shapes, dtype)
             factor = jnp.asarray(self.spread, dtype)
             return {source: factor * weight for source, weight in drawn.items()}, factor * bias
         for source, weight in own.items():

@@ -31,7 +31,8 @@ def in_default_float(value: Result) -> Result:
     """Converts all float64 arrays of JAX in a result to JAX's default float; NumPy's are left as they are.
 
     Args:
-        value: A pytree, or a dataclass of pytrees and dataclasses. It is returned itself if nothing has to change.
+        value: A pytree, or a dataclass of pytrees and dataclasses. It is returned itself if nothing has to change. What
+            stands in it twice is one object in the result too.
 
     Example:
         >>> with jax.enable_x64(True):
@@ -40,19 +41,27 @@ def in_default_float(value: Result) -> Result:
         ...     in_default_float({"x": x})["x"].dtype
         dtype('float32')
     """
+    return _in_default_float(value, {})
+
+
+def _in_default_float(value: Any, known: dict[int, tuple[Any, Any]]) -> Any:
+    """The conversion; `known` holds what was converted already, with its original, by the identity of that."""
     leaves, structure = jax.tree.flatten(value)
-    converted = [_converted(leaf) for leaf in leaves]
+    for leaf in leaves:
+        if id(leaf) not in known:
+            known[id(leaf)] = leaf, _converted(leaf, known)
+    converted = [known[id(leaf)][1] for leaf in leaves]
     same = all(new is old for new, old in zip(converted, leaves, strict=True))
     return value if same else jax.tree.unflatten(structure, converted)
 
 
-def _converted(leaf: Any) -> Any:
+def _converted(leaf: Any, known: dict[int, tuple[Any, Any]]) -> Any:
     if isinstance(leaf, jax.Array):
-        known = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) or is_default(leaf.dtype)
-        return leaf if known else jax.device_put(np.asarray(leaf).astype(jnp.result_type(float)))
+        kept = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) or is_default(leaf.dtype)
+        return leaf if kept else jax.device_put(np.asarray(leaf).astype(jnp.result_type(float)))
     if not dataclasses.is_dataclass(leaf) or isinstance(leaf, (type, eqx.Module)):
         return leaf
     fields = {field.name: getattr(leaf, field.name) for field in dataclasses.fields(leaf)}
-    found = {name: in_default_float(value) for name, value in fields.items()}
+    found = {name: _in_default_float(value, known) for name, value in fields.items()}
     changed = {name: value for name, value in found.items() if value is not fields[name]}
     return dataclasses.replace(leaf, **changed) if changed else leaf

@@ -24,7 +24,7 @@ Oliveira, Orenstein, Ramos & Romano (2024), "Split Conformal Prediction and Non-
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,13 +36,15 @@ from lddn_jax.network.signals import ArrayOrList
 from lddn_jax.numerics.text_table import aligned, column_digits
 
 BIN_RATIO = 2.0  # of the horizons at which two bins start
-LEAST_IN_BIN = 20  # errors of a bin, below which it is joined to the next
+LEAST_IN_BIN = 40  # errors of a bin, below which it is joined to the next
 SMALLEST_WIDTH = 1e-9  # of the shape, in its largest value: errors of zero have no scale
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ConformalBands:
     """Half widths of bands around free runs, by output and by the number of steps since the start of a run.
+
+    They compare and hash by value.
 
     Attributes:
         coverage: Share of measurements that the bands contain.
@@ -79,11 +81,11 @@ class ConformalBands:
 
         Example:
             >>> import numpy as np
-            >>> e = np.random.default_rng(0).normal(size=(20, 100))
-            >>> horizon = np.tile(np.arange(1, 101), 20)
+            >>> e = np.random.default_rng(0).normal(size=(500, 100))
+            >>> horizon = np.tile(np.arange(1, 101), 500)
             >>> bands = ConformalBands.fit({"y": e.ravel()}, horizon)
             >>> bands.half_width([1, 10, 1000])["y"].round(1).tolist()  # of a Gaussian 1.64
-            [1.6, 1.6, 1.7]
+            [1.6, 1.6, 1.6]
         """
         if not (isinstance(coverage, int | float) and 0 < coverage < 1):
             raise DataError(f"coverage={coverage!r} is a share between 0 and 1, such as coverage=0.9.")
@@ -116,11 +118,14 @@ class ConformalBands:
             widths[name] = shape * _corrected_quantile(scores[~np.isnan(scores)], coverage, independent[name])
         return cls(float(coverage), centers, widths, independent)
 
-    def half_width(self, steps: ArrayOrList) -> dict[str, Float[np.ndarray, " time"]]:
+    def half_width(
+        self, steps: ArrayOrList, outputs: Sequence[str] | None = None
+    ) -> dict[str, Float[np.ndarray, " time"]]:
         """Returns half the width of the band by output, `(time,)`.
 
         Args:
             steps: Number of steps since the start of the run, `(time,)`; `horizons_of` counts them.
+            outputs: Names of the outputs; None for all.
 
         Raises:
             DataError: If a number of steps is below 1.
@@ -128,18 +133,46 @@ class ConformalBands:
         h = np.asarray(steps, float)
         if not (h >= 1).all():
             raise DataError(f"half_width: steps are counted from 1 on, and {called(steps)} has smaller ones.")
-        return {name: _at(h, self.steps, widths) for name, widths in self.widths.items()}
+        return {name: _at(h, self.steps, self.widths[name]) for name in (self.widths if outputs is None else outputs)}
+
+    def rescaled(self, factors: Mapping[str, float]) -> "ConformalBands":
+        """Returns the bands in other units.
+
+        Args:
+            factors: By output, the size of one present unit in the new ones.
+        """
+        widths = {name: line * factors[name] for name, line in self.widths.items()}
+        return replace(self, widths=widths)
+
+    @property
+    def in_percent(self) -> str:
+        """The coverage in words, such as "90 %"."""
+        return f"{100 * self.coverage:.4g} %"
+
+    @property
+    def usable(self) -> tuple[str, ...]:
+        """Outputs whose bands are finite, and whose independent errors are enough for the coverage."""
+        needed = self.coverage / (1 - self.coverage)
+        return tuple(
+            name for name, line in self.widths.items() if np.isfinite(line).all() and self.independent[name] >= needed
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """A sentence for each output with too few independent errors for the coverage."""
-        needed = self.coverage / (1 - self.coverage)
-        return tuple(
-            f"bands of {name} are as wide as the largest error: about {count:.0f} independent errors cannot show a "
-            f"coverage of {100 * self.coverage:.0f} %, which needs {needed:.0f}; use longer records or more folds"
-            for name, count in self.independent.items()
-            if count < needed
-        )
+        """A sentence for each output whose bands are infinite, or with too few independent errors for the coverage."""
+        needed, found = self.coverage / (1 - self.coverage), []
+        for name, count in self.independent.items():
+            if not np.isfinite(self.widths[name]).all():
+                found.append(
+                    f"bands of {name} are infinite: more than {100 * (1 - self.coverage):.4g} % of the errors they are "
+                    "calibrated with are, because runs diverged"
+                )
+            elif count < needed:
+                found.append(
+                    f"bands of {name} are as wide as the largest error: about {count:.0f} independent errors cannot "
+                    f"show a coverage of {self.in_percent}, which needs {needed:.0f}; use longer records or more folds"
+                )
+        return tuple(found)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns a dict of plain Python values for `json.dump`; widths that are infinite are None."""
@@ -152,11 +185,33 @@ class ConformalBands:
             "independent_errors": dict(self.independent),
         }
 
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> "ConformalBands":
+        """Returns the bands of which `to_dict` returned `given`."""
+        widths = {
+            name: np.array([np.inf if w is None else w for w in ws], float) for name, ws in given["half_widths"].items()
+        }
+        steps, independent = np.array(given["steps"], float), given["independent_errors"]
+        if independent.keys() != widths.keys() or any(line.shape != steps.shape for line in widths.values()):
+            raise ValueError("half widths, steps and numbers of errors do not match")
+        return cls(float(given["coverage"]), steps, widths, {name: float(m) for name, m in independent.items()})
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ConformalBands) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    @property
+    def _key(self) -> tuple[Any, ...]:
+        widths = tuple((name, line.tobytes()) for name, line in self.widths.items())
+        return self.coverage, self.steps.tobytes(), widths, tuple(self.independent.items())
+
     def __str__(self):
         rows = [("steps", *(f"±{name}" for name in self.widths))]
         for k, step in enumerate(self.steps):
             rows.append((f"{step:.0f}", *(column_digits(float(line[k])) for line in self.widths.values())))
-        title = f"half widths that contain {100 * self.coverage:.0f} % of the measurements, by steps since the start"
+        title = f"half widths that contain {self.in_percent} of the measurements, by steps since the start"
         return "\n".join([title, *aligned(rows, ">"), *(f"note: {note}" for note in self.notes)])
 
 
@@ -192,13 +247,14 @@ def _edges(h: Float[np.ndarray, " errors"]) -> Float[np.ndarray, " edges"]:
 def _shape(
     size: Float[np.ndarray, " time"], h: Float[np.ndarray, " time"], edges: Float[np.ndarray, " edges"], coverage: float
 ) -> Float[np.ndarray, " edges-1"]:
-    """The shape w at the bins: quantiles of finite errors, and the nearest curve that does not fall (least squares)."""
+    """The shape w at the bins: quantiles, finite ones, and the nearest curve that does not fall (least squares)."""
     quantiles, counts = [], []
     for start, stop in itertools.pairwise(edges.tolist()):
         here = size[(h >= start) & (h < stop)]
-        here = here[np.isfinite(here)]
-        level = min((here.size + 1) * coverage / max(here.size, 1), 1.0)
-        quantiles.append(float(np.quantile(here, level)) if here.size else np.nan)
+        here = np.sort(here[~np.isnan(here)])
+        rank = min(int(np.ceil((here.size + 1) * coverage)), here.size)
+        finite = here[np.isfinite(here)]
+        quantiles.append(float(finite[min(rank, finite.size) - 1]) if finite.size else np.nan)
         counts.append(here.size)
     found = np.array(quantiles)
     there = np.flatnonzero(~np.isnan(found))

@@ -3,7 +3,7 @@
     one step ahead    ŷ(t) uses measured outputs up to t − 1: the network with its loop open
     k steps ahead     ŷ(t) uses measured outputs up to t − k
     free run          ŷ(t) uses only measured outputs before the first step: the network with its loop closed
-    persistence       ŷ(t) = y(t−1), the baseline
+    persistence       ŷ(t) = y(t−1), a baseline; another one is the free run of a linear model
 
 A network that reads measured outputs through delays of at least d > 1 predicts d steps ahead with its loop open, and is
 compared with the persistence ŷ(t) = y(t−d). Values before the first step of layers that are not measured, such as the
@@ -22,16 +22,16 @@ from lddn_jax.data.records import Record, notes_on
 from lddn_jax.data.scaling import scaled
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.windowing import starts_of, whole
-from lddn_jax.diagnostics.lagged import channels
 from lddn_jax.errors import DataError
 from lddn_jax.losses import counted
 from lddn_jax.network.committee import Model
 from lddn_jax.network.rewiring import measured_loops
 from lddn_jax.network.signals import Signals, as_signals
+from lddn_jax.prediction.baselines import RunsFree, linear_lines, persistence_lines, rows_of_records
 from lddn_jax.prediction.error_bars import ErrorBars
 from lddn_jax.prediction.estimated_states import ESTIMATE, about_states, fitted_steps, with_first_states
 from lddn_jax.prediction.feedback import exogenous, least_ahead, loop_closed, loop_opened, opened, output_ranges
-from lddn_jax.prediction.forecast_result import FREE_RUN, PERSISTENCE, Forecast, Lines, joined, steps_ahead
+from lddn_jax.prediction.forecast_result import FREE_RUN, LINEAR, PERSISTENCE, Forecast, Lines, joined, steps_ahead
 from lddn_jax.prediction.horizons import k_step
 from lddn_jax.prediction.model_outputs import ModelOutputs, outputs_of
 from lddn_jax.prediction.scaled import Scaled
@@ -50,6 +50,7 @@ def evaluate(
     persistence: bool = False,
     posterior: ErrorBars | None = None,
     first_states: str | int = ESTIMATE,
+    linear: RunsFree | None = None,
 ) -> Forecast:
     """Predicts records with measured outputs and scores the predictions.
 
@@ -62,6 +63,7 @@ def evaluate(
         posterior: Posterior of the network with its loop closed, for error bars.
         first_states: First states of layers that are not measured: "estimate", "zeros", or the number of first steps
             that they are estimated from. By default it is `warmup`, or chosen if that is shorter than 20 steps.
+        linear: A linear model to compare with, in the units of the records, such as a `lddn_jax.linear.LinearModel`.
 
     Raises:
         DataError: If a record is too short, or `warmup` covers the longest record.
@@ -95,11 +97,9 @@ def evaluate(
     found[FREE_RUN] = free.mean
     lines = {kind: joined(model.in_units(outputs), steps) for kind, outputs in found.items()}
     if persistence:
-        earlier = [
-            {name: y[np.maximum(np.arange(first, len(y)) - least, 0)] for name, y in each.items()}
-            for each, first in zip(targets, firsts, strict=True)
-        ]
-        lines[PERSISTENCE] = rows_of_records(earlier, [0] * len(earlier))
+        lines[PERSISTENCE] = persistence_lines(targets, firsts, least)
+    if linear is not None:
+        lines[LINEAR] = linear_lines(linear, records, firsts, net.topology.outputs, used)
     names = exogenous(model)
     inputs = [{name: record.inputs[name] for name in names} for record in records]
     return Forecast(
@@ -114,8 +114,14 @@ def evaluate(
         run=run,
         ahead=least,
         spans=output_ranges(model),
-        notes=(*notes_on(records), *about_states(closed, used, warmup), *free.notes),
+        notes=(
+            *notes_on(records),
+            *sampled_otherwise(model, records),
+            *about_states(closed, used, warmup),
+            *free.notes,
+        ),
         fitted_steps=used,
+        conformal=model.bands,
     )
 
 
@@ -191,16 +197,15 @@ def deviations(model: Scaled, free: ModelOutputs, posterior: ErrorBars | None, d
     return model.errors_in_units(bars.std)
 
 
+def sampled_otherwise(model: Scaled, records: Sequence[Record]) -> list[str]:
+    """A warning of records that are sampled otherwise than those the model was trained on, if they are."""
+    warning = None if model.sampling is None else model.sampling.about(records)
+    return [] if warning is None else [warning]
+
+
 def instants_of_rows(record: Record) -> Float[np.ndarray, " time"]:
     """Sampling instants of a record; row numbers if it has none."""
     return np.asarray(np.arange(len(record), dtype=float) if record.time is None else record.time)
-
-
-def rows_of_records(records: Sequence[Mapping[str, np.ndarray]], firsts: Sequence[int]) -> Lines:
-    """Rows of every record from its first step on, concatenated."""
-    each = list(zip(records, firsts, strict=True))
-    whole = {name: np.concatenate([record[name][first:] for record, first in each]) for name in records[0]}
-    return {name: line[:, 0] for name, line in channels(whole).items()}
 
 
 def _moments(records: Sequence[Record], firsts: Sequence[int], steps: Sequence[int]) -> Float[np.ndarray, " time"]:

@@ -31,7 +31,7 @@ def loop_opened(model: Scaled) -> Scaled:
         if late and measured_name(name) not in topology.sizes:
             net = open_loop(net, output=name, input=measured_name(name), to=late)
             scalers[measured_name(name)] = scalers[name]
-    return Scaled(net, scalers) if net is not model.net else model
+    return dataclasses.replace(model, net=net, scalers=scalers) if net is not model.net else model
 
 
 def loop_closed(model: Scaled) -> tuple[Model, dict[str, str]]:

@@ -20,10 +20,11 @@ from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.sources import label_of, names_of, opened_source, signals_of
 from lddn_jax.errors import DataError, LDDNError, fix
 from lddn_jax.network.committee import Model
+from lddn_jax.prediction.baselines import RunsFree, rows_of_records
 from lddn_jax.prediction.continuation import Continuation, known_row, state_after
 from lddn_jax.prediction.error_bars import ErrorBars
 from lddn_jax.prediction.estimated_states import ESTIMATE, fitted_steps
-from lddn_jax.prediction.evaluator import deviations, evaluate, instants_of_rows, rows_of_records
+from lddn_jax.prediction.evaluator import deviations, evaluate, instants_of_rows, sampled_otherwise
 from lddn_jax.prediction.feedback import (
     exogenous,
     loop_closed,
@@ -51,6 +52,7 @@ def forecast(
     steps: int = 0,
     posterior: ErrorBars | None = None,
     first_states: str | int = ESTIMATE,
+    linear: RunsFree | None = None,
     reading: Reading | None = None,
 ) -> Forecast:
     """Predicts a record, one or several steps ahead and in free run, scores the predictions, and forecasts its end.
@@ -75,6 +77,7 @@ def forecast(
             model: "estimate", "zeros", or the number of first steps that they are estimated from. By default it is
             `warmup`, or chosen, at most 100, if that is shorter than 20 steps. Steps that are fitted are scored, unless
             they are warm-up; the notes of the result say so.
+        linear: A linear model to compare with, in the units of the record: its free run is another row of scores.
         reading: How a file is read; see `lddn_jax.data.Reading`.
 
     Returns:
@@ -133,11 +136,21 @@ def forecast(
     _check_inputs(model, record, start if coming else len(record))
     if rows <= held and coming:  # all that was measured is needed to start from
         past = Forecast(
-            np.zeros(0), {}, {}, 0, (0,), trained_on=model.ranges, spans=output_ranges(model), notes=notes_on([record])
+            *(np.zeros(0), {}, {}, 0, (0,)),
+            trained_on=model.ranges,
+            spans=output_ranges(model),
+            notes=(*notes_on([record]), *sampled_otherwise(model, [record])),
+            conformal=model.bands,
         )
     else:
         past = evaluate(
-            model, [record.piece(0, rows)], ahead, warmup=warmup, posterior=posterior, first_states=first_states
+            model,
+            [record.piece(0, rows)],
+            ahead,
+            warmup=warmup,
+            posterior=posterior,
+            first_states=first_states,
+            linear=linear,
         )
     if not coming:
         return past

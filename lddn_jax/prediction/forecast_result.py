@@ -13,10 +13,13 @@ from lddn_jax.data.tables import Table
 from lddn_jax.diagnostics.lagged import channels
 from lddn_jax.diagnostics.ranges import Excursion, Range, excursions
 from lddn_jax.numerics.text_table import aligned, column_digits, digits, ratio_digits
+from lddn_jax.prediction.conformal import ConformalBands, horizons_of
 from lddn_jax.prediction.continuation import Continuation
 from lddn_jax.prediction.free_run import diverged_at
 
-ONE_STEP, FREE_RUN, PERSISTENCE, FORECAST = "one step ahead", "free run", "persistence", "forecast"
+ONE_STEP, FREE_RUN, FORECAST = "one step ahead", "free run", "forecast"
+PERSISTENCE, LINEAR = "persistence", "linear model"  # what models are compared with
+BASELINES = (PERSISTENCE, LINEAR)
 MOST_PRINTED_STEPS = 10  # steps of a forecast that are printed
 
 Channels: TypeAlias = dict[str, Float[np.ndarray, "records time 1"]]
@@ -61,6 +64,8 @@ class Forecast:
         notes: How the file was read, what first states were estimated from, and members of a committee left out.
         fitted_steps: Number of first steps of each record that the first states of layers that are not measured were
             estimated from; 0 if none was.
+        conformal: Bands of the free run by the number of steps since its start, from errors on data that the model was
+            not fitted to; None if unknown.
     """
 
     time: Float[np.ndarray, " time"]
@@ -77,6 +82,7 @@ class Forecast:
     future: Continuation | None = None
     notes: tuple[str, ...] = ()
     fitted_steps: int = 0
+    conformal: ConformalBands | None = None
 
     @property
     def open_loop(self) -> str:
@@ -99,12 +105,30 @@ class Forecast:
         return {name: np.where(counts, y, np.nan) for name, y in self.measured.items()}
 
     @property
+    def bands(self) -> Lines:
+        """Half width of the band of the free run by output, `(time,)`, without outputs whose bands are not usable."""
+        if self.conformal is None or FREE_RUN not in self.predictions:
+            return {}
+        return self.conformal.half_width(horizons_of(self.steps), self.conformal.usable)
+
+    @property
+    def band_coverage(self) -> dict[str, float]:
+        """Share of the measurements within the bands of the free run, by output, without the warm-up."""
+        scored, bands = self.scored, self.bands
+        missed = {name: np.abs(scored[name] - self.predictions[FREE_RUN][name]) for name in bands if name in scored}
+        return {
+            name: float(np.mean(missed[name][there] <= bands[name][there]))
+            for name in missed
+            if (there := ~np.isnan(scored[name])).any()
+        }
+
+    @property
     def scores(self) -> dict[str, dict[str, dict[str, Any]]]:
         """Scores by kind of prediction and output, without the warm-up; empty if no output was measured.
 
         `rmse` is in the units of the record, `r2` the coefficient of determination. If a prediction diverged, both are
         None and `diverged_at` is the first such step in any record. With error bars, `coverage` is the fraction of
-        measurements within two standard deviations of the free run.
+        measurements within two standard deviations of the free run; with bands, `band_coverage` that within the bands.
         """
         scored = self.scored
         found = {
@@ -116,7 +140,16 @@ class Forecast:
             y, there = scored[name], ~np.isnan(scored[name])
             share = diagnostics.coverage(y[there], self.predictions[FREE_RUN][name][there], std[there])
             found[FREE_RUN][name]["coverage"] = share
+        for name, share in self.band_coverage.items():
+            found[FREE_RUN][name]["band_coverage"] = share
         return found
+
+    @property
+    def future_bands(self) -> Lines:
+        """Half width of the band of `future` by output, `(steps,)`."""
+        if self.conformal is None or self.future is None:
+            return {}
+        return self.conformal.half_width(horizons_of((len(self.future),)), self.conformal.usable)
 
     def diverged(self, kind: str) -> int | None:
         """Returns the first step at which a kind of prediction diverged in any record, or None; see `diverged_at`."""
@@ -152,6 +185,8 @@ class Forecast:
     def to_table(self) -> Table:
         """Returns times, measured outputs, predictions and standard deviations as a `Table`.
 
+        A column that ends in "band" has half the width of a conformal band.
+
         The steps of `future` are the last rows: their predictions are in the columns of the forecast, which have no
         value in the rows before, and all other columns have none in them.
         """
@@ -160,12 +195,18 @@ class Forecast:
             columns |= {f"{name} {kind}": value for name, value in found.items()}
             if kind == FREE_RUN:
                 columns |= {f"{name} {kind} std": value for name, value in self.std.items()}
+                columns |= {f"{name} {kind} band": value for name, value in self.bands.items()}
         if self.future is None:
             return Table(columns)
         nothing, later = np.full(len(self.time), np.nan), np.full(len(self.future), np.nan)
         columns = {name: np.append(value, later) for name, value in columns.items()}
         columns["time"] = np.append(self.time, self.future.time)
-        for what, lines in ((FORECAST, self.future.predictions), (f"{FORECAST} std", self.future.std)):
+        coming = (
+            (FORECAST, self.future.predictions),
+            (f"{FORECAST} std", self.future.std),
+            (f"{FORECAST} band", self.future_bands),
+        )
+        for what, lines in coming:
             columns |= {f"{name} {what}": np.append(nothing, line) for name, line in lines.items()}
         return Table(columns)
 
@@ -200,7 +241,18 @@ class Forecast:
             lines.append(f"measured {', '.join(constant)} is constant here, so R² is undefined")
         if any(np.isnan(y).any() for y in self.measured.values()):
             lines.append("measured outputs have gaps, so only a free run is possible")
+        lines += self._band_lines()
         return "\n".join([*lines, *coming])
+
+    def _band_lines(self) -> list[str]:
+        """What share of the measurements the bands contain, and why others cannot be used."""
+        if self.conformal is None or FREE_RUN not in self.predictions:
+            return []
+        shares = self.band_coverage
+        several = len(self.measured) > 1
+        each = ", ".join(f"{100 * share:.0f} %{f' of {name}' if several else ''}" for name, share in shares.items())
+        found = [f"{self.conformal.in_percent} conformal bands contain {each} of the measurements"] if shares else []
+        return [*found, *self.conformal.notes]
 
     def _future_lines(self, future: Continuation) -> list[str]:
         """The forecast in words: its first and last steps."""
@@ -213,8 +265,11 @@ class Forecast:
         lines += [each.about(f"forecast {name}") for name, each in beyond.items() if each.low < each.high]
         half = MOST_PRINTED_STEPS // 2
         shown = range(count) if count <= MOST_PRINTED_STEPS else [*range(half), *range(count - half, count)]
-        bars = [name for name in future.predictions if name in future.std]
-        columns = [each for name in future.predictions for each in (name, *(["± 2 std"] if name in bars else []))]
+        bands = self.future_bands
+        bars = {name: ("± 2 std", 2 * std) for name, std in future.std.items()}
+        if self.conformal is not None:  # they hold whatever the distribution of the errors is
+            bars |= {name: (f"± {self.conformal.in_percent}", half) for name, half in bands.items()}
+        columns = [each for name in future.predictions for each in (name, *([bars[name][0]] if name in bars else []))]
         rows: list[tuple[str, ...]] = [("time", *columns)]
         for k in shown:
             if count > MOST_PRINTED_STEPS and k == count - half:
@@ -222,7 +277,7 @@ class Forecast:
             cells = [
                 digits(float(each))
                 for name, line in future.predictions.items()
-                for each in (line[k], *([2 * future.std[name][k]] if name in bars else []))
+                for each in (line[k], *([bars[name][1][k]] if name in bars else []))
             ]
             rows.append((f"{future.time[k]:.9g}", *cells))
         return lines + aligned(rows)

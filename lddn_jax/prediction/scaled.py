@@ -39,7 +39,9 @@ from lddn_jax.network.signals import (
     is_traced,
     measured_name,
 )
+from lddn_jax.prediction.conformal import ConformalBands
 from lddn_jax.prediction.error_bars import Prediction
+from lddn_jax.prediction.training_sampling import TrainingSampling
 from lddn_jax.simulation.delays import DelayState
 from lddn_jax.simulation.simulate import Trajectory, predict, simulate
 from lddn_jax.simulation.streaming import as_record
@@ -51,6 +53,8 @@ class Scaled(eqx.Module):
     Args:
         net: The network, or a `lddn_jax.Committee`, in scaled units.
         scalers: Scalers by name of input and output layer.
+        bands: Bands of free runs, by element of each output in the units of the record; None if unknown.
+        sampling: How the training records were sampled; None if unknown.
 
     Raises:
         DataError: If a scaler is missing, or a name is unknown.
@@ -71,6 +75,8 @@ class Scaled(eqx.Module):
 
     net: Model
     scalers: dict[str, AbstractScaler]
+    bands: ConformalBands | None = eqx.field(static=True, default=None)
+    sampling: TrainingSampling | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
         call = "Scaled(net, scalers)"
@@ -86,6 +92,8 @@ class Scaled(eqx.Module):
                 f"scalers were given for {sorted(self.scalers)}; needed is one for each input and output: "
                 f"{sorted(sizes)}. Scaled.fit(net, data) computes them from a record."
             )
+        expect((ConformalBands, type(None)), "bands", self.bands, call, "the bands of free runs, or None")
+        expect((TrainingSampling, type(None)), "sampling", self.sampling, call, "TrainingSampling.of(records), or None")
         for name, scaler in self.scalers.items():
             needed = "one that is fitted to a record, such as lddn.data.MinMax.fit(signal)"
             expect(AbstractScaler, f"the scaler of {name!r}", scaler, call, needed, error=DataError)
@@ -135,8 +143,8 @@ class Scaled(eqx.Module):
         }
 
     def with_net(self, net: Model) -> "Scaled":
-        """Returns the same scalers with another network, such as `fitted.net`."""
-        return Scaled(net, self.scalers)
+        """Returns the same scalers with another network, such as `fitted.net`, whose bands are not known."""
+        return Scaled(net, self.scalers, sampling=self.sampling)
 
     def scale(self, data: Sequences) -> Sequences:
         """Converts inputs, targets and delay states to scaled units, for training.
@@ -230,12 +238,13 @@ class Scaled(eqx.Module):
                 "values with its loop closed. Use one scaler for both and train again; Scaled.fit does so for an input "
                 f"named {measured_name(output)!r}."
             )
-        return Scaled(closed, {name: scaler for name, scaler in self.scalers.items() if name != input})
+        kept = {name: scaler for name, scaler in self.scalers.items() if name != input}
+        return replace(self, net=closed, scalers=kept)
 
     def open_loop(self, output: str, input: str) -> "Scaled":
         """Returns the network with its loop open; the new input gets the output's scaler. See `lddn_jax.open_loop`."""
         opened = rewiring.open_loop(self.net, output=output, input=input)
-        return Scaled(opened, self.scalers | {input: self._scaler(output)})
+        return replace(self, net=opened, scalers=self.scalers | {input: self._scaler(output)})
 
     def to_dict(self) -> dict[str, Any]:
         """Returns topology and scalers, without weights, as a dict of plain Python values for `json.dump`."""

@@ -17,7 +17,7 @@ from lddn_jax.diagnostics.lagged import element_names
 from lddn_jax.diagnostics.score_table import WORSE_THAN_MEAN
 from lddn_jax.models import measured_name
 from lddn_jax.numerics.text_table import digits
-from lddn_jax.prediction.forecast_result import FREE_RUN, ONE_STEP, PERSISTENCE
+from lddn_jax.prediction.forecast_result import FREE_RUN, LINEAR, ONE_STEP, PERSISTENCE
 from lddn_jax.reporting.evaluation import Evaluation
 from lddn_jax.reporting.findings import Diagnosis
 from lddn_jax.topology.topology import Topology
@@ -44,14 +44,16 @@ def advise(known: Evaluation, found: Diagnosis) -> tuple[str, ...]:
 
     perfect = all(found.scores[kind].all.nrmse <= NEGLIGIBLE_NRMSE for kind in known.models)
     warnings: list[str | None] = [*notes_as_warnings(known.notes)]
-    warnings += [None if perfect else about_stop(known.stop_reason, known.history), *found.remarks]
+    # The last training of a competition, that on everything, is short on purpose.
+    finished = perfect or (known.competition is not None and known.stop_reason == "epochs")
+    warnings += [None if finished else about_stop(known.stop_reason, known.history), *found.remarks]
     warnings += [
         excursion.about(f"The {'measured' if name in known.measured else 'input'} {name}")
         for name, excursion in found.outside.items()
     ]
     by_inputs, by_past = ([], []) if extrapolates else _about_residuals(known, found)
     warnings += by_inputs
-    warnings += [about_divergence(kind, step, known.history) for kind, step in found.diverged.items()]
+    warnings += [about_divergence(kind, step, known.history, known.simulates) for kind, step in found.diverged.items()]
     warnings += [about_stability(found.stability)] if found.stability is not None else []
     ahead = known.forecast.open_loop
     if PERSISTENCE in found.scores and ahead in found.scores and ahead not in diverged:
@@ -65,15 +67,33 @@ def advise(known: Evaluation, found: Diagnosis) -> tuple[str, ...]:
     if FREE_RUN in found.scores and FREE_RUN not in diverged:
         warnings += first_few(
             {
-                name: about_free_run(score, known.history, extrapolates, name if len(of(FREE_RUN)) > 1 else "")
+                name: about_free_run(
+                    score, known.history, extrapolates, name if len(of(FREE_RUN)) > 1 else "", known.simulates
+                )
                 for name, score in of(FREE_RUN).items()
             }
         )
+        if LINEAR in found.scores:
+            several = len(of(FREE_RUN)) > 1
+            warnings += first_few(
+                {
+                    name: about_linear(score, of(LINEAR)[name], extrapolates, name if several else "")
+                    for name, score in of(FREE_RUN).items()
+                }
+            )
         if not found.outside:
             warnings += [e.about(f"The free run of {name}") for name, e in found.free_run_outside.items()]
     warnings += by_past
-    warnings += first_few({output: about_coverage(share, output) for output, share in found.coverage.items()})
-    if known.std:
+    conformal = known.forecast.conformal
+    if conformal is not None:
+        shares = known.forecast.band_coverage
+        warnings += first_few(
+            {name: about_bands(share, name, conformal.coverage, extrapolates) for name, share in shares.items()}
+        )
+        warnings += [f"{note[:1].upper()}{note[1:]}." for note in conformal.notes]
+    else:
+        warnings += first_few({output: about_coverage(share, output) for output, share in found.coverage.items()})
+    if known.std and conformal is None:  # conformal bands hold for any distribution
         warnings += first_few({output: about_normality(test, output) for output, test in found.normality.items()})
     return tuple(warning for warning in warnings if warning)
 
@@ -109,13 +129,17 @@ def _about_residuals(known: Evaluation, found: Diagnosis) -> tuple[list[str], li
     imperfect = [name for name, values in nrmse.items() if max(values) > NEGLIGIBLE_NRMSE]
     by_inputs = first_few(
         {
-            f"{source} and {output}": about_input(correlation, source, output, delays.get(source, set()))
+            f"{source} and {output}": about_input(
+                correlation, source, output, delays.get(source, set()), known.simulates
+            )
             for (source, output), correlation in found.with_inputs.items()
             if output in imperfect
         }
     )
     kind = known.forecast.open_loop
     by_past: list[str] = []
+    if known.simulates:  # whose errors are correlated wherever the record has disturbances, even for the true system
+        return by_inputs, by_past
     # Residuals of a useless model have the past of the output.
     useful = [name for name in found.whiteness if name in imperfect and nrmse[name][0] < 1]
     noisy = {name: _explained_by_noise(found, name, kind) for name in useful}
@@ -149,7 +173,9 @@ def delays_read(topology: Topology) -> dict[str, set[int]]:
     return {label: delays for name, delays in read.items() for label in element_names(name, sizes[name])}
 
 
-def about_input(correlation: Correlation, source: str, output: str, delays: Collection[int]) -> str | None:
+def about_input(
+    correlation: Correlation, source: str, output: str, delays: Collection[int], simulates: bool = False
+) -> str | None:
     """Warns of residuals that correlate with an input: a delay is missing, or the model is too simple.
 
     Args:
@@ -157,6 +183,7 @@ def about_input(correlation: Correlation, source: str, output: str, delays: Coll
         source: Name of the input.
         output: Name of the output.
         delays: Delays at which the network reads the input.
+        simulates: Whether the network has states of its own, whose number matters more than delays.
 
     Example:
         >>> import numpy as np
@@ -176,6 +203,11 @@ def about_input(correlation: Correlation, source: str, output: str, delays: Coll
         return (
             f"{start} {-lag} steps later {numbers}: {source} seems to depend on {output}, as under a "
             "feedback controller. Its effect on the output is then hard to identify."
+        )
+    if simulates:
+        return (
+            f"{start} at lag {lag} {numbers}: the model misses a part of the effect of {source}. Try more states, more "
+            "hidden neurons, or longer training."
         )
     if lag in delays:
         return (
@@ -243,9 +275,29 @@ def about_coverage(share: float, output: str, nominal: float = TWO_SIGMA_COVERAG
     return f"Coverage of the bands of {output} is {100 * share:.0f} %, nominal {100 * nominal:.0f} %: they are {which}."
 
 
-def about_divergence(kind: str, step: int, history: Mapping[str, Any]) -> str:
+def about_bands(share: float, output: str, nominal: float, extrapolates: bool = False) -> str | None:
+    """Warns of conformal bands that contain too few measurements.
+
+    Args:
+        share: Share of the measurements within the bands.
+        output: Name of the output.
+        nominal: Share that they are to contain.
+        extrapolates: Whether the record leaves the training range, for which nothing is promised.
+    """
+    if share >= nominal - COVERAGE_TOLERANCE:
+        return None
+    start = (
+        f"The {100 * nominal:.4g} % bands of {output} contain only {100 * share:.0f} % of the measurements: errors are "
+        "larger here than out of fold"
+    )
+    if extrapolates:
+        return f"{start}, because the record leaves the training range. Train on records that cover this range."
+    return f"{start}, so this record differs from the training records. Train on more of them."
+
+
+def about_divergence(kind: str, step: int, history: Mapping[str, Any], simulates: bool = False) -> str:
     """Warns of a prediction that diverged."""
-    return f"The prediction {kind!r} diverged at step {step}. {_remedy_of_free_run(history)}"
+    return f"The prediction {kind!r} diverged at step {step}. {_remedy_of_free_run(history, simulates)}"
 
 
 def about_stability(found: Stability) -> str | None:
@@ -283,8 +335,30 @@ def about_persistence(
     return f"{start}: it has not learned the system. Train longer, or check the delays and the choice of inputs."
 
 
+def about_linear(model: Score, linear: Score, extrapolates: bool = False, output: str = "") -> str | None:
+    """Warns of a free run that is no better than that of a linear model.
+
+    Args:
+        model: Score of the free run.
+        linear: Score of the free run of the linear model.
+        extrapolates: Whether the record leaves the training range, which explains a bad score.
+        output: Name of the output, if there are several.
+    """
+    if not np.isfinite(linear.rmse) or model.rmse < linear.rmse or linear.nrmse <= NEGLIGIBLE_NRMSE:
+        return None
+    start = (
+        f"The free run{output and f' of {output}'} (RMSE {digits(model.rmse)}) is no better than that of a linear "
+        f"model ({digits(linear.rmse)})"
+    )
+    if extrapolates:
+        return f"{start}, because it extrapolates: use the linear model outside of the training range."
+    return (
+        f"{start}: nothing nonlinear was found in the training record. Use the linear model, or train longer from it."
+    )
+
+
 def about_free_run(
-    score: Score, history: Mapping[str, Any], extrapolates: bool = False, output: str = ""
+    score: Score, history: Mapping[str, Any], extrapolates: bool = False, output: str = "", simulates: bool = False
 ) -> str | None:
     """Warns of a free run with a large error.
 
@@ -293,6 +367,7 @@ def about_free_run(
         history: Training history, whose horizons decide on the remedy.
         extrapolates: Whether the record leaves the training range, which explains a bad score.
         output: Name of the output, if there are several.
+        simulates: Whether the network has states of its own, which is trained on whole records.
     """
     if not np.isfinite(score.nrmse) or score.nrmse <= POOR_NRMSE:  # `about_divergence` warns of a diverged run
         return None
@@ -302,11 +377,13 @@ def about_free_run(
         start = f"{run} is {WORSE_THAN_MEAN} of the record (NRMSE {digits(score.nrmse)})"
     if extrapolates:
         return f"{start}, because it extrapolates: train on records that cover this range."
-    return f"{start}: the model cannot simulate yet. {_remedy_of_free_run(history)}"
+    return f"{start}: the model cannot simulate yet. {_remedy_of_free_run(history, simulates)}"
 
 
-def _remedy_of_free_run(history: Mapping[str, Any]) -> str:
+def _remedy_of_free_run(history: Mapping[str, Any], simulates: bool = False) -> str:
     """What to try for a bad free run, after training with this history."""
+    if simulates:
+        return "Try more states or hidden neurons, longer training, or a longer record."
     horizons = np.asarray(history.get("horizon", []), float)
     if not len(history["loss"]) or (len(horizons) and np.isnan(horizons).any()):  # NaN is the whole record
         return "Try other delays, fewer hidden neurons with Bayesian regularization, or a longer record."

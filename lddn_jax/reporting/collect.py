@@ -7,6 +7,7 @@ from typing import Any, cast
 import jax
 import numpy as np
 
+from lddn_jax import diagnostics
 from lddn_jax.checks import called
 from lddn_jax.data.records import Record
 from lddn_jax.data.sequences import Sequences
@@ -18,6 +19,7 @@ from lddn_jax.identification.recipes import Regularized
 from lddn_jax.network.committee import Committee, Model
 from lddn_jax.network.rewiring import closed_over, measured_loops
 from lddn_jax.network.signals import Signals, measured_name
+from lddn_jax.prediction.baselines import RunsFree
 from lddn_jax.prediction.estimated_states import unmeasured_layers
 from lddn_jax.prediction.evaluator import evaluate, evaluate_sequences
 from lddn_jax.prediction.feedback import loop_closed, loop_opened, opened
@@ -32,18 +34,24 @@ from lddn_jax.training.history import History
 from lddn_jax.training.result import Fitted
 
 
-def collect(found: Any, data: Sequences | Record | None = None) -> Evaluation:
+def collect(found: Any, data: Sequences | Record | None = None, linear: RunsFree | None = None) -> Evaluation:
     """Evaluates a trained network for a report.
 
     Args:
         found: `Identified`, `Fitted` or `ClosedLoop`; or a `Scaled` network whose loop is open.
         data: `Sequences` for a `Fitted` or `ClosedLoop`, a `Record` for a `Scaled`; None for an `Identified`, which has
             its own test part.
+        linear: A linear model to compare a `Scaled` with.
 
     Raises:
         LDDNError: If data are missing, or given with an `Identified`.
         DataError: If a record for a `Scaled` has no stretch of rows without missing targets.
     """
+    if linear is not None and not isinstance(found, Scaled):
+        raise LDDNError(
+            f"report: a linear model is compared with a Scaled network on a record, not with {called(found)}. Write "
+            "report(lddn.Scaled(net, scalers), record, linear=linear)."
+        )
     if isinstance(found, Identified):
         if data is not None:
             raise LDDNError("an Identified is evaluated on the test part of its own record; leave data out.")
@@ -54,7 +62,7 @@ def collect(found: Any, data: Sequences | Record | None = None) -> Evaluation:
                 f"a Scaled network is evaluated on a record, not on {called(data)}: "
                 "report(model, lddn.data.Record.of(...), path=...)."
             )
-        return _of_model(found, data)
+        return _of_model(found, data, linear)
     if not isinstance(found, (Fitted, ClosedLoop)):
         raise LDDNError(
             f"{type(found).__name__} cannot be evaluated; pass the result of identify, fit or fit_closed_loop, or a "
@@ -109,10 +117,12 @@ def _of_identified(found: Identified) -> Evaluation:
         record_steps=tuple(len(piece) for piece in _pieces(found)),
         scale=_scale(found.model),
         notes=trained.notes,
+        competition=trained if isinstance(trained, Competition) else None,
+        out_of_fold=_out_of_fold(found.model, trained) if isinstance(trained, Competition) else None,
     )
 
 
-def _of_model(model: Scaled, record: Record) -> Evaluation:
+def _of_model(model: Scaled, record: Record, linear: RunsFree | None) -> Evaluation:
     """Evaluates a saved network on a record, or on the pieces between missing outputs."""
     model = loop_opened(model)
     closed, loops = loop_closed(model)
@@ -123,11 +133,12 @@ def _of_model(model: Scaled, record: Record) -> Evaluation:
             f"the record has no stretch of {needed} rows without a missing output; {needed - 1} of them fill the "
             "delays. Use a record with fewer gaps."
         )
-    forecast = evaluate(model, pieces, persistence=True)
+    forecast = evaluate(model, pieces, persistence=True, linear=linear)
     left_out = len(record) - sum(map(len, pieces))
     gaps = f"\n{left_out} of {len(record)} rows are left out: outputs are missing there" if left_out else ""
     kind = f"committee of {model.net.members} networks" if isinstance(model.net, Committee) else "network"
     loop, opened = _longest(model, forecast)
+    otherwise = None if model.sampling is None else model.sampling.about(pieces)
     return Evaluation(
         net=model.net,
         trained=f"a saved {kind}; its training is not known{gaps}",
@@ -138,6 +149,23 @@ def _of_model(model: Scaled, record: Record) -> Evaluation:
         loop=loop if loops or unmeasured_layers(closed) else None,
         opened=opened if loops else None,
         scale=_scale(model),
+        notes={} if otherwise is None else {"sampling": otherwise},
+    )
+
+
+def _out_of_fold(model: Scaled, found: Competition) -> diagnostics.Scores | None:
+    """Scores of the out-of-fold predictions in the units of the records; None if nothing was predicted out of fold."""
+    entry = found.chosen.found
+    measured, predicted = {}, {}
+    for name, error in found.errors.items():
+        y = np.concatenate([record.targets[name] for record in entry.folds.records])
+        target = np.where(np.isnan(error), np.nan, y)
+        measured[name], predicted[name] = (np.asarray(model.scalers[name].invert(x)) for x in (target, y - error))
+    measured, predicted = channels(measured), channels(predicted)
+    if any(np.sum(~np.isnan(y)) < 2 for y in measured.values()):
+        return None
+    return diagnostics.scores(
+        {name: y[None] for name, y in measured.items()}, {name: y[None] for name, y in predicted.items()}
     )
 
 

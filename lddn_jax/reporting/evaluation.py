@@ -8,8 +8,12 @@ import numpy as np
 from jaxtyping import Float
 
 from lddn_jax.data.sequences import Sequences
+from lddn_jax.diagnostics import Scores
+from lddn_jax.identification.competition import Competition
 from lddn_jax.network.committee import Model
-from lddn_jax.prediction.forecast_result import PERSISTENCE, Channels, Forecast
+from lddn_jax.network.rewiring import measured_loops
+from lddn_jax.prediction.estimated_states import unmeasured_layers
+from lddn_jax.prediction.forecast_result import BASELINES, Channels, Forecast
 from lddn_jax.training.history import History
 
 
@@ -30,6 +34,8 @@ class Evaluation:
         record_steps: Number of samples of each piece of `record`.
         scale: Factor by output that converts an error from the units of `opened` to those of the record.
         notes: Sentences on training data and training, by name of their flag; see `lddn_jax.Fitted`.
+        competition: The competition of structures that the network comes from; None if it was trained otherwise.
+        out_of_fold: Scores of the out-of-fold predictions of the training part; None if there are none.
     """
 
     net: Model
@@ -44,6 +50,8 @@ class Evaluation:
     record_steps: tuple[int, ...] | None = None
     scale: dict[str, float] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
+    competition: Competition | None = None
+    out_of_fold: Scores | None = None
 
     @property
     def time(self) -> Float[np.ndarray, " time"]:
@@ -72,9 +80,14 @@ class Evaluation:
         return self.forecast.apart(self.forecast.std, "last")
 
     @property
+    def simulates(self) -> bool:
+        """Whether the network has states that are not measured and reads no measured output, as a state space."""
+        return bool(unmeasured_layers(self.net)) and not measured_loops(self.net.topology)
+
+    @property
     def models(self) -> list[str]:
-        """Kinds of predictions, without persistence."""
-        return [kind for kind in self.forecast.predictions if kind != PERSISTENCE]
+        """Kinds of predictions of the model, without persistence and the linear model."""
+        return [kind for kind in self.forecast.predictions if kind not in BASELINES]
 
     @functools.cached_property
     def residuals(self) -> Channels:

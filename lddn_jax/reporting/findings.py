@@ -15,6 +15,7 @@ from lddn_jax.diagnostics.record_quality import (
     LEAST_STEPS,
     about_codes,
     about_constant,
+    about_independence,
     about_interpolation,
     about_length,
 )
@@ -139,5 +140,6 @@ def _remarks(known: Evaluation) -> tuple[str, ...]:
     remarks += [about_interpolation(name, lines[name]) for name in known.measured if np.sum(~np.isnan(lines[name])) > 1]
     part = "record" if known.record is None else "test part"
     remarks.append(about_length(part, sum(known.forecast.steps)))
+    remarks += [about_independence(name, y, part) for name, y in known.measured.items()]
     remarks += [about_constant(name, y, part) for name, y in known.measured.items()]
     return tuple(remark for remark in remarks if remark)

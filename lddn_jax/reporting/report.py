@@ -12,6 +12,7 @@ from typing import Any
 from lddn_jax.data.records import Record
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.errors import LDDNError
+from lddn_jax.prediction.baselines import RunsFree
 from lddn_jax.reporting.advice import advise
 from lddn_jax.reporting.collect import collect
 from lddn_jax.reporting.findings import diagnose
@@ -60,7 +61,12 @@ class Report:
 
 
 def report(
-    found: Any, data: Sequences | Record | None = None, path: str | Path | None = None, *, title: str | None = None
+    found: Any,
+    data: Sequences | Record | None = None,
+    path: str | Path | None = None,
+    *,
+    title: str | None = None,
+    linear: RunsFree | None = None,
 ) -> Report:
     """Evaluates a trained network and writes an HTML report.
 
@@ -72,6 +78,8 @@ def report(
             the result of `identify`.
         path: Path of the HTML file; None writes no file.
         title: Title of the page; None for a title with the names of the outputs.
+        linear: A linear model that a `Scaled` network is compared with, in the units of the record, such as a
+            `lddn_jax.linear.LinearModel`.
 
     Returns:
         `Report` with `warnings` as text; `save` writes the page.
@@ -90,7 +98,7 @@ def report(
         >>> page.warnings, [section.title for section in page.sections]
         ((), ['Topology', 'Data', 'Training', 'Scores', 'Diagnostics'])
     """
-    known = collect(found, data)
+    known = collect(found, data, linear)
     numbers = diagnose(known)
     outputs = ", ".join(known.net.topology.outputs)
     fits = [f"{kind} {in_words(numbers, kind)}" for kind in known.models]

@@ -12,6 +12,7 @@ import numpy as np
 from lddn_jax import plots
 from lddn_jax.diagnostics import Score, Scores
 from lddn_jax.errors import LDDNError
+from lddn_jax.identification.competition import Competition
 from lddn_jax.network.committee import Committee, representative
 from lddn_jax.numerics.text_table import digits
 from lddn_jax.plots.axes import letters_missing_as, near, shortened, time_label
@@ -23,6 +24,7 @@ from lddn_jax.reporting.findings import Diagnosis
 
 WIDE_INCHES, TALLEST_INCHES = 9.0, 9.0  # of a figure over the whole page
 USUAL_NRMSE = 10.0  # beyond which the score of a prediction that diverged says no more
+OUT_OF_FOLD = "free run, out of fold"
 MOST_DRAWN_STEPS = 20_000  # of a record in several pieces
 
 _NUMBER_CELL = re.compile(r"[<>]? ?-?\d+(\.\d+)?(e[+-]?\d+)?$")
@@ -181,7 +183,28 @@ def _training(known: Evaluation) -> Section:
             size = (6, 1 + 1.2 * len(states))
             onto = lambda axes: plots.training_state(known.history, axes=axes)  # noqa: E731
             figures.append(draw(caption, onto, size, (1,) * len(states)))
+    if known.competition is not None:
+        words, tables = _competition(known.competition)
+        return Section("Training", words, tables, tuple(figures))
     return Section("Training", listings=(("Summary", known.trained),), figures=tuple(figures))
+
+
+def _competition(found: Competition) -> tuple[tuple[str, ...], tuple[Grid, ...]]:
+    """What was tried, and what was chosen, in words and tables."""
+    members = found.size
+    words = (
+        f"A committee of {members} networks with {found.chosen.structure}, chosen among {len(found.entries)} trainings "
+        f"by the error out of fold, in free runs through blocks of the training part that the networks were not "
+        f"trained on. Training took {found.seconds:.0f} s. Errors are in scaled units.",
+    )
+    structures: list[tuple[str, ...]] = [("structure", "error out of fold", "restarts", "steps", "seconds", "")]
+    for entry in found.entries:
+        effort = entry.effort
+        numbers = digits(entry.found.error), str(effort.restarts), str(effort.epochs), f"{entry.found.seconds:.1f}"
+        structures.append((str(entry.structure), *numbers, "committee" if entry is found.chosen else ""))
+    orders: list[tuple[str, ...]] = [("linear model", "error out of fold")]
+    orders += [(f"{n} state{'s' if n > 1 else ''}", digits(error)) for n, error in found.orders.items()]
+    return words, (Grid(tuple(structures)), Grid(tuple(orders)))
 
 
 def _scores(known: Evaluation, found: Diagnosis) -> Section:
@@ -200,7 +223,9 @@ def _scores(known: Evaluation, found: Diagnosis) -> Section:
 
         caption = f"Measured and predicted {name}, and the error{_of_pieces(known)}."
         figures.append(draw(caption, onto, (9, 4.5), (3, 1)))
-        if name in known.std and FREE_RUN in lines:
+        if name in known.forecast.bands:
+            figures.append(_band_figure(known, name, count, steps))
+        elif name in known.std and FREE_RUN in lines:
             std = known.forecast.std[name][:count]
 
             def onto_bands(ax, y=y, lines=lines, std=std, name=name):
@@ -212,12 +237,39 @@ def _scores(known: Evaluation, found: Diagnosis) -> Section:
                 "the measurements."
             )
             figures.append(draw(caption, onto_bands, (9, 3.4)))
+    scores = dict(found.scores)
+    if known.out_of_fold is not None:
+        scores = {OUT_OF_FOLD: known.out_of_fold, **scores}
+        words.append(
+            f"The row {OUT_OF_FOLD!r} is the error of free runs in the training part, each block predicted by networks "
+            "that were not trained on it; all others are of the test part."
+        )
+        if found.outside:
+            words.append(
+                f"The test part leaves the training range ({', '.join(found.outside)}), about which errors out of fold "
+                "say nothing: they can be far smaller than those of the test part."
+            )
     return Section(
         "Scores",
         tuple(words),
-        (_score_grid(found.scores, found.diverged, len(known.net.topology.outputs) > 1),),
+        (_score_grid(scores, found.diverged, len(known.net.topology.outputs) > 1),),
         tuple(figures),
     )
+
+
+def _band_figure(known: Evaluation, name: str, count: int, steps: tuple[int, ...]) -> Figure:
+    """The free run with its conformal band."""
+    found, time = known.forecast, known.forecast.time[:count]
+    assert found.conformal is not None, "a forecast with bands"
+    y, free, half = (x[name][:count] for x in (found.scored, found.predictions[FREE_RUN], found.bands))
+    nominal = found.conformal.in_percent
+    share = found.band_coverage.get(name)
+    contains = "" if share is None else f", which contains {100 * share:.0f} % of the measurements"
+
+    def onto(ax):
+        plots.bands(time, y, free, half, ylabel=name, k=1.0, label=f"{nominal} band", steps=steps, ax=ax)
+
+    return draw(f"The free run with its {nominal} band from errors out of fold{contains}.", onto, (9, 3.4))
 
 
 def _source_of_bars(known: Evaluation) -> str:

@@ -2,14 +2,16 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float, Int, Integer
 
 from lddn_jax.data.fold_blocks import Folds
 from lddn_jax.data.sequences import Sequences
+from lddn_jax.network.committee import OfMembers
 from lddn_jax.network.network import Network
 from lddn_jax.network.replacement import up_to_date
 from lddn_jax.network.signals import Signals
@@ -18,11 +20,8 @@ from lddn_jax.simulation.simulate import predict
 from lddn_jax.training.result import Fitted
 from lddn_jax.training.stop_reason import StopReason
 
-Outputs = dict[str, Float[Array, "sequences time size=_"]]
-OutputsOfMembers = dict[str, Float[Array, "members sequences time size=_"]]
 
-
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class CrossValidated:
     """Result of `fit_folds`.
 
@@ -43,7 +42,7 @@ class CrossValidated:
     members: Network
     refitted: tuple[Fitted, ...]
     replaced: tuple[int, ...]
-    predictions: tuple[Mapping[str, Float[np.ndarray, "time=_ size=_"]], ...]
+    predictions: tuple[Mapping[str, Float[np.ndarray, "rows=_ size=_"]], ...]
     seconds: float
 
     @property
@@ -51,6 +50,18 @@ class CrossValidated:
         """Measured − predicted out of fold, all records one after the other, by output layer; NaN if unknown."""
         pairs = list(zip(self.folds.records, self.predictions, strict=True))
         return {name: np.concatenate([r.targets[name] - p[name] for r, p in pairs]) for name in self.predictions[0]}
+
+    @property
+    def horizons(self) -> Integer[np.ndarray, " time"]:
+        """Number of steps since the start of its held-out block, from 1 on, for each row of `errors`.
+
+        It is 1 in the first rows of a record that no fold holds out, whose errors are NaN.
+        """
+        found = [np.ones(len(record), int) for record in self.folds.records]
+        for fold in range(self.folds.count):
+            for span in self.folds.spans(fold):
+                found[span.record][span.held_from : span.stop] = np.arange(1, span.stop - span.held_from + 1)
+        return np.concatenate(found)
 
     @property
     def error(self) -> float:
@@ -68,7 +79,7 @@ class CrossValidated:
         return tuple(found)
 
     @property
-    def in_order(self) -> np.ndarray:
+    def in_order(self) -> Int[np.ndarray, " members"]:
         """Numbers of the members: the best of each fold first, those of easier folds before, then the second best."""
         rows = [
             (rank, float(fitted.restart_values[restart]), fold)
@@ -89,18 +100,18 @@ class CrossValidated:
         return f"out-of-fold error {self.error:.4g} (folds {errors}); {of_each} kept; {self.seconds:.1f} s"
 
 
-def middle(outputs: OutputsOfMembers) -> Outputs:
+def middle(outputs: OfMembers) -> Signals:
     """Returns the pointwise median over members, `(sequences, time, size)`, of those with finite outputs."""
     return {name: jnp.nanmedian(jnp.where(jnp.isfinite(y), y, jnp.nan), axis=0) for name, y in outputs.items()}
 
 
 @up_to_date
 @jax.jit(static_argnames="steps")
-def _outputs(nets: Network, inputs: Signals, state: DelayState, own: DelayState, steps: int) -> OutputsOfMembers:
+def _outputs(nets: Network, inputs: Signals, state: DelayState, own: DelayState, steps: int) -> OfMembers:
     return jax.lax.map(lambda run: predict(run[0], inputs, (state | run[1]) or None, steps=steps), (nets, own))
 
 
-def outputs_of_members(nets: Network, data: Sequences, states: DelayState) -> OutputsOfMembers:
+def outputs_of_members(nets: Network, data: Sequences, states: DelayState) -> OfMembers:
     """Returns the outputs of stacked networks, `(members, sequences, time, size)`.
 
     Args:
@@ -108,7 +119,7 @@ def outputs_of_members(nets: Network, data: Sequences, states: DelayState) -> Ou
         data: The sequences.
         states: Delay states of layers, one set for each network; may be empty.
     """
-    inputs, state = dict(data.inputs or {}), dict(data.state or {})  # type: ignore[arg-type]
+    inputs, state = dict(cast(Signals, data.inputs or {})), dict(cast(DelayState, data.state or {}))
     return _outputs(nets, inputs, state, dict(states), steps=data.steps)
 
 

@@ -39,8 +39,8 @@ from lddn_jax.training.result import Fitted
 from lddn_jax.training.side_by_side import side_by_side
 from lddn_jax.training.trainer import AbstractTrainer
 
-LARGEST_RATIO = 4.0  # of the validation loss of a network that is kept to that of the best one of its fold
-CALL = "fit_folds(net, folds, trainer)"
+LARGEST_LOSS_RATIO = 4.0  # of the validation loss of a network that is kept to that of the best one of its fold
+FIT_FOLDS_CALL = "fit_folds(net, folds, trainer)"
 
 
 def fit_folds(
@@ -110,8 +110,10 @@ def fit_folds(
         >>> bool(found.error < 0.3 * y.std()), found.members.b["y"].shape
         (True, (3, 1))
     """
-    expect(AbstractTrainer, "trainer", trainer, CALL, "a trainer, such as lddn.LevenbergMarquardt(restarts=8)")
-    expect(Folds, "folds", folds, CALL, "the folds of records, such as lddn.data.folds(records, 4)")
+    expect(
+        AbstractTrainer, "trainer", trainer, FIT_FOLDS_CALL, "a trainer, such as lddn.LevenbergMarquardt(restarts=8)"
+    )
+    expect(Folds, "folds", folds, FIT_FOLDS_CALL, "the folds of records, such as lddn.data.folds(records, 4)")
     for name, value in (("epochs", epochs), ("keep", keep), ("max_fail", max_fail), ("window_epochs", window_epochs)):
         check_positive(name, value)
     check_not_negative("refit", refit, int)
@@ -129,7 +131,7 @@ def fit_folds(
     if len(nets) != folds.count:
         raise LDDNError(f"fit_folds: {len(nets)} networks for {folds.count} folds; pass one network, or one for each.")
     for one in nets:
-        check_network(one, CALL, several=True)
+        check_network(one, FIT_FOLDS_CALL, several=True)
     if key is not None:
         check_key(key)
     key = jax.random.key(0) if key is None else key
@@ -147,7 +149,11 @@ def fit_folds(
         fitted = run.fitted(one, fold.train, state, epochs, validation=fold.validation, max_fail=max_fail)
         values = fitted.restart_values
         order = np.argsort(values, kind="stable")[:keep]
-        order = order[values[order] <= LARGEST_RATIO * values[order[0]]] if np.isfinite(values[order[0]]) else order[:1]
+        order = (
+            order[values[order] <= LARGEST_LOSS_RATIO * values[order[0]]]
+            if np.isfinite(values[order[0]])
+            else order[:1]
+        )
         chosen, states = _chosen(fitted, order)
         outputs = outputs_of_members(chosen, fold.train, states)
         return fitted, tuple(order.tolist()), chosen, folds.gathered(fold, middle(outputs))

@@ -7,7 +7,7 @@ inputs scaled by 1.5, −1.5 and 2 and reversed in time, outside of the range th
 import dataclasses
 import functools
 import time
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.starts import AbstractStart
 from lddn_jax.losses import AbstractLoss
 from lddn_jax.network.network import Network
-from lddn_jax.simulation.delays import DelayState
+from lddn_jax.network.signals import Signals
 from lddn_jax.trainers.cross_validated import CrossValidated, outputs_of_members
 from lddn_jax.trainers.fold_run import FirstStates, FoldRun, Saving
 from lddn_jax.trainers.initial_state import estimate_state
@@ -28,7 +28,7 @@ from lddn_jax.training.side_by_side import at_once, side_by_side
 from lddn_jax.training.trainer import AbstractTrainer
 
 STRESSES = ((1.5, 1), (-1.5, 1), (2.0, 1), (1.0, -1))  # factor of the inputs, and direction of time
-LARGEST_GROWTH = 3.0  # of the largest output under stress by training on everything
+LARGEST_GROWTH_UNDER_STRESS = 3.0  # of the largest output under stress by training on everything
 
 
 def trained_on_everything(
@@ -61,8 +61,8 @@ def trained_on_everything(
         run = FoldRun(loss, dataclasses.replace(trainer, restarts=size), key, own, progress)
         state = None
         if whole.train_state:
-            guess = whole.state if first_states is None else first_states(None, whole)
-            state = _estimated(nets, whole, guess, size)
+            guess = {} if first_states is None else first_states(None, whole)
+            state = estimate_state(nets, dataclasses.replace(whole, state={**dict(whole.state or {}), **guess}))
         return run.fitted(nets, whole, state, epochs)
 
     fits = side_by_side([functools.partial(of_group, number) for number in range(groups)], saving.callbacks)
@@ -73,15 +73,6 @@ def trained_on_everything(
     return dataclasses.replace(found, members=after, refitted=tuple(fits), replaced=replaced, seconds=seconds)
 
 
-def _estimated(nets: Network, data: Sequences, guess: DelayState | None, count: int) -> DelayState:
-    """First states of sequences for networks that were not trained on them."""
-    if count == 1:
-        return estimate_state(nets, dataclasses.replace(data, state={**dict(data.state or {}), **dict(guess or {})}))
-    given = dataclasses.replace(data, state={**dict(data.state or {}), **dict(guess or {})})
-    each = [estimate_state(jax.tree.map(lambda leaf, k=k: leaf[k], nets), given) for k in range(count)]
-    return jax.tree.map(lambda *lines: jnp.stack(lines), *each)
-
-
 def expanded(net: Network) -> Network:
     """Returns a network with an axis of one member in front."""
     return jax.tree.map(lambda leaf: leaf[None], net)
@@ -89,7 +80,7 @@ def expanded(net: Network) -> Network:
 
 def _under_stress(before: Network, after: Network, data: Sequences) -> tuple[Network, tuple[int, ...]]:
     """The refitted networks, and the numbers of those replaced because they explode where those before did not."""
-    inputs = dict(data.inputs or {})  # type: ignore[arg-type]
+    inputs = cast(Signals, data.inputs or {})
     if not inputs:
         return after, ()
     largest = []
@@ -104,7 +95,7 @@ def _under_stress(before: Network, after: Network, data: Sequences) -> tuple[Net
         ]
         rows = [np.abs(np.asarray(y)).max(axis=(1, 2, 3)) for outputs in each for y in outputs.values()]
         largest.append(np.nan_to_num(np.stack(rows), nan=np.inf, posinf=np.inf))
-    worse = (largest[1] > LARGEST_GROWTH * largest[0]).any(axis=0)
+    worse = (largest[1] > LARGEST_GROWTH_UNDER_STRESS * largest[0]).any(axis=0)
     if not worse.any():
         return after, ()
     mask = jnp.asarray(worse)

@@ -23,6 +23,7 @@ from lddn_jax.gradients.gradient_report import Difference
 SMALL = ["--epochs", "3", "--hidden", "2", "--restarts", "2", "--horizons", "1,all", "--no-linear-path"]
 QUICK = ["--epochs", "3", "--hidden", "3", "--restarts", "2", "--horizons", "1,5,all", "--no-report"]
 ADAM = ["--trainer", "adam", "--epochs", "3", "--hidden", "3", "--window", "20", "--no-report"]
+STATES = [*("--states", "1", "--hidden", "1", "--folds", "2", "--committee", "1"), "--epochs", "3", "--restarts", "2"]
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +72,20 @@ def test_fit_leaves_everything_behind(fitted):
     }
     for words in ("one step ahead", "free run", "persistence", "results.json"):
         assert words in fitted.said
+
+
+def test_a_state_space_leaves_everything_behind(csv, tmp_path, capsys):
+    line = ["fit", str(csv), "--inputs", "u", "--targets", "y", "--out", str(tmp_path), *STATES]
+    assert main(line) == 0
+    said, results = capsys.readouterr().out, json.loads((tmp_path / "results.json").read_text())
+    files = ESSENTIAL | {"response.png", "training.png", "report.html"}
+    assert files <= {path.name for path in tmp_path.iterdir()}
+    assert "was not written" not in said
+    assert "one step ahead" not in said
+    assert results["training"]["members"] == lddn.load(tmp_path / "network.npz").net.members == 2
+    assert results["test"]["free run"]["y"]["coverage"] is not None
+    assert main(["predict", str(csv), "--model", str(tmp_path / "network.npz"), "--out", str(tmp_path / "new")]) == 0
+    assert {p.name for p in (tmp_path / "new").iterdir()} == {"predictions.csv", "predictions.png", "scores.json"}
 
 
 def test_results_are_numbers_of_the_record_and_the_run(fitted, csv, model):
@@ -406,7 +421,11 @@ def test_maglev_runs_the_whole_story(tmp_path):
 
 @pytest.mark.parametrize(
     "options",
-    [pytest.param(QUICK, id="lm", marks=pytest.mark.deep), pytest.param([*ADAM, "--no-linear-path"], id="adam")],
+    [
+        pytest.param(QUICK, id="lm", marks=pytest.mark.deep),
+        pytest.param([*ADAM, "--no-linear-path"], id="adam"),
+        pytest.param([*STATES, "--no-report"], id="state-space"),
+    ],
 )
 def test_a_fit_that_was_cut_short_resumes(options, csv, tmp_path, capsys):
     """And ends where it would have ended; until then nobody may begin anew in its folder."""
@@ -434,6 +453,27 @@ def test_an_interrupted_fit_leaves_a_network_and_says_how_to_resume(number, code
     assert {"network.npz", "results.json", "checkpoints"} <= {path.name for path in tmp_path.iterdir()}
     stages = json.loads((tmp_path / "results.json").read_text())["training"]["stages"]
     assert [(stage["epochs"], stage["stop_reason"]) for stage in stages] == [(1, "interrupted")]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_competition_leaves_a_committee_and_resumes(number, code, csv, tmp_path, capsys, monkeypatch):
+    """One signal at the first step of the trainings side by side."""
+    signals = iter([number])
+
+    def signal_once(limit, state):
+        for number in signals:
+            os.kill(os.getpid(), number)
+
+    line = ["fit", str(csv), "--inputs", "u", "--targets", "y", *STATES, "--no-report"]
+    with ordinary_handlers(), monkeypatch.context() as patch:
+        patch.setattr(lddn.callbacks.TimeLimit, "on_step", signal_once)
+        assert main([*line, "--time-limit", "99", "--out", str(tmp_path)]) == code
+    assert "training was cut short (interrupted)" in capsys.readouterr().out
+    assert {"network.npz", "results.json", "checkpoints"} <= {path.name for path in tmp_path.iterdir()}
+    assert json.loads((tmp_path / "results.json").read_text())["training"]["stop_reason"] == "interrupted"
+    assert main([*line, "--out", str(tmp_path), "--resume"]) == 0
+    assert json.loads((tmp_path / "results.json").read_text())["training"]["stop_reason"] == "epochs"
+    assert not (tmp_path / "checkpoints").exists()
 
 
 def test_an_interrupted_comparison_keeps_what_it_has(csv, tmp_path, monkeypatch):

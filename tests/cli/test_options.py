@@ -15,6 +15,12 @@ from lddn_jax.__main__ import main
 FIT = ("fit", "a.csv", "--targets", "y")
 DEFAULT = lddn.Settings(dtype="float64")  # that of the command line, which compares gradients to 1e-11
 SETTINGS = {
+    "model": ("--model narx", "narx"),
+    "states": ("--states 2,3", (2, 3)),
+    "output_hidden": ("--output-hidden 0", 0),
+    "folds": ("--folds 3", 3),
+    "keep": ("--committee 2", 2),
+    "time_budget": ("--time-budget 30", 30.0),
     "hidden": ("--hidden 3", 3),
     "input_delays": ("--delays 0,2", (0, 2)),
     "feedback_delays": ("--feedback 1,3", (1, 3)),
@@ -88,11 +94,15 @@ def test_every_field_of_settings_has_an_option():
 def test_maglev_simulates_and_compares_gradients(asked):
     given = asked("maglev", "--steps", "9", "--hidden", "3")
     assert (given.records, given.inputs, given.targets) == ("9 samples", ["current"], ["position"])
-    assert given.settings == replace(DEFAULT, hidden=3, check_gradients=True)
+    assert given.settings == replace(DEFAULT, model="narx", hidden=3, check_gradients=True)
 
 
 def test_maglev_compares_no_gradients_when_told_so(asked):
-    assert asked("maglev", "--no-check-gradients").settings == DEFAULT
+    assert asked("maglev", "--no-check-gradients").settings == replace(DEFAULT, model="narx")
+
+
+def test_maglev_trains_another_model_when_told_so(asked):
+    assert asked("maglev", "--model", "state-space").settings.chosen_model == "state-space"
 
 
 def test_files_and_columns(asked):
@@ -165,7 +175,9 @@ def test_checkpoints_of_another_run_are_not_overwritten(tmp_path, capsys):
     [
         ([], "COMMAND"),
         (["fit"], "file"),
-        (["fit", "x.csv", "--targets", "y", "--hidden", "0"], "'0' is not a positive whole number"),
+        (["fit", "x.csv", "--targets", "y", "--restarts", "0"], "'0' is not a positive whole number"),
+        (["fit", "x.csv", "--targets", "y", "--hidden", "-1"], "'-1' is not a whole number from 0"),
+        (["fit", "x.csv", "--targets", "y", "--states", "2;3"], "numbers such as 2,3"),
         (["fit", "x.csv", "--targets", "y", "--delays", "1;2"], "whole numbers such as 1,2"),
         (["fit", "x.csv", "--targets", "y", "--learning-rate", "fast"], "positive number"),
         (["fit", "x.csv", "--targets", "y", "--horizons", "1,5,everything"], "numbers such as 1,5,20,all"),

@@ -6,7 +6,14 @@ from scipy.interpolate import CubicSpline
 
 import lddn_jax as lddn
 from lddn_jax.diagnostics import interpolated
-from lddn_jax.diagnostics.record_quality import about_codes, about_constant, about_interpolation, about_length
+from lddn_jax.diagnostics.record_quality import (
+    about_codes,
+    about_constant,
+    about_independence,
+    about_interpolation,
+    about_length,
+    independent_values,
+)
 from lddn_jax.identification.experiment import Experiment
 
 RNG = np.random.default_rng(0)
@@ -74,3 +81,24 @@ def test_codes_among_the_values_are_named():
     y = np.where(np.isin(T, (5, 6, 300)), -200.0, MEASURED["sine"])
     assert "-200 (3 times)" in about_codes("y", y)
     assert about_codes("y", MEASURED["noise"]) is None
+
+
+@pytest.mark.parametrize("phi", [0.0, 0.5, 0.9], ids=str)
+def test_samples_of_a_slow_signal_count_as_fewer(phi):
+    """Of an autoregressive process of first order, n (1 − φ) / (1 + φ) are independent."""
+    e, y = np.random.default_rng(0).normal(size=(2, 20_000)), np.zeros((2, 20_000, 1))
+    for t in range(1, e.shape[1]):
+        y[:, t, 0] = phi * y[:, t - 1, 0] + e[:, t]
+    expected = y.size * (1 - phi) / (1 + phi)
+    assert independent_values(y) == pytest.approx(expected, rel=0.2)  # the sum of correlations is an estimate
+    assert about_independence("y", y, "record") is None
+
+
+def test_a_slow_test_part_is_told():
+    slow = np.cumsum(np.random.default_rng(0).normal(size=31))
+    said = about_independence("y", slow, "test part")
+    assert said.startswith(
+        "y moves so slowly that the 31 steps of the test part say as much as about 4 independent values"
+    )
+    assert about_independence("y", np.ones(31), "test part") is None
+    assert independent_values(np.ones(31)) == 0

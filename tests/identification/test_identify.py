@@ -12,7 +12,7 @@ from lddn_jax.identification.experiment import Experiment
 from lddn_jax.identification.gradient_check import check_closed_loop
 from lddn_jax.numerics.precision import in_default_float
 
-SMALL = lddn.Settings(hidden=1, input_delays=(1,), feedback_delays=(1,), linear_path=False)
+SMALL = lddn.Settings(model="narx", hidden=1, input_delays=(1,), feedback_delays=(1,), linear_path=False)
 
 
 def table(inputs):
@@ -68,14 +68,14 @@ def test_large_networks_are_compared_by_two_methods_and_the_report_says_why(limi
 
 
 def test_sixty_inputs_are_many(compared):
-    net, experiment = untrained(lddn.Settings(), [f"u{k}" for k in range(60)])
+    net, experiment = untrained(lddn.Settings(model="narx"), [f"u{k}" for k in range(60)])
     assert "123 connections" in check_closed_loop(net, experiment).left_out["RTRL"]
     assert compared == ["BPTT", "SensitivityBPTT"]
 
 
 @pytest.mark.deep
 def test_sixty_inputs_agree():
-    assert check_closed_loop(*untrained(lddn.Settings(), [f"u{k}" for k in range(60)])).passed
+    assert check_closed_loop(*untrained(lddn.Settings(model="narx"), [f"u{k}" for k in range(60)])).passed
 
 
 class ComparedError(Exception):
@@ -87,14 +87,10 @@ class TrainedError(Exception):
 
 
 @pytest.mark.parametrize(
-    ("settings", "reached"),
-    [
-        (lddn.Settings(hidden=1), TrainedError),
-        (lddn.Settings(hidden=1, check_gradients=True), ComparedError),
-    ],
-    ids=["not asked for", "asked for"],
+    ("asked", "reached"), [({}, TrainedError), ({"check_gradients": True}, ComparedError)], ids=["not", "asked"]
 )
-def test_gradients_are_compared_before_training_if_asked_for(settings, reached, monkeypatch):
+@pytest.mark.parametrize("model", ["state-space", "narx"])
+def test_gradients_are_compared_before_training_if_asked_for(model, asked, reached, monkeypatch):
     def instead(error):
         def stub(*_):
             raise error
@@ -104,21 +100,25 @@ def test_gradients_are_compared_before_training_if_asked_for(settings, reached, 
     identify = importlib.import_module("lddn_jax.identification.identify")
     monkeypatch.setattr(identify, "check_closed_loop", instead(ComparedError))
     monkeypatch.setitem(identify.TRAINERS, "lm", instead(TrainedError))
+    monkeypatch.setattr(identify, "by_competition", instead(TrainedError))
     with pytest.raises(reached):
-        lddn.identify(table(["u"]), ["u"], ["y"], settings)
+        lddn.identify(table(["u"]), ["u"], ["y"], lddn.Settings(model=model, hidden=1, **asked))
 
 
-QUICK = {"hidden": 1, "input_delays": (1,), "feedback_delays": (1,), "epochs": 1, "restarts": 1, "horizons": (1,)}
+QUICK = {"hidden": 1, "epochs": 1, "restarts": 1}
+NARX = {"input_delays": (1,), "feedback_delays": (1,), "horizons": (1,)}
+STATE_SPACE = {"states": 1, "folds": 2, "keep": 1}
 
 
 @pytest.mark.parametrize(
     ("settings", "trained"),
     [
-        ({"trainer": "lm"}, "float64"),
-        pytest.param({"trainer": "lm", "dtype": "float64"}, "float64", marks=pytest.mark.deep),
-        pytest.param({"trainer": "adam", "window": 10}, "float32", marks=pytest.mark.deep),
-        ({"trainer": "adam", "window": 10, "dtype": "float32"}, "float32"),
-        pytest.param({"trainer": "br", "bayesian_epochs": 2}, "float64", marks=pytest.mark.deep),
+        (STATE_SPACE, "float64"),
+        (NARX, "float64"),
+        pytest.param(NARX | {"dtype": "float64"}, "float64", marks=pytest.mark.deep),
+        pytest.param(NARX | {"trainer": "adam", "window": 10}, "float32", marks=pytest.mark.deep),
+        (NARX | {"trainer": "adam", "window": 10, "dtype": "float32"}, "float32"),
+        pytest.param(NARX | {"trainer": "br", "bayesian_epochs": 2}, "float64", marks=pytest.mark.deep),
     ],
     ids=str,
 )
@@ -132,15 +132,16 @@ def test_a_program_without_float64_gets_a_model_that_it_can_use(settings, traine
         assert in_default_float(found) is found
         assert {leaf.dtype for leaf in jax.tree.leaves(found.model)} == {np.dtype("float32")}
         assert lddn.forecast(found.model, table(["u"])).predictions["free run"]["y"].shape == (99,)
-        inputs = {"u": np.ones((5, 1)), "measured_y": np.ones((5, 1))}
+        inputs = {name: np.ones((5, 1)) for name in found.net.topology.input_names}
         assert found.model.predict(inputs)["y"].dtype == np.float32
         assert found.to_dict()["dtype"] == "float32"
     assert set(dtypes) == {trained}
     assert any("returned in float32" in text for text in said) == (trained == "float64")
 
 
-def test_float64_is_kept_where_it_is_the_default():
-    found = lddn.identify(table(["u"]), ["u"], ["y"], lddn.Settings(**QUICK))
+@pytest.mark.parametrize("of_model", [STATE_SPACE, NARX], ids=["state-space", "narx"])
+def test_float64_is_kept_where_it_is_the_default(of_model):
+    found = lddn.identify(table(["u"]), ["u"], ["y"], lddn.Settings(**QUICK, **of_model))
     assert found.net.dtype == np.float64
 
 

@@ -6,7 +6,7 @@ import pytest
 import lddn_jax as lddn
 from lddn_jax.identification.experiment import Experiment
 from lddn_jax.identification.recipes import _about_horizons, _horizons
-from lddn_jax.identification.settings import Settings
+from lddn_jax.identification.settings import MODELS, Settings
 
 
 def with_gaps(*gaps, steps=400):
@@ -17,7 +17,7 @@ def with_gaps(*gaps, steps=400):
 
 
 def test_one_short_piece_leaves_all_horizons():
-    settings = Settings(missing="mask", horizons=(1, 5, 20, 100, None))
+    settings = Settings(model="narx", missing="mask")
     experiment = Experiment.of(with_gaps(100, 104), [], ["y"], settings)  # three rows between two gaps
     assert [len(piece) for piece in experiment.train] == [100, 3, 175]
     assert _horizons(settings, experiment) == [1, 5, 20, 100, None]
@@ -28,24 +28,27 @@ def test_one_short_piece_leaves_all_horizons():
 
 
 def test_a_horizon_for_few_of_the_samples_is_left_out():
-    settings = Settings(missing="mask", horizons=(1, 5, 20, 100, None))
+    settings = Settings(model="narx", missing="mask")
     experiment = Experiment.of(with_gaps(*range(0, 280, 14)), [], ["y"], settings)
     assert _horizons(settings, experiment) == [1, 5, None]
     assert "20 of 20 training pieces are shorter" in _about_horizons(settings, experiment)[-1]
 
 
 def test_pieces_that_fill_no_delay_are_counted():
-    experiment = Experiment.of(with_gaps(100, 103, 390, 392), [], ["y"], Settings(missing="mask"))
+    experiment = Experiment.of(with_gaps(100, 103, 390, 392), [], ["y"], Settings(model="narx", missing="mask"))
     assert "left out: training part: 1 of 3 pieces have fewer than 3 rows" in str(experiment)
     assert "left out: test part: 1 of 3 pieces have fewer than 3 rows" in str(experiment)
+    shorter = Experiment.of(with_gaps(100, 102, 390, 392), [], ["y"], Settings(model="state-space", missing="mask"))
+    assert "left out: training part: 1 of 3 pieces have fewer than 2 rows" in str(shorter)
     assert "left out" not in str(Experiment.of(with_gaps(), [], ["y"], Settings()))
 
 
-def test_rows_to_forecast_are_in_no_part():
+@pytest.mark.parametrize("model", MODELS)
+def test_rows_to_forecast_are_in_no_part(model):
     """Half of the rows have no measured target yet: the parts are divided from the others."""
-    known = Experiment.of(with_gaps(steps=100), [], ["y"], Settings())
+    known = Experiment.of(with_gaps(steps=100), [], ["y"], Settings(model=model))
     longer = {"y": np.append(with_gaps(steps=100)["y"], np.full(100, np.nan))}
-    found = Experiment.of(longer, [], ["y"], Settings(missing="mask"))
+    found = Experiment.of(longer, [], ["y"], Settings(model=model, missing="mask"))
     for part in ("train", "validation", "test"):
         assert [len(piece) for piece in getattr(found, part)] == [len(piece) for piece in getattr(known, part)]
     assert "left out: 100 rows at the end without a measured target" in str(found)

@@ -83,6 +83,13 @@ def test_states_of_unit_variance(model, record):
     np.testing.assert_allclose(normalized.free_run(record)["y"], model.free_run(record)["y"], atol=1e-9)
 
 
+def test_states_of_an_unstable_model_are_scaled_by_its_first_rows():
+    A, B, C, D = np.diag([1.5, 0.5]), np.ones((2, 1)), np.ones((1, 2)), np.zeros((1, 1))
+    record = Record({"u": np.ones((5000, 1))}, {"y": np.random.default_rng(0).normal(size=(5000, 1))})
+    normalized = model_of(A, B, C, D).normalized(record)
+    np.testing.assert_allclose(np.sort(np.abs(normalized.poles)), [0.5, 1.5], atol=1e-6)
+
+
 @pytest.mark.parametrize(("poles", "radius"), [([1.25, 0.5], 1.0), ([1.0, -1.0], 1.0), ([0.99, 0.5], 0.9)])
 def test_poles_are_reflected_into_the_circle(poles, radius):
     unstable = model_of(np.diag(poles), np.ones((2, 1)), np.ones((1, 2)), np.zeros((1, 1)))

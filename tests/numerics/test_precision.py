@@ -39,6 +39,15 @@ def test_what_needs_no_conversion_is_returned_itself():
         assert in_default_float(found) is found
 
 
+def test_what_stands_in_a_result_twice_is_one_object_after_it_too():
+    one = held()
+    with jax.enable_x64(False):
+        first, (second, array) = in_default_float((one, [one, one.array]))
+    assert first is second
+    assert first.array is array
+    assert array.dtype == np.float32
+
+
 @pytest.mark.parametrize("enabled", [False, True])
 def test_a_scope_makes_float64_and_leaves_the_rest_alone(enabled):
     with jax.enable_x64(enabled):

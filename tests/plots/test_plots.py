@@ -96,7 +96,7 @@ def test_equal_errors_have_no_gaussian(ax):
 def test_regression_shows_line_and_correlation(ax):
     y = np.append(TIME, np.nan)
     plots.regression(y, 0.5 * y + 2, name="y", ax=ax)
-    assert legend(ax)[-1] == "slope 0.5, R = 1"
+    assert legend(ax)[-1] == "slope 0.5, R = 1.0000"
     np.testing.assert_allclose(ax.lines[2].get_ydata(), 0.5 * ax.lines[2].get_xdata() + 2)
     assert len(ax.lines[0].get_xdata()) == 11
 

@@ -82,6 +82,16 @@ SAID = {
         "The free run of y3 misses 80 %",
         "growing horizons",
     ),
+    "linear": (
+        lambda: advice.about_linear(score(2.0), score(1.0)),
+        "no better than that of a linear model (1)",
+        "longer",
+    ),
+    "linear outside": (
+        lambda: advice.about_linear(score(2.0), score(1.0), extrapolates=True, output="y3"),
+        "The free run of y3 (RMSE 2)",
+        "use the linear model outside",
+    ),
     "persistence outside": (
         lambda: advice.about_persistence(score(2.0), score(1.0), extrapolates=True),
         "repeating the last measurement (1)",
@@ -111,6 +121,7 @@ SILENT = {
     "stable": lambda: advice.about_stability(stability(-0.01)),
     "not known to be stable": lambda: advice.about_stability(stability(np.nan)),
     "better than persistence": lambda: advice.about_persistence(score(0.5), score(1.0)),
+    "better than linear": lambda: advice.about_linear(score(0.5), score(1.0)),
     "good free run": lambda: advice.about_free_run(score(1.0, 0.3), {"loss": []}),
     "diverged free run": lambda: advice.about_free_run(score(np.inf, np.inf), {"loss": []}),
     "a measurement that stands still": lambda: advice.about_persistence(score(1e-9), score(0.0)),
