@@ -128,8 +128,8 @@ class Folds:
         self._check(fold)
         every = [self._long_enough(topology, self.spans(number)) for number in range(self.count)]
         spans = every[fold]
-        firsts, data = self._begun(topology, spans, start)
-        rows = [span.stop - self._first(topology, span) for spans in every for span in spans]
+        firsts, data, filling = self._begun(topology, spans, start)
+        rows = [span.stop - max(span.start, filling) for spans in every for span in spans]
         data = _padded(data, max(map(len, every)), max(rows))
         held = np.zeros((*data.batch, data.steps, 1), bool)
         for k, (span, first) in enumerate(zip(spans, firsts, strict=True)):
@@ -164,16 +164,16 @@ class Folds:
         check_positive("window", window)
         every = [self._trained(topology, number, window) for number in range(self.count)]
         spans = self._cut_whole(topology, window) if fold is None else every[fold]
-        firsts, data = self._begun(topology, spans, start)
+        firsts, data, filling = self._begun(topology, spans, start)
         if fold is not None:
-            rows = [span.stop - self._first(topology, span) for spans in every for span in spans]
+            rows = [span.stop - max(span.start, filling) for spans in every for span in spans]
             data = _padded(data, max(map(len, every)), max(rows))
         return FoldData(data, data, tuple(spans), firsts)
 
     def whole(self, topology: Topology, start: AbstractStart | None = None) -> FoldData:
         """Returns all of the records as sequences, for training after the choice of a model."""
         spans = self._cut_whole(topology, None)
-        firsts, data = self._begun(topology, spans, start)
+        firsts, data, _ = self._begun(topology, spans, start)
         return FoldData(data, data, tuple(spans), firsts)
 
     def gathered(
@@ -206,13 +206,24 @@ class Folds:
 
     def _begun(
         self, topology: Topology, spans: list[Span], start: AbstractStart | None
-    ) -> tuple[tuple[int, ...], Sequences]:
+    ) -> tuple[tuple[int, ...], Sequences, int]:
+        """The row of the first step of each sequence, the sequences, and how many rows fill their delay lines."""
         longest = max(plan(topology).longest_delays.values(), default=0)
+        start = Trained() if start is None else start
         rows = [max(span.start - longest, 0) for span in spans]
-        pieces = [self.records[span.record].piece(row, span.stop) for span, row in zip(spans, rows, strict=True)]
-        data = begin(topology, pieces, Trained() if start is None else start)
-        firsts = tuple(row + starts_of(topology, piece, 1)[0] for row, piece in zip(rows, pieces, strict=True))
-        return firsts, data
+        pieces = self._pieces(spans, rows)
+        data = begin(topology, pieces, start)
+        if data.steps == max(map(len, pieces)):  # all rows are steps, so none may come from before its span
+            rows = [span.start for span in spans]
+            return tuple(rows), begin(topology, self._pieces(spans, rows), start), 0
+        return (
+            tuple(row + starts_of(topology, piece, 1)[0] for row, piece in zip(rows, pieces, strict=True)),
+            data,
+            longest,
+        )
+
+    def _pieces(self, spans: list[Span], rows: list[int]) -> list[Record]:
+        return [self.records[span.record].piece(row, span.stop) for span, row in zip(spans, rows, strict=True)]
 
     def _trained(self, topology: Topology, fold: int, window: int) -> list[Span]:
         """The rows that a fold trains on, in windows."""

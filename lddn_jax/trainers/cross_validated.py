@@ -108,7 +108,7 @@ def middle(outputs: OfMembers) -> Signals:
 @up_to_date
 @jax.jit(static_argnames="steps")
 def _outputs(nets: Network, inputs: Signals, state: DelayState, own: DelayState, steps: int) -> OfMembers:
-    return jax.lax.map(lambda run: predict(run[0], inputs, state | run[1], steps=steps), (nets, own))
+    return jax.lax.map(lambda run: predict(run[0], inputs, (state | run[1]) or None, steps=steps), (nets, own))
 
 
 def outputs_of_members(nets: Network, data: Sequences, states: DelayState) -> OfMembers:

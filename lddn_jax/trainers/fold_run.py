@@ -106,6 +106,15 @@ def carried_over(
     if state is None or before is None:
         return guess
     places = {(span.record, span.start): k for k, span in enumerate(before.spans)}
-    index = np.array([places[span.record, span.start] for span in after.spans], int)
+    index = np.array([places.get((span.record, span.start), -1) for span in after.spans], int)
     index = np.concatenate([index, np.zeros(after.train.batch[0] - len(index), int)])  # sequences without weight
-    return {name: jnp.take(line, index, axis=-3) for name, line in state.items()}
+    found = {name: jnp.take(line, np.maximum(index, 0), axis=-3) for name, line in state.items()}
+    if (index >= 0).all():
+        return found
+    # A window that was too short to be trained on leaves its sequence without a state.
+    others = dict(after.train.state or {}) | dict(guess or {})
+    known = jnp.asarray(index >= 0)[:, None, None]
+    return {
+        name: jnp.where(jnp.broadcast_to(known, line.shape), line, jnp.broadcast_to(others[name], line.shape))
+        for name, line in found.items()
+    }

@@ -13,6 +13,7 @@ networks from different folds.
 """
 
 import functools
+import itertools
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from lddn_jax.checks import check_key, check_positive, expect
+from lddn_jax.checks import check_key, check_not_negative, check_positive, expect
 from lddn_jax.data.fold_blocks import Folds
 from lddn_jax.data.starts import AbstractStart
 from lddn_jax.errors import LDDNError
@@ -113,8 +114,14 @@ def fit_folds(
         AbstractTrainer, "trainer", trainer, FIT_FOLDS_CALL, "a trainer, such as lddn.LevenbergMarquardt(restarts=8)"
     )
     expect(Folds, "folds", folds, FIT_FOLDS_CALL, "the folds of records, such as lddn.data.folds(records, 4)")
-    for name, value in (("epochs", epochs), ("keep", keep), ("max_fail", max_fail)):
+    for name, value in (("epochs", epochs), ("keep", keep), ("max_fail", max_fail), ("window_epochs", window_epochs)):
         check_positive(name, value)
+    check_not_negative("refit", refit, int)
+    if any(longer <= shorter for shorter, longer in itertools.pairwise(windows)):
+        raise LDDNError(
+            f"fit_folds: windows={tuple(windows)} must increase, so that first states carry over from shorter windows "
+            f"to longer ones; write windows={tuple(sorted(set(windows)))}."
+        )
     if keep > trainer.restarts:
         raise LDDNError(
             f"fit_folds: keep={keep}, but the trainer has restarts={trainer.restarts}; write "

@@ -8,15 +8,16 @@ arrives, and then lets the signal take its effect as `fit` does.
 """
 
 import concurrent.futures
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import jax
+import numpy as np
 
 from lddn_jax.numerics.platform import Platform
-from lddn_jax.numerics.precision import computing_in
 from lddn_jax.training.callbacks.protocol import Hooks
 from lddn_jax.training.callbacks.signal_return import ReturnOnSignal
 from lddn_jax.training.callbacks.time_limit import TimeLimit
@@ -76,7 +77,8 @@ def side_by_side(tasks: Sequence[Callable[[tuple[Any, ...]], Result]], callbacks
     end, dtype = _EndOfAll(), jax.numpy.result_type(float)
 
     def called(task):
-        with computing_in(dtype):
+        same = jax.numpy.result_type(float) == dtype  # a scope of the caller does not reach other threads
+        with contextlib.nullcontext() if same else jax.enable_x64(dtype == np.float64):
             return task((*callbacks, end))
 
     with Interruption() as interruption, concurrent.futures.ThreadPoolExecutor(workers) as pool:

@@ -7,7 +7,7 @@ import pytest
 
 import lddn_jax as lddn
 from lddn_jax import data
-from lddn_jax.data import FromRecord, Record, Trained, WarmUp
+from lddn_jax.data import FromRecord, Record, Trained, WarmUp, Zeros
 from lddn_jax.errors import DataError, LDDNError
 from lddn_jax.trainers.fold_run import carried_over
 
@@ -122,6 +122,20 @@ def test_sequences_hold_the_rows_of_their_spans(topology, start, fold):
         np.testing.assert_array_equal(u, -1000 * span.record - np.arange(first - len(u), first))
     assert found.train.train_state == (start is None)
     assert not weight[len(found.spans) :].any()
+
+
+@pytest.mark.parametrize("start", [Zeros(), Trained(Zeros())], ids=["zeros", "trained from zeros"])
+@pytest.mark.parametrize("fold", range(3))
+def test_sequences_from_zeros_begin_in_the_first_row_of_their_spans(start, fold):
+    """A row before it belongs to a block that is held out."""
+    folds = made((60, 25), 3)
+    found = folds.data(CLOSED, fold, start)
+    assert found.firsts == tuple(span.start for span in found.spans)
+    y, weight = (np.asarray(a["y"])[..., 0] for a in (found.train.targets, found.train.weights))
+    held = {1000.0 * k + row for k, row in held_rows(folds, fold)}
+    assert not held & set(y[weight > 0].tolist())
+    assert held == set(y[np.asarray(found.held_out["y"])[..., 0]].tolist())
+    assert len({folds.data(CLOSED, k, start).train.targets["y"].shape for k in range(3)}) == 1
 
 
 def test_a_closed_loop_starts_from_measured_outputs():

@@ -12,7 +12,6 @@ import optax
 import pytest
 
 import lddn_jax as lddn
-from lddn_jax.numerics.precision import computing_in
 from lddn_jax.training import side_by_side as module
 from lddn_jax.training.side_by_side import at_once, side_by_side
 
@@ -123,12 +122,12 @@ def test_the_handlers_of_signals_are_as_before():
 
 def test_a_time_limit_holds_for_all():
     found = side_by_side([training(0), training(1)], (lddn.callbacks.TimeLimit(0.3),))
-    assert {fitted.stop_reason for fitted in found} == {lddn.StopReason.TIME_LIMIT}
+    assert {fitted.stop_reason for fitted in found} == {lddn.StopReason.TIME}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_threads_compute_in_the_precision_of_the_caller(dtype):
-    with computing_in(np.dtype(dtype)):
+    with jax.enable_x64(dtype == "float64"):
         found = side_by_side([lambda callbacks: jnp.ones(2).dtype] * 2, ())
     assert found == [np.dtype(dtype)] * 2
 

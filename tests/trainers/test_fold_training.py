@@ -1,0 +1,294 @@
+"""Training on folds: out-of-fold predictions, the committee, and the training on everything."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lddn_jax as lddn
+from lddn_jax.data import FromRecord, Record, Zeros, folds
+from lddn_jax.errors import LDDNError, ShapeError
+from lddn_jax.trainers import fold_training, refitting
+from lddn_jax.trainers.refitting import _under_stress
+from lddn_jax.training import side_by_side
+
+COMPILED = "/jax/core/compile/backend_compile_duration"
+COUNT = 3
+
+
+def record(length, seed=0, missing=()):
+    rng = np.random.default_rng(seed)
+    u, y = rng.uniform(-1, 1, (length, 1)), np.zeros((length, 1))
+    for t in range(1, length):
+        y[t] = 0.8 * np.tanh(y[t - 1]) + np.tanh(2 * u[t - 1])
+    y[list(missing)] = np.nan
+    return Record({"u": u}, {"y": y}, missing="mask")
+
+
+RECORDS = [record(70), record(41, 1, missing=(5, 6, 30))]
+FOLDS = folds(RECORDS, COUNT, lead=5)
+TOPOLOGY = lddn.models.state_space({"u": 1}, {"y": 1}, states=1, hidden=2)
+NET = lddn.Network(TOPOLOGY, key=jax.random.key(0))
+LM = lddn.LevenbergMarquardt(restarts=3)
+ONE = lddn.LevenbergMarquardt()
+KEY = jax.random.key(1)
+
+
+def run(net=NET, among=FOLDS, trainer=LM, **more):
+    return lddn.fit_folds(net, among, trainer, **({"epochs": 6, "keep": 2, "refit": 0, "key": KEY} | more))
+
+
+@pytest.fixture(scope="module")
+def found():
+    return run()
+
+
+@pytest.fixture(scope="module")
+def refitted():
+    return run(refit=3)
+
+
+def same(one, other):
+    assert jax.tree.structure(one) == jax.tree.structure(other)
+    return all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True))
+
+
+# --- out of fold -----------------------------------------------------------------------------------------------------
+
+
+def test_every_sample_but_the_leads_is_predicted(found):
+    for number, (one, predicted) in enumerate(zip(RECORDS, found.predictions, strict=True)):
+        known = ~np.isnan(predicted["y"][:, 0])
+        assert known[5:].all(), f"record {number}"
+        assert not known[: 5 if number == 0 else 0].any()
+        assert predicted["y"].shape == one.targets["y"].shape
+
+
+def test_predictions_are_those_of_the_networks_of_the_fold(found):
+    """Simulated through the block from the trained first states, one network after the other."""
+    for fold in range(COUNT):
+        data, fitted = FOLDS.data(TOPOLOGY, fold), found.fits[fold]
+        runs = []
+        for restart in found.kept[fold]:
+            net = jax.tree.map(lambda leaf, k=restart: leaf[k], fitted.restarts)
+            state = {name: line[restart] for name, line in fitted.restart_states.items()}
+            runs.append(np.asarray(lddn.predict(net, data.train.inputs, data.train.state | state)["y"]))
+        expected = FOLDS.gathered(data, {"y": np.median(runs, axis=0)})
+        for rows, predicted in zip(expected, found.predictions, strict=True):
+            held = ~np.isnan(rows["y"])
+            np.testing.assert_allclose(predicted["y"][held], rows["y"][held], rtol=0, atol=1e-10)
+
+
+def test_targets_of_a_block_do_not_reach_the_networks_of_its_fold(found):
+    """They only choose the step and the restart that are kept."""
+    changed = []
+    for k, one in enumerate(RECORDS):
+        y = one.targets["y"].copy()
+        for span in FOLDS.spans(0):
+            if span.record == k:
+                y[span.held_from : span.stop] += 5.0
+        changed.append(Record(one.inputs, {"y": y}, missing="mask"))
+    other = run(among=folds(changed, COUNT, lead=5))
+    trained = [np.asarray(result.fits[0].history["loss"]) for result in (found, other)]
+    assert np.array_equal(*trained)
+    assert not np.array_equal(*(result.fits[1].restart_values for result in (found, other)))
+
+
+def test_errors_are_those_of_the_predictions(found):
+    error = np.concatenate([r.targets["y"] - p["y"] for r, p in zip(RECORDS, found.predictions, strict=True)])
+    assert found.error == pytest.approx(np.sqrt(np.nanmean(error**2)), rel=1e-12)
+    for fold, value in enumerate(found.fold_errors):
+        squares = [
+            (RECORDS[s.record].targets["y"] - found.predictions[s.record]["y"])[s.held_from : s.stop] ** 2
+            for s in FOLDS.spans(fold)
+        ]
+        assert value == pytest.approx(np.sqrt(np.nanmean(np.concatenate(squares))), rel=1e-12)
+    assert f"{found.error:.4g}" in str(found)
+
+
+def test_training_lowers_the_error_out_of_fold(found):
+    scale = np.nanstd(np.concatenate([one.targets["y"] for one in RECORDS]))
+    assert found.error < 0.5 * scale
+    assert found.error < run(epochs=1).error
+
+
+# --- the committee ---------------------------------------------------------------------------------------------------
+
+
+def test_the_best_of_each_fold_are_members(found):
+    members = iter(range(10**6))
+    for fitted, kept in zip(found.fits, found.kept, strict=True):
+        order = np.argsort(fitted.restart_values)
+        assert kept == tuple(order[: len(kept)])
+        assert len(kept) <= 2
+        for restart in kept:
+            k = next(members)
+            one = jax.tree.map(lambda leaf, k=k: leaf[k], found.members)
+            assert same(one, jax.tree.map(lambda leaf, k=restart: leaf[k], fitted.restarts))
+    assert next(members) == len(found.in_order) == found.members.b["y"].shape[0]
+
+
+def test_much_worse_networks_are_not_kept(monkeypatch):
+    monkeypatch.setattr(fold_training, "LARGEST_RATIO", 1.0)
+    found = run()
+    assert [len(kept) for kept in found.kept] == [1] * COUNT
+    monkeypatch.setattr(fold_training, "LARGEST_RATIO", np.inf)
+    assert [len(kept) for kept in run().kept] == [2] * COUNT
+
+
+def test_the_best_of_all_folds_come_first_in_order(found):
+    values = [(rank, fitted.restart_values[r]) for fitted, kept in zip(found.fits, found.kept, strict=True)
+              for rank, r in enumerate(kept)]  # fmt: skip
+    assert [values[k] for k in found.in_order] == sorted(values)
+
+
+def test_members_are_trained_on_everything(found, refitted):
+    assert same(found.fits[0].restarts, refitted.fits[0].restarts)
+    assert found.error == refitted.error
+    for fitted in refitted.refitted:
+        loss = np.asarray(fitted.history["loss"])
+        assert (loss[-1] < loss[0]).all()
+    each = [fitted.restarts for fitted in refitted.refitted]
+    after = jax.tree.map(lambda *leaves: np.concatenate(leaves), *each)
+    for k in range(len(found.in_order)):
+        expected = found.members if k in refitted.replaced else after
+        one, other = (jax.tree.map(lambda leaf, k=k: leaf[k], nets) for nets in (expected, refitted.members))
+        assert same(one, other)
+
+
+def test_a_member_that_explodes_under_stress_is_replaced():
+    before = jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), NET)
+    after = before.with_weights(LW={("state", "state"): before.LW["state", "state"].at[1].set(1.5)})
+    kept, replaced = _under_stress(before, after, FOLDS.whole(TOPOLOGY).train)
+    assert replaced == (1,)
+    assert same(kept, before)
+
+
+def test_a_member_that_is_better_under_stress_is_kept():
+    before = jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), NET)
+    after = jax.tree.map(lambda leaf: 0.9 * leaf, before)
+    kept, replaced = _under_stress(before, after, FOLDS.whole(TOPOLOGY).train)
+    assert replaced == ()
+    assert same(kept, after)
+
+
+def test_infinite_outputs_are_replaced(monkeypatch):
+    monkeypatch.setattr(refitting, "LARGEST_GROWTH", 1e30)
+    before = jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), NET)
+    after = before.with_weights(LW={("state", "state"): before.LW["state", "state"].at[0].set(1e9)})
+    assert _under_stress(before, after, FOLDS.whole(TOPOLOGY).train)[1] == (0,)
+
+
+# --- ways to train ---------------------------------------------------------------------------------------------------
+
+
+def test_networks_of_their_own_for_each_fold():
+    nets = [lddn.Network(TOPOLOGY, key=jax.random.key(k)) for k in range(COUNT)]
+    one = run(nets, trainer=ONE, keep=1)
+    for k, net in enumerate(nets):
+        other = run(net, trainer=ONE, keep=1)
+        assert same(one.fits[k].net, other.fits[k].net)
+
+
+def test_windows_come_before_whole_stretches():
+    calls = []
+    found = run(windows=(8, 20), window_epochs=2, callbacks=[lambda state: calls.append(state.epoch)])
+    assert [calls.count(epoch) for epoch in (1, 2, 3, 6)] == [9, 9, 3, 3]  # of two windows and a stretch, three folds
+    assert np.isfinite(found.error)
+
+
+def test_windows_that_are_too_short_for_the_delays_are_left_out():
+    """The first window of a record would be its lead of one sample, which fills the delay line."""
+    found = run(among=folds(RECORDS, COUNT, lead=1), windows=(8,), window_epochs=2, trainer=ONE, keep=1, epochs=2)
+    assert np.isfinite(found.error)
+
+
+def test_first_states_are_passed_on():
+    asked = []
+
+    def first_states(fold, data):
+        asked.append((fold, data.batch))
+        return {"state": jnp.zeros((*data.batch, 1, 1))}
+
+    run(trainer=ONE, keep=1, refit=1, first_states=first_states)
+    assert sorted({fold for fold, _ in asked if fold is not None}) == list(range(COUNT))
+    assert (None, (2,)) in asked
+
+
+@pytest.mark.parametrize("start", [Zeros(), FromRecord()], ids=["zeros", "from the record"])
+def test_starts_without_trained_states(start):
+    found = run(start=start, trainer=ONE, keep=1, refit=1)
+    assert np.isfinite(found.error)
+    assert all(not fitted.initial_state for fitted in found.fits)
+
+
+def test_results_do_not_depend_on_the_number_of_workers(monkeypatch, refitted):
+    found = {}
+    for workers in (1, 2):
+        for module in (side_by_side, refitting):
+            monkeypatch.setattr(module, "at_once", lambda callbacks, n=workers: n)
+        found[workers] = run(refit=3)
+    assert same(found[1].fits[0].restarts, found[2].fits[0].restarts)
+    assert found[1].error == found[2].error == refitted.error
+
+
+def test_a_run_that_was_saved_resumes_to_the_same_members(tmp_path, refitted):
+    checkpoint = lddn.callbacks.Checkpoint(tmp_path, every=2)
+    run(epochs=4, checkpoint=checkpoint)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"fold_{k}" for k in range(COUNT)]
+    steps = []
+    resumed = run(refit=3, checkpoint=checkpoint, resume=True, callbacks=[lambda state: steps.append(state.epoch)])
+    assert steps.count(5) == COUNT
+    assert 4 not in steps[:COUNT]
+    assert same(resumed.fits[0].restarts, refitted.fits[0].restarts)
+
+
+def test_all_folds_share_their_programs():
+    seen = []
+
+    def listen(event, seconds, fun_name="", **_):
+        if event == COMPILED:
+            seen.append(fun_name)
+
+    among = folds([record(64, 2), record(33, 3)], COUNT, lead=5)
+    run(among=among, epochs=2)
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        nets = [lddn.Network(TOPOLOGY, key=jax.random.key(k)) for k in range(COUNT)]
+        seen.clear()
+        run(nets, among=among, epochs=3)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert not seen
+
+
+def test_training_that_is_cut_short_returns_what_there_is():
+    found = run(refit=3, callbacks=[lddn.callbacks.TimeLimit(1e-6)])
+    assert found.stop_reason == lddn.StopReason.TIME
+    assert found.refitted == ()
+    assert len(found.fits) == COUNT
+    assert np.isfinite(found.error)
+
+
+WRONG = {
+    "keep": (lambda: run(keep=4), LDDNError, "keep=4, but the trainer has restarts=3; write keep=3 or restarts=4"),
+    "networks": (lambda: run([NET, NET]), LDDNError, "2 networks for 3 folds; pass one network, or one for each"),
+    "epochs": (lambda: run(epochs=0), LDDNError, "epochs"),
+    "max_fail": (lambda: run(max_fail=0), LDDNError, "max_fail"),
+    "windows": (lambda: run(windows=(0,)), LDDNError, "window"),
+    "decreasing windows": (lambda: run(windows=(20, 8)), LDDNError, r"windows=\(20, 8\)"),
+    "refit": (lambda: run(refit=-1), LDDNError, "refit"),
+    "window_epochs": (lambda: run(windows=(8,), window_epochs=0), LDDNError, "window_epochs"),
+    "signals": (
+        lambda: run(lddn.Network(lddn.models.state_space({"w": 1}, {"y": 1}), key=KEY)),
+        ShapeError,
+        "input 'w' is missing",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_errors_tell_what_was_given(name):
+    call, error, message = WRONG[name]
+    with pytest.raises(error, match=message):
+        call()
