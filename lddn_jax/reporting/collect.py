@@ -206,6 +206,7 @@ def _whole_record(found: Identified) -> tuple[dict[str, np.ndarray], np.ndarray,
     splits = {
         name: (float(time[start]), float(time[min(stop, len(time) - 1)]))
         for name, start, stop in zip(parts, starts, stops, strict=True)
+        if stop > start
     }
     return lines, time, splits
 

@@ -17,7 +17,7 @@ from lddn_jax.network.committee import Committee, representative
 from lddn_jax.numerics.text_table import digits
 from lddn_jax.plots.axes import letters_missing_as, near, shortened, time_label
 from lddn_jax.plots.network_diagram import diagram_size
-from lddn_jax.prediction.forecast_result import FREE_RUN
+from lddn_jax.prediction.forecast_result import BASELINES, FREE_RUN
 from lddn_jax.reporting.advice import p_in_words
 from lddn_jax.reporting.evaluation import Evaluation
 from lddn_jax.reporting.findings import Diagnosis
@@ -175,7 +175,11 @@ def _training(known: Evaluation) -> Section:
     figures = []
     if len(known.history["loss"]):
         best = known.best_epoch
-        curve = draw("Loss.", lambda ax: plots.training_curve(known.history, best_epoch=best, ax=ax))
+        caption = "Loss."
+        if known.competition is not None:
+            where = "everything" if known.competition.chosen.found.refitted else "the first fold"
+            caption = f"Loss of a network of the committee, trained on {where}."
+        curve = draw(caption, lambda ax: plots.training_curve(known.history, best_epoch=best, ax=ax))
         states = plots.training_states(known.history)
         figures.append(curve)
         if states:
@@ -239,7 +243,8 @@ def _scores(known: Evaluation, found: Diagnosis) -> Section:
             figures.append(draw(caption, onto_bands, (9, 3.4)))
     scores = dict(found.scores)
     if known.out_of_fold is not None:
-        scores = {OUT_OF_FOLD: known.out_of_fold, **scores}
+        baselines = {kind: scores.pop(kind) for kind in BASELINES if kind in scores}
+        scores |= {OUT_OF_FOLD: known.out_of_fold, **baselines}
         words.append(
             f"The row {OUT_OF_FOLD!r} is the error of free runs in the training part, each block predicted by networks "
             "that were not trained on it; all others are of the test part."

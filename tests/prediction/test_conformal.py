@@ -1,5 +1,9 @@
 """Conformal bands: coverage on simulated plants, with dependent errors, heavy tails and few runs."""
 
+import dataclasses
+import json
+
+import jax
 import numpy as np
 import pytest
 from scipy.signal import lfilter
@@ -154,3 +158,105 @@ H = np.arange(1, 11)
 def test_errors_teach(call, words):
     with pytest.raises(lddn.LDDNError, match=words):
         call()
+
+
+# ---- values, files and words -----------------------------------------------------------------------------------------
+
+
+def test_bands_compare_by_value_and_survive_json():
+    e = errors(20, 50, 0.5)
+    bands, same, other = bands_of(e), bands_of(e), bands_of(2 * e)
+    read = lddn.ConformalBands.from_dict(json.loads(json.dumps(bands.to_dict())))
+    assert bands == same == read
+    assert len({bands, same, read, other}) == 2
+
+
+def test_infinite_widths_survive_json_and_are_not_usable():
+    e = errors(20, 50, 0.5)
+    e[:4, 10:] = np.inf  # more than a tenth
+    bands = bands_of(e)
+    assert lddn.ConformalBands.from_dict(bands.to_dict()) == bands
+    assert bands.usable == ()
+    (note,) = bands.notes
+    assert "bands of y are infinite" in note
+    assert "diverged" in note
+
+
+def test_few_independent_errors_are_told_and_not_usable():
+    bands = bands_of(np.ones((1, 5)) * np.arange(1, 6))
+    assert bands.usable == ()
+    assert "use longer records or more folds" in bands.notes[0]
+
+
+def test_a_file_whose_widths_do_not_match_its_steps_is_rejected():
+    given = bands_of(errors(20, 50, 0.5)).to_dict()
+    given["steps"].pop()
+    with pytest.raises(ValueError, match="do not match"):
+        lddn.ConformalBands.from_dict(given)
+
+
+def test_other_units_scale_the_widths():
+    bands = bands_of(errors(20, 50, 0.5))
+    np.testing.assert_allclose(
+        bands.rescaled({"y": 3.0}).half_width([1, 40])["y"], 3 * bands.half_width([1, 40])["y"], rtol=1e-15
+    )
+
+
+# ---- the bands of a model --------------------------------------------------------------------------------------------
+
+
+def simulated(seed=1, steps=60):
+    rng = np.random.default_rng(seed)
+    return {"u": rng.normal(size=steps), "y": rng.normal(size=steps)}
+
+
+@pytest.fixture(scope="module")
+def model():
+    """An untrained state space with bands of half a unit at first and two units later."""
+    net = lddn.Network(lddn.models.state_space({"u": 1}, {"y": 1}, states=1, hidden=1), key=jax.random.key(0))
+    columns = simulated()
+    bands = lddn.ConformalBands(0.9, np.array([1.0, 20.0]), {"y": np.array([0.5, 2.0])}, {"y": 100.0})
+    data = lddn.Sequences(columns["u"][:, None], columns["y"][:, None])
+    return dataclasses.replace(lddn.Scaled.fit(net, data), bands=bands)
+
+
+def test_a_forecast_has_the_bands_of_its_model(model):
+    columns = simulated(2)
+    found = lddn.forecast(model, columns)
+    half = model.bands.half_width(np.arange(1, 60))["y"]  # the first row fills the delay state
+    np.testing.assert_array_equal(found.bands["y"], half)
+    inside = np.abs(columns["y"][1:] - found.predictions["free run"]["y"]) <= half
+    assert 0 < inside.mean() < 1
+    assert found.scores["free run"]["y"]["band_coverage"] == inside.mean()
+    assert f"90 % conformal bands contain {100 * inside.mean():.0f} % of the measurements" in str(found)
+    np.testing.assert_array_equal(found.to_table()["y free run band"], half)
+
+
+def test_steps_to_come_have_bands_that_start_anew(model):
+    columns = simulated(2)
+    found = lddn.forecast(model, columns | {"y": columns["y"][:50]})
+    assert found.future is not None
+    np.testing.assert_array_equal(found.future_bands["y"], model.bands.half_width(np.arange(1, 11))["y"])
+    assert "± 90 %" in str(found)
+    assert found.to_table()["y forecast band"][50] == found.future_bands["y"][1]
+
+
+def test_bands_that_cannot_be_used_are_told_and_not_drawn(model):
+    few = dataclasses.replace(model.bands, independent={"y": 3.0})
+    found = lddn.forecast(dataclasses.replace(model, bands=few), simulated(2))
+    assert found.bands == {}
+    assert "band_coverage" not in found.scores["free run"]["y"]
+    assert "about 3 independent errors" in str(found)
+
+
+def test_a_run_from_unknown_states_has_no_bands(model):
+    assert lddn.forecast(model, {"u": simulated()["u"]}).bands == {}
+
+
+def test_bands_are_saved_with_the_model(model, tmp_path):
+    lddn.save(tmp_path / "model.npz", model)
+    assert lddn.load(tmp_path / "model.npz").bands == model.bands
+
+
+def test_another_network_has_no_bands(model):
+    assert model.with_net(model.net).bands is None

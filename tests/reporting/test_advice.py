@@ -57,6 +57,31 @@ SAID = {
     ),
     "white surely": (lambda: advice.about_whiteness(SURE, OWN, "y", {1, 2}), "p < 1e-12", "reads that delay"),
     "not Gaussian": (lambda: advice.about_normality(COLORED, "y"), "not Gaussian", "outliers"),
+    "states miss an input": (
+        lambda: advice.about_input(crossed(3), "u", "y", {1}, simulates=True),
+        "misses a part of the effect of u",
+        "more states",
+    ),
+    "states of a bad run": (
+        lambda: advice.about_free_run(score(0.6, 0.6), {"loss": FLAT}, simulates=True),
+        "misses 60 %",
+        "Try more states or hidden neurons",
+    ),
+    "states diverge": (
+        lambda: advice.about_divergence("free run", 7, {"loss": FLAT}, simulates=True),
+        "diverged at step 7",
+        "Try more states or hidden neurons",
+    ),
+    "conformal bands miss": (
+        lambda: advice.about_bands(0.6, "y", 0.9),
+        "90 % bands of y contain only 60 %",
+        "Train on more of them",
+    ),
+    "conformal bands beyond training": (
+        lambda: advice.about_bands(0.6, "y", 0.9, extrapolates=True),
+        "leaves the training range",
+        "cover this range",
+    ),
     "narrow bands": (lambda: advice.about_coverage(0.7, "y"), "y is 70 %, nominal 95 %", "too narrow"),
     "wide bands": (lambda: advice.about_coverage(1.0, "y", nominal=0.9), "100 %, nominal 90 %", "too wide"),
     "divergence": (
@@ -117,6 +142,8 @@ SILENT = {
     "weak correlation": lambda: advice.about_input(crossed(3, 0.05), "u", "y", {1}),
     "white": lambda: advice.about_whiteness(WHITE, OWN, "y"),
     "Gaussian": lambda: advice.about_normality(WHITE, "y"),
+    "conformal bands": lambda: advice.about_bands(0.86, "y", 0.9),
+    "wide conformal bands": lambda: advice.about_bands(1.0, "y", 0.9),
     "right bands": lambda: advice.about_coverage(0.93, "y"),
     "stable": lambda: advice.about_stability(stability(-0.01)),
     "not known to be stable": lambda: advice.about_stability(stability(np.nan)),
