@@ -1,7 +1,13 @@
 """Result of a competition of structures by their out-of-fold error, and the choice among them.
 
-The smallest structure within one standard error of the best is chosen (Breiman et al. 1984, *Classification and
-Regression Trees*, section 3.4.3), the error being that of the differences between folds.
+Of structures whose errors hardly differ, the smallest is chosen. With e_k the error of a structure in fold k of K, e'_k
+that of the best one, and e and e' their errors over all folds, it is close to the best if
+
+    log(e / e') ≤ min( s / √K, log 1.1 )        s the standard deviation of log(e_k / e'_k) over the folds
+
+which is the rule of one standard error (Breiman et al. 1984, *Classification and Regression Trees*, section 3.4.3) for
+the difference of two structures. Few folds give an uncertain s, hence the second bound. On long records, where
+errors of structures are known well, `search` takes the best one.
 """
 
 import dataclasses
@@ -26,17 +32,17 @@ from lddn_jax.training.history import History
 from lddn_jax.training.result import note_lines
 from lddn_jax.training.stop_reason import StopReason
 
-LARGEST_TOLERANCE = math.log(1.1)  # of the error for the sake of a smaller structure
+LARGEST_TOLERANCE = math.log(1.1)  # of the logarithm of the error, for the sake of a smaller structure
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Entry:
-    """A structure with its result.
+    """A structure with its result; one structure has a second entry if it was trained longer.
 
     Attributes:
         structure: The structure.
-        found: The result of the training on the folds.
-        effort: What was computed.
+        found: The result of the training on the folds, and on everything if it was chosen.
+        effort: Restarts and steps that were computed.
     """
 
     structure: Structure
@@ -56,10 +62,10 @@ class Competition:
     Attributes:
         entries: The structures tried, in the order of trial.
         chosen: The entry that the committee comes from.
-        linear: The linear model of all records, of the order that the folds prefer.
-        orders: Out-of-fold errors of the linear models, by number of states.
-        seconds: Duration.
-        stop_reason: Why the last training stopped.
+        linear: The linear model of all training records, of the order that the folds prefer, in scaled units.
+        orders: Out-of-fold errors of the linear models, by number of states, in scaled units.
+        seconds: Duration, with compilation.
+        stop_reason: Why the training of the chosen structure stopped.
         notes: Sentences on data and result, by name of their flag.
         warmup: Number of first rows of each record of the folds that are not scored.
     """
@@ -155,10 +161,13 @@ class Competition:
 
 
 def within_one_error(entries: Sequence[Entry]) -> Entry:
-    """Returns the smallest structure whose error is within one standard error of that of the best.
+    """Returns the smallest structure whose error is close to that of the best, by the rule of this module.
 
     The errors of both are compared fold by fold, as logarithms, because the difficulty of the folds differs more than
-    the structures do.
+    the structures do. Structures without a finite error in every fold are left out.
+
+    Args:
+        entries: The structures tried; smaller is fewer states, then fewer neurons in the state equation.
     """
     best = min(entries, key=lambda entry: finite(entry.found.error))
     close = []

@@ -1,7 +1,10 @@
 """How much is computed for one structure of a competition: restarts, steps and windows by the size of the records.
 
-The seconds of a step are predicted from the number of samples and parameters and not measured, so that equal records
-and settings give equal results on every machine.
+    seconds of a step ≈ N (1 µs + 0.4 ns p²)        N samples, p weights and biases: JᵀJ takes N p² products
+
+Each stage may take a share of the seconds of the whole search; restarts and steps are what fits into it, up to what is
+wanted at most. Seconds are predicted and not measured, so that equal records and settings give equal results on every
+machine. Shares were chosen for two cores, on which they do not add up to 1; a slower machine takes longer.
 """
 
 import dataclasses
@@ -30,17 +33,18 @@ class Effort:
 
 LONG_RECORD_SAMPLES = 8000  # from which on records are trained on by windows
 NOMINAL_SECONDS, NOMINAL_SECONDS_OF_LONG_RECORDS = 45.0, 90.0  # that the whole search is planned for
+# Each effort is the largest of its stage.
 SCREENING, SCREENING_SHARE = Effort(8, 25), 0.06  # of a structure that is tried, and its share of the seconds
 SCREENING_OF_LONG_RECORDS = Effort(2, 20)
-FINAL, FINAL_SHARE = Effort(48, 60), 0.35  # of the structure that the committee comes from
-CONTINUED, CONTINUED_SHARE = Effort(4, 300), 0.6  # of the best networks, if their errors still fall
+FINAL, FINAL_SHARE = Effort(48, 60), 0.35  # of the structure that was chosen, trained anew
+CONTINUED, CONTINUED_SHARE = Effort(4, 300), 0.6  # of its best networks instead, if their errors still fall
 LEAST_RESTARTS, LEAST_RESTARTS_ON_WINDOWS = 4, 1  # at which steps are reduced, and no longer restarts
 LEAST_EPOCHS = 10  # in the screening, below which a structure is too large for the seconds
 REFIT_SHARE, REFIT_STEPS = 0.4, 30  # training on everything: share of the seconds, and the least number of steps
-LONG_REFIT_SHARE, LONG_REFIT_STEPS = 1.2, 200
+LONG_REFIT_SHARE, LONG_REFIT_STEPS = 1.2, 200  # the same on long records, where it is most of the work
 MOST_REFIT_STEPS = 400
 MOST_ON_WINDOWS = 4  # members of a committee on long records
-STILL_FALLING = 0.9  # of the steps on a fold, after which its best network is found while the error still falls
+STILL_FALLING = 0.9  # share of the steps on a fold: a best network found later shows that its error still falls
 LEAD_SAMPLES = 20  # at the start of a record that are trained on even if its first block is held out
 WINDOWS = 16  # that long records are trained on by
 WINDOW_SAMPLES = 1000  # of such a window
@@ -48,7 +52,12 @@ LARGEST_EXCERPT = 20_000  # samples that the warm-up of windows is estimated fro
 
 
 def cost(samples: int, parameters: int) -> float:
-    """Returns roughly the seconds of one Levenberg-Marquardt step of one network on one core."""
+    """Returns roughly the seconds of one Levenberg-Marquardt step of one network on one core.
+
+    Args:
+        samples: Number of samples of all records.
+        parameters: Number of weights and biases.
+    """
     return samples * (1e-6 + 4e-10 * parameters**2)
 
 
@@ -60,7 +69,13 @@ def parameters_of(topology: Topology) -> int:
 
 
 def spread_windows(records: Sequence[Record], count: int, length: int) -> list[Record]:
-    """Returns windows of `length` samples, spread evenly over all records, as records of their own."""
+    """Returns windows of a record or several, spread evenly, as records of their own.
+
+    Args:
+        records: The records; those shorter than a window are left out, unless all are.
+        count: Number of windows, about: each record has a share of them by its length, and at least one.
+        length: Samples of a window. Windows overlap if there are not enough samples.
+    """
     long = [record for record in records if len(record) >= length] or [max(records, key=len)]
     total, found = sum(map(len, long)), []
     for record in long:

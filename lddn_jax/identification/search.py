@@ -1,15 +1,26 @@
 """The default identification: structures of a state space compete by their out-of-fold error; the best is a committee.
 
-    1. order        linear models of 1, 2 … states by subspace identification, compared by the folds
-    2. screening    structures around the best order, each with a few restarts and steps on all folds
-    3. growth       more neurons, as long as the out-of-fold error decreases
-    4. committee    the best structure with more restarts and steps; the best of each fold, trained on everything
+    1. order        linear models of 1, 2 … 8 states by subspace identification; the smallest whose out-of-fold error is
+                    within 11 % of the smallest error (2 % on long records)
+    2. screening    structures of this order, with neurons in the state equation, in the output equation and in both,
+                    beside the linear one; each with a few restarts and steps on all folds
+    3. growth       more states, and then two and four times the neurons, as long as the error decreases by 3 %
+    4. choice       the smallest structure within one standard error of the best, but not worse by more than 10 %
+    5. more effort  if the errors of its networks still fell in the last steps, the best of them are continued;
+                    otherwise it is trained anew, with more restarts and steps
+    6. committee    the best networks of each fold, trained for some steps more on everything
 
-The out-of-fold error of a structure is that of free runs through blocks that its networks did not see.
+The out-of-fold error of a structure is that of free runs through blocks that its networks did not see (`fold_blocks`).
+In each fold a part of the restarts starts from the linear model of that fold, the others at random (`structures`).
+Numbers of states or neurons that are given replace the search for them.
 
 Long records are trained on by windows with a warm-up that is not scored, since the first states of many windows would
-take longer than the weights. The number of restarts, steps and windows follows from the size of the records by a model
-of the cost, and not from a clock, so that results are reproducible; with `time_budget` a clock ends the stages.
+take longer than the weights. The folds are those of half as many windows of half the length. Two structures of the
+best order, and one with a state more, compete; there is no growth, the one with the smallest error is taken, and most
+of the time is for training a few of its networks on everything, that is on all windows.
+
+The number of restarts, steps and windows follows from the size of the records by a model of the cost (`effort`), and
+not from a clock, so that results are reproducible; with `time_budget` a clock ends the stages.
 """
 
 import dataclasses
@@ -79,11 +90,12 @@ from lddn_jax.training.result import Fitted
 from lddn_jax.training.side_by_side import side_by_side
 
 LARGEST_ORDER = 8  # of the linear models
-ORDER_GAIN, ORDER_GAIN_OF_LONG_RECORDS = 0.9, 0.98  # factor of the error that more states are worth
-GROWTH_GAIN = 0.97  # factor of the error that twice the neurons are worth
+ORDER_GAIN, ORDER_GAIN_OF_LONG_RECORDS = 0.9, 0.98  # factor by which the error falls if more states are worth it
+GROWTH_GAIN = 0.97  # factor by which the error falls if growth is to continue
 LARGEST_HIDDEN = 40  # neurons
 LEAST_STATES = 2  # of the first nonlinear structures
-LEAST_SAMPLES_OF_A_PARAMETER, MANY_SAMPLES_OF_A_PARAMETER = 2.0, 20.0
+LEAST_SAMPLES_OF_A_PARAMETER = 2.0  # measured values for each weight, below which a structure is too large
+MANY_SAMPLES_OF_A_PARAMETER = 20.0  # from which on many steps on everything do not overfit
 DEFAULT_SHAPES = ((5, 4), (0, 4), (5, 0))  # neurons of the state equation and of the output equation
 SHAPES_OF_LONG_RECORDS = ((15, 0), (0, 8))
 
@@ -105,18 +117,20 @@ def _still_falls(entry: Entry) -> bool:
 
 
 class Search:
-    """The competition on the training part of some records.
+    """The competition on the training part of some records; `run` goes through the stages of this module.
 
     Args:
         records: Training records in scaled units.
-        states: Numbers of states that compete; None for those around the best linear model.
-        hidden: Pairs of neurons of state and output equation that compete first; None for the default.
+        states: Numbers of states that compete, for linear models too; None to search from that of the best linear model
+            on.
+        hidden: Pairs of neurons of state and output equation; other numbers are then not tried. None for the default.
         count: Number of folds.
-        keep: Networks of the committee for each fold.
-        budget: Seconds that the plan is made for.
-        deadline: Moment of `time.monotonic` at which the search ends; None for no clock.
+        keep: Number of networks that are kept of each fold, at most.
+        budget: Seconds that the plan is made for, by the model of the cost.
+        deadline: Moment of `time.monotonic` at which training stops; None for no clock.
         key: Random key.
-        asked: Restarts and steps on each fold that the user asked for; None for a plan by the size of the records.
+        asked: Restarts and steps on each fold that the user asked for; None for each that follows from the size of the
+            records.
         supervision: Messages, callbacks and checkpoints.
         constant: Elements of inputs that do not vary, by input.
     """
@@ -191,7 +205,7 @@ class Search:
         return longest.piece(0, min(len(longest), LARGEST_EXCERPT))
 
     def _orders(self) -> dict[int, float]:
-        """Out-of-fold errors of linear models by number of states."""
+        """Out-of-fold errors of linear models by number of states; sets `best_order`."""
         found: dict[int, float] = {}
         candidates = sorted(set(self.states)) if self.states is not None else range(1, LARGEST_ORDER + 1)
         for states in candidates:
@@ -232,7 +246,10 @@ class Search:
         return float(np.sqrt(np.nanmean(every))) if np.isfinite(every).any() else math.nan
 
     def _screen(self, orders: Mapping[int, float]) -> None:
-        """Tries the shapes of the order of the best linear model, then more states, then more neurons."""
+        """Tries the shapes with the states of the best linear model, then more states, then more neurons.
+
+        With given numbers of states, the shapes are tried with the smallest, and the best shape with the others.
+        """
         default = SHAPES_OF_LONG_RECORDS if self.long else DEFAULT_SHAPES
         shapes = [shape for shape in (default if self.shapes is None else self.shapes) if any(shape)]
         states = [self.best_order] if self.states is None else sorted(set(self.states))
@@ -249,7 +266,7 @@ class Search:
             )
 
     def _grow(self, larger: Callable[[Structure, int], Structure]) -> None:
-        """Tries larger structures than the best, two at a time, as long as the error decreases."""
+        """Tries structures larger than the best, two sizes at a time, as long as the larger one is better by 3 %."""
         while not self._late() and not self._best.structure.linear:
             before = self._best
             tried = [s for k in (1, 2) if self._admissible(s := larger(before.structure, k))]
@@ -283,7 +300,10 @@ class Search:
         return min(others, key=lambda entry: finite(entry.found.error))
 
     def _committee(self) -> Entry:
-        """Trains the best structure with more restarts and steps; the best of each fold make the committee."""
+        """Chooses a structure, trains it longer unless records are long, and trains its networks on everything.
+
+        After the deadline, or if a training was cut short, it returns the best networks of the folds as they are.
+        """
         best = self._best_of_all if self.long else within_one_error(self.entries)
         if not self.long and not self._late() and not self._cut_short:
             entry = self._more_of(best)
@@ -310,7 +330,12 @@ class Search:
         return self._entry(structure, effort, len(self.entries), self._callbacks())
 
     def _refitted(self, entry: Entry) -> Entry:
-        """The entry after training its members on everything; on long records as few members as can be trained well."""
+        """The entry after training its members on everything.
+
+        Usually each takes 30 steps. Up to 400 are taken if samples are many or errors still fell; then only as many
+        members are trained as there is time for, but one of each fold, the best first. On long records it is one to
+        four, with 200 to 400 steps. Members that are not trained on everything are left out.
+        """
         structure, found = entry.structure, entry.found
         folds_ = folds(self.windows, 2, length=len(self.windows[0])) if self.long else self.folds
         step = cost(sum(map(len, folds_.records)), parameters_of(structure.topology(self.folds.records[0])))
@@ -432,7 +457,7 @@ class Search:
         return self._affordable(structure, SCREENING_OF_LONG_RECORDS if self.long else SCREENING, SCREENING_SHARE)
 
     def _affordable(self, structure: Structure, wanted: Effort, share: float) -> Effort:
-        """The wanted effort, with fewer restarts and then fewer steps if it would take too long."""
+        """The wanted effort, with fewer restarts and then fewer steps if it would exceed a share of the time."""
         restarts, epochs = self.asked
         if structure.linear:
             return Effort(1, epochs or wanted.epochs)
