@@ -34,9 +34,9 @@ class Effort:
 LONG_RECORD_SAMPLES = 8000  # from which on records are trained on by windows
 NOMINAL_SECONDS, NOMINAL_SECONDS_OF_LONG_RECORDS = 45.0, 90.0  # that the whole search is planned for
 # Each effort is the largest of its stage.
-SCREENING, SCREENING_SHARE = Effort(8, 25), 0.06  # of a structure that is tried, and its share of the seconds
+SCREENING, SCREENING_SHARE = Effort(32, 30), 0.06  # of a structure that is tried, and its share of the seconds
 SCREENING_OF_LONG_RECORDS = Effort(2, 20)
-FINAL, FINAL_SHARE = Effort(48, 60), 0.35  # of the structure that was chosen, trained anew
+FINAL, FINAL_SHARE = Effort(64, 60), 0.35  # of the structure that was chosen, trained anew
 CONTINUED, CONTINUED_SHARE = Effort(4, 300), 0.6  # of its best networks instead, if their errors still fall
 LEAST_RESTARTS, LEAST_RESTARTS_ON_WINDOWS = 4, 1  # at which steps are reduced, and no longer restarts
 LEAST_EPOCHS = 10  # in the screening, below which a structure is too large for the seconds

@@ -261,6 +261,7 @@ class Search:
         elif not self.long:
             self._grow(lambda s, k: dataclasses.replace(s, states=s.states + k))
         if self.shapes is None and not self.long:
+            self._try_all([Structure(self._best.structure.states, *shape) for shape in shapes])
             self._grow(
                 lambda s, k: dataclasses.replace(s, hidden=2**k * s.hidden, output_hidden=2**k * s.output_hidden)
             )
