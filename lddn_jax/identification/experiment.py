@@ -30,6 +30,7 @@ from lddn_jax.topology.topology import Topology
 from lddn_jax.training.stop_reason import Flag
 
 SMALLEST_SHARE = 1e-3  # of the range of all records, below which the variation of one is invisible
+FEWEST_IN_A_FOLD = 5  # samples
 FEWEST_SAMPLES = 20  # of a piece whose range is compared
 
 
@@ -106,6 +107,12 @@ class Experiment:
                 short, of_all = len(all_pieces) - len(long), len(all_pieces)
                 left_out.append(f"{name} part: {short} of {of_all} pieces have fewer than {held + steps} rows")
             pieces.append(long)
+        samples = sum(map(len, pieces[0]))
+        if settings.chosen_model == "state-space" and samples < FEWEST_IN_A_FOLD * settings.folds:
+            raise DataError(
+                f"the training part has {samples} samples, too few for {settings.folds} folds of {FEWEST_IN_A_FOLD} or "
+                "more. Use a longer record, or fewer folds."
+            )
         constant = _constant(pieces[0])
         pieces[0] = [_exactly(record, constant) for record in pieces[0]]
         scalers = scalers_of(pieces[0], shared=loops)

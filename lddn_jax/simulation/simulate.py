@@ -145,7 +145,7 @@ def prepare(
         LDDNError: If `net` is not a network.
         ShapeError: If a name or shape is wrong, or the number of steps is unknown.
     """
-    check_network(net, call)
+    check_network(net, call, mapped=True)
     signals, batch, length = measured(net, inputs, state, steps, call)
     return signals, as_state(net.topology, state, batch, net.dtype), length
 

@@ -10,8 +10,8 @@ from lddn_jax import Connection, Input, Layer, LDDNError, Topology, TopologyErro
 
 FIT = "fit {csv} --inputs u --targets y --out {folder}/out"
 LINES = {
-    "a trillion neurons": (f"{FIT} --hidden 1000000000000", "--hidden: '1000000000000' is not.*up to 2147483647"),
-    "neurons of many digits": (f"{FIT} --hidden {'9' * 5000}", "--hidden: '999.*…9+' is not a positive whole number"),
+    "a trillion neurons": (f"{FIT} --hidden 1000000000000", "--hidden: '1000000000000' is not.*to 2147483647"),
+    "neurons of many digits": (f"{FIT} --hidden {'9' * 5000}", "--hidden: '999.*…9+' is not a whole number from 0"),
     "a trillion restarts": (f"{FIT} --restarts 1000000000000", "--restarts: '1000000000000' is not.*up to 2147483647"),
     "epochs of many digits": (f"{FIT} --epochs {10**30}", "--epochs: '10+' is not.*up to 2147483647"),
     "seed of 31 digits": (f"{FIT} --seed {10**30 + 7}", "--seed: '10+7' is not a whole number of at most 18 digits"),

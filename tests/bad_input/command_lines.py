@@ -14,7 +14,7 @@ LINES = {
         "'yy'.*it has time, u, y.*Did you mean 'y'",
     ),
     "column as both": ("fit {csv} --inputs y --targets y --out {folder}/out", "'y' is both.*Leave 'y' out"),
-    "bad number": (f"{FIT} --hidden ten", "--hidden: 'ten' is not a positive whole number"),
+    "bad number": (f"{FIT} --hidden ten", "--hidden: 'ten' is not a whole number from 0"),
     "negative number": (f"{FIT} --epochs -5", "--epochs: '-5' is not a positive whole number"),
     "delays by semicolon": (f"{FIT} --delays 1;2", "--delays: '1;2' is not whole numbers such as 1,2"),
     "delays out of order": (f"{FIT} --delays 2,1", r"\(2, 1\).*delays=\(1, 2\)"),

@@ -34,10 +34,10 @@ CALLS = {
     ),
     "as a function": (lambda k: lddn.differentiable(lddn.BPTT())(k.nets, k.inputs), rf"{MANY}run\(net.*jax\.vmap"),
     "raveled": (lambda k: k.nets.ravel(), rf"{MANY}net\.ravel\(\).*jax\.vmap\(lambda net: net\.ravel\(\)\[0\]\)"),
-    "saved": (lambda k: lddn.save(k.folder / "nets.npz", k.nets), rf"{MANY}save\(path, net\).*leaf\[0\]"),
+    "saved": (lambda k: lddn.save(k.folder / "nets.npz", k.nets), rf"{MANY}save\(path, net\).*lddn\.Committee\(nets\)"),
     "saved with scalers": (
         lambda k: lddn.save(k.folder / "nets.npz", jax.tree.map(lambda leaf: np.stack([leaf] * 4), k.scaled)),
-        rf"{MANY}save\(path, net\).*leaf\[0\]",
+        rf"{MANY}save\(path, net\).*lddn\.Committee\(nets\)",
     ),
     "with scalers": (lambda k: lddn.Scaled(k.nets, k.scaled.scalers), rf"{MANY}Scaled\(net.*leaf\[0\], nets\)\.$"),
     "scaled": (lambda k: lddn.Scaled.fit(k.nets, k.data), rf"{MANY}Scaled\.fit\(net.*leaf\[0\], nets\)\.$"),

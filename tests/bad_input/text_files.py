@@ -161,8 +161,12 @@ LINES = {
     "time and none": (f"{FIT} --time t --no-time", "--no-time: not allowed with argument --time"),
     "decimal separator": (f"{FIT} --decimal ;", "--decimal: invalid choice: ';'"),
     "short record": (
-        "fit {few_rows} --names u,y --inputs u --targets y --out {folder}/out",
+        "fit {few_rows} --names u,y --inputs u --targets y --model narx --out {folder}/out",
         "only . would belong to .*--division records",
+    ),
+    "short record for folds": (
+        "fit {few_rows} --names u,y --inputs u --targets y --out {folder}/out",
+        "training part has 10 samples.*4 folds.*longer record",
     ),
     "thousands or not": (
         "fit {grouped} --inputs u --targets y --out {folder}/out",

@@ -192,7 +192,7 @@ SETTINGS = {
     "groups": (setting(groups="dealy"), r"groups='dealy'.*'delay'"),
     "no epochs": (setting(epochs=0), r"epochs=0.*positive whole number"),
     "no restarts": (setting(restarts=0), r"restarts=0.*positive whole number"),
-    "hidden in words": (settled(hidden="10"), r"'hidden' is '10'.*whole number"),
+    "hidden in words": (settled(hidden="10"), r"hidden='10'.*whole number"),
     "batch": (setting(batch_size=2.5), r"batch_size=2\.5.*positive whole number"),
     "rate": (setting(learning_rate=-1), r"learning_rate=-1.*positive number"),
     "window": (setting(window=0), r"window=0.*positive whole number"),

@@ -70,7 +70,7 @@ def test_words():
 
 def test_identify_says_it_before_training():
     table = lddn.data.Table({"u": RNG.normal(size=200), "y": np.interp(np.linspace(0, 9, 200), np.arange(10), HOURS)})
-    found = Experiment.of(table, ["u"], ["y"], lddn.Settings()).remarks
+    found = Experiment.of(table, ["u"], ["y"], lddn.Settings(model="narx")).remarks
     assert [words in remark for words, remark in zip(("interpolated", "only 28 steps"), found, strict=True)] == [
         True
     ] * 2
