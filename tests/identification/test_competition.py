@@ -104,16 +104,6 @@ def test_a_record_that_is_too_short_is_rejected():
         found_by(plant(8))
 
 
-@pytest.mark.deep
-def test_several_signals_and_records_with_gaps():
-    pytest.importorskip("diffrax")
-    records = lddn.data.tank_records((150, 120, 90), jax.random.key(0), gaps=0.02)
-    sizes = records[0].sizes
-    settings = dataclasses.replace(TINY, missing="mask", division=lddn.data.Blocks())
-    found = found_by(records, settings, list(sizes["inputs"]), list(sizes["targets"]))
-    assert np.isfinite(found.trained.chosen.found.error)
-
-
 def test_the_time_budget_ends_the_search():
     settings = dataclasses.replace(TINY, time_budget=0.01, epochs=None, restarts=None)
     found = found_by(plant(), settings)
