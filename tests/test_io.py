@@ -150,6 +150,8 @@ def saved(originals) -> Path:
         ("network", lambda h, a: h.pop("topology"), "topology"),
         ("network", lambda h, a: a.popitem(), "instead of"),
         ("scaled", lambda h, a: h["scaling"].pop("u"), "scalers"),
+        ("scaled", lambda h, a: h.update(bands={"coverage": 0.9}), "bands and sampling"),
+        ("scaled", lambda h, a: h.update(sampling={"sample_time": "often", "decimate": 1}), "bands and sampling"),
         ("posterior", lambda h, a: h.pop("groups"), "groups"),
         ("fitted", lambda h, a: h.pop("reasons"), "its run"),
         ("fitted", lambda h, a: h.update(stop="boredom"), "boredom"),

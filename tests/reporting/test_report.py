@@ -14,7 +14,7 @@ from networks import BY_NAME, declare
 
 import lddn_jax as lddn
 from lddn_jax.identification.recipes import TRAINERS
-from lddn_jax.prediction.forecast_result import FREE_RUN, ONE_STEP, PERSISTENCE
+from lddn_jax.prediction.forecast_result import FREE_RUN, LINEAR, ONE_STEP, PERSISTENCE
 from lddn_jax.reporting.advice import advise
 from lddn_jax.reporting.collect import collect
 from lddn_jax.reporting.findings import diagnose
@@ -54,7 +54,7 @@ class Page(HTMLParser):
 
 
 def record(delay):
-    """A second-order system that hears its input so many steps late, with noise inside of the loop.
+    """A second-order system that hears its input, saturated, so many steps late, with noise inside of the loop.
 
     The input repeats itself, so that the test part holds nothing that the training part did not.
     """
@@ -62,7 +62,7 @@ def record(delay):
     e = 0.02 * np.random.default_rng(2).normal(size=900)
     y = np.zeros(900)
     for t in range(delay, 900):
-        y[t] = 1.2 * y[t - 1] - 0.5 * y[t - 2] + 0.5 * u[t - delay] + e[t]
+        y[t] = 1.2 * y[t - 1] - 0.5 * y[t - 2] + 0.5 * np.tanh(2 * u[t - delay]) + e[t]
     return lddn.data.Table({"time": 0.1 * np.arange(900), "u": u, "y": y})
 
 
@@ -159,7 +159,7 @@ def test_the_same_model_makes_the_same_page(good, good_report):
 def test_numbers_of_an_identified_network_are_in_its_units(good):
     known = collect(good)
     found = diagnose(known)
-    assert list(found.scores) == [ONE_STEP, FREE_RUN, PERSISTENCE]
+    assert list(found.scores) == [ONE_STEP, FREE_RUN, PERSISTENCE, LINEAR]
     assert found.scores[FREE_RUN].all.rmse == pytest.approx(good.test.scores[FREE_RUN]["y"]["rmse"], rel=1e-12)
     horizons, errors = found.horizons
     assert horizons.tolist() == [1, 2, 5, 10, 20, 50]
