@@ -4,7 +4,8 @@
                     within 11 % of the smallest error (2 % on long records)
     2. screening    structures of this order, with neurons in the state equation, in the output equation and in both,
                     beside the linear one; each with a few restarts and steps on all folds
-    3. growth       more states, and then two and four times the neurons, as long as the error decreases by 3 %
+    3. growth       more states; all shapes again with the best number of states; then two and four times the neurons, as
+                    long as the error decreases by 3 %
     4. choice       the smallest structure within one standard error of the best, but not worse by more than 10 %
     5. more effort  if the errors of its networks still fell in the last steps, the best of them are continued;
                     otherwise it is trained anew, with more restarts and steps
@@ -178,7 +179,6 @@ class Search:
             orders=orders,
             seconds=time.perf_counter() - begun,
             stop_reason=reason,
-            notes=self._notes(chosen),
             warmup=self.warmup if self.long else 0,
         )
 
@@ -246,7 +246,7 @@ class Search:
         return float(np.sqrt(np.nanmean(every))) if np.isfinite(every).any() else math.nan
 
     def _screen(self, orders: Mapping[int, float]) -> None:
-        """Tries the shapes with the states of the best linear model, then more states, then more neurons.
+        """Tries the shapes with the states of the best linear model, more states, all shapes again, then more neurons.
 
         With given numbers of states, the shapes are tried with the smallest, and the best shape with the others.
         """
@@ -475,9 +475,6 @@ class Search:
         epochs = int(np.clip(steps / least, 1, wanted.epochs))
         restarts = int(np.clip(steps / epochs, least, wanted.restarts))
         return Effort(max(restarts - restarts % least, 1), epochs)
-
-    def _notes(self, chosen: Entry) -> dict[str, str]:
-        return {}
 
 
 def by_competition(

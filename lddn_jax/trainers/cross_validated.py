@@ -65,7 +65,10 @@ class CrossValidated:
 
     @property
     def error(self) -> float:
-        """Root mean square of the out-of-fold errors over all outputs, the estimate of the error on new data."""
+        """Root mean square of the out-of-fold errors over all outputs, the estimate of the error on new data.
+
+        It is infinite if all networks that were kept of a fold became NaN or infinite.
+        """
         return _root_mean_square(self.errors)
 
     @property
@@ -101,8 +104,9 @@ class CrossValidated:
 
 
 def middle(outputs: OfMembers) -> Signals:
-    """Returns the pointwise median over members, `(sequences, time, size)`, of those with finite outputs."""
-    return {name: jnp.nanmedian(jnp.where(jnp.isfinite(y), y, jnp.nan), axis=0) for name, y in outputs.items()}
+    """Returns the pointwise median over members of those with finite outputs; infinite where no member has one."""
+    found = {name: jnp.nanmedian(jnp.where(jnp.isfinite(y), y, jnp.nan), axis=0) for name, y in outputs.items()}
+    return {name: jnp.where(jnp.isnan(y), jnp.inf, y) for name, y in found.items()}
 
 
 @up_to_date
