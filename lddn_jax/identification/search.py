@@ -4,8 +4,8 @@
                     within 11 % of the smallest error (2 % on long records)
     2. screening    structures of this order, with neurons in the state equation, in the output equation and in both,
                     beside the linear one; each with a few restarts and steps on all folds
-    3. growth       more states; all shapes again with the best number of states; then two and four times the neurons, as
-                    long as the error decreases by 3 %
+    3. growth       more states; all shapes again with the best number of states; then two and four times the neurons,
+                    as long as the error decreases by 3 %
     4. choice       the smallest structure within one standard error of the best, but not worse by more than 10 %
     5. more effort  if the errors of its networks still fell in the last steps, the best of them are continued;
                     otherwise it is trained anew, with more restarts and steps

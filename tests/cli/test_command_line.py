@@ -94,7 +94,7 @@ def test_results_are_numbers_of_the_record_and_the_run(fitted, csv, model):
     assert results["dtype"] == "float64"
     assert [stage["horizon"] for stage in results["training"]["stages"]] == [1, None]
     assert results["parameters"] == lddn.load(model).net.parameter_count
-    assert results["test"].keys() == {"one step ahead", "free run", "persistence", "samples"}
+    assert results["test"].keys() == {"one step ahead", "free run", "persistence", "linear model", "samples"}
 
 
 def test_gradients_that_nobody_asked_for_are_not_compared(fitted):

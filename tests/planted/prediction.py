@@ -2,7 +2,7 @@
 
 from planting import alter, caught_by
 
-from lddn_jax.network.rewiring import carry_over, close_loop
+from lddn_jax.network.rewiring import _closed, carry_over
 from lddn_jax.prediction.horizons import _Record, horizon_profile, k_step
 from lddn_jax.simulation.simulate import final_state
 
@@ -35,7 +35,7 @@ def delay_line_forgotten_by_a_short_run(monkeypatch):
 def loop_closed_a_step_late(monkeypatch):
     """An output is fed back with one delay more than the input had, as if it had not been delayed before."""
     right = "Connection(output, c.to, c.delays)"
-    alter(monkeypatch, close_loop, right, "Connection(output, c.to, tuple(d + 1 for d in c.delays))")
+    alter(monkeypatch, _closed, right, "Connection(output, c.to, tuple(d + 1 for d in c.delays))")
 
 
 @caught_by("test_editing.py::test_weights_are_carried_over_by_delay")

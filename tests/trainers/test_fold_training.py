@@ -129,10 +129,10 @@ def test_the_best_of_each_fold_are_members(found):
 
 
 def test_much_worse_networks_are_not_kept(monkeypatch):
-    monkeypatch.setattr(fold_training, "LARGEST_RATIO", 1.0)
+    monkeypatch.setattr(fold_training, "LARGEST_LOSS_RATIO", 1.0)
     found = run()
     assert [len(kept) for kept in found.kept] == [1] * COUNT
-    monkeypatch.setattr(fold_training, "LARGEST_RATIO", np.inf)
+    monkeypatch.setattr(fold_training, "LARGEST_LOSS_RATIO", np.inf)
     assert [len(kept) for kept in run().kept] == [2] * COUNT
 
 
@@ -173,7 +173,7 @@ def test_a_member_that_is_better_under_stress_is_kept():
 
 
 def test_infinite_outputs_are_replaced(monkeypatch):
-    monkeypatch.setattr(refitting, "LARGEST_GROWTH", 1e30)
+    monkeypatch.setattr(refitting, "LARGEST_GROWTH_UNDER_STRESS", 1e30)
     before = jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), NET)
     after = before.with_weights(LW={("state", "state"): before.LW["state", "state"].at[0].set(1e9)})
     assert _under_stress(before, after, FOLDS.whole(TOPOLOGY).train)[1] == (0,)
@@ -225,7 +225,7 @@ def test_starts_without_trained_states(start):
 def test_results_do_not_depend_on_the_number_of_workers(monkeypatch, refitted):
     found = {}
     for workers in (1, 2):
-        for module in (side_by_side, refitting):
+        for module in (side_by_side,):
             monkeypatch.setattr(module, "at_once", lambda callbacks, n=workers: n)
         found[workers] = run(refit=3)
     assert same(found[1].fits[0].restarts, found[2].fits[0].restarts)
