@@ -130,7 +130,8 @@ def values_of_another_restart(monkeypatch):
 @caught_by("test_initial_state.py::test_a_record_without_targets_keeps_its_state")
 def guess_ignored(monkeypatch):
     """The estimate of first states starts from zeros, not from those of the data."""
-    alter(monkeypatch, _of_a_sequence, "jnp.isfinite(before), guess, 0)", "jnp.isfinite(before), jnp.zeros_like(guess), 0)")
+    right = "jnp.isfinite(before), guess, 0)"
+    alter(monkeypatch, _of_a_sequence, right, right.replace("guess", "jnp.zeros_like(guess)"))
 
 
 @caught_by("test_initial_state.py::test_what_noise_would_explain_stays_near_the_guess")

@@ -129,7 +129,7 @@ def test_identify_says_it_everywhere(columns, tmp_path, capsys):
     assert "y, 2 steps ahead" in text
     assert "one step ahead" not in text
     test = json.loads((tmp_path / "results.json").read_text())["test"]
-    assert test.keys() == {"2 steps ahead", "free run", "persistence", "samples"}
+    assert test.keys() == {"2 steps ahead", "free run", "persistence", "linear model", "samples"}
     y = columns["y"][:150][-test["samples"] - 3 :]
     assert test["persistence"]["y"]["rmse"] == pytest.approx(np.sqrt(np.mean((y[3:] - y[1:-2]) ** 2)), rel=1e-9)
     assert (tmp_path / "response.png").exists()
