@@ -20,7 +20,7 @@ def inputs_scaled_twice(monkeypatch):
     alter(monkeypatch, Scaled.scale, right, f"self._inputs({right})")
 
 
-@caught_by("test_experiment.py::test_scaling_is_found_on_the_training_part")
+@caught_by("test_experiment.py::test_scaling_is_found_on_the_training_part[state-space]")
 def scaling_found_on_all_parts(monkeypatch):
     """Scalers have seen what validates and tests."""
     right = "scalers_of(pieces[0]"
