@@ -17,8 +17,9 @@ Numbers of states or neurons that are given replace the search for them.
 
 Long records are trained on by windows with a warm-up that is not scored, since the first states of many windows would
 take longer than the weights. The folds are those of half as many windows of half the length. Two structures of the
-best order, and one with a state more, compete; there is no growth, the one with the smallest error is taken, and most
-of the time is for training a few of its networks on everything, that is on all windows.
+best order, and two with more states, compete after equal numbers of steps. Of those within 20 % of the smallest error
+the largest is taken, because samples are many and the trainings far from their ends. Most of the time is for training a
+few of its networks on everything, that is on all windows.
 
 The number of restarts, steps and windows follows from the size of the records by a model of the cost (`effort`), and
 not from a clock, so that results are reproducible; with `time_budget` a clock ends the stages.
@@ -92,6 +93,7 @@ from lddn_jax.training.side_by_side import side_by_side
 
 LARGEST_ORDER = 8  # of the linear models
 ORDER_GAIN, ORDER_GAIN_OF_LONG_RECORDS = 0.9, 0.98  # factor by which the error falls if more states are worth it
+LARGEST_RATIO_ON_WINDOWS = 1.2  # of the error of a larger structure to the smallest one, on long records
 GROWTH_GAIN = 0.97  # factor by which the error falls if growth is to continue
 LARGEST_HIDDEN = 40  # neurons
 LEAST_STATES = 2  # of the first nonlinear structures
@@ -254,7 +256,8 @@ class Search:
         shapes = [shape for shape in (default if self.shapes is None else self.shapes) if any(shape)]
         states = [self.best_order] if self.states is None else sorted(set(self.states))
         first = max(states[0], LEAST_STATES) if self.states is None else states[0]
-        more = [Structure(first + 1, *shape) for shape in shapes[:1]] if self.long and self.states is None else []
+        larger = (first + 1, first + 2) if self.long and self.states is None else ()
+        more = [Structure(n, *shape) for n in larger for shape in shapes[:1]]
         self._try_all([Structure(self.best_order, 0, 0), *(Structure(first, *shape) for shape in shapes), *more])
         if self.states is not None:
             self._try_all([dataclasses.replace(self._best.structure, states=n) for n in states])
@@ -291,8 +294,11 @@ class Search:
         return values / parameters_of(structure.topology(self.records[0]))
 
     @property
-    def _best_of_all(self) -> Entry:
-        return min(self.entries, key=lambda entry: finite(entry.found.error))
+    def _largest_close(self) -> Entry:
+        """The largest structure that is nearly as good as the best, since trainings on long records are far from ended."""
+        least = min(finite(entry.found.error) for entry in self.entries)
+        close = [entry for entry in self.entries if finite(entry.found.error) <= LARGEST_RATIO_ON_WINDOWS * least]
+        return max(close, key=lambda entry: entry.structure, default=self.entries[0])
 
     @property
     def _best(self) -> Entry:
@@ -305,7 +311,7 @@ class Search:
 
         After the deadline, or if a training was cut short, it returns the best networks of the folds as they are.
         """
-        best = self._best_of_all if self.long else within_one_error(self.entries)
+        best = self._largest_close if self.long else within_one_error(self.entries)
         if not self.long and not self._late() and not self._cut_short:
             entry = self._more_of(best)
             if entry is not None:
