@@ -295,7 +295,7 @@ class Search:
 
     @property
     def _largest_close(self) -> Entry:
-        """The largest structure that is nearly as good as the best, since trainings on long records are far from ended."""
+        """The largest structure that is nearly as good as the best: trainings on long records are unfinished."""
         least = min(finite(entry.found.error) for entry in self.entries)
         close = [entry for entry in self.entries if finite(entry.found.error) <= LARGEST_RATIO_ON_WINDOWS * least]
         return max(close, key=lambda entry: entry.structure, default=self.entries[0])
