@@ -6,8 +6,8 @@ that of the best one, and e and e' their errors over all folds, it is close to t
     log(e / e') ≤ min( s / √K, log 1.1 )        s the standard deviation of log(e_k / e'_k) over the folds
 
 which is the rule of one standard error (Breiman et al. 1984, *Classification and Regression Trees*, section 3.4.3) for
-the difference of two structures. Few folds give an uncertain s, hence the second bound. On long records, where
-errors of structures are known well, `search` takes the best one.
+the difference of two structures. Few folds give an uncertain s, hence the second bound; the linear structure needs
+only the first. On long records `search` has a rule of its own.
 """
 
 import dataclasses
@@ -98,8 +98,9 @@ class Competition:
 
     @property
     def noise(self) -> dict[str, Float[np.ndarray, " size=_"]]:
-        """Root mean square of the out-of-fold errors by output layer, in scaled units."""
-        return {name: np.sqrt(np.nanmean(error**2, axis=0)) for name, error in self.errors.items()}
+        """Root mean square of the finite out-of-fold errors by output layer, in scaled units."""
+        known = {name: np.where(np.isfinite(error), error, np.nan) for name, error in self.errors.items()}
+        return {name: np.sqrt(np.nanmean(error**2, axis=0)) for name, error in known.items()}
 
     @functools.cached_property
     def bands(self) -> ConformalBands | None:
@@ -125,10 +126,10 @@ class Competition:
         """Returns the table as plain values for `json.dump`."""
         return {
             "stop_reason": str(self.stop_reason),
-            "linear_orders": {str(states): error for states, error in self.orders.items()},
+            "linear_orders": {str(states): _plain(error) for states, error in self.orders.items()},
             "structures": [
                 dataclasses.asdict(entry.structure)
-                | {"out_of_fold": entry.found.error, "folds": list(entry.found.fold_errors)}
+                | {"out_of_fold": _plain(entry.found.error), "folds": [_plain(e) for e in entry.found.fold_errors]}
                 | {"seconds": entry.found.seconds, "restarts": entry.effort.restarts, "epochs": entry.effort.epochs}
                 for entry in self.entries
             ],
@@ -181,6 +182,11 @@ def within_one_error(entries: Sequence[Entry]) -> Entry:
         if entry is best or math.log(worse) <= tolerance:
             close.append(entry)
     return min(close, key=lambda entry: entry.structure, default=best)
+
+
+def _plain(error: float) -> float | None:
+    """An error as JSON has it: None for one that is not finite, such as that of a structure that diverged."""
+    return error if math.isfinite(error) else None
 
 
 def finite(error: float) -> float:

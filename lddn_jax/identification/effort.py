@@ -72,13 +72,12 @@ def spread_windows(records: Sequence[Record], count: int, length: int) -> list[R
     """Returns windows of a record or several, spread evenly, as records of their own.
 
     Args:
-        records: The records; those shorter than a window are left out, unless all are.
+        records: The records; those shorter than a window are taken as they are.
         count: Number of windows, about: each record has a share of them by its length, and at least one.
         length: Samples of a window. Windows overlap if there are not enough samples.
     """
-    long = [record for record in records if len(record) >= length] or [max(records, key=len)]
-    total, found = sum(map(len, long)), []
-    for record in long:
+    total, found = sum(map(len, records)), []
+    for record in records:
         own = max(1, round(count * len(record) / total))
         size = min(length, len(record))
         for start in np.linspace(0, len(record) - size, own).astype(int).tolist():

@@ -159,7 +159,8 @@ class Search:
         self.say, self.asked = self.supervision.say, asked
         self.constant = constant or {}
         self.samples = sum(map(len, records))
-        self.long = self.samples > LONG_RECORD_SAMPLES
+        # Many short records are trained on as they are: their first states are few samples each.
+        self.long = self.samples > LONG_RECORD_SAMPLES and max(map(len, self.records)) >= 2 * WINDOW_SAMPLES
         self.states, self.shapes = states, hidden
         self.entries: list[Entry] = []
 
@@ -189,8 +190,10 @@ class Search:
             model = LinearStarts(folds([self._excerpt()], 2)).model(4, None)
             self.warmup = int(np.clip(10 * model.slowest, 50, WINDOW_SAMPLES // 2))
             length = max(WINDOW_SAMPLES, 4 * self.warmup)
-            self.windows = spread_windows(self.records, WINDOWS, length)
-            short = spread_windows(self.records, WINDOWS // 2, max(length // 2, 2 * self.warmup))
+            least = 2 * self.warmup  # of a record, most of which would not be scored otherwise
+            usable = [record for record in self.records if len(record) >= least]
+            self.windows = spread_windows(usable, WINDOWS, length)
+            short = spread_windows(usable, WINDOWS // 2, max(length // 2, least))
             self.start: AbstractStart = WarmUp(self.warmup, FromRecord())
             self.folds = folds(short, self.count, length=len(short[0]))
             self.say(
