@@ -129,7 +129,7 @@ class Search:
         hidden: Pairs of neurons of state and output equation; other numbers are then not tried. None for the default.
         count: Number of folds.
         keep: Number of networks that are kept of each fold, at most.
-        budget: Seconds that the plan is made for, by the model of the cost.
+        budget: Seconds that the plan is made for, by the model of the cost; None for the usual ones.
         deadline: Moment of `time.monotonic` at which training stops; None for no clock.
         key: Random key.
         asked: Restarts and steps on each fold that the user asked for; None for each that follows from the size of the
@@ -146,7 +146,7 @@ class Search:
         hidden: Sequence[tuple[int, int]] | None,
         count: int,
         keep: int,
-        budget: float,
+        budget: float | None,
         deadline: float | None,
         key: PRNGKeyArray,
         asked: tuple[int | None, int | None] = (None, None),
@@ -154,13 +154,15 @@ class Search:
         constant: Mapping[str, tuple[int, ...]] | None = None,
     ):
         self.records, self.count, self.keep, self.key = list(records), count, keep, key
-        self.budget, self.deadline = budget, deadline
+        self.deadline = deadline
         self.supervision = Supervision() if supervision is None else supervision
         self.say, self.asked = self.supervision.say, asked
         self.constant = constant or {}
-        self.samples = sum(map(len, records))
         # Many short records are trained on as they are: their first states are few samples each.
-        self.long = self.samples > LONG_RECORD_SAMPLES and max(map(len, self.records)) >= 2 * WINDOW_SAMPLES
+        samples = [len(record) for record in self.records]
+        self.long = sum(samples) > LONG_RECORD_SAMPLES and max(samples) >= 2 * WINDOW_SAMPLES
+        nominal = NOMINAL_SECONDS_OF_LONG_RECORDS if self.long else NOMINAL_SECONDS
+        self.budget = nominal if budget is None else budget
         self.states, self.shapes = states, hidden
         self.entries: list[Entry] = []
 
@@ -490,16 +492,13 @@ def by_competition(
     experiment: Experiment, settings: Settings, key: PRNGKeyArray, supervision: Supervision
 ) -> tuple[Committee, Competition]:
     """Lets state spaces compete on the training part; returns the committee of the best, in scaled units."""
-    samples = sum(map(len, experiment.train))
-    nominal = NOMINAL_SECONDS if samples <= LONG_RECORD_SAMPLES else NOMINAL_SECONDS_OF_LONG_RECORDS
-    budget = nominal if settings.time_budget is None else settings.time_budget
     search = Search(
         experiment.scaled_train,
         states=settings.orders,
         hidden=_shapes(settings),
         count=settings.folds,
         keep=settings.keep,
-        budget=budget,
+        budget=settings.time_budget,
         deadline=None if settings.time_budget is None else time.monotonic() + settings.time_budget,
         key=key,
         asked=(settings.restarts, settings.epochs),
