@@ -21,7 +21,7 @@ from typing import NamedTuple, cast
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from lddn_jax.checks import check_positive
 from lddn_jax.data.records import Record, Records, as_records
@@ -59,13 +59,6 @@ class FoldData:
     validation: Sequences
     spans: tuple[Span, ...]
     firsts: tuple[int, ...]
-
-    @property
-    def held_out(self) -> dict[str, Bool[np.ndarray, "sequences time size=_"]]:
-        """True for target elements that are held out, by output layer."""
-        weights = self.validation.weights
-        assert isinstance(weights, Mapping), "a fold has error weights by layer"
-        return {name: np.asarray(weight) > 0 for name, weight in weights.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,36 +136,9 @@ class Folds:
             firsts,
         )
 
-    def windows(
-        self, topology: Topology, fold: int | None, window: int, start: AbstractStart | None = None
-    ) -> FoldData:
-        """Returns what a fold trains on, cut into windows of about equal length, each with a first state of its own.
-
-        Windows of a quarter of the length lie within these, so that first states carry over from the one to the other.
-
-        Args:
-            topology: Topology of the network.
-            fold: Number of the fold; None for all of the records.
-            window: Samples of a window, about.
-            start: As in `data`.
-
-        Raises:
-            DataError: If `fold` is not a fold, or `window` is not a positive number.
-        """
-        if fold is not None:
-            self._check(fold)
-        check_positive("window", window)
-        every = [self._trained(topology, number, window) for number in range(self.count)]
-        spans = self._cut_whole(topology, window) if fold is None else every[fold]
-        firsts, data, filling = self._begun(topology, spans, start)
-        if fold is not None:
-            rows = [span.stop - max(span.start, filling) for spans in every for span in spans]
-            data = _padded(data, max(map(len, every)), max(rows))
-        return FoldData(data, data, tuple(spans), firsts)
-
     def whole(self, topology: Topology, start: AbstractStart | None = None) -> FoldData:
         """Returns all of the records as sequences, for training after the choice of a model."""
-        spans = self._cut_whole(topology, None)
+        spans = self._long_enough(topology, [Span(k, e[0], e[-1], e[-1]) for k, e in enumerate(self.blocks)])
         firsts, data, _ = self._begun(topology, spans, start)
         return FoldData(data, data, tuple(spans), firsts)
 
@@ -225,26 +191,8 @@ class Folds:
     def _pieces(self, spans: list[Span], rows: list[int]) -> list[Record]:
         return [self.records[span.record].piece(row, span.stop) for span, row in zip(spans, rows, strict=True)]
 
-    def _trained(self, topology: Topology, fold: int, window: int) -> list[Span]:
-        """The rows that a fold trains on, in windows."""
-        stretches = [(span.record, span.start, span.held_from) for span in self.spans(fold)]
-        return self._long_enough(topology, [w for stretch in stretches for w in _windows(*stretch, window)])
-
-    def _cut_whole(self, topology: Topology, window: int | None) -> list[Span]:
-        stretches = [(record, edges[0], edges[-1]) for record, edges in enumerate(self.blocks)]
-        return self._long_enough(topology, [w for stretch in stretches for w in _windows(*stretch, window)])
-
     def _long_enough(self, topology: Topology, spans: list[Span]) -> list[Span]:
         return [span for span in spans if span.stop > self._first(topology, span)]
-
-
-def _windows(record: int, start: int, stop: int, window: int | None) -> list[Span]:
-    """The rows [start, stop) in windows of about equal length, four times as many at each division."""
-    count = 1
-    while window is not None and (stop - start) / count > 2 * window:
-        count *= 4
-    edges = np.round(np.linspace(start, stop, count + 1)).astype(int).tolist()
-    return [Span(record, a, b, b) for a, b in itertools.pairwise(edges) if b > a]
 
 
 def folds(records: Records, count: int = 4, *, length: int | None = None, lead: int = 20) -> Folds:

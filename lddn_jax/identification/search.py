@@ -34,7 +34,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
@@ -83,6 +82,7 @@ from lddn_jax.network.committee import Committee
 from lddn_jax.network.network import Network
 from lddn_jax.numerics.text_table import digits
 from lddn_jax.simulation.delays import DelayState
+from lddn_jax.trainers.cross_validated import restarts_of
 from lddn_jax.trainers.fold_run import Saving
 from lddn_jax.trainers.fold_training import fit_folds
 from lddn_jax.trainers.levenberg_marquardt import LevenbergMarquardt
@@ -104,13 +104,9 @@ SHAPES_OF_LONG_RECORDS = ((15, 0), (0, 8))
 
 
 def best_of(fitted: Fitted, count: int) -> tuple[Network, DelayState]:
-    """Returns the best restarts of a fit, stacked if there are several, and their first states."""
-    if fitted.restarts is None:
-        return fitted.net, fitted.initial_state or {}
-    order = np.argsort(fitted.restart_values, kind="stable")[:count]
-    take = jnp.asarray(order if count > 1 else order[0])
-    states = fitted.restart_states or {}
-    return jax.tree.map(lambda leaf: leaf[take], fitted.restarts), {name: line[take] for name, line in states.items()}
+    """Returns the best restarts of a fit to continue, stacked if there are several, and their first states."""
+    nets, states = restarts_of(fitted, np.argsort(fitted.restart_values, kind="stable")[:count])
+    return (nets, states) if count > 1 else jax.tree.map(lambda leaf: leaf[0], (nets, states))
 
 
 def _still_falls(entry: Entry) -> bool:

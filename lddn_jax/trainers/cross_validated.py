@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -11,12 +10,10 @@ from jaxtyping import Float, Int, Integer
 
 from lddn_jax.data.fold_blocks import Folds
 from lddn_jax.data.sequences import Sequences
-from lddn_jax.network.committee import OfMembers
+from lddn_jax.network.committee import Committee, OfMembers
 from lddn_jax.network.network import Network
-from lddn_jax.network.replacement import up_to_date
-from lddn_jax.network.signals import Signals
 from lddn_jax.simulation.delays import DelayState
-from lddn_jax.simulation.simulate import predict
+from lddn_jax.simulation.simulate import predict_members
 from lddn_jax.training.result import Fitted
 from lddn_jax.training.stop_reason import StopReason
 
@@ -103,16 +100,18 @@ class CrossValidated:
         return f"out-of-fold error {self.error:.4g} (folds {errors}); {of_each} kept; {self.seconds:.1f} s"
 
 
-def middle(outputs: OfMembers) -> Signals:
-    """Returns the pointwise median over members of those with finite outputs; infinite where no member has one."""
-    found = {name: jnp.nanmedian(jnp.where(jnp.isfinite(y), y, jnp.nan), axis=0) for name, y in outputs.items()}
-    return {name: jnp.where(jnp.isnan(y), jnp.inf, y) for name, y in found.items()}
+def restarts_of(fitted: Fitted, order: Int[np.ndarray, " count"]) -> tuple[Network, DelayState]:
+    """Returns some restarts of a fit, stacked in the given order, and their first states."""
+    if fitted.restarts is None:
+        states = fitted.initial_state or {}
+        return expanded(fitted.net), {name: line[None] for name, line in states.items()}
+    states, take = fitted.restart_states or {}, jnp.asarray(order)
+    return jax.tree.map(lambda leaf: leaf[take], fitted.restarts), {name: line[take] for name, line in states.items()}
 
 
-@up_to_date
-@jax.jit(static_argnames="steps")
-def _outputs(nets: Network, inputs: Signals, state: DelayState, own: DelayState, steps: int) -> OfMembers:
-    return jax.lax.map(lambda run: predict(run[0], inputs, (state | run[1]) or None, steps=steps), (nets, own))
+def expanded(net: Network) -> Network:
+    """Returns a network with an axis of one member in front."""
+    return jax.tree.map(lambda leaf: leaf[None], net)
 
 
 def outputs_of_members(nets: Network, data: Sequences, states: DelayState) -> OfMembers:
@@ -123,8 +122,10 @@ def outputs_of_members(nets: Network, data: Sequences, states: DelayState) -> Of
         data: The sequences.
         states: Delay states of layers, one set for each network; may be empty.
     """
-    inputs, state = dict(cast(Signals, data.inputs or {})), dict(cast(DelayState, data.state or {}))
-    return _outputs(nets, inputs, state, dict(states), steps=data.steps)
+    members = jax.tree.leaves(nets)[0].shape[0]
+    shared = {name: jnp.broadcast_to(line, (members, *line.shape)) for name, line in dict(data.state or {}).items()}
+    state = {**shared, **states} or None
+    return predict_members(Committee(nets), data.inputs or None, state, steps=data.steps)
 
 
 def _held_rows(folds: Folds, fold: int, record: int) -> np.ndarray:

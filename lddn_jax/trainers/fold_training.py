@@ -13,7 +13,6 @@ networks from different folds.
 """
 
 import functools
-import itertools
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -28,14 +27,13 @@ from lddn_jax.data.fold_blocks import Folds
 from lddn_jax.data.starts import AbstractStart
 from lddn_jax.errors import LDDNError
 from lddn_jax.losses import AbstractLoss, MeanSquaredError
+from lddn_jax.network.committee import Committee
 from lddn_jax.network.network import Network, check_network
-from lddn_jax.simulation.delays import DelayState
-from lddn_jax.trainers.cross_validated import CrossValidated, middle, outputs_of_members
-from lddn_jax.trainers.fold_run import FirstStates, FoldRun, Saving, carried_over
-from lddn_jax.trainers.refitting import expanded, trained_on_everything
+from lddn_jax.trainers.cross_validated import CrossValidated, outputs_of_members, restarts_of
+from lddn_jax.trainers.fold_run import FirstStates, FoldRun, Saving
+from lddn_jax.trainers.refitting import trained_on_everything
 from lddn_jax.training.callbacks.periodic_checkpoint import Checkpoint
 from lddn_jax.training.callbacks.time_limit import one_run
-from lddn_jax.training.result import Fitted
 from lddn_jax.training.side_by_side import side_by_side
 from lddn_jax.training.trainer import AbstractTrainer
 
@@ -53,8 +51,6 @@ def fit_folds(
     keep: int = 3,
     refit: int = 30,
     max_fail: int = 60,
-    windows: Sequence[int] = (),
-    window_epochs: int = 25,
     start: AbstractStart | None = None,
     first_states: FirstStates | None = None,
     key: PRNGKeyArray | None = None,
@@ -77,10 +73,6 @@ def fit_folds(
         refit: Number of steps of these networks on all of the records; 0 for none.
         max_fail: Training on a fold stops for a restart after this many steps without a smaller error in the held-out
             blocks. A start from a linear model first raises that error, so small numbers return the linear model.
-        windows: Numbers of samples of windows, increasing, that networks are trained on before they are trained on
-            whole stretches, each window with a first state of its own. The error of short windows is a smoother
-            function of the weights (Ribeiro et al. 2020), which plants far from linear need.
-        window_epochs: Number of steps on the windows of each length.
         start: How sequences start, `lddn_jax.data.Trained()` if None.
         first_states: Function from the number of a fold (None for everything) and its sequences to the first states to
             start from, as `initial_state` of `lddn_jax.fit`.
@@ -114,14 +106,9 @@ def fit_folds(
         AbstractTrainer, "trainer", trainer, FIT_FOLDS_CALL, "a trainer, such as lddn.LevenbergMarquardt(restarts=8)"
     )
     expect(Folds, "folds", folds, FIT_FOLDS_CALL, "the folds of records, such as lddn.data.folds(records, 4)")
-    for name, value in (("epochs", epochs), ("keep", keep), ("max_fail", max_fail), ("window_epochs", window_epochs)):
+    for name, value in (("epochs", epochs), ("keep", keep), ("max_fail", max_fail)):
         check_positive(name, value)
     check_not_negative("refit", refit, int)
-    if any(longer <= shorter for shorter, longer in itertools.pairwise(windows)):
-        raise LDDNError(
-            f"fit_folds: windows={tuple(windows)} must increase, so that first states carry over from shorter windows "
-            f"to longer ones; write windows={tuple(sorted(set(windows)))}."
-        )
     if keep > trainer.restarts:
         raise LDDNError(
             f"fit_folds: keep={keep}, but the trainer has restarts={trainer.restarts}; write "
@@ -142,18 +129,17 @@ def fit_folds(
         fold = folds.data(topology, number, start)
         own = Saving(callbacks, checkpoint, resume, f"fold_{number}")
         run = FoldRun(loss, trainer, jax.random.fold_in(key, number), own, progress)
-        begins = None if first_states is None else functools.partial(first_states, number)
-        cuts = [folds.windows(topology, number, window, start) for window in windows]
-        one, state, last = run.over_windows(nets[number], cuts, window_epochs, begins)
-        state = carried_over(state, last, fold, begins)
-        fitted = run.fitted(one, fold.train, state, epochs, validation=fold.validation, max_fail=max_fail)
+        state = None if first_states is None else first_states(number, fold.train)
+        fitted = run.fitted(nets[number], fold.train, state, epochs, validation=fold.validation, max_fail=max_fail)
         values = fitted.restart_values
         order = np.argsort(values, kind="stable")[:keep]
         best = values[order[0]]
         order = order[values[order] <= LARGEST_LOSS_RATIO * best] if np.isfinite(best) else order[:1]
-        chosen, states = _chosen(fitted, order)
-        outputs = outputs_of_members(chosen, fold.train, states)
-        return fitted, tuple(order.tolist()), chosen, folds.gathered(fold, middle(outputs))
+        chosen, states = restarts_of(fitted, order)
+        outputs = Committee(chosen).combined(outputs_of_members(chosen, fold.train, states))
+        # NaN means that nothing was predicted, so a divergence of all is infinite.
+        outputs = {name: jnp.where(jnp.isnan(y), jnp.inf, y) for name, y in outputs.items()}
+        return fitted, tuple(order.tolist()), chosen, folds.gathered(fold, outputs)
 
     with one_run(callbacks):
         each = side_by_side([functools.partial(of_fold, number) for number in range(folds.count)], callbacks)
@@ -182,16 +168,6 @@ def fit_folds(
             saving=Saving(tuple(callbacks), checkpoint, resume, "everything"),
             progress=progress,
         )
-
-
-def _chosen(fitted: Fitted, order: np.ndarray) -> tuple[Network, DelayState]:
-    """The networks of some restarts, stacked, and their first states."""
-    if fitted.restarts is None:
-        states = fitted.initial_state or {}
-        return expanded(fitted.net), {name: line[None] for name, line in states.items()}
-    states = fitted.restart_states or {}
-    take = jnp.asarray(order)
-    return jax.tree.map(lambda leaf: leaf[take], fitted.restarts), {name: line[take] for name, line in states.items()}
 
 
 def _joined(blocks: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

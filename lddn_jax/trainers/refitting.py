@@ -20,7 +20,7 @@ from lddn_jax.data.starts import AbstractStart
 from lddn_jax.losses import AbstractLoss
 from lddn_jax.network.network import Network
 from lddn_jax.network.signals import Signals
-from lddn_jax.trainers.cross_validated import CrossValidated, outputs_of_members
+from lddn_jax.trainers.cross_validated import CrossValidated, expanded, outputs_of_members
 from lddn_jax.trainers.fold_run import FirstStates, FoldRun, Saving
 from lddn_jax.trainers.initial_state import estimate_state
 from lddn_jax.training.result import Fitted
@@ -71,11 +71,6 @@ def trained_on_everything(
     after, replaced = _under_stress(before, after, whole)
     seconds = found.seconds + time.perf_counter() - begun
     return dataclasses.replace(found, members=after, refitted=tuple(fits), replaced=replaced, seconds=seconds)
-
-
-def expanded(net: Network) -> Network:
-    """Returns a network with an axis of one member in front."""
-    return jax.tree.map(lambda leaf: leaf[None], net)
 
 
 def _under_stress(before: Network, after: Network, data: Sequences) -> tuple[Network, tuple[int, ...]]:

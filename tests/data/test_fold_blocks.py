@@ -1,7 +1,6 @@
 """Folds: which rows each fold trains on and holds out, and the sequences that a network gets of them."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -9,7 +8,6 @@ import lddn_jax as lddn
 from lddn_jax import data
 from lddn_jax.data import FromRecord, Record, Trained, WarmUp, Zeros
 from lddn_jax.errors import DataError, LDDNError
-from lddn_jax.trainers.fold_run import carried_over
 
 TOPOLOGY = lddn.models.state_space({"u": 1}, {"y": 1}, states=1, hidden=0)
 CLOSED = lddn.close_loop(
@@ -106,7 +104,16 @@ def test_sequences_hold_the_rows_of_their_spans(topology, start, fold):
     folds = made((60, 25), 3)
     found = folds.data(topology, fold, start)
     longest = 1 if topology is TOPOLOGY else 3
-    y, held, weight = (np.asarray(a["y"]) for a in (found.train.targets, found.held_out, found.train.weights))
+    given = found.train.targets, found.validation.weights, found.train.weights
+    y, held, weight = (np.asarray(a["y"]) for a in given)
+    held = held > 0
+        np.asarray(a["y"])
+        for a in (
+            found.train.targets,
+            {n: np.asarray(w) > 0 for n, w in found.validation.weights.items()},
+            found.train.weights,
+        )
+    )
     warm = 2 if isinstance(start, WarmUp) else 0
     for k, (span, first) in enumerate(zip(found.spans, found.firsts, strict=True)):
         # Samples before a span fill the delay lines, except at the start of a record.
@@ -134,7 +141,7 @@ def test_sequences_from_zeros_begin_in_the_first_row_of_their_spans(start, fold)
     y, weight = (np.asarray(a["y"])[..., 0] for a in (found.train.targets, found.train.weights))
     held = {1000.0 * k + row for k, row in held_rows(folds, fold)}
     assert not held & set(y[weight > 0].tolist())
-    assert held == set(y[np.asarray(found.held_out["y"])[..., 0]].tolist())
+    assert held == set(y[(np.asarray(found.validation.weights["y"]) > 0)[..., 0]].tolist())
     assert len({folds.data(CLOSED, k, start).train.targets["y"].shape for k in range(3)}) == 1
 
 
@@ -170,40 +177,7 @@ def test_gathered_puts_outputs_into_their_rows(topology):
         assert rows[20 if len(one) > 40 else len(one) // 2 :].all()
 
 
-# --- windows ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("fold", [0, 1, 2, None])
-def test_windows_cover_what_is_trained_on(fold):
-    folds = made((200, 61), 3)
-    found = folds.windows(TOPOLOGY, fold, 10)
-    rows = [(s.record, row) for s in found.spans for row in range(s.start, s.stop)]
-    held = set() if fold is None else set(held_rows(folds, fold))
-    assert rows == [(k, r) for k, n in enumerate((200, 61)) for r in range(n) if (k, r) not in held]
-    assert max(s.stop - s.start for s in found.spans) <= 21
-
-
-def test_shorter_windows_lie_within_longer_ones():
-    folds = made((500, 130), 3)
-    for shorter, longer in ((4, 15), (15, 60), (4, 60), (10, 30)):
-        edges = [{(s.record, s.start) for s in folds.windows(TOPOLOGY, 1, n).spans} for n in (shorter, longer)]
-        assert edges[1] <= edges[0]
-    whole = {(s.record, s.start) for s in folds.data(TOPOLOGY, 1).spans}
-    assert whole <= {(s.record, s.start) for s in folds.windows(TOPOLOGY, 1, 60).spans}
-
-
-def test_windows_of_all_folds_have_one_shape():
-    folds = made((200, 61), 3)
-    assert len({folds.windows(TOPOLOGY, fold, 10).train.targets["y"].shape for fold in range(3)}) == 1
-
-
-def test_first_states_carry_over_to_windows_that_start_in_the_same_rows():
-    folds = made((300,), 3)
-    before, after = folds.windows(TOPOLOGY, 1, 10), folds.data(TOPOLOGY, 1)
-    rows = jnp.array([s.start for s in before.spans] + [-1] * (before.train.batch[0] - len(before.spans)), float)
-    found = carried_over({"state": rows[:, None, None]}, before, after, None)
-    np.testing.assert_array_equal(found["state"][: len(after.spans), 0, 0], [s.start for s in after.spans])
-    assert found["state"].shape[0] == after.train.batch[0]
+# --- everything ------------------------------------------------------------------------------------------------------
 
 
 def test_whole_records_are_sequences():
@@ -221,9 +195,7 @@ WRONG = {
     "no length": (lambda: made((80,), length=0), LDDNError, "length"),
     "no record": (lambda: data.folds([], 2), DataError, "folds"),
     "no such fold": (lambda: made((80,)).data(TOPOLOGY, 4), DataError, "fold=4, but there are 4 folds, 0 to 3"),
-    "no such fold of windows": (lambda: made((80,)).windows(TOPOLOGY, -1, 9), DataError, "fold=-1, but there are"),
     "negative count": (lambda: made((80,), -2), LDDNError, "count=-2"),
-    "no window": (lambda: made((80,)).windows(TOPOLOGY, 0, 0), LDDNError, "window"),
 }
 
 

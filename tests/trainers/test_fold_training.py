@@ -190,19 +190,6 @@ def test_networks_of_their_own_for_each_fold():
         assert same(one.fits[k].net, other.fits[k].net)
 
 
-def test_windows_come_before_whole_stretches():
-    calls = []
-    found = run(windows=(8, 20), window_epochs=2, callbacks=[lambda state: calls.append(state.epoch)])
-    assert [calls.count(epoch) for epoch in (1, 2, 3, 6)] == [9, 9, 3, 3]  # of two windows and a stretch, three folds
-    assert np.isfinite(found.error)
-
-
-def test_windows_that_are_too_short_for_the_delays_are_left_out():
-    """The first window of a record would be its lead of one sample, which fills the delay line."""
-    found = run(among=folds(RECORDS, COUNT, lead=1), windows=(8,), window_epochs=2, trainer=ONE, keep=1, epochs=2)
-    assert np.isfinite(found.error)
-
-
 def test_first_states_are_passed_on():
     asked = []
 
@@ -275,10 +262,7 @@ WRONG = {
     "networks": (lambda: run([NET, NET]), LDDNError, "2 networks for 3 folds; pass one network, or one for each"),
     "epochs": (lambda: run(epochs=0), LDDNError, "epochs"),
     "max_fail": (lambda: run(max_fail=0), LDDNError, "max_fail"),
-    "windows": (lambda: run(windows=(0,)), LDDNError, "window"),
-    "decreasing windows": (lambda: run(windows=(20, 8)), LDDNError, r"windows=\(20, 8\)"),
     "refit": (lambda: run(refit=-1), LDDNError, "refit"),
-    "window_epochs": (lambda: run(windows=(8,), window_epochs=0), LDDNError, "window_epochs"),
     "signals": (
         lambda: run(lddn.Network(lddn.models.state_space({"w": 1}, {"y": 1}), key=KEY)),
         ShapeError,
