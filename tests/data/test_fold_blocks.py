@@ -107,13 +107,6 @@ def test_sequences_hold_the_rows_of_their_spans(topology, start, fold):
     given = found.train.targets, found.validation.weights, found.train.weights
     y, held, weight = (np.asarray(a["y"]) for a in given)
     held = held > 0
-        np.asarray(a["y"])
-        for a in (
-            found.train.targets,
-            {n: np.asarray(w) > 0 for n, w in found.validation.weights.items()},
-            found.train.weights,
-        )
-    )
     warm = 2 if isinstance(start, WarmUp) else 0
     for k, (span, first) in enumerate(zip(found.spans, found.firsts, strict=True)):
         # Samples before a span fill the delay lines, except at the start of a record.
