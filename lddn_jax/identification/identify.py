@@ -234,9 +234,10 @@ def _bands(experiment: Experiment, trained: Any) -> ConformalBands | None:
 
 def _linear(experiment: Experiment, trained: Any) -> LinearModel | None:
     """The linear model of the training part to compare with, in the units of the records; None if it is too short."""
-    states = trained.linear.states if isinstance(trained, Competition) else None
+    chosen = trained.linear if isinstance(trained, Competition) else None
+    states, feedthrough = (chosen.states, chosen.feedthrough) if chosen is not None else (None, False)
     try:
-        return subspace(experiment.train, states, stabilize=True)
+        return subspace(experiment.train, states, feedthrough=feedthrough, stabilize=True)
     except DataError:
         return None
 

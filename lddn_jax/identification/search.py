@@ -1,7 +1,7 @@
 """The default identification: structures of a state space compete by their out-of-fold error; the best is a committee.
 
-    1. order        linear models of 1, 2 … 8 states by subspace identification; the smallest whose out-of-fold error is
-                    within 11 % of the smallest error (2 % on long records)
+    1. order        linear models of 1, 2 … 8 states, without and with a feedthrough (`linear_orders`); the smallest
+                    whose out-of-fold error is within 11 % of the smallest error (2 % on long records)
     2. screening    structures of this order, with neurons in the state equation, in the output equation and in both,
                     beside the linear one; each with a few restarts and steps on all folds
     3. growth       more states; all shapes again with the best number of states; then two and four times the neurons,
@@ -27,7 +27,6 @@ not from a clock, so that results are reproducible; with `time_budget` a clock e
 
 import dataclasses
 import functools
-import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -41,7 +40,6 @@ from lddn_jax.data.fold_blocks import folds
 from lddn_jax.data.records import Record
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.starts import AbstractStart, FromRecord, Trained, WarmUp
-from lddn_jax.errors import DataError
 from lddn_jax.identification.competition import Competition, Entry, finite, within_one_error
 from lddn_jax.identification.effort import (
     CONTINUED,
@@ -74,9 +72,10 @@ from lddn_jax.identification.effort import (
     spread_windows,
 )
 from lddn_jax.identification.experiment import Experiment
+from lddn_jax.identification.linear_orders import LinearOrders, linear_orders
 from lddn_jax.identification.recipes import Supervision
 from lddn_jax.identification.settings import Settings
-from lddn_jax.identification.structures import LinearStarts, Structure, first_states_of
+from lddn_jax.identification.structures import LinearStarts, Structure
 from lddn_jax.losses import MeanSquaredError
 from lddn_jax.network.committee import Committee
 from lddn_jax.network.network import Network
@@ -169,18 +168,17 @@ class Search:
         begun = time.perf_counter()
         self._prepare()
         orders = self._orders()
-        self._screen(orders)
+        self.starts = orders.starts
+        self._screen(orders.best)
         chosen = self._committee()
-        linear = self.starts.model(self.best_order, None)
-        reason = chosen.found.stop_reason
         return Competition(
             entries=tuple(self.entries),
             chosen=chosen,
-            linear=linear,
-            orders=orders,
+            linear=self.starts.model(orders.best, None),
+            orders=orders.errors,
             seconds=time.perf_counter() - begun,
-            stop_reason=reason,
-            warmup=self.warmup if self.long else 0,
+            stop_reason=chosen.found.stop_reason,
+            warmup=self.warmup,
         )
 
     def _prepare(self) -> None:
@@ -199,76 +197,51 @@ class Search:
                 "not scored"
             )
         else:
-            self.start = Trained()
+            self.start, self.warmup = Trained(), 0
             self.folds = folds(self.records, self.count, lead=LEAD_SAMPLES)
-        self.starts = LinearStarts(self.folds, constant=self.constant)
 
     def _excerpt(self) -> Record:
         longest = max(self.records, key=len)
         return longest.piece(0, min(len(longest), LARGEST_EXCERPT))
 
-    def _orders(self) -> dict[int, float]:
-        """Out-of-fold errors of linear models by number of states; sets `best_order`."""
-        found: dict[int, float] = {}
-        candidates = sorted(set(self.states)) if self.states is not None else range(1, LARGEST_ORDER + 1)
-        for states in candidates:
-            try:
-                found[states] = self._linear_error(states)
-            except DataError:  # too short for a model of this order
-                if not found:
-                    raise
-                break
-        usable = {states: error for states, error in found.items() if math.isfinite(error)}
-        best = min(usable, key=lambda states: usable[states], default=min(found))
-        for states in sorted(usable):
-            if usable[states] <= usable[best] / (ORDER_GAIN_OF_LONG_RECORDS if self.long else ORDER_GAIN):
-                best = states
-                break
-        self.best_order = best
-        self.say(
-            "linear models, out-of-fold error by number of states: "
-            + ", ".join(f"{states}: {digits(error)}" for states, error in found.items())
+    def _orders(self) -> LinearOrders:
+        """Linear models by number of states, and the number of the best one."""
+        found = linear_orders(
+            LinearStarts(self.folds, constant=self.constant),
+            range(1, LARGEST_ORDER + 1) if self.states is None else sorted(set(self.states)),
+            self.start,
+            warmup=self.warmup,
+            gain=ORDER_GAIN_OF_LONG_RECORDS if self.long else ORDER_GAIN,
         )
+        listed = ", ".join(f"{states}: {digits(error)}" for states, error in found.errors.items())
+        through = ", with a feedthrough" if found.starts.feedthrough else ""
+        self.say(f"linear models{through}, out-of-fold error by number of states: {listed}")
         return found
 
-    def _linear_error(self, states: int) -> float:
-        structure, squares = Structure(states, 0, 0), []
-        topology = structure.topology(self.folds.records[0])
-        for fold in range(self.count):
-            data = self.folds.data(topology, fold, self.start)
-            linear = self.starts.model(states, fold)
-            first = first_states_of(linear, data.train)
-            for k, (span, row) in enumerate(zip(data.spans, data.firsts, strict=True)):
-                if span.held_from >= span.stop:
-                    continue
-                record = self.folds.records[span.record].piece(row - 1, span.stop)
-                run = linear.free_run(record, first[k])
-                a = max(span.held_from, row + (self.warmup if self.long else 0)) - (row - 1)
-                squares += [((record.targets[name] - y)[a:] ** 2).ravel() for name, y in run.items()]
-        every = np.concatenate(squares)
-        return float(np.sqrt(np.nanmean(every))) if np.isfinite(every).any() else math.nan
-
-    def _screen(self, orders: Mapping[int, float]) -> None:
+    def _screen(self, order: int) -> None:
         """Tries the shapes with the states of the best linear model, more states, all shapes again, then more neurons.
 
         With given numbers of states, the shapes are tried with the smallest, and the best shape with the others.
         """
         default = SHAPES_OF_LONG_RECORDS if self.long else DEFAULT_SHAPES
         shapes = [shape for shape in (default if self.shapes is None else self.shapes) if any(shape)]
-        states = [self.best_order] if self.states is None else sorted(set(self.states))
+        states = [order] if self.states is None else sorted(set(self.states))
         first = max(states[0], LEAST_STATES) if self.states is None else states[0]
         larger = (first + 1, first + 2) if self.long and self.states is None else ()
-        more = [Structure(n, *shape) for n in larger for shape in shapes[:1]]
-        self._try_all([Structure(self.best_order, 0, 0), *(Structure(first, *shape) for shape in shapes), *more])
+        more = [self._sized(n, shape) for n in larger for shape in shapes[:1]]
+        self._try_all([self._sized(order, (0, 0)), *(self._sized(first, shape) for shape in shapes), *more])
         if self.states is not None:
             self._try_all([dataclasses.replace(self._best.structure, states=n) for n in states])
         elif not self.long:
             self._grow(lambda s, k: dataclasses.replace(s, states=s.states + k))
         if self.shapes is None and not self.long:
-            self._try_all([Structure(self._best.structure.states, *shape) for shape in shapes])
+            self._try_all([self._sized(self._best.structure.states, shape) for shape in shapes])
             self._grow(
                 lambda s, k: dataclasses.replace(s, hidden=2**k * s.hidden, output_hidden=2**k * s.output_hidden)
             )
+
+    def _sized(self, states: int, shape: tuple[int, int]) -> Structure:
+        return Structure(states, *shape, self.starts.feedthrough)
 
     def _grow(self, larger: Callable[[Structure, int], Structure]) -> None:
         """Tries structures larger than the best, two sizes at a time, as long as the larger one is better by 3 %."""

@@ -72,6 +72,7 @@ class Structure:
         parts = [f"{self.states} state" + ("s" if self.states > 1 else "")]
         parts += [f"{self.hidden} hidden"] if self.hidden else []
         parts += [f"{self.output_hidden} hidden at the output"] if self.output_hidden else []
+        parts += ["feedthrough"] if self.feedthrough else []
         return ", ".join([*parts, *(["linear"] if self.linear else [])])
 
 

@@ -13,7 +13,8 @@ from lddn_jax.data import Record
 from lddn_jax.errors import DataError
 from lddn_jax.identification.competition import Entry, within_one_error
 from lddn_jax.identification.effort import Effort, parameters_of, spread_windows
-from lddn_jax.identification.structures import Structure
+from lddn_jax.identification.linear_orders import linear_orders
+from lddn_jax.identification.structures import LinearStarts, Structure
 from lddn_jax.trainers.cross_validated import CrossValidated
 
 TINY = lddn.Settings(states=1, hidden=2, restarts=2, epochs=6, folds=2, keep=1)
@@ -187,3 +188,29 @@ def test_windows_are_spread_over_all_records():
     np.testing.assert_array_equal(found[5].inputs["u"], records[0].inputs["u"][250:])
     np.testing.assert_array_equal(found[7].targets["y"], records[1].targets["y"][50:])
     assert [len(window) for window in spread_windows(records[2:], 4, 50)] == [30] * 4
+
+
+# --- linear models ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("through", [False, True])
+def test_a_feedthrough_is_found_where_there_is_one(through):
+    rng = np.random.default_rng(3)
+    u, y, x = rng.uniform(-1, 1, (200, 1)), np.zeros((200, 1)), 0.0
+    for t in range(200):
+        y[t] = x + (2 * u[t] if through else 0) + 0.01 * rng.standard_normal()
+        x = 0.7 * x + u[t, 0]
+    starts = LinearStarts(lddn.data.folds(lddn.data.Record({"u": u}, {"y": y}), 3))
+    found = linear_orders(starts, [1, 2], lddn.data.Trained(), warmup=0, gain=0.9)
+    assert (found.starts.feedthrough, found.best) == (through, 1)
+    assert found.errors[1] < 0.02
+
+
+def test_a_static_plant_is_not_delayed():
+    """An output that follows its input in the same row needs a feedthrough."""
+    u = np.random.default_rng(4).uniform(-1, 1, (150, 1))
+    record = lddn.data.Record({"u": u}, {"y": 3 * u + 1})
+    found = lddn.identify(
+        [record], ["u"], ["y"], lddn.Settings(hidden=1, restarts=1, epochs=2, folds=2, keep=1), progress=False
+    )
+    assert found.test.scores["free run"]["y"]["rmse"] < 1e-3
