@@ -22,7 +22,8 @@ the largest is taken, because samples are many and the trainings far from their 
 few of its networks on everything, that is on all windows.
 
 The number of restarts, steps and windows follows from the size of the records by a model of the cost (`effort`), and
-not from a clock, so that results are reproducible; with `time_budget` a clock ends the stages.
+not from a clock, so that results are reproducible. With `time_budget` fewer structures are tried, stages for which
+there is no time are left out, and a clock ends the training.
 """
 
 import dataclasses
@@ -42,6 +43,7 @@ from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.starts import AbstractStart, FromRecord, Trained, WarmUp
 from lddn_jax.identification.competition import Competition, Entry, finite, within_one_error
 from lddn_jax.identification.effort import (
+    COMPILE_SECONDS,
     CONTINUED,
     CONTINUED_SHARE,
     FINAL,
@@ -63,6 +65,8 @@ from lddn_jax.identification.effort import (
     SCREENING,
     SCREENING_OF_LONG_RECORDS,
     SCREENING_SHARE,
+    SHARE_FOR_TRAINING,
+    SHARE_OF_A_ROUND,
     STILL_FALLING,
     WINDOW_SAMPLES,
     WINDOWS,
@@ -88,7 +92,7 @@ from lddn_jax.trainers.levenberg_marquardt import LevenbergMarquardt
 from lddn_jax.trainers.refitting import trained_on_everything
 from lddn_jax.training.callbacks.time_limit import TimeLimit
 from lddn_jax.training.result import Fitted
-from lddn_jax.training.side_by_side import side_by_side
+from lddn_jax.training.side_by_side import at_once, side_by_side
 
 LARGEST_ORDER = 8  # of the linear models
 ORDER_GAIN, ORDER_GAIN_OF_LONG_RECORDS = 0.9, 0.98  # factor by which the error falls if more states are worth it
@@ -229,7 +233,8 @@ class Search:
         first = max(states[0], LEAST_STATES) if self.states is None else states[0]
         larger = (first + 1, first + 2) if self.long and self.states is None else ()
         more = [self._sized(n, shape) for n in larger for shape in shapes[:1]]
-        self._try_all([self._sized(order, (0, 0)), *(self._sized(first, shape) for shape in shapes), *more])
+        others = [self._sized(first, shape) for shape in shapes]
+        self._try_all([*others[:1], self._sized(order, (0, 0)), *others[1:], *more])  # the first ones, if time is short
         if self.states is not None:
             self._try_all([dataclasses.replace(self._best.structure, states=n) for n in states])
         elif not self.long:
@@ -292,7 +297,7 @@ class Search:
                 self.entries.append(entry)
                 self.say(f"out-of-fold error {digits(entry.found.error)}")
                 best = entry if entry.found.error <= best.found.error else best
-        if self._late() or self._cut_short:
+        if not self._is_time_for(COMPILE_SECONDS) or self._cut_short:
             return best
         return self._refitted(best)
 
@@ -302,10 +307,13 @@ class Search:
         if _still_falls(entry):
             effort = self._affordable(structure, CONTINUED, CONTINUED_SHARE)
             restarts = min(effort.restarts, before.restarts)
+            if not self._is_time_for(COMPILE_SECONDS):
+                return None
             self.say(f"continuing {structure}: the best {restarts} of each fold, {effort.epochs} steps")
             return self._entry(structure, Effort(restarts, effort.epochs), len(self.entries), self._callbacks(), entry)
         effort = self._affordable(structure, FINAL, FINAL_SHARE)
-        if effort.restarts <= before.restarts and effort.epochs <= before.epochs:
+        enough = effort.restarts <= before.restarts and effort.epochs <= before.epochs
+        if enough or not self._is_time_for(self._seconds(structure, effort)):
             return None
         self.say(f"committee of {structure}: {effort.restarts} restarts, {effort.epochs} steps on each fold")
         return self._entry(structure, effort, len(self.entries), self._callbacks())
@@ -363,6 +371,8 @@ class Search:
         if not structures or (self._late() and self.entries) or self._cut_short:
             return
         efforts = [self._screening(structure) for structure in structures]
+        structures = structures[: self._in_time(structures, efforts)]
+        efforts = efforts[: len(structures)]
         if self.long:  # whose trainings are far from their ends, so that only equal numbers of steps compare
             fewest = min(effort.epochs for effort in efforts)
             efforts = [dataclasses.replace(effort, epochs=fewest) for effort in efforts]
@@ -380,6 +390,23 @@ class Search:
         found = side_by_side(tasks, self._callbacks())
         self.entries += found
         self.say("\n".join(f"out-of-fold error {digits(e.found.error)}: {e.structure}" for e in found))
+
+    def _in_time(self, structures: Sequence[Structure], efforts: Sequence[Effort]) -> int:
+        """How many of these structures there is time for, at least one."""
+        if self.deadline is None:
+            return len(structures)
+        seconds = np.cumsum([self._seconds(s, e) for s, e in zip(structures, efforts, strict=True)])
+        left = SHARE_OF_A_ROUND * max(self.deadline - time.monotonic(), 0.0)
+        return max(1, int(np.sum(seconds <= left * at_once(self.supervision.callbacks))))
+
+    def _seconds(self, structure: Structure, effort: Effort) -> float:
+        """Predicted seconds of a structure on one core."""
+        parameters = parameters_of(structure.topology(self.folds.records[0]))
+        step = cost(sum(map(len, self.folds.records)), parameters)
+        return COMPILE_SECONDS + self.count * effort.restarts * effort.epochs * step
+
+    def _is_time_for(self, seconds: float) -> bool:
+        return self.deadline is None or time.monotonic() + seconds <= self.deadline
 
     @property
     def _cut_short(self) -> bool:
@@ -468,7 +495,7 @@ def by_competition(
         count=settings.folds,
         keep=settings.keep,
         budget=settings.time_budget,
-        deadline=None if settings.time_budget is None else time.monotonic() + settings.time_budget,
+        deadline=None if settings.time_budget is None else time.monotonic() + SHARE_FOR_TRAINING * settings.time_budget,
         key=key,
         asked=(settings.restarts, settings.epochs),
         supervision=supervision,

@@ -7,9 +7,11 @@ kind has no more in it than the program reads: an initializer, say, is called be
 function in every run.
 """
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,9 +49,16 @@ class Program:
         leaves, rest_structure = jax.tree.flatten(rest)
         self._kind = _Kind((structure, tuple(leaves), rest_structure))
         self._platform = Platform.of(self._arrays)
+        self._is_new = True
 
     def __call__(self, *changing: Any) -> Any:  # noqa: D102
-        return self._compiled(self._kind, self._platform, self._arrays, *changing)
+        if not self._is_new:
+            return self._compiled(self._kind, self._platform, self._arrays, *changing)
+        shapes = tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in jax.tree.leaves((self._arrays, changing)))
+        with _one_compiles((id(self._compiled), self._kind, shapes)):
+            found = self._compiled(self._kind, self._platform, self._arrays, *changing)
+        self._is_new = False
+        return found
 
     def trace(self, *changing: Any) -> jax.stages.Traced:
         """Traces the function without fixing a platform: it is the one that the program is lowered for."""
@@ -64,6 +73,18 @@ def compiled_part(trainer: AbstractTrainer) -> AbstractTrainer:
     for name in names:
         object.__setattr__(part, name, None if name in unread else getattr(trainer, name))
     return part
+
+
+_compiling: dict[Any, threading.Lock] = {}
+
+
+@contextlib.contextmanager
+def _one_compiles(key: Any) -> Iterator[None]:
+    """Lets other threads wait for the first call of a program, which they would compile a second time."""
+    lock = _compiling.setdefault(key, threading.Lock())
+    with lock:
+        yield
+    _compiling.pop(key, None)  # from now on JAX has the program
 
 
 def of_parts(function: Callable[..., Any]) -> up_to_date:
