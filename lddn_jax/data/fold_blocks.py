@@ -11,6 +11,10 @@ samples, `lead`, are trained on.
 
 Single samples are never held out at random, because neighboring samples are correlated.
 
+Training stops before a held-out block, where its weights are zero, so training sequences are shorter than those of the
+validation. With `piece`, long stretches are divided into sequences of about this many training samples, each with a
+first state of its own: all sequences of a batch take as long as the longest one.
+
 Bergmeir, Hyndman & Koo (2018), Computational Statistics & Data Analysis 120, for time series.
 """
 
@@ -49,8 +53,8 @@ class FoldData:
     """The sequences of one fold.
 
     Attributes:
-        train: The sequences, with error weights of zero in held-out blocks.
-        validation: The same sequences, with error weights other than zero in held-out blocks only.
+        train: The sequences up to their held-out blocks, or further with weights of zero.
+        validation: The same sequences to their ends, with error weights other than zero in held-out blocks only.
         spans: The rows of each sequence.
         firsts: The row of the first step of each sequence.
     """
@@ -70,12 +74,14 @@ class Folds:
         count: Number of folds.
         blocks: Blocks of each record as the rows of their edges.
         lead: Number of samples at the start of a record that a held-out block leaves to training; at most half of it.
+        piece: Training samples of a sequence, at most; None for no limit.
     """
 
     records: tuple[Record, ...]
     count: int
     blocks: tuple[tuple[int, ...], ...]
     lead: int
+    piece: int | None = None
 
     def spans(self, fold: int) -> list[Span]:
         """Returns the sequences of a fold as rows of the records."""
@@ -84,12 +90,23 @@ class Folds:
             start = edges[0]
             for a, b in itertools.pairwise(edges):
                 if number % self.count == fold:
+                    *before, start = self._cut(start, a)
+                    found += [Span(record, *rows, rows[1]) for rows in itertools.pairwise((*before, start))]
                     found.append(Span(record, start, b, a if a > start else a + min(self.lead, (b - a) // 2)))
                     start = b
                 number += 1
-            if edges[-1] > start:
-                found.append(Span(record, start, edges[-1], edges[-1]))
+            found += self._trained(record, start, edges[-1])
         return found
+
+    def _cut(self, start: int, stop: int) -> list[int]:
+        """The first rows of the sequences of a stretch of training samples."""
+        count = 1 if self.piece is None else max(1, -(-(stop - start) // self.piece))
+        return np.round(np.linspace(start, stop, count + 1)).astype(int).tolist()[:-1]
+
+    def _trained(self, record: int, start: int, stop: int) -> list[Span]:
+        """The sequences of a stretch without a held-out block."""
+        rows = itertools.pairwise((*self._cut(start, stop), stop))
+        return [Span(record, a, b, b) for a, b in rows if b > a]
 
     def training(self, fold: int) -> list[Record]:
         """Returns the stretches of the records that a fold trains on, without the leads of held-out blocks."""
@@ -119,28 +136,44 @@ class Folds:
             DataError: If `fold` is not a fold.
         """
         self._check(fold)
-        every = [self._long_enough(topology, self.spans(number)) for number in range(self.count)]
-        spans = every[fold]
+        spans = self._long_enough(topology, self.spans(fold))
         firsts, data, filling = self._begun(topology, spans, start)
-        rows = [span.stop - max(span.start, filling) for spans in every for span in spans]
-        data = _padded(data, max(map(len, every)), max(rows))
+        count, trained_steps, steps = self._shape(topology, filling)
+        data = _padded(data, count, steps)
         held = np.zeros((*data.batch, data.steps, 1), bool)
         for k, (span, first) in enumerate(zip(spans, firsts, strict=True)):
             held[k, max(span.held_from - first, 0) : span.stop - first] = True
         weights = error_weights(data.weights, _targets(data))
         trained, left = ({name: jnp.where(m, w, 0) for name, w in weights.items()} for m in (~held, held))
         return FoldData(
-            dataclasses.replace(data, weights=trained),
+            _shortened(dataclasses.replace(data, weights=trained), trained_steps),
             dataclasses.replace(data, weights=left),
             tuple(spans),
             firsts,
         )
 
     def whole(self, topology: Topology, start: AbstractStart | None = None) -> FoldData:
-        """Returns all of the records as sequences, for training after the choice of a model."""
-        spans = self._long_enough(topology, [Span(k, e[0], e[-1], e[-1]) for k, e in enumerate(self.blocks)])
-        firsts, data, _ = self._begun(topology, spans, start)
+        """Returns all of the records as sequences, for training after the choice of a model.
+
+        Their shape is that of the training sequences of a fold if they are not longer.
+        """
+        spans = self._whole(topology)
+        firsts, data, filling = self._begun(topology, spans, start)
+        count, steps, _ = self._shape(topology, filling)
+        data = _padded(data, max(count, len(spans)), max(steps, data.steps))
         return FoldData(data, data, tuple(spans), firsts)
+
+    def _whole(self, topology: Topology) -> list[Span]:
+        every = [self._trained(record, edges[0], edges[-1]) for record, edges in enumerate(self.blocks)]
+        return self._long_enough(topology, list(itertools.chain.from_iterable(every)))
+
+    def _shape(self, topology: Topology, filling: int) -> tuple[int, int, int]:
+        """Number of sequences of a fold, of steps to train on, and of steps with the held-out blocks."""
+        every = [self._long_enough(topology, self.spans(number)) for number in range(self.count)]
+        first = [[max(span.start, filling) for span in spans] for spans in every]
+        pairs = [pair for spans, rows in zip(every, first, strict=True) for pair in zip(spans, rows, strict=True)]
+        trained = max(span.held_from - row for span, row in pairs)
+        return max(map(len, every)), trained, max(span.stop - row for span, row in pairs)
 
     def gathered(
         self, fold: FoldData, outputs: Mapping[str, Float[Array | np.ndarray, "sequences time size=_"]]
@@ -195,7 +228,9 @@ class Folds:
         return [span for span in spans if span.stop > self._first(topology, span)]
 
 
-def folds(records: Records, count: int = 4, *, length: int | None = None, lead: int = 20) -> Folds:
+def folds(
+    records: Records, count: int = 4, *, length: int | None = None, lead: int = 20, piece: int | None = None
+) -> Folds:
     """Divides records into folds for cross-validation in free run.
 
     Args:
@@ -205,6 +240,8 @@ def folds(records: Records, count: int = 4, *, length: int | None = None, lead: 
             fold k holds out those whose number is k modulo `count`.
         lead: Number of samples at the start of a record that are trained on even if its first block is held out,
             because they determine its first state; at most half of the block.
+        piece: Training samples of a sequence, at most. Long stretches are divided, so that sequences are equally long
+            and computed faster; each has a first state of its own. None to divide only where a block is held out.
 
     Returns:
         `Folds`.
@@ -223,7 +260,7 @@ def folds(records: Records, count: int = 4, *, length: int | None = None, lead: 
         ((2,), 59, 20)
     """
     records = as_records(records, "folds")
-    for name, value in (("count", count), ("lead", lead), ("length", length)):
+    for name, value in (("count", count), ("lead", lead), ("length", length), ("piece", piece)):
         if value is not None:
             check_positive(name, value)
     if count < 2:
@@ -244,7 +281,7 @@ def folds(records: Records, count: int = 4, *, length: int | None = None, lead: 
             f"folds: {total} samples in {len(records)} records do not give {count} blocks of at least 2 samples. "
             "Use fewer folds, or longer records."
         )
-    return Folds(tuple(records), count, tuple(blocks), lead)
+    return Folds(tuple(records), count, tuple(blocks), lead, piece)
 
 
 def _padded(data: Sequences, count: int, steps: int) -> Sequences:
@@ -262,6 +299,20 @@ def _padded(data: Sequences, count: int, steps: int) -> Sequences:
         targets={name: filled(signal, 0) for name, signal in _targets(data).items()},
         state=data.state and {name: jnp.pad(line, ((0, more), (0, 0), (0, 0))) for name, line in data.state.items()},
         weights={name: filled(signal, 0) for name, signal in weights.items()},
+    )
+
+
+def _shortened(data: Sequences, steps: int) -> Sequences:
+    """The first steps of the sequences."""
+
+    def first(signals: Signals | None) -> Signals:
+        return {name: signal[:, :steps] for name, signal in (signals or {}).items()}
+
+    return dataclasses.replace(
+        data,
+        inputs=first(cast(Signals, data.inputs)),
+        targets=first(_targets(data)),
+        weights=first(cast(Signals, data.weights)),
     )
 
 

@@ -43,11 +43,14 @@ class Entry:
         structure: The structure.
         found: The result of the training on the folds, and on everything if it was chosen.
         effort: Restarts and steps that were computed.
+        frame: The structure of the networks that were trained, in which `structure` is one with weights of zero; see
+            `frames`. The members of the committee have none.
     """
 
     structure: Structure
     found: CrossValidated
     effort: Effort
+    frame: Structure
 
     @property
     def fold_errors(self) -> Float[np.ndarray, " folds"]:

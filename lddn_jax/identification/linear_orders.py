@@ -6,10 +6,11 @@ inputs act without delay, by a feedthrough, is decided in the same way.
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from lddn_jax.data.fold_blocks import FoldData
 from lddn_jax.data.starts import AbstractStart
 from lddn_jax.errors import DataError
 from lddn_jax.identification.structures import LinearStarts, Structure, first_states_of
@@ -51,15 +52,18 @@ def linear_orders(
     found = _of(starts, candidates, start, warmup, gain)
     if not starts.folds.records[0].inputs:
         return found
-    other = _of(dataclasses.replace(starts, feedthrough=True), candidates, start, warmup, gain)
+    smaller = [states for states in candidates if states <= found.best]
+    other = _of(dataclasses.replace(starts, feedthrough=True), smaller, start, warmup, gain)
     return other if other.errors[other.best] < FEEDTHROUGH_GAIN * found.errors[found.best] else found
 
 
 def _of(starts: LinearStarts, candidates: list[int], start: AbstractStart, warmup: int, gain: float) -> LinearOrders:
     errors: dict[int, float] = {}
+    topology = Structure(1, 0, 0, starts.feedthrough).topology(starts.folds.records[0])  # the data are the same for all
+    data = [starts.folds.data(topology, fold, start) for fold in range(starts.folds.count)]
     for states in candidates:
         try:
-            errors[states] = _error(starts, states, start, warmup)
+            errors[states] = _error(starts, states, data, warmup)
         except DataError:  # too short for a model of this order
             if not errors:
                 raise
@@ -68,13 +72,12 @@ def _of(starts: LinearStarts, candidates: list[int], start: AbstractStart, warmu
     return LinearOrders(starts, errors, next(n for n, error in errors.items() if gain * error <= least))
 
 
-def _error(starts: LinearStarts, states: int, start: AbstractStart, warmup: int) -> float:
+def _error(starts: LinearStarts, states: int, data: Sequence[FoldData], warmup: int) -> float:
     folds, squares = starts.folds, []
-    topology = Structure(states, 0, 0, starts.feedthrough).topology(folds.records[0])
-    for fold in range(folds.count):
-        data, linear = folds.data(topology, fold, start), starts.model(states, fold)
-        first = first_states_of(linear, data.train)
-        for k, (span, row) in enumerate(zip(data.spans, data.firsts, strict=True)):
+    for fold, of_fold in enumerate(data):
+        linear = starts.model(states, fold)
+        first = first_states_of(linear, of_fold.train)
+        for k, (span, row) in enumerate(zip(of_fold.spans, of_fold.firsts, strict=True)):
             if span.held_from >= span.stop:
                 continue
             record = folds.records[span.record].piece(row - 1, span.stop)  # its first row holds the first state

@@ -28,6 +28,7 @@ there is no time are left out, and a clock ends the training.
 
 import dataclasses
 import functools
+import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -44,18 +45,17 @@ from lddn_jax.data.starts import AbstractStart, FromRecord, Trained, WarmUp
 from lddn_jax.identification.competition import Competition, Entry, finite, within_one_error
 from lddn_jax.identification.effort import (
     COMPILE_SECONDS,
-    CONTINUED,
     CONTINUED_SHARE,
-    FINAL,
-    FINAL_SHARE,
     LARGEST_EXCERPT,
     LEAD_SAMPLES,
     LEAST_EPOCHS,
+    LEAST_PIECE,
     LEAST_RESTARTS,
     LEAST_RESTARTS_ON_WINDOWS,
     LONG_RECORD_SAMPLES,
     LONG_REFIT_SHARE,
     LONG_REFIT_STEPS,
+    MOST_CONTINUED_STEPS,
     MOST_ON_WINDOWS,
     MOST_REFIT_STEPS,
     NOMINAL_SECONDS,
@@ -76,16 +76,16 @@ from lddn_jax.identification.effort import (
     spread_windows,
 )
 from lddn_jax.identification.experiment import Experiment
+from lddn_jax.identification.frames import cut
 from lddn_jax.identification.linear_orders import LinearOrders, linear_orders
 from lddn_jax.identification.recipes import Supervision
 from lddn_jax.identification.settings import Settings
-from lddn_jax.identification.structures import LinearStarts, Structure
+from lddn_jax.identification.structures import LinearStarts, Structure, common_frame
 from lddn_jax.losses import MeanSquaredError
 from lddn_jax.network.committee import Committee
 from lddn_jax.network.network import Network
 from lddn_jax.numerics.text_table import digits
 from lddn_jax.simulation.delays import DelayState
-from lddn_jax.trainers.cross_validated import restarts_of
 from lddn_jax.trainers.fold_run import Saving
 from lddn_jax.trainers.fold_training import fit_folds
 from lddn_jax.trainers.levenberg_marquardt import LevenbergMarquardt
@@ -97,7 +97,8 @@ from lddn_jax.training.side_by_side import at_once, side_by_side
 LARGEST_ORDER = 8  # of the linear models
 ORDER_GAIN, ORDER_GAIN_OF_LONG_RECORDS = 0.9, 0.98  # factor by which the error falls if more states are worth it
 LARGEST_RATIO_ON_WINDOWS = 1.2  # of the error of a larger structure to the smallest one, on long records
-GROWTH_GAIN = 0.97  # factor by which the error falls if growth is to continue
+LARGEST_RATIO_OF_SHAPES = 1.5  # of the error of a shape that is tried again with more states to the smallest one
+GROWTH_GAIN = 0.9  # factor by which the error falls if growth is to continue
 LARGEST_HIDDEN = 40  # neurons
 LEAST_STATES = 2  # of the first nonlinear structures
 LEAST_SAMPLES_OF_A_PARAMETER = 2.0  # measured values for each weight, below which a structure is too large
@@ -106,10 +107,11 @@ DEFAULT_SHAPES = ((5, 4), (0, 4), (5, 0))  # neurons of the state equation and o
 SHAPES_OF_LONG_RECORDS = ((15, 0), (0, 8))
 
 
-def best_of(fitted: Fitted, count: int) -> tuple[Network, DelayState]:
-    """Returns the best restarts of a fit to continue, stacked if there are several, and their first states."""
-    nets, states = restarts_of(fitted, np.argsort(fitted.restart_values, kind="stable")[:count])
-    return (nets, states) if count > 1 else jax.tree.map(lambda leaf: leaf[0], (nets, states))
+def all_of(fitted: Fitted) -> tuple[Network, DelayState]:
+    """Returns the networks of a fit to continue, stacked if there are several, and their first states."""
+    if fitted.restarts is None:
+        return fitted.net, fitted.initial_state or {}
+    return fitted.restarts, fitted.restart_states or {}
 
 
 def _still_falls(entry: Entry) -> bool:
@@ -202,7 +204,9 @@ class Search:
             )
         else:
             self.start, self.warmup = Trained(), 0
-            self.folds = folds(self.records, self.count, lead=LEAD_SAMPLES)
+            whole = folds(self.records, self.count, lead=LEAD_SAMPLES)
+            block = max(b - a for edges in whole.blocks for a, b in itertools.pairwise(edges))
+            self.folds = dataclasses.replace(whole, piece=max(LEAST_PIECE, block))
 
     def _excerpt(self) -> Record:
         longest = max(self.records, key=len)
@@ -231,32 +235,35 @@ class Search:
         shapes = [shape for shape in (default if self.shapes is None else self.shapes) if any(shape)]
         states = [order] if self.states is None else sorted(set(self.states))
         first = max(states[0], LEAST_STATES) if self.states is None else states[0]
-        larger = (first + 1, first + 2) if self.long and self.states is None else ()
+        larger = [] if self.states is not None else [first + 1, first + 2] if self.long else [first + 1]
         more = [self._sized(n, shape) for n in larger for shape in shapes[:1]]
         others = [self._sized(first, shape) for shape in shapes]
         self._try_all([*others[:1], self._sized(order, (0, 0)), *others[1:], *more])  # the first ones, if time is short
         if self.states is not None:
             self._try_all([dataclasses.replace(self._best.structure, states=n) for n in states])
         elif not self.long:
-            self._grow(lambda s, k: dataclasses.replace(s, states=s.states + k))
+            self._grow(lambda s: dataclasses.replace(s, states=s.states + 1))
         if self.shapes is None and not self.long:
-            self._try_all([self._sized(self._best.structure.states, shape) for shape in shapes])
-            self._grow(
-                lambda s, k: dataclasses.replace(s, hidden=2**k * s.hidden, output_hidden=2**k * s.output_hidden)
-            )
+            states, least = self._best.structure.states, self._best.found.error
+            errors = {
+                (s.hidden, s.output_hidden): e.found.error for e in self.entries if (s := e.structure).states == first
+            }
+            close = [shape for shape in shapes if errors.get(shape, 0.0) <= LARGEST_RATIO_OF_SHAPES * least]
+            self._try_all([self._sized(states, shape) for shape in close])
+            if self._rich or not _still_falls(self._best):
+                self._grow(lambda s: dataclasses.replace(s, hidden=2 * s.hidden, output_hidden=2 * s.output_hidden))
 
     def _sized(self, states: int, shape: tuple[int, int]) -> Structure:
         return Structure(states, *shape, self.starts.feedthrough)
 
-    def _grow(self, larger: Callable[[Structure, int], Structure]) -> None:
-        """Tries structures larger than the best, two sizes at a time, as long as the larger one is better by 3 %."""
+    def _grow(self, larger: Callable[[Structure], Structure]) -> None:
+        """Tries larger structures than the best, as long as they are better by 3 %."""
         while not self._late() and not self._best.structure.linear:
-            before = self._best
-            tried = [s for k in (1, 2) if self._admissible(s := larger(before.structure, k))]
-            if not tried:
+            before, tried = self._best, larger(self._best.structure)
+            if not self._admissible(tried):
                 return
-            self._try_all(tried)
-            if self._best.found.error > GROWTH_GAIN * before.found.error or self._best.structure != tried[-1]:
+            self._try_all([tried])
+            if self._best.structure != tried or self._best.found.error > GROWTH_GAIN * before.found.error:
                 return
 
     def _admissible(self, structure: Structure) -> bool:
@@ -270,7 +277,12 @@ class Search:
     def _samples_of_a_parameter(self, structure: Structure) -> float:
         """Number of measured values for each weight and bias."""
         values = sum(map(len, self.folds.records)) * sum(self.records[0].sizes["targets"].values())
-        return values / parameters_of(structure.topology(self.records[0]))
+        return values / self._parameters(structure)
+
+    @property
+    def _rich(self) -> bool:
+        """Whether measured values are so many that many steps do not overfit the best structure."""
+        return self._samples_of_a_parameter(self._best.structure) >= MANY_SAMPLES_OF_A_PARAMETER
 
     @property
     def _largest_close(self) -> Entry:
@@ -297,26 +309,28 @@ class Search:
                 self.entries.append(entry)
                 self.say(f"out-of-fold error {digits(entry.found.error)}")
                 best = entry if entry.found.error <= best.found.error else best
-        if not self._is_time_for(COMPILE_SECONDS) or self._cut_short:
-            return best
-        return self._refitted(best)
+        if self._is_time_for(COMPILE_SECONDS) and not self._cut_short:
+            best = self._refitted(best)
+        return self._without_frame(best)
+
+    def _without_frame(self, entry: Entry) -> Entry:
+        """The entry with its members as networks of its structure."""
+        members = cut(entry.found.members, entry.structure.topology(self.records[0]))
+        done = dataclasses.replace(entry, found=dataclasses.replace(entry.found, members=members))
+        self.entries[self.entries.index(entry)] = done
+        return done
 
     def _more_of(self, entry: Entry) -> Entry | None:
-        """The entry with more steps of its best networks if their errors still fall, or else with more restarts."""
-        structure, before = entry.structure, entry.effort
-        if _still_falls(entry):
-            effort = self._affordable(structure, CONTINUED, CONTINUED_SHARE)
-            restarts = min(effort.restarts, before.restarts)
-            if not self._is_time_for(COMPILE_SECONDS):
-                return None
-            self.say(f"continuing {structure}: the best {restarts} of each fold, {effort.epochs} steps")
-            return self._entry(structure, Effort(restarts, effort.epochs), len(self.entries), self._callbacks(), entry)
-        effort = self._affordable(structure, FINAL, FINAL_SHARE)
-        enough = effort.restarts <= before.restarts and effort.epochs <= before.epochs
-        if enough or not self._is_time_for(self._seconds(structure, effort)):
+        """The entry after more steps, if its errors still fall and there is time for them."""
+        if not _still_falls(entry) or not self._is_time_for(COMPILE_SECONDS):
             return None
-        self.say(f"committee of {structure}: {effort.restarts} restarts, {effort.epochs} steps on each fold")
-        return self._entry(structure, effort, len(self.entries), self._callbacks())
+        restarts = entry.effort.restarts
+        steps = CONTINUED_SHARE * self.budget / (self.count * restarts * self._step(entry.frame))
+        epochs = int(np.clip(steps, 1, self.asked[1] or MOST_CONTINUED_STEPS))
+        self.say(f"continuing {entry.structure}: {epochs} steps on each fold")
+        return self._entry(
+            entry.structure, entry.frame, Effort(restarts, epochs), len(self.entries), self._callbacks(), entry
+        )
 
     def _refitted(self, entry: Entry) -> Entry:
         """The entry after training its members on everything.
@@ -327,7 +341,7 @@ class Search:
         """
         structure, found = entry.structure, entry.found
         folds_ = folds(self.windows, 2, length=len(self.windows[0])) if self.long else self.folds
-        step = cost(sum(map(len, folds_.records)), parameters_of(structure.topology(self.folds.records[0])))
+        step = cost(sum(map(len, folds_.records)), self._parameters(entry.frame))
         share, least = (LONG_REFIT_SHARE, LONG_REFIT_STEPS) if self.long else (REFIT_SHARE, REFIT_STEPS)
         steps = share * self.budget / step
         order = found.in_order
@@ -340,7 +354,7 @@ class Search:
         epochs = int(np.clip(steps / count, least, MOST_REFIT_STEPS)) if many else least
         epochs = min(epochs, self.asked[1] or epochs)  # steps that the user asked for are not exceeded here
         self.say(f"training on everything: {count} networks, {epochs} steps")
-        chosen = jax.tree.map(lambda leaf: leaf[np.sort(order[:count])], found.members)
+        chosen = jax.tree.map(lambda leaf: np.asarray(leaf)[np.sort(order[:count])], found.members)
         refitted = trained_on_everything(
             dataclasses.replace(found, members=chosen),
             LevenbergMarquardt(),
@@ -348,14 +362,15 @@ class Search:
             epochs=epochs,
             folds=folds_,
             start=self.start,
-            first_states=(lambda fold, data: self.starts.first_states(structure, None, 1, data))
+            first_states=(lambda fold, data: self.starts.first_states(structure, None, 1, data, entry.frame))
             if isinstance(self.start, Trained)
             else None,
             key=self.key,
             saving=Saving(self._callbacks(), self.supervision.checkpoint, self.supervision.resume, "everything"),
             progress=self.supervision.progress,
+            together=1 if self.long else entry.effort.restarts,
         )
-        done = Entry(structure, refitted, dataclasses.replace(entry.effort, refit=epochs))
+        done = Entry(structure, refitted, dataclasses.replace(entry.effort, refit=epochs), entry.frame)
         self.entries[self.entries.index(entry)] = done
         return done
 
@@ -370,9 +385,10 @@ class Search:
         structures = [s for s in dict.fromkeys(structures) if not self._seen(s)]
         if not structures or (self._late() and self.entries) or self._cut_short:
             return
-        efforts = [self._screening(structure) for structure in structures]
-        structures = structures[: self._in_time(structures, efforts)]
-        efforts = efforts[: len(structures)]
+        frames = self._frames(structures)
+        efforts = [self._screening(frame) for frame in frames]
+        count = self._in_time(frames, efforts)
+        structures, frames, efforts = structures[:count], frames[:count], efforts[:count]
         if self.long:  # whose trainings are far from their ends, so that only equal numbers of steps compare
             fewest = min(effort.epochs for effort in efforts)
             efforts = [dataclasses.replace(effort, epochs=fewest) for effort in efforts]
@@ -384,26 +400,46 @@ class Search:
             )
         )
         tasks = [
-            functools.partial(self._entry, structure, effort, number)
-            for structure, effort, number in zip(structures, efforts, numbers, strict=True)
+            functools.partial(self._entry, structure, frame, effort, number)
+            for structure, frame, effort, number in zip(structures, frames, efforts, numbers, strict=True)
         ]
         found = side_by_side(tasks, self._callbacks())
         self.entries += found
         self.say("\n".join(f"out-of-fold error {digits(e.found.error)}: {e.structure}" for e in found))
 
+    def _frames(self, structures: Sequence[Structure]) -> list[Structure]:
+        """A frame of each structure: the smallest one that all nonlinear structures fit into, if possible a known one.
+
+        On long records a step takes longer than a compilation, so each structure is trained as it is.
+        """
+        others = [s for s in structures if not s.linear]
+        if self.long or not others:
+            return list(structures)
+        least = common_frame(others)
+        known = [e.frame for e in self.entries if common_frame([e.frame, least]) == e.frame]
+        frame = min(known, key=self._parameters, default=least)
+        return [s if s.linear else frame for s in structures]
+
     def _in_time(self, structures: Sequence[Structure], efforts: Sequence[Effort]) -> int:
-        """How many of these structures there is time for, at least one."""
+        """How many of these structures, by their frames, there is time for; at least one."""
         if self.deadline is None:
             return len(structures)
-        seconds = np.cumsum([self._seconds(s, e) for s, e in zip(structures, efforts, strict=True)])
+        each = [self._seconds(s, e) for s, e in zip(structures, efforts, strict=True)]
+        compiled = [s in structures[:k] for k, s in enumerate(structures)]
+        seconds = np.cumsum(np.array(each) - COMPILE_SECONDS * np.array(compiled))
         left = SHARE_OF_A_ROUND * max(self.deadline - time.monotonic(), 0.0)
         return max(1, int(np.sum(seconds <= left * at_once(self.supervision.callbacks))))
 
     def _seconds(self, structure: Structure, effort: Effort) -> float:
         """Predicted seconds of a structure on one core."""
-        parameters = parameters_of(structure.topology(self.folds.records[0]))
-        step = cost(sum(map(len, self.folds.records)), parameters)
-        return COMPILE_SECONDS + self.count * effort.restarts * effort.epochs * step
+        return COMPILE_SECONDS + self.count * effort.restarts * effort.epochs * self._step(structure)
+
+    def _parameters(self, structure: Structure) -> int:
+        return parameters_of(structure.topology(self.records[0]))
+
+    def _step(self, structure: Structure) -> float:
+        """Predicted seconds of a step of one network."""
+        return cost(sum(map(len, self.folds.records)), self._parameters(structure))
 
     def _is_time_for(self, seconds: float) -> bool:
         return self.deadline is None or time.monotonic() + seconds <= self.deadline
@@ -415,27 +451,28 @@ class Search:
     def _entry(
         self,
         structure: Structure,
+        frame: Structure,
         effort: Effort,
         number: int,
         callbacks: tuple[Any, ...],
         before: Entry | None = None,
     ) -> Entry:
-        """Trains one structure on all folds, from the best networks of an entry if there is one.
+        """Trains one structure in a frame on all folds, from the networks of an entry if there is one.
 
         Random keys do not depend on `number`, that of the new entry, by which checkpoints are named.
         """
         starts = self.starts
         key = jax.random.fold_in(self.key, effort.restarts)
-        continued = [] if before is None else [best_of(fitted, effort.restarts) for fitted in before.found.fits]
+        continued = [] if before is None else [all_of(fitted) for fitted in before.found.fits]
         nets = [net for net, _ in continued] or [
-            starts.networks(structure, fold, effort.restarts, jax.random.fold_in(key, fold))
+            starts.networks(structure, fold, effort.restarts, jax.random.fold_in(key, fold), frame)
             for fold in range(self.count)
         ]
 
         def first_states(fold: int | None, data: Sequences) -> Any:
             if continued and fold is not None:
                 return continued[fold][1]
-            return starts.first_states(structure, fold, 1 if fold is None else effort.restarts, data)
+            return starts.first_states(structure, fold, effort.restarts, data, frame)
 
         own = self.supervision.checkpoint
         found = fit_folds(
@@ -453,7 +490,7 @@ class Search:
             resume=self.supervision.resume,
             progress=self.supervision.progress if threading.current_thread() is threading.main_thread() else False,
         )
-        return Entry(structure, found, effort)
+        return Entry(structure, found, effort, frame)
 
     def _late(self) -> bool:
         return self.deadline is not None and time.monotonic() >= self.deadline
@@ -461,27 +498,20 @@ class Search:
     def _seen(self, structure: Structure) -> bool:
         return any(entry.structure == structure for entry in self.entries)
 
-    def _screening(self, structure: Structure) -> Effort:
-        return self._affordable(structure, SCREENING_OF_LONG_RECORDS if self.long else SCREENING, SCREENING_SHARE)
-
-    def _affordable(self, structure: Structure, wanted: Effort, share: float) -> Effort:
-        """The wanted effort, with fewer restarts and then fewer steps if it would exceed a share of the time."""
+    def _screening(self, frame: Structure) -> Effort:
+        """Restarts and steps of a structure that is tried: those wanted, or fewer if they exceed their share."""
+        wanted = SCREENING_OF_LONG_RECORDS if self.long else SCREENING
         restarts, epochs = self.asked
-        if structure.linear:
+        if frame.linear:
             return Effort(1, epochs or wanted.epochs)
-        if restarts is not None or epochs is not None:
-            wanted = Effort(restarts or wanted.restarts, epochs or wanted.epochs)
-            if restarts is not None and epochs is not None:
-                return wanted
-        topology = structure.topology(self.folds.records[0])
-        parameters = parameters_of(topology)
-        samples = sum(map(len, self.folds.records))
-        seconds = self.count * cost(samples, parameters)
-        steps = share * self.budget / seconds
         least = min(LEAST_RESTARTS_ON_WINDOWS if self.long else LEAST_RESTARTS, wanted.restarts)
-        epochs = int(np.clip(steps / least, 1, wanted.epochs))
-        restarts = int(np.clip(steps / epochs, least, wanted.restarts))
-        return Effort(max(restarts - restarts % least, 1), epochs)
+        steps = SCREENING_SHARE * self.budget / (self.count * self._step(frame))
+        if epochs is None:
+            epochs = int(np.clip(steps / (restarts or least), 1, wanted.epochs))
+        if restarts is None:  # by powers of two, as programs are compiled for a number of restarts
+            most = int(np.clip(steps / epochs, least, wanted.restarts))
+            restarts = least * 2 ** int(np.log2(most / least))
+        return Effort(restarts, epochs)
 
 
 def by_competition(

@@ -7,8 +7,8 @@ each fold is identified without the blocks of the fold.
 
 import dataclasses
 import functools
-from collections.abc import Mapping
-from typing import cast
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ from lddn_jax import models
 from lddn_jax.data.fold_blocks import Folds
 from lddn_jax.data.records import Record
 from lddn_jax.data.sequences import Sequences
+from lddn_jax.identification.frames import masked
 from lddn_jax.linear.linear_model import LinearModel
 from lddn_jax.linear.moesp import subspace
 from lddn_jax.linear.network_weights import STATE
@@ -64,6 +65,11 @@ class Structure:
         )
 
     @property
+    def sizes(self) -> dict[str, int]:
+        """Sizes of the layers by name, 0 for layers that it does not have."""
+        return {STATE: self.states, "hidden": self.hidden, "output_hidden": self.output_hidden}
+
+    @property
     def linear(self) -> bool:
         """Whether there is no hidden layer."""
         return not self.hidden and not self.output_hidden
@@ -74,6 +80,16 @@ class Structure:
         parts += [f"{self.output_hidden} hidden at the output"] if self.output_hidden else []
         parts += ["feedthrough"] if self.feedthrough else []
         return ", ".join([*parts, *(["linear"] if self.linear else [])])
+
+
+def common_frame(structures: Sequence[Structure]) -> Structure:
+    """Returns the smallest structure that contains all of these."""
+    return Structure(
+        max(s.states for s in structures),
+        max(s.hidden for s in structures),
+        max(s.output_hidden for s in structures),
+        any(s.feedthrough for s in structures),
+    )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -103,36 +119,66 @@ class LinearStarts:
             self._known[states, fold] = found.stabilized(LARGEST_RADIUS) if slow else found
         return self._known[states, fold]
 
-    def networks(self, structure: Structure, fold: int | None, restarts: int, key: PRNGKeyArray) -> Network:
-        """Returns the networks of a fold to start from, stacked if there are several."""
-        topology = structure.topology(self.folds.records[0])
-        linear = FromLinear(self.model(structure.states, fold))
-        drawn = at_random(restarts)
-        nets = [
-            self._without_constants(
-                Network(
-                    topology, key=k, init="nguyen-widrow" if number >= restarts - drawn else linear, dtype="float64"
-                )
-            )
-            for number, k in enumerate(jax.random.split(key, restarts))
-        ]
-        return nets[0] if restarts == 1 else jax.tree.map(lambda *leaves: jnp.stack(leaves), *nets)
+    def networks(
+        self, structure: Structure, fold: int | None, restarts: int, key: PRNGKeyArray, frame: Structure | None = None
+    ) -> Network:
+        """Returns the networks of a fold to start from, stacked if there are several, in the frame if there is one."""
+        frame = structure if frame is None else frame
+        topology = frame.topology(self.folds.records[0])
+        linear, random = _drawn(topology, jax.random.split(key, restarts), *self._padded(structure, fold, frame))
+        from_linear = np.arange(restarts) < restarts - at_random(restarts)
 
-    def _without_constants(self, net: Network) -> Network:
-        """The network with weights of zero for inputs that do not vary in training."""
-        weights = {}
-        for (to, source), weight in net.IW.items():
-            if source in self.constant:
-                weights[to, source] = weight.at[..., np.array(self.constant[source])].set(0.0)
-        return net.with_weights(IW=weights) if weights else net
+        def chosen(a, b):
+            found = np.where(from_linear.reshape(-1, *(1,) * (a.ndim - 1)), np.asarray(a), np.asarray(b))
+            return found if restarts > 1 else found[0]
 
-    def first_states(self, structure: Structure, fold: int | None, restarts: int, data: Sequences) -> DelayState:
+        return masked(jax.tree.map(chosen, linear, random), structure.sizes, self.constant)
+
+    def _padded(self, structure: Structure, fold: int | None, frame: Structure) -> tuple[Mapping, Mapping]:
+        """Weights and biases of a linear model, with as many states as the frame."""
+        more = frame.states - structure.states
+        linear, ends = self.model(structure.states, fold), {STATE: more}
+        weights = {
+            (to, source): np.pad(weight, ((0, 0), (0, ends.get(to, 0)), (0, ends.get(source, 0))))
+            for (to, source), weight in linear.weights().items()
+        }
+        return weights, {name: np.pad(bias, (0, ends.get(name, 0))) for name, bias in linear.biases().items()}
+
+    def first_states(
+        self, structure: Structure, fold: int | None, restarts: int, data: Sequences, frame: Structure | None = None
+    ) -> DelayState:
         """Returns the first states of all sequences: those of the linear model, and zeros for networks at random."""
         found = first_states_of(self.model(structure.states, fold), data)
+        found = np.pad(found, ((0, 0), (0, (frame or structure).states - structure.states)))
         if restarts == 1:
-            return {STATE: jnp.asarray(found)[:, None]}
+            return {STATE: jnp.asarray(found[:, None])}
         linear = (np.arange(restarts) < restarts - at_random(restarts))[:, None, None, None]
         return {STATE: jnp.asarray(np.where(linear, found[:, None], 0.0))}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Given:
+    """Weights and biases of a linear model."""
+
+    of_weights: Mapping[tuple[str, str], Any]
+    of_biases: Mapping[str, Any]
+
+    def weights(self) -> Mapping[tuple[str, str], Any]:
+        return self.of_weights
+
+    def biases(self) -> Mapping[str, Any]:
+        return self.of_biases
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _drawn(topology: Topology, keys: PRNGKeyArray, weights: Mapping, biases: Mapping) -> tuple[Network, Network]:
+    """Networks that start as a linear model and networks drawn at random, one of each for every key."""
+
+    def drawn(init, key):
+        return Network(topology, key=key, init=init, dtype="float64")
+
+    linear = FromLinear(_Given(weights, biases))
+    return jax.vmap(functools.partial(drawn, linear))(keys), jax.vmap(functools.partial(drawn, "nguyen-widrow"))(keys)
 
 
 def at_random(restarts: int) -> int:

@@ -105,8 +105,10 @@ def restarts_of(fitted: Fitted, order: Int[np.ndarray, " count"]) -> tuple[Netwo
     if fitted.restarts is None:
         states = fitted.initial_state or {}
         return expanded(fitted.net), {name: line[None] for name, line in states.items()}
-    states, take = fitted.restart_states or {}, jnp.asarray(order)
-    return jax.tree.map(lambda leaf: leaf[take], fitted.restarts), {name: line[take] for name, line in states.items()}
+    # By NumPy, so that nothing is compiled.
+    return jax.tree.map(
+        lambda leaf: jnp.asarray(np.asarray(leaf)[order]), (fitted.restarts, fitted.restart_states or {})
+    )
 
 
 def expanded(net: Network) -> Network:

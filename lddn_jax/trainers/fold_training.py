@@ -20,10 +20,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Int, PRNGKeyArray
 
 from lddn_jax.checks import check_key, check_not_negative, check_positive, expect
 from lddn_jax.data.fold_blocks import Folds
+from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.starts import AbstractStart
 from lddn_jax.errors import LDDNError
 from lddn_jax.losses import AbstractLoss, MeanSquaredError
@@ -34,6 +35,7 @@ from lddn_jax.trainers.fold_run import FirstStates, FoldRun, Saving
 from lddn_jax.trainers.refitting import trained_on_everything
 from lddn_jax.training.callbacks.periodic_checkpoint import Checkpoint
 from lddn_jax.training.callbacks.time_limit import one_run
+from lddn_jax.training.result import Fitted
 from lddn_jax.training.side_by_side import side_by_side
 from lddn_jax.training.trainer import AbstractTrainer
 
@@ -135,16 +137,14 @@ def fit_folds(
         order = np.argsort(values, kind="stable")[:keep]
         best = values[order[0]]
         order = order[values[order] <= LARGEST_LOSS_RATIO * best] if np.isfinite(best) else order[:1]
-        chosen, states = restarts_of(fitted, order)
-        outputs = Committee(chosen).combined(outputs_of_members(chosen, fold.train, states))
-        # NaN means that nothing was predicted, so a divergence of all is infinite.
-        outputs = {name: jnp.where(jnp.isnan(y), jnp.inf, y) for name, y in outputs.items()}
+        chosen, _ = restarts_of(fitted, order)
+        outputs = _combined(fitted, order, fold.validation)
         return fitted, tuple(order.tolist()), chosen, folds.gathered(fold, outputs)
 
     with one_run(callbacks):
         each = side_by_side([functools.partial(of_fold, number) for number in range(folds.count)], callbacks)
         fits, kept, members, blocks = map(tuple, zip(*each, strict=True))
-        stacked = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *members)
+        stacked = jax.tree.map(lambda *leaves: jnp.asarray(np.concatenate(leaves)), *members)
         found = CrossValidated(
             folds=folds,
             fits=fits,
@@ -168,6 +168,19 @@ def fit_folds(
             saving=Saving(tuple(callbacks), checkpoint, resume, "everything"),
             progress=progress,
         )
+
+
+def _combined(fitted: Fitted, order: Int[np.ndarray, " kept"], data: Sequences) -> dict[str, np.ndarray]:
+    """The outputs of the networks that are kept as those of a committee, infinite where all of them diverged."""
+    # All are simulated, and the others left out, because programs are compiled for a number of networks.
+    every = np.arange(max(len(fitted.restart_values), 1))
+    nets, states = restarts_of(fitted, every)
+    without = ~np.isin(every, order)
+    outputs = {name: np.array(y) for name, y in outputs_of_members(nets, data, states).items()}
+    for y in outputs.values():
+        y[without] = np.nan
+    combined = Committee(nets).combined(outputs)
+    return {name: np.where(np.isnan(y), np.inf, y) for name, y in combined.items()}
 
 
 def _joined(blocks: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

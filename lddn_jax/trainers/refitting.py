@@ -43,20 +43,23 @@ def trained_on_everything(
     key: PRNGKeyArray,
     saving: Saving,
     progress: bool | None,
+    together: int | None = None,
 ) -> CrossValidated:
     """Returns a result whose members were trained on all of the records; arguments as in `fit_folds`.
 
-    With `folds`, these are trained on in place of those that the members come from.
+    With `folds`, these are trained on in place of those that the members come from. `together` networks are one batch,
+    the last one filled up with copies, for which there may be a compiled program already; None to choose their number.
     """
     begun, before = time.perf_counter(), found.members
     whole = (found.folds if folds is None else folds).whole(before.topology, start).train
     count = int(jax.tree.leaves(before)[0].shape[0])
-    groups = equal_groups(count)
+    size = count // equal_groups(count) if together is None else together
+    groups = -(-count // size)
+    taken = np.minimum(np.arange(groups * size), count - 1).reshape(groups, size)
 
     def of_group(number: int, callbacks: tuple[Any, ...]) -> Fitted:
-        size = count // groups
-        nets = jax.tree.map(lambda leaf: leaf[number * size : (number + 1) * size], before)
-        nets = nets if size > 1 else jax.tree.map(lambda leaf: leaf[0], nets)
+        own = taken[number] if size > 1 else taken[number, 0]
+        nets = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[own]), before)
         own = dataclasses.replace(saving, callbacks=callbacks, name=f"{saving.name}_{number}")
         run = FoldRun(loss, dataclasses.replace(trainer, restarts=size), key, own, progress)
         state = None
@@ -67,7 +70,7 @@ def trained_on_everything(
 
     fits = side_by_side([functools.partial(of_group, number) for number in range(groups)], saving.callbacks)
     each = [fitted.restarts if fitted.restarts is not None else expanded(fitted.net) for fitted in fits]
-    after = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *each)
+    after = jax.tree.map(lambda *leaves: jnp.asarray(np.concatenate(leaves)[:count]), *each)
     after, replaced = _under_stress(before, after, whole)
     seconds = found.seconds + time.perf_counter() - begun
     return dataclasses.replace(found, members=after, refitted=tuple(fits), replaced=replaced, seconds=seconds)
