@@ -108,6 +108,10 @@ class Folds:
         rows = itertools.pairwise((*self._cut(start, stop), stop))
         return [Span(record, a, b, b) for a, b in rows if b > a]
 
+    def usable_spans(self, topology: Topology, fold: int) -> list[Span]:
+        """Returns the sequences of a fold that are longer than the delay lines of a network, those of `data`."""
+        return self._long_enough(topology, self.spans(fold))
+
     def training(self, fold: int) -> list[Record]:
         """Returns the stretches of the records that a fold trains on, without the leads of held-out blocks."""
         found, number = [], 0
@@ -136,7 +140,7 @@ class Folds:
             DataError: If `fold` is not a fold.
         """
         self._check(fold)
-        spans = self._long_enough(topology, self.spans(fold))
+        spans = self.usable_spans(topology, fold)
         firsts, data, filling = self._begun(topology, spans, start)
         count, trained_steps, steps = self._shape(topology, filling)
         data = _padded(data, count, steps)
@@ -169,7 +173,7 @@ class Folds:
 
     def _shape(self, topology: Topology, filling: int) -> tuple[int, int, int]:
         """Number of sequences of a fold, of steps to train on, and of steps with the held-out blocks."""
-        every = [self._long_enough(topology, self.spans(number)) for number in range(self.count)]
+        every = [self.usable_spans(topology, number) for number in range(self.count)]
         first = [[max(span.start, filling) for span in spans] for spans in every]
         pairs = [pair for spans, rows in zip(every, first, strict=True) for pair in zip(spans, rows, strict=True)]
         trained = max(span.held_from - row for span, row in pairs)

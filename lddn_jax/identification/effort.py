@@ -36,7 +36,7 @@ NOMINAL_SECONDS, NOMINAL_SECONDS_OF_LONG_RECORDS = 45.0, 90.0  # that the whole 
 # Each effort is the largest of its stage.
 SCREENING, SCREENING_SHARE = Effort(32, 20), 0.06  # of a structure that is tried, and its share of the seconds
 SCREENING_OF_LONG_RECORDS = Effort(2, 20)
-CONTINUED_SHARE, MOST_CONTINUED_STEPS = 0.3, 300  # of more training of the structure that was chosen
+CONTINUED_SHARE, MOST_CONTINUED_STEPS = 0.2, 300  # of more training of the structure that was chosen
 LEAST_PIECE = 250  # samples that a sequence may have at least, before a stretch of training samples is divided
 LEAST_RESTARTS, LEAST_RESTARTS_ON_WINDOWS = 4, 1  # at which steps are reduced, and no longer restarts
 COMPILE_SECONDS = 6.0  # of the programs of one structure and number of restarts, on one core

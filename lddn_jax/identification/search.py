@@ -354,9 +354,8 @@ class Search:
         epochs = int(np.clip(steps / count, least, MOST_REFIT_STEPS)) if many else least
         epochs = min(epochs, self.asked[1] or epochs)  # steps that the user asked for are not exceeded here
         self.say(f"training on everything: {count} networks, {epochs} steps")
-        chosen = jax.tree.map(lambda leaf: np.asarray(leaf)[np.sort(order[:count])], found.members)
         refitted = trained_on_everything(
-            dataclasses.replace(found, members=chosen),
+            found,
             LevenbergMarquardt(),
             MeanSquaredError(),
             epochs=epochs,
@@ -368,6 +367,7 @@ class Search:
             key=self.key,
             saving=Saving(self._callbacks(), self.supervision.checkpoint, self.supervision.resume, "everything"),
             progress=self.supervision.progress,
+            members=np.sort(order[:count]).tolist(),
             together=1 if self.long else entry.effort.restarts,
         )
         done = Entry(structure, refitted, dataclasses.replace(entry.effort, refit=epochs), entry.frame)

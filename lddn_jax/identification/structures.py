@@ -125,7 +125,14 @@ class LinearStarts:
         """Returns the networks of a fold to start from, stacked if there are several, in the frame if there is one."""
         frame = structure if frame is None else frame
         topology = frame.topology(self.folds.records[0])
-        linear, random = _drawn(topology, jax.random.split(key, restarts), *self._padded(structure, fold, frame))
+        given = self._padded(structure, fold, frame)
+        if restarts == 1 and frame.linear:  # nothing to draw, so nothing to compile
+            return masked(
+                Network(topology, init=FromLinear(_Given(*given)), key=key, dtype="float64"),
+                structure.sizes,
+                self.constant,
+            )
+        linear, random = _drawn(topology, jax.random.split(key, restarts), *given)
         from_linear = np.arange(restarts) < restarts - at_random(restarts)
 
         def chosen(a, b):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, Integer
 
-from lddn_jax.data.fold_blocks import Folds
+from lddn_jax.data.fold_blocks import Folds, Span
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.network.committee import Committee, OfMembers
 from lddn_jax.network.network import Network
@@ -79,14 +79,22 @@ class CrossValidated:
         return tuple(found)
 
     @property
+    def origins(self) -> tuple[tuple[int, int], ...]:
+        """Fold and restart that each member comes from, before the training on everything."""
+        return tuple((fold, restart) for fold, kept in enumerate(self.kept) for restart in kept)
+
+    @property
     def in_order(self) -> Int[np.ndarray, " members"]:
         """Numbers of the members: the best of each fold first, those of easier folds before, then the second best."""
         rows = [
-            (rank, float(fitted.restart_values[restart]), fold)
-            for fold, (fitted, kept) in enumerate(zip(self.fits, self.kept, strict=True))
-            for rank, restart in enumerate(kept)
+            (self.kept[fold].index(restart), float(self.fits[fold].restart_values[restart]), fold)
+            for fold, restart in self.origins
         ]
         return np.array(sorted(range(len(rows)), key=lambda k: rows[k]))
+
+    def spans(self, fold: int) -> list[Span]:
+        """Returns the rows of the sequences of a fold, in the order of its trained first states."""
+        return self.folds.usable_spans(self.members.topology, fold)
 
     @property
     def stop_reason(self) -> StopReason:

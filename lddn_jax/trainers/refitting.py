@@ -7,22 +7,22 @@ inputs scaled by 1.5, −1.5 and 2 and reversed in time, outside of the range th
 import dataclasses
 import functools
 import time
+from collections.abc import Sequence
 from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Float, PRNGKeyArray
 
-from lddn_jax.data.fold_blocks import Folds
+from lddn_jax.data.fold_blocks import FoldData, Folds
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.starts import AbstractStart
 from lddn_jax.losses import AbstractLoss
 from lddn_jax.network.network import Network
 from lddn_jax.network.signals import Signals
-from lddn_jax.trainers.cross_validated import CrossValidated, expanded, outputs_of_members
+from lddn_jax.trainers.cross_validated import CrossValidated, expanded, outputs_of_members, restarts_of
 from lddn_jax.trainers.fold_run import FirstStates, FoldRun, Saving
-from lddn_jax.trainers.initial_state import estimate_state
 from lddn_jax.training.result import Fitted
 from lddn_jax.training.side_by_side import equal_groups, side_by_side
 from lddn_jax.training.trainer import AbstractTrainer
@@ -43,29 +43,32 @@ def trained_on_everything(
     key: PRNGKeyArray,
     saving: Saving,
     progress: bool | None,
+    members: Sequence[int] | None = None,
     together: int | None = None,
 ) -> CrossValidated:
     """Returns a result whose members were trained on all of the records; arguments as in `fit_folds`.
 
-    With `folds`, these are trained on in place of those that the members come from. `together` networks are one batch,
-    the last one filled up with copies, for which there may be a compiled program already; None to choose their number.
+    With `folds`, these are trained on in place of those that the members come from. `members` are the numbers of the
+    members that are trained, None for all. `together` networks are one batch, the last one filled up with copies, for
+    which there may be a compiled program already; None to choose their number.
     """
     begun, before = time.perf_counter(), found.members
-    whole = (found.folds if folds is None else folds).whole(before.topology, start).train
-    count = int(jax.tree.leaves(before)[0].shape[0])
+    if members is not None:
+        before = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[list(members)]), before)
+    everything = (found.folds if folds is None else folds).whole(before.topology, start)
+    whole, count = everything.train, int(jax.tree.leaves(before)[0].shape[0])
+    members = range(count) if members is None else members
+    states = _known_states(found, members, everything, first_states) if whole.train_state else None
     size = count // equal_groups(count) if together is None else together
     groups = -(-count // size)
     taken = np.minimum(np.arange(groups * size), count - 1).reshape(groups, size)
 
     def of_group(number: int, callbacks: tuple[Any, ...]) -> Fitted:
-        own = taken[number] if size > 1 else taken[number, 0]
-        nets = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[own]), before)
+        those = taken[number] if size > 1 else taken[number, 0]
+        nets = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[those]), before)
         own = dataclasses.replace(saving, callbacks=callbacks, name=f"{saving.name}_{number}")
         run = FoldRun(loss, dataclasses.replace(trainer, restarts=size), key, own, progress)
-        state = None
-        if whole.train_state:
-            guess = {} if first_states is None else first_states(None, whole)
-            state = estimate_state(nets, dataclasses.replace(whole, state={**dict(whole.state or {}), **guess}))
+        state = None if states is None else {name: jnp.asarray(line[those]) for name, line in states.items()}
         return run.fitted(nets, whole, state, epochs)
 
     fits = side_by_side([functools.partial(of_group, number) for number in range(groups)], saving.callbacks)
@@ -74,6 +77,32 @@ def trained_on_everything(
     after, replaced = _under_stress(before, after, whole)
     seconds = found.seconds + time.perf_counter() - begun
     return dataclasses.replace(found, members=after, refitted=tuple(fits), replaced=replaced, seconds=seconds)
+
+
+def _known_states(
+    found: CrossValidated, members: Sequence[int], everything: FoldData, first_states: FirstStates | None
+) -> dict[str, Float[np.ndarray, "members sequences delays=_ size=_"]]:
+    """First states to start from: those trained on the folds where a sequence starts in the same row, or a guess.
+
+    A sequence that starts with a held-out block, or within one, has none.
+    """
+    origins, data = found.origins, everything.train
+    guess = {name: np.asarray(line) for name, line in dict(data.state or {}).items()}
+    guess |= {
+        name: np.asarray(line) for name, line in ({} if first_states is None else first_states(None, data)).items()
+    }
+    known: dict[str, np.ndarray] = {}
+    for k, (fold, restart) in enumerate(origins[member] for member in members):
+        _, lines = restarts_of(found.fits[fold], np.array([restart]))
+        places = {(span.record, span.start): place for place, span in enumerate(found.spans(fold))}
+        for name, line in lines.items():
+            if name in found.members.topology.input_names:
+                continue
+            own = known.setdefault(name, np.broadcast_to(guess[name], (len(members), *guess[name].shape)).copy())
+            for place, span in enumerate(everything.spans):
+                if (span.record, span.start) in places:
+                    own[k, place] = np.asarray(line)[0, places[span.record, span.start]]
+    return known
 
 
 def _under_stress(before: Network, after: Network, data: Sequences) -> tuple[Network, tuple[int, ...]]:
