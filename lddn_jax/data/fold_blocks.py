@@ -148,7 +148,7 @@ class Folds:
         for k, (span, first) in enumerate(zip(spans, firsts, strict=True)):
             held[k, max(span.held_from - first, 0) : span.stop - first] = True
         weights = error_weights(data.weights, _targets(data))
-        trained, left = ({name: jnp.where(m, w, 0) for name, w in weights.items()} for m in (~held, held))
+        trained, left = ({name: jnp.asarray(np.where(m, w, 0)) for name, w in weights.items()} for m in (~held, held))
         return FoldData(
             _shortened(dataclasses.replace(data, weights=trained), trained_steps),
             dataclasses.replace(data, weights=left),
@@ -293,15 +293,17 @@ def _padded(data: Sequences, count: int, steps: int) -> Sequences:
     more, longer = count - data.batch[0], steps - data.steps
 
     def filled(signal, value):
-        signal = jnp.pad(signal, ((0, 0), (0, longer), (0, 0)), mode="edge" if value is None else "constant")
-        return jnp.pad(signal, ((0, more), (0, 0), (0, 0)))
+        mode = "edge" if value is None else "constant"
+        steps = np.pad(np.asarray(signal), ((0, 0), (0, longer), (0, 0)), mode=mode)
+        return jnp.asarray(np.pad(steps, ((0, more), (0, 0), (0, 0))))
 
     weights = error_weights(data.weights, _targets(data))
     return dataclasses.replace(
         data,
         inputs={name: filled(signal, None) for name, signal in cast(Signals, data.inputs or {}).items()},
         targets={name: filled(signal, 0) for name, signal in _targets(data).items()},
-        state=data.state and {name: jnp.pad(line, ((0, more), (0, 0), (0, 0))) for name, line in data.state.items()},
+        state=data.state
+        and {name: jnp.asarray(np.pad(line, ((0, more), (0, 0), (0, 0)))) for name, line in data.state.items()},
         weights={name: filled(signal, 0) for name, signal in weights.items()},
     )
 
@@ -310,7 +312,7 @@ def _shortened(data: Sequences, steps: int) -> Sequences:
     """The first steps of the sequences."""
 
     def first(signals: Signals | None) -> Signals:
-        return {name: signal[:, :steps] for name, signal in (signals or {}).items()}
+        return {name: jnp.asarray(np.asarray(signal)[:, :steps]) for name, signal in (signals or {}).items()}
 
     return dataclasses.replace(
         data,

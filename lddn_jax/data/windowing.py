@@ -14,6 +14,7 @@ import operator
 from collections.abc import Sequence
 from typing import cast
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -245,8 +246,11 @@ def _cut_weights(
 
 def _gathered(signal: AnyArray, starts: Sequence[int], before: int, after: int) -> AnyArray:
     """Cuts (*batch, time, size) to (*batch · windows, before + after, size) around each start."""
-    pieces = cut(signal, starts, before, after)
-    return pieces.reshape(-1, before + after, signal.shape[-1])
+    concrete = isinstance(signal, jax.Array) and not is_traced(signal)
+    # By NumPy, because indexing of arrays on a device compiles a program for every shape.
+    pieces = cut(np.asarray(signal) if concrete else signal, starts, before, after)
+    pieces = pieces.reshape(-1, before + after, signal.shape[-1])
+    return jnp.asarray(pieces) if concrete else pieces
 
 
 def _too_short(called: str, steps: int, longest: int, length: int) -> str:

@@ -177,15 +177,22 @@ class _Given:
         return self.of_biases
 
 
-@functools.partial(jax.jit, static_argnums=0)
+# Optimizing the program would take longer than all of its calls.
+@functools.partial(jax.jit, static_argnums=0, compiler_options={"xla_backend_optimization_level": 0})
 def _drawn(topology: Topology, keys: PRNGKeyArray, weights: Mapping, biases: Mapping) -> tuple[Network, Network]:
     """Networks that start as a linear model and networks drawn at random, one of each for every key."""
 
-    def drawn(init, key):
-        return Network(topology, key=key, init=init, dtype="float64")
+    def one(key):
+        random = Network(topology, key=key, dtype="float64")
 
-    linear = FromLinear(_Given(weights, biases))
-    return jax.vmap(functools.partial(drawn, linear))(keys), jax.vmap(functools.partial(drawn, "nguyen-widrow"))(keys)
+        def as_drawn(key, layer, shapes, dtype):  # once for both, since drawing takes long to compile
+            weights = random.IW | random.LW
+            return {source: weights[layer.name, source] for source in shapes}, random.b[layer.name]
+
+        start = FromLinear(_Given(weights, biases), hidden=as_drawn)
+        return Network(topology, key=key, init=start, dtype="float64"), random
+
+    return jax.vmap(one)(keys)
 
 
 def at_random(restarts: int) -> int:

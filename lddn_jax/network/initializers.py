@@ -156,7 +156,7 @@ class FromLinear:
     """An initializer by which a network starts as a linear model.
 
     Layers that the linear model has get its weights and biases, and weights of zero for all other sources. All other
-    layers are hidden; they get the weights and biases of `nguyen_widrow` times `spread`, so that each neuron is active
+    layers are hidden; they get the weights and biases of `hidden` times `spread`, so that each neuron is active
     over 1 / `spread` times its range. The weights from hidden layers to layers of the linear model are zero, so the
     network computes what the linear model does, whatever the hidden weights are.
 
@@ -164,6 +164,7 @@ class FromLinear:
         linear: A linear model in the units of the network, such as from `lddn_jax.linear.subspace` of scaled records
             for `lddn_jax.models.state_space`, or from `lddn_jax.linear.arx` for `lddn_jax.models.narx`.
         spread: Factor of the weights and biases of hidden layers.
+        hidden: Initializer of the hidden layers.
 
     Raises:
         TopologyError: If `spread` is not positive, a layer or a connection of the linear model is missing in the
@@ -175,6 +176,7 @@ class FromLinear:
 
     linear: LinearStart
     spread: float = 0.3
+    hidden: "str | Initializer" = "nguyen-widrow"
 
     def __post_init__(self):
         if not is_number(self.spread, above=0):
@@ -194,7 +196,7 @@ class FromLinear:
     def __call__(self, key: PRNGKeyArray | None, layer: Layer, shapes: Shapes, dtype: DTypeLike) -> Drawn:  # noqa: D102
         own = {source: weight for (to, source), weight in self.linear.weights().items() if to == layer.name}
         if not own:
-            drawn, bias = get("nguyen-widrow")(key, layer, shapes, dtype)
+            drawn, bias = get(self.hidden)(key, layer, shapes, dtype)
             factor = jnp.asarray(self.spread, dtype)
             return {source: factor * weight for source, weight in drawn.items()}, factor * bias
         for source, weight in own.items():

@@ -73,7 +73,8 @@ class Fitted:
         def pick(leaf):
             return leaf[best] if several else leaf
 
-        found = jax.tree.map(pick, chosen.trained)
+        # By NumPy, because indexing of arrays on a device compiles a program for every shape.
+        found = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[best]) if several else leaf, chosen.trained)
         lines = t.delay_lines if isinstance(found, Started) else None
         stacked = None
         if several and lines is not None and isinstance(chosen.trained, Started):
