@@ -311,14 +311,11 @@ def _padded(data: Sequences, count: int, steps: int) -> Sequences:
 def _shortened(data: Sequences, steps: int) -> Sequences:
     """The first steps of the sequences."""
 
-    def first(signals: Signals | None) -> Signals:
+    def first(signals):
         return {name: jnp.asarray(np.asarray(signal)[:, :steps]) for name, signal in (signals or {}).items()}
 
     return dataclasses.replace(
-        data,
-        inputs=first(cast(Signals, data.inputs)),
-        targets=first(_targets(data)),
-        weights=first(cast(Signals, data.weights)),
+        data, inputs=first(data.inputs), targets=first(data.targets), weights=first(data.weights)
     )
 
 

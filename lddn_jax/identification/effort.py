@@ -34,11 +34,12 @@ class Effort:
 LONG_RECORD_SAMPLES = 8000  # from which on records are trained on by windows
 NOMINAL_SECONDS, NOMINAL_SECONDS_OF_LONG_RECORDS = 45.0, 90.0  # that the whole search is planned for
 # Each effort is the largest of its stage.
-SCREENING, SCREENING_SHARE = Effort(32, 20), 0.06  # of a structure that is tried, and its share of the seconds
+SCREENING, SCREENING_SHARE = Effort(32, 30), 0.06  # of a structure that is tried, and its share of the seconds
 SCREENING_OF_LONG_RECORDS = Effort(2, 20)
 CONTINUED_SHARE, MOST_CONTINUED_STEPS = 0.2, 300  # of more training of the structure that was chosen
-LEAST_PIECE = 250  # samples that a sequence may have at least, before a stretch of training samples is divided
-LEAST_RESTARTS, LEAST_RESTARTS_ON_WINDOWS = 4, 1  # at which steps are reduced, and no longer restarts
+LEAST_CONSTANTS_OF_A_PIECE = 25  # slowest time constants of a sequence, if a stretch of training samples is divided
+LEAST_RESTARTS, LEAST_RESTARTS_ON_WINDOWS = 4, 1
+USEFUL_SHARE_OF_STEPS = 0.7  # of those wanted; rather fewer restarts than fewer steps
 COMPILE_SECONDS = 6.0  # of the programs of one structure and number of restarts, on one core
 SHARE_FOR_TRAINING = 0.85  # of a time budget; the rest is for compiling and computing the predictions
 SHARE_OF_A_ROUND = 0.6  # of the time that is left, which structures tried together may take

@@ -29,6 +29,7 @@ there is no time are left out, and a clock ends the training.
 import dataclasses
 import functools
 import itertools
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -48,8 +49,8 @@ from lddn_jax.identification.effort import (
     CONTINUED_SHARE,
     LARGEST_EXCERPT,
     LEAD_SAMPLES,
+    LEAST_CONSTANTS_OF_A_PIECE,
     LEAST_EPOCHS,
-    LEAST_PIECE,
     LEAST_RESTARTS,
     LEAST_RESTARTS_ON_WINDOWS,
     LONG_RECORD_SAMPLES,
@@ -68,6 +69,7 @@ from lddn_jax.identification.effort import (
     SHARE_FOR_TRAINING,
     SHARE_OF_A_ROUND,
     STILL_FALLING,
+    USEFUL_SHARE_OF_STEPS,
     WINDOW_SAMPLES,
     WINDOWS,
     Effort,
@@ -206,7 +208,9 @@ class Search:
             self.start, self.warmup = Trained(), 0
             whole = folds(self.records, self.count, lead=LEAD_SAMPLES)
             block = max(b - a for edges in whole.blocks for a, b in itertools.pairwise(edges))
-            self.folds = dataclasses.replace(whole, piece=max(LEAST_PIECE, block))
+            # Only long free runs show the drift of a plant that is slow or integrates.
+            slowest = LinearStarts(whole, constant=self.constant).model(LEAST_STATES, None).slowest
+            self.folds = dataclasses.replace(whole, piece=max(block, math.ceil(LEAST_CONSTANTS_OF_A_PIECE * slowest)))
 
     def _excerpt(self) -> Record:
         longest = max(self.records, key=len)
@@ -506,12 +510,10 @@ class Search:
             return Effort(1, epochs or wanted.epochs)
         least = min(LEAST_RESTARTS_ON_WINDOWS if self.long else LEAST_RESTARTS, wanted.restarts)
         steps = SCREENING_SHARE * self.budget / (self.count * self._step(frame))
-        if epochs is None:
-            epochs = int(np.clip(steps / (restarts or least), 1, wanted.epochs))
         if restarts is None:  # by powers of two, as programs are compiled for a number of restarts
-            most = int(np.clip(steps / epochs, least, wanted.restarts))
-            restarts = least * 2 ** int(np.log2(most / least))
-        return Effort(restarts, epochs)
+            most = steps / (epochs or math.ceil(USEFUL_SHARE_OF_STEPS * wanted.epochs))
+            restarts = int(np.clip(least * 2 ** math.floor(math.log2(max(most / least, 1))), least, wanted.restarts))
+        return Effort(restarts, epochs or int(np.clip(steps / restarts, 1, wanted.epochs)))
 
 
 def by_competition(

@@ -176,10 +176,9 @@ def _combined(fitted: Fitted, order: Int[np.ndarray, " kept"], data: Sequences) 
     every = np.arange(max(len(fitted.restart_values), 1))
     nets, states = restarts_of(fitted, every)
     without = ~np.isin(every, order)
-    outputs = {name: np.array(y) for name, y in outputs_of_members(nets, data, states).items()}
-    for y in outputs.values():
-        y[without] = np.nan
-    combined = Committee(nets).combined(outputs)
+    outputs = outputs_of_members(nets, data, states)
+    kept = {name: jnp.asarray(np.where(without[:, None, None, None], np.nan, y)) for name, y in outputs.items()}
+    combined = Committee(nets).combined(kept)
     return {name: np.where(np.isnan(y), np.inf, y) for name, y in combined.items()}
 
 

@@ -144,7 +144,7 @@ class Known(CrossValidated):
 
 
 def entry(structure, errors):
-    return Entry(structure, Known(errors), Effort(1, 1))
+    return Entry(structure, Known(errors), Effort(1, 1), structure)
 
 
 SMALL, MIDDLE, LARGE = Structure(1, 0, 0), Structure(2, 2, 0), Structure(2, 8, 0)

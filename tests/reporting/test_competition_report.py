@@ -45,8 +45,8 @@ def identified(factor=1.0):
     noise = [ERROR * rng.normal(size=(len(record), 1)) for record in cut.records]
     predictions = tuple({"y": record.targets["y"] - e} for record, e in zip(cut.records, noise, strict=True))
     found = CrossValidated(cut, (fitted,) * 4, ((0,),) * 4, stacked, (), (), predictions, 1.0)
-    entry = Entry(STRUCTURE, found, Effort(2, 5))
-    other = Entry(Structure(1, 0, 0), found, Effort(1, 5))
+    entry = Entry(STRUCTURE, found, Effort(2, 5), STRUCTURE)
+    other = Entry(Structure(1, 0, 0), found, Effort(1, 5), Structure(1, 0, 0))
     trained = Competition((other, entry), entry, linear, {1: 0.2, 2: 0.3}, 2.0, fitted.stop_reason)
     scales = {"y": float(experiment.scalers["y"].error_scale()[0])}
     model = lddn.Scaled(

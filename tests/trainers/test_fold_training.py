@@ -72,7 +72,7 @@ def test_predictions_are_those_of_the_networks_of_the_fold(found):
         for restart in found.kept[fold]:
             net = jax.tree.map(lambda leaf, k=restart: leaf[k], fitted.restarts)
             state = {name: line[restart] for name, line in fitted.restart_states.items()}
-            runs.append(np.asarray(lddn.predict(net, data.train.inputs, data.train.state | state)["y"]))
+            runs.append(np.asarray(lddn.predict(net, data.validation.inputs, data.validation.state | state)["y"]))
         expected = FOLDS.gathered(data, {"y": np.median(runs, axis=0)})
         for rows, predicted in zip(expected, found.predictions, strict=True):
             held = ~np.isnan(rows["y"])
