@@ -6,6 +6,7 @@ A structure in a frame is the frame with weights of zero. A neuron whose weights
 
 and so does a state whose weights and first values are zero. So the networks are trained as they were without the frame,
 which costs the products of the Jacobian with columns of zeros, and saves the compilation of one program per structure.
+This holds for layers, and not for connections between layers that the structure has: a feedthrough of zero is trained.
 """
 
 from collections.abc import Mapping

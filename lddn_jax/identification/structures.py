@@ -13,12 +13,13 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, PRNGKeyArray
+from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from lddn_jax import models
 from lddn_jax.data.fold_blocks import Folds
 from lddn_jax.data.records import Record
 from lddn_jax.data.sequences import Sequences
+from lddn_jax.errors import LDDNError
 from lddn_jax.identification.frames import masked
 from lddn_jax.linear.linear_model import LinearModel
 from lddn_jax.linear.moesp import subspace
@@ -83,12 +84,21 @@ class Structure:
 
 
 def common_frame(structures: Sequence[Structure]) -> Structure:
-    """Returns the smallest structure that contains all of these."""
+    """Returns the smallest structure that contains all of these.
+
+    Raises:
+        LDDNError: If some have a feedthrough and others have none.
+    """
+    if len({s.feedthrough for s in structures}) > 1:
+        raise LDDNError(
+            "common_frame: structures with and without a feedthrough were given, and a feedthrough of zero would be "
+            "trained. Make a frame of each."
+        )
     return Structure(
         max(s.states for s in structures),
         max(s.hidden for s in structures),
         max(s.output_hidden for s in structures),
-        any(s.feedthrough for s in structures),
+        structures[0].feedthrough,
     )
 
 
@@ -179,7 +189,9 @@ class _Given:
 
 # Optimizing the program would take longer than all of its calls.
 @functools.partial(jax.jit, static_argnums=0, compiler_options={"xla_backend_optimization_level": 0})
-def _drawn(topology: Topology, keys: PRNGKeyArray, weights: Mapping, biases: Mapping) -> tuple[Network, Network]:
+def _drawn(
+    topology: Topology, keys: Key[Array, " restarts"], weights: Mapping, biases: Mapping
+) -> tuple[Network, Network]:
     """Networks that start as a linear model and networks drawn at random, one of each for every key."""
 
     def one(key):
