@@ -52,13 +52,15 @@ class Program:
         self._is_new = True
 
     def __call__(self, *changing: Any) -> Any:  # noqa: D102
-        if not self._is_new:
-            return self._compiled(self._kind, self._platform, self._arrays, *changing)
-        shapes = tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in jax.tree.leaves((self._arrays, changing)))
-        with _one_compiles((id(self._compiled), self._kind, shapes)):
+        with self._alone(changing) if self._is_new else contextlib.nullcontext():
             found = self._compiled(self._kind, self._platform, self._arrays, *changing)
         self._is_new = False
         return found
+
+    def _alone(self, changing: tuple[Any, ...]) -> contextlib.AbstractContextManager[None]:
+        """Lets other threads wait that call a program of this kind with arguments of these shapes."""
+        shapes = tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in jax.tree.leaves((self._arrays, changing)))
+        return _one_compiles((id(self._compiled), self._kind, shapes))
 
     def trace(self, *changing: Any) -> jax.stages.Traced:
         """Traces the function without fixing a platform: it is the one that the program is lowered for."""
@@ -82,9 +84,11 @@ _compiling: dict[Any, threading.Lock] = {}
 def _one_compiles(key: Any) -> Iterator[None]:
     """Lets other threads wait for the first call of a program, which they would compile a second time."""
     lock = _compiling.setdefault(key, threading.Lock())
-    with lock:
-        yield
-    _compiling.pop(key, None)  # from now on JAX has the program
+    try:
+        with lock:
+            yield
+    finally:  # from now on JAX has the program, unless the call failed
+        _compiling.pop(key, None)
 
 
 def of_parts(function: Callable[..., Any]) -> up_to_date:

@@ -1,11 +1,16 @@
 """A whole fit traces and compiles its step once, whatever happens in between."""
 
+import threading
+import time
+
 import jax
 import jax.numpy as jnp
 import optax
 import pytest
 
 import lddn_jax as lddn
+from lddn_jax.training import compiled as programs
+from lddn_jax.training.compiled import Program, of_parts
 
 TOPOLOGY = lddn.Topology(
     [lddn.Input("u", 1)],
@@ -113,3 +118,73 @@ def test_settings_that_no_step_reads_compile_nothing(compiled):
     second = run(0.2, min_grad=1e-6, memory=2**20)
     assert not [name for name in compiled if name in ("jit(_step)", "jit(_init)", "jit(_value)")]
     assert first.history["loss"][0, 1] != second.history["loss"][0, 1]
+
+
+# --- threads ---------------------------------------------------------------------------------------------------------
+
+
+def of_threads(calls):
+    """What each call returned or raised, all of them begun at the same moment."""
+    found, begin = {}, threading.Barrier(len(calls))
+
+    def called(name, call):
+        begin.wait()
+        try:
+            found[name] = call()
+        except ValueError as error:
+            found[name] = error
+
+    threads = [threading.Thread(target=called, args=item, daemon=True) for item in calls.items()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert not any(thread.is_alive() for thread in threads), "a thread still waits"
+    return found
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["one program", "a program of each thread"])
+def test_threads_that_call_a_new_program_at_once_compile_it_once(compiled, shared):
+    def twice(factor, x):
+        traced.append(factor)
+        time.sleep(0.1)  # in which the other thread would begin
+        return factor * x
+
+    traced, function = [], of_parts(twice)
+    same = Program(function, jnp.float64(2.0))
+    each = {x: same if shared else Program(function, jnp.float64(2.0)) for x in (3.0, 4.0, 5.0)}
+    found = of_threads({x: lambda x=x, program=program: program(jnp.float64(x)) for x, program in each.items()})
+    assert found == {3.0: 6.0, 4.0: 8.0, 5.0: 10.0}
+    assert len(traced) == 1
+    assert compiled.count("jit(twice)") == 1
+    assert not programs._compiling
+
+
+def test_a_first_call_that_fails_lets_the_next_one_compile(compiled):
+    def root(limit, x):
+        failures.append(None)
+        if len(failures) == 1:
+            time.sleep(0.1)
+            raise ValueError("on purpose")
+        return jnp.sqrt(limit * x)
+
+    failures, program = [], Program(of_parts(root), jnp.float64(4.0))
+    found = of_threads({number: lambda: program(jnp.float64(9.0)) for number in range(2)})
+    assert sorted(map(str, found.values())) == ["6.0", "on purpose"]
+    assert of_threads({0: lambda: program(jnp.float64(1.0))}) == {0: 2.0}
+    assert compiled.count("jit(root)") == 1
+    assert not programs._compiling
+
+
+def test_programs_of_other_shapes_do_not_wait_for_each_other():
+    """Each of them is traced until the other one is, too."""
+
+    def total(offset, x):
+        meeting.wait(timeout=60)
+        return offset + x.sum()
+
+    meeting, function = threading.Barrier(2), of_parts(total)
+    found = of_threads({
+        size: lambda size=size: Program(function, jnp.float64(1.0))(jnp.ones(size)) for size in (2, 3)
+    })  # fmt: skip
+    assert found == {2: 3.0, 3: 4.0}
