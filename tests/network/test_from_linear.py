@@ -75,6 +75,24 @@ def test_hidden_weights_are_drawn_and_their_spread_scales_them(linear):
         assert not any(np.any(weight) for (_, source), weight in net.LW.items() if source.endswith("hidden"))
 
 
+def constant(key, layer, shapes, dtype):
+    return {source: np.full(shape, 0.5, dtype) for source, shape in shapes.items()}, np.full(layer.size, -0.25, dtype)
+
+
+@pytest.mark.parametrize("hidden", ["glorot", "uniform", constant], ids=["glorot", "uniform", "a function"])
+def test_hidden_weights_are_drawn_by_the_initializer_of_hidden_layers(linear, hidden):
+    drawn = lddn.Network(state_space(), init=hidden, key=jax.random.key(3))
+    default = lddn.Network(state_space(), init=FromLinear(linear), key=jax.random.key(3))
+    net = lddn.Network(state_space(), init=FromLinear(linear, spread=0.1, hidden=hidden), key=jax.random.key(3))
+    for name in ("hidden", "output_hidden"):
+        np.testing.assert_allclose(net.LW[name, "state"], 0.1 * drawn.LW[name, "state"], rtol=1e-14)
+        np.testing.assert_allclose(net.b[name], 0.1 * drawn.b[name], rtol=1e-14)
+        assert not np.array_equal(net.LW[name, "state"], default.LW[name, "state"])
+    for name in ("state", "y"):  # of the linear model
+        np.testing.assert_array_equal(net.LW[name, "state"], default.LW[name, "state"])
+        np.testing.assert_array_equal(net.b[name], default.b[name])
+
+
 def test_hidden_weights_get_a_gradient_after_one_step(linear):
     """W is zero, so only W has a gradient at first; with W ≠ 0 all weights have one."""
     net = lddn.Network(state_space(), init=FromLinear(linear), key=jax.random.key(0))
@@ -93,6 +111,7 @@ def test_equal_models_are_equal_initializers(linear):
     other = dataclasses.replace(linear, A=linear.A + 1e-15)
     assert FromLinear(linear) != FromLinear(other)
     assert FromLinear(linear) != FromLinear(linear, spread=0.2)
+    assert FromLinear(linear) != FromLinear(linear, hidden="glorot")
 
 
 def test_the_dtype_is_that_of_the_network(linear):
@@ -118,6 +137,10 @@ WRONG = {
             lddn.models.narx(SIZES["inputs"], SIZES["targets"]), init=FromLinear(a), key=jax.random.key(0)
         ),
         "is missing, and that of the linear model",
+    ),
+    "hidden": (
+        lambda s, a: lddn.Network(state_space(), init=FromLinear(s, hidden="glorott"), key=jax.random.key(0)),
+        "there is no initializer 'glorott'.*glorot",
     ),
     "spread": (lambda s, a: FromLinear(s, spread=0.0), "spread=0.0 is not a positive number; write spread=0.3"),
 }
