@@ -97,11 +97,13 @@ def fit_folds(
         >>> y = np.zeros((120, 1))
         >>> for t in range(1, 120):
         ...     y[t] = 0.7 * np.tanh(y[t - 1]) + u[t - 1]
-        >>> net = lddn.Network(lddn.models.state_space({"u": 1}, {"y": 1}, states=1, hidden=2), key=jax.random.key(0))
+        >>> record = lddn.data.Record({"u": u}, {"y": y})
+        >>> topology = lddn.models.state_space({"u": 1}, {"y": 1}, states=1, hidden=2)
+        >>> start = lddn.initializers.FromLinear(lddn.linear.subspace(record, 1))
+        >>> net = lddn.Network(topology, init=start, key=jax.random.key(0))
         >>> trainer = lddn.LevenbergMarquardt(restarts=2, allow_float32=True)
-        >>> folds = lddn.data.folds(lddn.data.Record({"u": u}, {"y": y}), 3)
-        >>> found = lddn.fit_folds(net, folds, trainer, epochs=15, keep=1, refit=2)
-        >>> bool(found.error < 0.3 * y.std()), found.members.b["y"].shape
+        >>> found = lddn.fit_folds(net, lddn.data.folds(record, 3), trainer, epochs=15, keep=1, refit=2)
+        >>> bool(found.error < 0.2 * y.std()), found.members.b["y"].shape
         (True, (3, 1))
     """
     expect(
