@@ -180,9 +180,10 @@ def within_one_error(entries: Sequence[Entry]) -> Entry:
         if not np.isfinite(ratio).all():
             continue
         allowed = ratio.std(ddof=1) / math.sqrt(len(ratio)) if len(ratio) > 1 else 0.0
-        worse = max(entry.found.error, 1e-300) / max(best.found.error, 1e-300)
+        worse = math.log(max(entry.found.error, 1e-300) / max(best.found.error, 1e-300))
         tolerance = allowed if entry.structure.linear else min(allowed, LARGEST_TOLERANCE)
-        if entry is best or math.log(worse) <= tolerance:
+        # One difficult fold may decide the error over all folds, but not the mean of the logarithms.
+        if entry is best or max(worse, ratio.mean()) <= tolerance:
             close.append(entry)
     return min(close, key=lambda entry: entry.structure, default=best)
 

@@ -32,11 +32,16 @@ class Effort:
 
 
 LONG_RECORD_SAMPLES = 8000  # from which on records are trained on by windows
-NOMINAL_SECONDS, NOMINAL_SECONDS_OF_LONG_RECORDS = 45.0, 90.0  # that the whole search is planned for
+# That the whole search is planned for: of records of 1000 samples or less, and at most.
+NOMINAL_SECONDS, NOMINAL_SAMPLES, MOST_NOMINAL_SECONDS = 45.0, 1000, 90.0
+NOMINAL_EXPONENT = 0.7
 # Each effort is the largest of its stage.
 SCREENING, SCREENING_SHARE = Effort(32, 30), 0.06  # of a structure that is tried, and its share of the seconds
+LINEAR_STEPS = 100  # of the linear structure
 SCREENING_OF_LONG_RECORDS = Effort(2, 20)
-CONTINUED_SHARE, MOST_CONTINUED_STEPS = 0.2, 300  # of more training of the structure that was chosen
+FINAL, FINAL_SHARE = Effort(64, 60), 0.35  # of the structure that was chosen, trained anew
+LEAST_RATIO_OF_RESTARTS = 2  # of this training to those before, if it is to be worth it
+CONTINUED_SHARE, MOST_CONTINUED_STEPS = 0.2, 300  # of its networks instead, if their errors still fall
 LEAST_CONSTANTS_OF_A_PIECE = 25  # slowest time constants of a sequence, if a stretch of training samples is divided
 LEAST_RESTARTS, LEAST_RESTARTS_ON_WINDOWS = 4, 1
 USEFUL_SHARE_OF_STEPS = 0.7  # of those wanted; rather fewer restarts than fewer steps
@@ -49,7 +54,7 @@ LONG_REFIT_SHARE, LONG_REFIT_STEPS = 1.2, 200  # the same on long records, where
 MOST_REFIT_STEPS = 400
 MOST_ON_WINDOWS = 4  # members of a committee on long records
 STILL_FALLING = 0.9  # share of the steps on a fold: a best network found later shows that its error still falls
-LEAD_SAMPLES = 20  # at the start of a record that are trained on even if its first block is held out
+LEAD_SAMPLES = 40  # at the start of a record that are trained on even if its first block is held out
 WINDOWS = 16  # that long records are trained on by
 WINDOW_SAMPLES = 1000  # of such a window
 LARGEST_EXCERPT = 20_000  # samples that the warm-up of windows is estimated from
@@ -63,6 +68,12 @@ def cost(samples: int, parameters: int) -> float:
         parameters: Number of weights and biases.
     """
     return samples * (1e-6 + 4e-10 * parameters**2)
+
+
+def nominal_seconds(samples: int, long: bool) -> float:
+    """Returns the seconds that a search is planned for, between those of a few samples and those of long records."""
+    more = max(samples / NOMINAL_SAMPLES, 1.0) ** NOMINAL_EXPONENT
+    return MOST_NOMINAL_SECONDS if long else min(NOMINAL_SECONDS * more, MOST_NOMINAL_SECONDS)
 
 
 def parameters_of(topology: Topology) -> int:

@@ -6,9 +6,10 @@
                     beside the linear one; each with a few restarts and steps on all folds
     3. growth       more states; all shapes again with the best number of states; then two and four times the neurons,
                     as long as the error decreases by 3 %
-    4. choice       the smallest structure within one standard error of the best, but not worse by more than 10 %
-    5. more effort  if the errors of its networks still fell in the last steps, the best of them are continued;
-                    otherwise it is trained anew, with more restarts and steps
+    4. choice       the smallest nonlinear structure within one standard error of the best, but not worse by more than
+                    10 %
+    5. more effort  it is trained anew with more restarts and steps; or continued, if there is no time for that and the
+                    errors of its networks still fell in the last steps; then it is compared with the linear structure
     6. committee    the best networks of each fold, trained for some steps more on everything
 
 The out-of-fold error of a structure is that of free runs through blocks that its networks did not see (`fold_blocks`).
@@ -47,20 +48,22 @@ from lddn_jax.identification.competition import Competition, Entry, finite, with
 from lddn_jax.identification.effort import (
     COMPILE_SECONDS,
     CONTINUED_SHARE,
+    FINAL,
+    FINAL_SHARE,
     LARGEST_EXCERPT,
     LEAD_SAMPLES,
     LEAST_CONSTANTS_OF_A_PIECE,
     LEAST_EPOCHS,
+    LEAST_RATIO_OF_RESTARTS,
     LEAST_RESTARTS,
     LEAST_RESTARTS_ON_WINDOWS,
+    LINEAR_STEPS,
     LONG_RECORD_SAMPLES,
     LONG_REFIT_SHARE,
     LONG_REFIT_STEPS,
     MOST_CONTINUED_STEPS,
     MOST_ON_WINDOWS,
     MOST_REFIT_STEPS,
-    NOMINAL_SECONDS,
-    NOMINAL_SECONDS_OF_LONG_RECORDS,
     REFIT_SHARE,
     REFIT_STEPS,
     SCREENING,
@@ -74,6 +77,7 @@ from lddn_jax.identification.effort import (
     WINDOWS,
     Effort,
     cost,
+    nominal_seconds,
     parameters_of,
     spread_windows,
 )
@@ -164,8 +168,7 @@ class Search:
         # Many short records are trained on as they are: their first states are few samples each.
         samples = [len(record) for record in self.records]
         self.long = sum(samples) > LONG_RECORD_SAMPLES and max(samples) >= 2 * WINDOW_SAMPLES
-        nominal = NOMINAL_SECONDS_OF_LONG_RECORDS if self.long else NOMINAL_SECONDS
-        self.budget = nominal if budget is None else budget
+        self.budget = nominal_seconds(sum(samples), self.long) if budget is None else budget
         self.states, self.shapes = states, hidden
         self.entries: list[Entry] = []
 
@@ -306,13 +309,15 @@ class Search:
 
         After the deadline, or if a training was cut short, it returns the best networks of the folds as they are.
         """
-        best = self._largest_close if self.long else within_one_error(self.entries)
-        if not self.long and not self._late() and not self._cut_short:
-            entry = self._more_of(best)
-            if entry is not None:
-                self.entries.append(entry)
-                self.say(f"out-of-fold error {digits(entry.found.error)}")
-                best = entry if entry.found.error <= best.found.error else best
+        if self.long:
+            best = self._largest_close
+        else:
+            best = within_one_error([entry for entry in self.entries if not entry.structure.linear] or self.entries)
+            if not self._late() and not self._cut_short and (more := self._more_of(best)) is not None:
+                self.entries.append(more)
+                self.say(f"out-of-fold error {digits(more.found.error)}")
+                best = more if more.found.error <= best.found.error else best
+            best = within_one_error([*(entry for entry in self.entries if entry.structure.linear), best])
         if self._is_time_for(COMPILE_SECONDS) and not self._cut_short:
             best = self._refitted(best)
         return self._without_frame(best)
@@ -325,16 +330,21 @@ class Search:
         return done
 
     def _more_of(self, entry: Entry) -> Entry | None:
-        """The entry after more steps, if its errors still fall and there is time for them."""
-        if not _still_falls(entry) or not self._is_time_for(COMPILE_SECONDS):
+        """The entry with many more restarts if they take little time, or after more steps if its errors still fall."""
+        structure, before = entry.structure, entry.effort
+        anew = self._affordable(structure, FINAL, FINAL_SHARE)
+        if _still_falls(entry) and anew.restarts < FINAL.restarts:
+            if not self._is_time_for(COMPILE_SECONDS):
+                return None
+            steps = CONTINUED_SHARE * self.budget / (self.count * before.restarts * self._step(entry.frame))
+            effort = Effort(before.restarts, int(np.clip(steps, 1, self.asked[1] or MOST_CONTINUED_STEPS)))
+            self.say(f"continuing {structure}: {effort.epochs} steps on each fold")
+            return self._entry(structure, entry.frame, effort, len(self.entries), self._callbacks(), entry)
+        enough = anew.restarts < LEAST_RATIO_OF_RESTARTS * before.restarts
+        if structure.linear or enough or not self._is_time_for(self._seconds(structure, anew)):
             return None
-        restarts = entry.effort.restarts
-        steps = CONTINUED_SHARE * self.budget / (self.count * restarts * self._step(entry.frame))
-        epochs = int(np.clip(steps, 1, self.asked[1] or MOST_CONTINUED_STEPS))
-        self.say(f"continuing {entry.structure}: {epochs} steps on each fold")
-        return self._entry(
-            entry.structure, entry.frame, Effort(restarts, epochs), len(self.entries), self._callbacks(), entry
-        )
+        self.say(f"committee of {structure}: {anew.restarts} restarts, {anew.epochs} steps on each fold")
+        return self._entry(structure, structure, anew, len(self.entries), self._callbacks())
 
     def _refitted(self, entry: Entry) -> Entry:
         """The entry after training its members on everything.
@@ -365,9 +375,6 @@ class Search:
             epochs=epochs,
             folds=folds_,
             start=self.start,
-            first_states=(lambda fold, data: self.starts.first_states(structure, None, 1, data, entry.frame))
-            if isinstance(self.start, Trained)
-            else None,
             key=self.key,
             saving=Saving(self._callbacks(), self.supervision.checkpoint, self.supervision.resume, "everything"),
             progress=self.supervision.progress,
@@ -422,7 +429,13 @@ class Search:
         least = common_frame(others)
         known = [e.frame for e in self.entries if common_frame([e.frame, least]) == e.frame]
         frame = min(known, key=self._parameters, default=least)
-        return [s if s.linear else frame for s in structures]
+        return [frame if not s.linear and self._worth_a_frame(s, frame) else s for s in structures]
+
+    def _worth_a_frame(self, structure: Structure, frame: Structure) -> bool:
+        """Whether a program takes longer to compile than the frame takes longer than the structure."""
+        effort = self._screening(structure)
+        steps = self.count * effort.restarts * effort.epochs
+        return steps * (self._step(frame) - self._step(structure)) < COMPILE_SECONDS
 
     def _in_time(self, structures: Sequence[Structure], efforts: Sequence[Effort]) -> int:
         """How many of these structures, by their frames, there is time for; at least one."""
@@ -473,8 +486,8 @@ class Search:
             for fold in range(self.count)
         ]
 
-        def first_states(fold: int | None, data: Sequences) -> Any:
-            if continued and fold is not None:
+        def first_states(fold: int, data: Sequences) -> Any:
+            if continued:
                 return continued[fold][1]
             return starts.first_states(structure, fold, effort.restarts, data, frame)
 
@@ -503,13 +516,16 @@ class Search:
         return any(entry.structure == structure for entry in self.entries)
 
     def _screening(self, frame: Structure) -> Effort:
-        """Restarts and steps of a structure that is tried: those wanted, or fewer if they exceed their share."""
-        wanted = SCREENING_OF_LONG_RECORDS if self.long else SCREENING
+        """Restarts and steps of a structure that is tried."""
+        return self._affordable(frame, SCREENING_OF_LONG_RECORDS if self.long else SCREENING, SCREENING_SHARE)
+
+    def _affordable(self, frame: Structure, wanted: Effort, share: float) -> Effort:
+        """The restarts and steps that are wanted, or fewer if they exceed a share of the time."""
         restarts, epochs = self.asked
         if frame.linear:
-            return Effort(1, epochs or wanted.epochs)
+            return Effort(1, epochs or LINEAR_STEPS)
         least = min(LEAST_RESTARTS_ON_WINDOWS if self.long else LEAST_RESTARTS, wanted.restarts)
-        steps = SCREENING_SHARE * self.budget / (self.count * self._step(frame))
+        steps = share * self.budget / (self.count * self._step(frame))
         if restarts is None:  # by powers of two, as programs are compiled for a number of restarts
             most = steps / (epochs or math.ceil(USEFUL_SHARE_OF_STEPS * wanted.epochs))
             restarts = int(np.clip(least * 2 ** math.floor(math.log2(max(most / least, 1))), least, wanted.restarts))

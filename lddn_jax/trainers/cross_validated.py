@@ -80,7 +80,10 @@ class CrossValidated:
 
     @property
     def origins(self) -> tuple[tuple[int, int], ...]:
-        """Fold and restart that each member comes from, before the training on everything."""
+        """Fold and restart of each network that was kept.
+
+        The members come from these, in this order, unless only some of them were trained on everything.
+        """
         return tuple((fold, restart) for fold, kept in enumerate(self.kept) for restart in kept)
 
     @property
@@ -132,10 +135,14 @@ def outputs_of_members(nets: Network, data: Sequences, states: DelayState) -> Of
         data: The sequences.
         states: Delay states of layers, one set for each network; may be empty.
     """
+    return predict_members(Committee(nets), data.inputs or None, member_state(nets, data, states), steps=data.steps)
+
+
+def member_state(nets: Network, data: Sequences, states: DelayState) -> DelayState | None:
+    """Returns the delay state of stacked networks at the start of the sequences; arguments as `outputs_of_members`."""
     members = jax.tree.leaves(nets)[0].shape[0]
     shared = {name: jnp.broadcast_to(line, (members, *line.shape)) for name, line in dict(data.state or {}).items()}
-    state = {**shared, **states} or None
-    return predict_members(Committee(nets), data.inputs or None, state, steps=data.steps)
+    return {**shared, **states} or None
 
 
 def _held_rows(folds: Folds, fold: int, record: int) -> np.ndarray:

@@ -15,8 +15,8 @@ from lddn_jax.training.fit import fit
 from lddn_jax.training.result import Fitted
 from lddn_jax.training.trainer import AbstractTrainer
 
-# First states of the layers for the sequences of a fold (None: of everything); with the axis of restarts, one set each.
-FirstStates = Callable[[int | None, Sequences], DelayState]
+# First states of the layers for the sequences of a fold; with the axis of restarts, one set each.
+FirstStates = Callable[[int, Sequences], DelayState]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -76,8 +76,8 @@ def fit_folds(
         max_fail: Training on a fold stops for a restart after this many steps without a smaller error in the held-out
             blocks. A start from a linear model first raises that error, so small numbers return the linear model.
         start: How sequences start, `lddn_jax.data.Trained()` if None.
-        first_states: Function from the number of a fold (None for everything) and its sequences to the first states to
-            start from, as `initial_state` of `lddn_jax.fit`.
+        first_states: Function from the number of a fold and its sequences to the first states to start from, as
+            `initial_state` of `lddn_jax.fit`.
         key: As in `fit`.
         callbacks: As in `fit`; they are called on every fold.
         checkpoint: Saves the training on each fold in a subfolder of its folder.
@@ -165,7 +165,6 @@ def fit_folds(
             loss,
             epochs=refit,
             start=start,
-            first_states=first_states,
             key=jax.random.fold_in(key, folds.count),
             saving=Saving(tuple(callbacks), checkpoint, resume, "everything"),
             progress=progress,

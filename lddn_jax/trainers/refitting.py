@@ -19,10 +19,13 @@ from lddn_jax.data.fold_blocks import FoldData, Folds
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.starts import AbstractStart
 from lddn_jax.losses import AbstractLoss
+from lddn_jax.network.committee import Committee
 from lddn_jax.network.network import Network
 from lddn_jax.network.signals import Signals
-from lddn_jax.trainers.cross_validated import CrossValidated, expanded, outputs_of_members, restarts_of
-from lddn_jax.trainers.fold_run import FirstStates, FoldRun, Saving
+from lddn_jax.simulation.delays import state_sizes
+from lddn_jax.simulation.simulate import simulate
+from lddn_jax.trainers.cross_validated import CrossValidated, expanded, member_state, outputs_of_members, restarts_of
+from lddn_jax.trainers.fold_run import FoldRun, Saving
 from lddn_jax.training.result import Fitted
 from lddn_jax.training.side_by_side import equal_groups, side_by_side
 from lddn_jax.training.trainer import AbstractTrainer
@@ -39,7 +42,6 @@ def trained_on_everything(
     epochs: int,
     folds: Folds | None = None,
     start: AbstractStart | None,
-    first_states: FirstStates | None,
     key: PRNGKeyArray,
     saving: Saving,
     progress: bool | None,
@@ -48,9 +50,10 @@ def trained_on_everything(
 ) -> CrossValidated:
     """Returns a result whose members were trained on all of the records; arguments as in `fit_folds`.
 
-    With `folds`, these are trained on in place of those that the members come from. `members` are the numbers of the
-    members that are trained, None for all. `together` networks are one batch, the last one filled up with copies, for
-    which there may be a compiled program already; None to choose their number.
+    With `folds`, these are trained on in place of those that the members come from; if first states are trained, they
+    are folds of the same records. `members` are the numbers of the members that are trained, None for all.
+    `together` networks are one batch, the last one filled up with copies, for which there may be a compiled program
+    already; None to choose their number.
     """
     begun, before = time.perf_counter(), found.members
     if members is not None:
@@ -58,7 +61,7 @@ def trained_on_everything(
     everything = (found.folds if folds is None else folds).whole(before.topology, start)
     whole, count = everything.train, int(jax.tree.leaves(before)[0].shape[0])
     members = range(count) if members is None else members
-    states = _known_states(found, members, everything, first_states) if whole.train_state else None
+    states = _known_states(found, members, everything, start) if whole.train_state else None
     size = count // equal_groups(count) if together is None else together
     groups = -(-count // size)
     taken = np.minimum(np.arange(groups * size), count - 1).reshape(groups, size)
@@ -80,28 +83,42 @@ def trained_on_everything(
 
 
 def _known_states(
-    found: CrossValidated, members: Sequence[int], everything: FoldData, first_states: FirstStates | None
+    found: CrossValidated, members: Sequence[int], everything: FoldData, start: AbstractStart | None
 ) -> dict[str, Float[np.ndarray, "members sequences delays=_ size=_"]]:
-    """First states to start from: those trained on the folds where a sequence starts in the same row, or a guess.
+    """First states to start from: those in which each network of a fold passes the first row of each sequence.
 
-    A sequence that starts with a held-out block, or within one, has none.
+    Each network is simulated through the sequences of its fold, from its trained first states. They hold every row of
+    the records, those of held-out blocks too.
     """
-    origins, data = found.origins, everything.train
-    guess = {name: np.asarray(line) for name, line in dict(data.state or {}).items()}
-    guess |= {
-        name: np.asarray(line) for name, line in ({} if first_states is None else first_states(None, data)).items()
+    topology = found.members.topology
+    layers = [name for name in state_sizes(topology) if name not in topology.input_names]
+    known = {
+        name: np.zeros((len(members), everything.train.batch[0], *shape))
+        for name, shape in state_sizes(topology).items()
+        if name in layers
     }
-    known: dict[str, np.ndarray] = {}
-    for k, (fold, restart) in enumerate(origins[member] for member in members):
-        _, lines = restarts_of(found.fits[fold], np.array([restart]))
-        places = {(span.record, span.start): place for place, span in enumerate(found.spans(fold))}
-        for name, line in lines.items():
-            if name in found.members.topology.input_names:
-                continue
-            own = known.setdefault(name, np.broadcast_to(guess[name], (len(members), *guess[name].shape)).copy())
-            for place, span in enumerate(everything.spans):
-                if (span.record, span.start) in places:
-                    own[k, place] = np.asarray(line)[0, places[span.record, span.start]]
+    for fold in range(found.folds.count):
+        of_fold = [k for k, member in enumerate(members) if found.origins[member][0] == fold]
+        if not of_fold:
+            continue
+        data, fitted = found.folds.data(topology, fold, start), found.fits[fold]
+        # All restarts, because programs are compiled for a number of networks.
+        nets, states = restarts_of(fitted, np.arange(len(fitted.restart_values)))
+        run = simulate(
+            Committee(nets),
+            data.validation.inputs or None,
+            member_state(nets, data.validation, states),
+            steps=data.validation.steps,
+        )
+        for name in layers:
+            line = np.concatenate([np.asarray(states[name]), np.asarray(run.a[name])], axis=-2)
+            line = np.where(np.isfinite(line), line, 0.0)
+            length = known[name].shape[-2]
+            for place, (span, first) in enumerate(zip(everything.spans, everything.firsts, strict=True)):
+                j = next(k for k, s in enumerate(data.spans) if s.record == span.record and first < s.stop)
+                row = max(first - data.firsts[j], 0)
+                for k in of_fold:
+                    known[name][k, place] = line[found.origins[members[k]][1], j, row : row + length]
     return known
 
 
