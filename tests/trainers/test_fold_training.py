@@ -9,7 +9,8 @@ import lddn_jax as lddn
 from lddn_jax.data import FromRecord, Record, Zeros, folds
 from lddn_jax.errors import LDDNError, ShapeError
 from lddn_jax.trainers import fold_training, refitting
-from lddn_jax.trainers.refitting import _under_stress
+from lddn_jax.trainers.fold_run import Saving
+from lddn_jax.trainers.refitting import _known_states, _under_stress, trained_on_everything
 from lddn_jax.training import side_by_side
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
@@ -179,6 +180,94 @@ def test_infinite_outputs_are_replaced(monkeypatch):
     assert _under_stress(before, after, FOLDS.whole(TOPOLOGY).train)[1] == (0,)
 
 
+# --- first states on everything --------------------------------------------------------------------------------------
+
+# Of record 0 all sequences of everything begin in rows 0, 18, 35 and 52, and fold 0 holds rows 5 to 34 out.
+PIECES = folds(RECORDS, COUNT, lead=5, piece=18)
+
+
+@pytest.fixture(scope="module")
+def of_pieces():
+    return run(among=PIECES)
+
+
+def passed(found, fold, restart):
+    """The state of one network of a fold before each row, by record and row, and the rows where it was trained."""
+    data, fitted = PIECES.data(TOPOLOGY, fold), found.fits[fold]
+    net = jax.tree.map(lambda leaf: leaf[restart], fitted.restarts)
+    first = fitted.restart_states["state"][restart]
+    run = lddn.simulate(net, data.validation.inputs, data.validation.state | {"state": first}).a["state"]
+    states = {}
+    for j, (span, row) in enumerate(zip(data.spans, data.firsts, strict=True)):
+        states |= {(span.record, row + t + 1): run[j, t] for t in range(span.stop - row - 1)}
+        states[span.record, row] = first[j, 0]
+    return states, {(span.record, row) for span, row in zip(data.spans, data.firsts, strict=True)}
+
+
+@pytest.mark.parametrize("members", [[0, 1, 2, 3, 4, 5], [1, 4]], ids=["all", "two of them"])
+def test_first_states_on_everything_are_those_that_the_networks_pass(of_pieces, members):
+    everything = PIECES.whole(TOPOLOGY)
+    found = _known_states(of_pieces, members, everything, None)
+    assert list(found) == ["state"]
+    assert found["state"].shape == (len(members), *everything.train.state["state"].shape)
+    rows = [(span.record, row) for span, row in zip(everything.spans, everything.firsts, strict=True)]
+    for state, member in zip(found["state"], members, strict=True):
+        fold, restart = of_pieces.origins[member]
+        expected, trained = passed(of_pieces, fold, restart)
+        for own, row in zip(state, rows, strict=True):
+            np.testing.assert_allclose(own[0], expected[row], rtol=0, atol=0 if row in trained else 1e-12)
+        # Row 18 of the first record is within the block that fold 0 holds out.
+        assert fold > 0 or [row in trained for row in rows[:4]] == [True, False, True, True]
+
+
+def test_members_come_from_the_networks_that_were_kept(of_pieces):
+    assert of_pieces.origins == tuple((fold, r) for fold, kept in enumerate(of_pieces.kept) for r in kept)
+    for k, (fold, restart) in enumerate(of_pieces.origins):
+        one = jax.tree.map(lambda leaf, k=k: leaf[k], of_pieces.members)
+        assert same(one, jax.tree.map(lambda leaf, k=restart: leaf[k], of_pieces.fits[fold].restarts))
+
+
+def on_everything(found, **more):
+    rest = {"start": None, "key": KEY, "saving": Saving((), None, False, ""), "progress": False}
+    return trained_on_everything(found, LM, lddn.losses.MeanSquaredError(), epochs=3, **rest, **more)
+
+
+@pytest.fixture(scope="module")
+def one_by_one(of_pieces):
+    return on_everything(of_pieces, together=1)
+
+
+def close(one, other):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9), one, other)
+
+
+@pytest.mark.parametrize("together", [None, 2, 4, 8], ids=["as many as suit", "equal", "filled up", "more than all"])
+def test_members_do_not_depend_on_how_many_are_trained_together(of_pieces, one_by_one, together):
+    found = on_everything(of_pieces, together=together)
+    close(found.members, one_by_one.members)
+    assert found.replaced == one_by_one.replaced
+    if together is not None:
+        assert [len(fitted.restart_values) for fitted in found.refitted] == [together] * -(-6 // together)
+
+
+@pytest.mark.parametrize("members", [[0, 2, 3], [5]], ids=["three", "one"])
+def test_some_members_are_trained_as_among_all(of_pieces, one_by_one, members):
+    found = on_everything(of_pieces, members=members, together=2)
+    close(found.members, jax.tree.map(lambda leaf: leaf[np.array(members)], one_by_one.members))
+
+
+def test_training_on_everything_begins_where_the_folds_ended(of_pieces, one_by_one):
+    """The first loss is that of the networks of the folds, from the states that they pass."""
+    everything = PIECES.whole(TOPOLOGY)
+    states = _known_states(of_pieces, range(6), everything, None)["state"]
+    for k, fitted in enumerate(one_by_one.refitted):
+        net = jax.tree.map(lambda leaf, k=k: leaf[k], of_pieces.members)
+        data = everything.train
+        outputs = lddn.predict(net, data.inputs, data.state | {"state": states[k]})
+        expected = lddn.losses.MeanSquaredError()(outputs, data.targets, weights=data.weights)
+        assert float(fitted.history["loss"][0]) == pytest.approx(float(expected), rel=1e-10)
+
+
 # --- ways to train ---------------------------------------------------------------------------------------------------
 
 
@@ -198,8 +287,7 @@ def test_first_states_are_passed_on():
         return {"state": jnp.zeros((*data.batch, 1, 1))}
 
     run(trainer=ONE, keep=1, refit=1, first_states=first_states)
-    assert sorted({fold for fold, _ in asked if fold is not None}) == list(range(COUNT))
-    assert (None, (2,)) in asked
+    assert sorted(asked) == [(fold, (COUNT,)) for fold in range(COUNT)]  # all of them have as many sequences
 
 
 @pytest.mark.parametrize("start", [Zeros(), FromRecord()], ids=["zeros", "from the record"])
