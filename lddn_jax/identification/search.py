@@ -17,10 +17,10 @@ In each fold a part of the restarts starts from the linear model of that fold, t
 Numbers of states or neurons that are given replace the search for them.
 
 Long records are trained on by windows with a warm-up that is not scored, since the first states of many windows would
-take longer than the weights. The folds are those of half as many windows of half the length. Two structures of the
-best order, and two with more states, compete after equal numbers of steps. Of those within 20 % of the smallest error
+take longer than the weights. The folds are those of half as many windows of half the length. Two structures with two
+more states than the best linear model compete after equal numbers of steps. Of those within 20 % of the smallest error
 the largest is taken, because samples are many and the trainings far from their ends. Most of the time is for training a
-few of its networks on everything, that is on all windows.
+few of its networks on every second window, and then on all.
 
 The number of restarts, steps and windows follows from the size of the records by a model of the cost (`effort`), and
 not from a clock, so that results are reproducible. With `time_budget` fewer structures are tried, stages for which
@@ -40,7 +40,7 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from lddn_jax.data.fold_blocks import folds
+from lddn_jax.data.fold_blocks import Folds, folds
 from lddn_jax.data.records import Record
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.starts import AbstractStart, FromRecord, Trained, WarmUp
@@ -50,6 +50,7 @@ from lddn_jax.identification.effort import (
     CONTINUED_SHARE,
     FINAL,
     FINAL_SHARE,
+    HALF_OF_WINDOWS_SHARE,
     LARGEST_EXCERPT,
     LEAD_SAMPLES,
     LEAST_CONSTANTS_OF_A_PIECE,
@@ -109,6 +110,7 @@ LARGEST_HIDDEN = 40  # neurons
 LEAST_STATES = 2  # of the first nonlinear structures
 LEAST_SAMPLES_OF_A_PARAMETER = 2.0  # measured values for each weight, below which a structure is too large
 MANY_SAMPLES_OF_A_PARAMETER = 20.0  # from which on many steps on everything do not overfit
+MORE_STATES_OF_LONG_RECORDS = 2  # of a nonlinear structure than of the best linear model
 DEFAULT_SHAPES = ((5, 4), (0, 4), (5, 0))  # neurons of the state equation and of the output equation
 SHAPES_OF_LONG_RECORDS = ((15, 0), (0, 8))
 
@@ -242,8 +244,9 @@ class Search:
         shapes = [shape for shape in (default if self.shapes is None else self.shapes) if any(shape)]
         states = [order] if self.states is None else sorted(set(self.states))
         first = max(states[0], LEAST_STATES) if self.states is None else states[0]
-        larger = [] if self.states is not None else [first + 1, first + 2] if self.long else [first + 1]
-        more = [self._sized(n, shape) for n in larger for shape in shapes[:1]]
+        if self.long and self.states is None:  # linear models show too few, and samples are many
+            first = min(order + MORE_STATES_OF_LONG_RECORDS, LARGEST_ORDER)
+        more = [self._sized(first + 1, shape) for shape in shapes[:1] if self.states is None and not self.long]
         others = [self._sized(first, shape) for shape in shapes]
         self._try_all([*others[:1], self._sized(order, (0, 0)), *others[1:], *more])  # the first ones, if time is short
         if self.states is not None:
@@ -350,38 +353,62 @@ class Search:
         """The entry after training its members on everything.
 
         Usually each takes 30 steps. Up to 400 are taken if samples are many or errors still fell; then only as many
-        members are trained as there is time for, but one of each fold, the best first. On long records it is one to
-        four, with 200 to 400 steps. Members that are not trained on everything are left out.
+        members are trained as there is time for, but one of each fold, the best first. Members that are not trained on
+        everything are left out.
         """
+        if self.long:
+            return self._refitted_on_windows(entry)
         structure, found = entry.structure, entry.found
-        folds_ = folds(self.windows, 2, length=len(self.windows[0])) if self.long else self.folds
-        step = cost(sum(map(len, folds_.records)), self._parameters(entry.frame))
-        share, least = (LONG_REFIT_SHARE, LONG_REFIT_STEPS) if self.long else (REFIT_SHARE, REFIT_STEPS)
-        steps = share * self.budget / step
+        steps = REFIT_SHARE * self.budget / self._step(entry.frame)
         order = found.in_order
         # Many steps on everything would overfit where the folds stopped early and samples are few.
         rich = self._samples_of_a_parameter(structure) >= MANY_SAMPLES_OF_A_PARAMETER
-        many = self.long or rich or _still_falls(entry)
-        wanted = MOST_REFIT_STEPS if many and not self.long else least
-        fewest, most = (1, MOST_ON_WINDOWS) if self.long else (self.count, len(order))
-        count = int(np.clip(steps // wanted, min(fewest, len(order)), min(most, len(order))))
-        epochs = int(np.clip(steps / count, least, MOST_REFIT_STEPS)) if many else least
+        many = rich or _still_falls(entry)
+        wanted = MOST_REFIT_STEPS if many else REFIT_STEPS
+        count = int(np.clip(steps // wanted, min(self.count, len(order)), len(order)))
+        epochs = int(np.clip(steps / count, REFIT_STEPS, MOST_REFIT_STEPS)) if many else REFIT_STEPS
+        return self._trained_on(self.folds, entry, epochs, order[:count], entry.effort.restarts)
+
+    def _refitted_on_windows(self, entry: Entry) -> Entry:
+        """The entry after training one to four members on every second window, and then on all, 130 steps or more."""
+        step = cost(sum(map(len, self.windows)), self._parameters(entry.frame))
+        seconds = step * (1 + HALF_OF_WINDOWS_SHARE / 2)
+        total = LONG_REFIT_SHARE * self.budget / seconds
+        order = entry.found.in_order
+        count = int(np.clip(total // LONG_REFIT_STEPS, 1, min(MOST_ON_WINDOWS, len(order))))
+        epochs = int(np.clip(total / count, LONG_REFIT_STEPS, MOST_REFIT_STEPS))
+        first = round(HALF_OF_WINDOWS_SHARE * epochs)
+        rounds = ((self.windows[::2], first, order[:count]), (self.windows, epochs, None))
+        for windows, steps, members in rounds:
+            if not self._is_time_for(COMPILE_SECONDS) or entry.found.stop_reason.cut_short:
+                break
+            entry = self._trained_on(folds(windows, 2, length=len(windows[0])), entry, steps, members, 1)
+        return entry
+
+    def _trained_on(
+        self, everything: Folds, entry: Entry, epochs: int, members: np.ndarray | None, together: int
+    ) -> Entry:
+        """The entry, in place of the one before, after training some members on these records."""
         epochs = min(epochs, self.asked[1] or epochs)  # steps that the user asked for are not exceeded here
-        self.say(f"training on everything: {count} networks, {epochs} steps")
-        refitted = trained_on_everything(
-            found,
+        members = np.arange(entry.size) if members is None else members
+        samples = sum(map(len, everything.records))
+        self.say(f"training on everything: {len(members)} networks, {epochs} steps, {samples} samples")
+        name = f"everything_{entry.effort.refit}" if entry.effort.refit else "everything"
+        found = trained_on_everything(
+            entry.found,
             LevenbergMarquardt(),
             MeanSquaredError(),
             epochs=epochs,
-            folds=folds_,
+            folds=everything,
             start=self.start,
             key=self.key,
-            saving=Saving(self._callbacks(), self.supervision.checkpoint, self.supervision.resume, "everything"),
+            saving=Saving(self._callbacks(), self.supervision.checkpoint, self.supervision.resume, name),
             progress=self.supervision.progress,
-            members=np.sort(order[:count]).tolist(),
-            together=1 if self.long else entry.effort.restarts,
+            members=np.sort(members).tolist(),
+            together=together,
         )
-        done = Entry(structure, refitted, dataclasses.replace(entry.effort, refit=epochs), entry.frame)
+        effort = dataclasses.replace(entry.effort, refit=entry.effort.refit + epochs)
+        done = dataclasses.replace(entry, found=found, effort=effort)
         self.entries[self.entries.index(entry)] = done
         return done
 
