@@ -143,7 +143,7 @@ def test_all_folds_have_one_shape(topology, start, piece):
 @pytest.mark.parametrize("topology", [TOPOLOGY, CLOSED], ids=["state space", "closed NARX"])
 @pytest.mark.parametrize("piece", [None, 13])
 @pytest.mark.parametrize("fold", range(3))
-def test_training_sequences_are_the_first_steps_and_have_no_weight_in_blocks(topology, start, piece, fold):
+def test_training_sequences_have_no_weight_in_blocks(topology, start, piece, fold):
     folds = made((60, 25), 3, piece=piece)
     found = folds.data(topology, fold, start)
     for some, every in ((found.train.inputs, found.validation.inputs), (found.train.targets, found.validation.targets)):

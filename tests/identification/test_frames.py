@@ -1,7 +1,5 @@
 """A structure in a frame, that is with weights of zero in a larger network, is trained as without it."""
 
-import functools
-
 import jax
 import numpy as np
 import pytest
@@ -54,31 +52,30 @@ def trained(nets, data, states):
     return lddn.fit(nets, data, loss, trainer, epochs=4, initial_state=states, progress=False)
 
 
-@functools.cache
-def both(name):
-    """The results of training in the frame and without one, from the same weights."""
-    structure, _, _ = CASES[name]
-    nets, data, states = begun(name)
+@pytest.fixture(scope="module", params=CASES)
+def both(request):
+    """The case, and the results of training in the frame and without one, from the same weights."""
+    structure, _, _ = CASES[request.param]
+    nets, data, states = begun(request.param)
     alone = structure.topology(record())
     cut_states = {"state": states["state"][..., : structure.states]}
-    return trained(nets, data, states), trained(cut(nets, alone), FOLDS.data(alone, 1).train, cut_states)
+    framed = trained(nets, data, states)
+    return request.param, framed, trained(cut(nets, alone), FOLDS.data(alone, 1).train, cut_states)
 
 
 def near(found, expected):
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_losses_are_those_without_a_frame(name):
-    framed, alone = both(name)
+def test_losses_are_those_without_a_frame(both):
+    _, framed, alone = both
     near(framed.history["loss"], alone.history["loss"])
     near(framed.restart_values, alone.restart_values)
     assert (np.asarray(framed.history["loss"])[-1] < np.asarray(framed.history["loss"])[0]).all()
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_weights_and_first_states_are_those_without_a_frame(name):
-    framed, alone = both(name)
+def test_weights_and_first_states_are_those_without_a_frame(both):
+    name, framed, alone = both
     structure, _, _ = CASES[name]
     found = cut(framed.restarts, structure.topology(record()))
     assert jax.tree.structure(found) == jax.tree.structure(alone.restarts)
@@ -86,19 +83,25 @@ def test_weights_and_first_states_are_those_without_a_frame(name):
     near(framed.restart_states["state"][..., : structure.states], alone.restart_states["state"])
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_what_a_structure_does_not_have_stays_exactly_zero(name):
+def test_what_a_structure_does_not_have_stays_exactly_zero(both):
+    name, framed, _ = both
     structure, _, constant = CASES[name]
-    framed, _ = both(name)
-    jax.tree.map(np.testing.assert_array_equal, masked(framed.restarts, structure.sizes, constant), framed.restarts)
+    inside = {layer: slice(size) for layer, size in structure.sizes.items()}
+    net = framed.restarts
+    for (to, source), weight in (net.IW | net.LW).items():
+        outside = np.array(weight)
+        outside[..., inside.get(to, slice(None)), inside.get(source, slice(None))] = 0
+        assert not outside.any()
+        assert not np.asarray(weight)[..., list(constant.get(source, ()))].any()
+    for layer, bias in net.b.items():
+        assert layer not in inside or not np.asarray(bias)[..., structure.sizes[layer] :].any()
     assert not np.asarray(framed.restart_states["state"])[..., structure.states :].any()
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_what_a_structure_has_is_trained(name):
+def test_what_a_structure_has_is_trained(both):
+    name, framed, _ = both
     structure, _, constant = CASES[name]
     nets, _, _ = begun(name)
-    framed, _ = both(name)
     # Weights of a constant input that are not masked are drawn, and have no gradient.
     inside = masked(masked(jax.tree.map(np.ones_like, nets), structure.sizes, constant), {}, CONSTANT)
     for weight, before, after in zip(*map(jax.tree.leaves, (inside, nets, framed.restarts)), strict=True):
