@@ -20,7 +20,7 @@ Long records are trained on by windows with a warm-up that is not scored, since 
 take longer than the weights. The folds are those of half as many windows of half the length. Two structures with two
 more states than the best linear model compete after equal numbers of steps. Of those within 20 % of the smallest error
 the largest is taken, because samples are many and the trainings far from their ends. Most of the time is for training a
-few of its networks on every second window, and then on all.
+few of its networks on everything, that is on all windows.
 
 The number of restarts, steps and windows follows from the size of the records by a model of the cost (`effort`), and
 not from a clock, so that results are reproducible. With `time_budget` fewer structures are tried, stages for which
@@ -50,7 +50,6 @@ from lddn_jax.identification.effort import (
     CONTINUED_SHARE,
     FINAL,
     FINAL_SHARE,
-    HALF_OF_WINDOWS_SHARE,
     LARGEST_EXCERPT,
     LEAD_SAMPLES,
     LEAST_CONSTANTS_OF_A_PIECE,
@@ -370,30 +369,19 @@ class Search:
         return self._trained_on(self.folds, entry, epochs, order[:count], entry.effort.restarts)
 
     def _refitted_on_windows(self, entry: Entry) -> Entry:
-        """The entry after training one to four members on every second window, and then on all, 130 steps or more."""
-        step = cost(sum(map(len, self.windows)), self._parameters(entry.frame))
-        seconds = step * (1 + HALF_OF_WINDOWS_SHARE / 2)
-        total = LONG_REFIT_SHARE * self.budget / seconds
+        """The entry after training one to four members on all windows, 200 steps or more."""
+        everything = folds(self.windows, 2, length=len(self.windows[0]))
+        steps = LONG_REFIT_SHARE * self.budget / cost(sum(map(len, self.windows)), self._parameters(entry.frame))
         order = entry.found.in_order
-        count = int(np.clip(total // LONG_REFIT_STEPS, 1, min(MOST_ON_WINDOWS, len(order))))
-        epochs = int(np.clip(total / count, LONG_REFIT_STEPS, MOST_REFIT_STEPS))
-        first = round(HALF_OF_WINDOWS_SHARE * epochs)
-        rounds = ((self.windows[::2], first, order[:count]), (self.windows, epochs, None))
-        for windows, steps, members in rounds:
-            if not self._is_time_for(COMPILE_SECONDS) or entry.found.stop_reason.cut_short:
-                break
-            entry = self._trained_on(folds(windows, 2, length=len(windows[0])), entry, steps, members, 1)
-        return entry
+        count = int(np.clip(steps // LONG_REFIT_STEPS, 1, min(MOST_ON_WINDOWS, len(order))))
+        return self._trained_on(
+            everything, entry, int(np.clip(steps / count, LONG_REFIT_STEPS, MOST_REFIT_STEPS)), order[:count], 1
+        )
 
-    def _trained_on(
-        self, everything: Folds, entry: Entry, epochs: int, members: np.ndarray | None, together: int
-    ) -> Entry:
+    def _trained_on(self, everything: Folds, entry: Entry, epochs: int, members: np.ndarray, together: int) -> Entry:
         """The entry, in place of the one before, after training some members on these records."""
         epochs = min(epochs, self.asked[1] or epochs)  # steps that the user asked for are not exceeded here
-        members = np.arange(entry.size) if members is None else members
-        samples = sum(map(len, everything.records))
-        self.say(f"training on everything: {len(members)} networks, {epochs} steps, {samples} samples")
-        name = f"everything_{entry.effort.refit}" if entry.effort.refit else "everything"
+        self.say(f"training on everything: {len(members)} networks, {epochs} steps")
         found = trained_on_everything(
             entry.found,
             LevenbergMarquardt(),
@@ -402,12 +390,12 @@ class Search:
             folds=everything,
             start=self.start,
             key=self.key,
-            saving=Saving(self._callbacks(), self.supervision.checkpoint, self.supervision.resume, name),
+            saving=Saving(self._callbacks(), self.supervision.checkpoint, self.supervision.resume, "everything"),
             progress=self.supervision.progress,
             members=np.sort(members).tolist(),
             together=together,
         )
-        effort = dataclasses.replace(entry.effort, refit=entry.effort.refit + epochs)
+        effort = dataclasses.replace(entry.effort, refit=epochs)
         done = dataclasses.replace(entry, found=found, effort=effort)
         self.entries[self.entries.index(entry)] = done
         return done
