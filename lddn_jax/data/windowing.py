@@ -246,11 +246,11 @@ def _cut_weights(
 
 def _gathered(signal: AnyArray, starts: Sequence[int], before: int, after: int) -> AnyArray:
     """Cuts (*batch, time, size) to (*batch · windows, before + after, size) around each start."""
-    concrete = isinstance(signal, jax.Array) and not is_traced(signal)
-    # By NumPy, because indexing of arrays on a device compiles a program for every shape.
-    pieces = cut(np.asarray(signal) if concrete else signal, starts, before, after)
-    pieces = pieces.reshape(-1, before + after, signal.shape[-1])
-    return jnp.asarray(pieces) if concrete else pieces
+    if isinstance(signal, jax.Array) and not is_traced(signal):
+        # By NumPy, because indexing of arrays on a device compiles a program for every shape.
+        return cast(AnyArray, jnp.asarray(_gathered(np.asarray(signal), starts, before, after)))
+    pieces = cut(signal, starts, before, after)
+    return pieces.reshape(-1, before + after, signal.shape[-1])
 
 
 def _too_short(called: str, steps: int, longest: int, length: int) -> str:

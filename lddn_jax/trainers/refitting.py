@@ -57,7 +57,8 @@ def trained_on_everything(
     """
     begun, before = time.perf_counter(), found.members
     if members is not None:
-        before = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[list(members)]), before)
+        numbers = list(members)
+        before = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[numbers]), before)
     everything = (found.folds if folds is None else folds).whole(before.topology, start)
     whole, count = everything.train, int(jax.tree.leaves(before)[0].shape[0])
     members = range(count) if members is None else members
