@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 
@@ -45,9 +46,14 @@ def test_several_outputs_of_a_series_with_gaps():
 
 def test_equal_seeds_give_equal_results_and_the_plan_is_plain_values():
     first, second, other = (identified(with_an_input(), ["u"], ["y"], seed=seed) for seed in (1, 1, 2))
-    for a, b in zip(first.net.networks, second.net.networks, strict=True):
-        np.testing.assert_array_equal(a.LW["state", "hidden"], b.LW["state", "hidden"])
-    assert not np.array_equal(first.net.nets.LW["state", "hidden"], other.net.nets.LW["state", "hidden"])
+    jax.tree.map(np.testing.assert_array_equal, first.net.nets, second.net.nets)
+    # Of the first structure with neurons, whether it was chosen or not.
+    trained = [
+        next(e.found.fits[0].restarts for e in found.trained.entries if e.structure.hidden).LW["state", "hidden"]
+        for found in (first, second, other)
+    ]
+    np.testing.assert_array_equal(trained[0], trained[1])
+    assert not np.array_equal(trained[0], trained[2])
     plain = json.loads(json.dumps(first.to_dict(), allow_nan=False))
     structures = plain["training"]["structures"]
     assert {(s["states"], s["hidden"]) for s in structures} == {(2, 0), (2, 1)}
