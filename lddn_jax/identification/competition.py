@@ -1,13 +1,15 @@
 """Result of a competition of structures by their out-of-fold error, and the choice among them.
 
-Of structures whose errors hardly differ, the smallest is chosen. With e_k the error of a structure in fold k of K, e'_k
-that of the best one, and e and e' their errors over all folds, it is close to the best if
+Of structures whose errors hardly differ, the smallest is chosen. With r_k = log(e_k / e'_k), e_k the error of a
+structure in fold k of K, e'_k that of the best one, and e and e' their errors over all folds, it is close to the best
+if
 
-    log(e / e') ≤ min( s / √K, log 1.1 )        s the standard deviation of log(e_k / e'_k) over the folds
+    max( log(e / e'), mean r ) ≤ min( s / √K, log 1.1 )        s the standard deviation of r
 
 which is the rule of one standard error (Breiman et al. 1984, *Classification and Regression Trees*, section 3.4.3) for
-the difference of two structures. Few folds give an uncertain s, hence the second bound; the linear structure needs
-only the first. On long records `search` has a rule of its own.
+the difference of two structures. One difficult fold may decide the error over all folds, but not the mean. Few folds
+give an uncertain s, hence the second bound. For the linear structure it is max( s / √K, log 1.05 ) instead: neurons
+have to be worth it. On long records `search` has a rule of its own.
 """
 
 import dataclasses
@@ -33,6 +35,7 @@ from lddn_jax.training.result import note_lines
 from lddn_jax.training.stop_reason import StopReason
 
 LARGEST_TOLERANCE = math.log(1.1)  # of the logarithm of the error, for the sake of a smaller structure
+LEAST_TOLERANCE_OF_LINEAR = math.log(1.05)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -186,8 +189,8 @@ def within_one_error(entries: Sequence[Entry]) -> Entry:
             continue
         allowed = ratio.std(ddof=1) / math.sqrt(len(ratio)) if len(ratio) > 1 else 0.0
         worse = math.log(max(entry.found.error, 1e-300) / max(best.found.error, 1e-300))
-        tolerance = allowed if entry.structure.linear else min(allowed, LARGEST_TOLERANCE)
-        # One difficult fold may decide the error over all folds, but not the mean of the logarithms.
+        linear = entry.structure.linear
+        tolerance = max(allowed, LEAST_TOLERANCE_OF_LINEAR) if linear else min(allowed, LARGEST_TOLERANCE)
         if entry is best or max(worse, ratio.mean()) <= tolerance:
             close.append(entry)
     return min(close, key=lambda entry: entry.structure, default=best)

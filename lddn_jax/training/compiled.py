@@ -7,11 +7,9 @@ kind has no more in it than the program reads: an initializer, say, is called be
 function in every run.
 """
 
-import contextlib
 import dataclasses
 import functools
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,18 +47,9 @@ class Program:
         leaves, rest_structure = jax.tree.flatten(rest)
         self._kind = _Kind((structure, tuple(leaves), rest_structure))
         self._platform = Platform.of(self._arrays)
-        self._is_new = True
 
     def __call__(self, *changing: Any) -> Any:  # noqa: D102
-        with self._alone(changing) if self._is_new else contextlib.nullcontext():
-            found = self._compiled(self._kind, self._platform, self._arrays, *changing)
-        self._is_new = False
-        return found
-
-    def _alone(self, changing: tuple[Any, ...]) -> contextlib.AbstractContextManager[None]:
-        """Lets other threads wait that call a program of this kind with arguments of these shapes."""
-        shapes = tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in jax.tree.leaves((self._arrays, changing)))
-        return _one_compiles((id(self._compiled), self._kind, shapes))
+        return self._compiled(self._kind, self._platform, self._arrays, *changing)
 
     def trace(self, *changing: Any) -> jax.stages.Traced:
         """Traces the function without fixing a platform: it is the one that the program is lowered for."""
@@ -75,20 +64,6 @@ def compiled_part(trainer: AbstractTrainer) -> AbstractTrainer:
     for name in names:
         object.__setattr__(part, name, None if name in unread else getattr(trainer, name))
     return part
-
-
-_compiling: dict[Any, threading.Lock] = {}
-
-
-@contextlib.contextmanager
-def _one_compiles(key: Any) -> Iterator[None]:
-    """Lets other threads wait for the first call of a program, which they would compile a second time."""
-    lock = _compiling.setdefault(key, threading.Lock())
-    try:
-        with lock:
-            yield
-    finally:  # from now on JAX has the program, unless the call failed
-        _compiling.pop(key, None)
 
 
 def of_parts(function: Callable[..., Any]) -> up_to_date:

@@ -151,13 +151,16 @@ SMALL, MIDDLE, LARGE = Structure(1, 0, 0), Structure(2, 2, 0), Structure(2, 8, 0
 CHOICES = {
     "clearly better": ({SMALL: [2.0, 2.1, 2.0], LARGE: [1.0, 1.1, 1.0]}, LARGE),
     "better on average": ({SMALL: [1.0, 1.1, 0.9], LARGE: [0.95, 1.12, 0.87]}, SMALL),
-    "constantly better": ({SMALL: [1.02, 2.04, 3.06], LARGE: [1.0, 2.0, 3.0]}, LARGE),
+    "constantly better": ({MIDDLE: [1.02, 2.04, 3.06], LARGE: [1.0, 2.0, 3.0]}, LARGE),
+    "hardly better than a linear one": ({SMALL: [1.04, 2.08, 3.12], LARGE: [1.0, 2.0, 3.0]}, SMALL),
+    "constantly better than a linear one": ({SMALL: [1.06, 2.12, 3.18], LARGE: [1.0, 2.0, 3.0]}, LARGE),
+    "worse in a difficult fold alone": ({SMALL: [9.0, 2.0, 2.0], LARGE: [9.0, 1.0, 1.0]}, LARGE),
     "within the error but too far": ({SMALL: [2.0, 1.0, 2.0], LARGE: [1.0, 1.5, 1.0]}, LARGE),
     "the smallest of several": ({LARGE: [1.0, 1.1, 0.9], SMALL: [1.01, 1.08, 0.92], MIDDLE: [0.99, 1.12, 0.9]}, SMALL),
     "one that diverged": ({SMALL: [np.inf, 1.0, 1.0], MIDDLE: [1.0, 1.0, 1.0]}, MIDDLE),
     "one without a prediction": ({SMALL: [np.nan, 1.0, 1.0], MIDDLE: [1.0, 1.0, 1.0]}, MIDDLE),
     "all diverged": ({SMALL: [np.nan, 1.0, 1.0]}, SMALL),
-    "one fold": ({SMALL: [1.01], LARGE: [1.0]}, LARGE),
+    "one fold": ({MIDDLE: [1.01], LARGE: [1.0]}, LARGE),
 }
 
 

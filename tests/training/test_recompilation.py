@@ -9,7 +9,6 @@ import optax
 import pytest
 
 import lddn_jax as lddn
-from lddn_jax.training import compiled as programs
 from lddn_jax.training.compiled import Program, of_parts
 
 TOPOLOGY = lddn.Topology(
@@ -157,7 +156,6 @@ def test_threads_that_call_a_new_program_at_once_compile_it_once(compiled, share
     assert found == {3.0: 6.0, 4.0: 8.0, 5.0: 10.0}
     assert len(traced) == 1
     assert compiled.count("jit(twice)") == 1
-    assert not programs._compiling
 
 
 def test_a_first_call_that_fails_lets_the_next_one_compile(compiled):
@@ -173,7 +171,6 @@ def test_a_first_call_that_fails_lets_the_next_one_compile(compiled):
     assert sorted(map(str, found.values())) == ["6.0", "on purpose"]
     assert of_threads({0: lambda: program(jnp.float64(1.0))}) == {0: 2.0}
     assert compiled.count("jit(root)") == 1
-    assert not programs._compiling
 
 
 def test_programs_of_other_shapes_do_not_wait_for_each_other():
