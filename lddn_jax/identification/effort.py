@@ -8,11 +8,14 @@ machine. Shares were chosen for two cores, on which they do not add up to 1; a s
 """
 
 import dataclasses
+import math
+import time
 from collections.abc import Sequence
 
 import numpy as np
 
 from lddn_jax.data.records import Record
+from lddn_jax.identification.structures import Structure
 from lddn_jax.topology.topology import Topology
 
 
@@ -81,6 +84,110 @@ def parameters_of(topology: Topology) -> int:
     sizes = topology.sizes
     weights = sum(len(c.delays) * sizes[c.to] * sizes[c.source] for c in topology.connections)
     return weights + sum(layer.size for layer in topology.layers if layer.bias)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Restarts and steps of each stage, by the model of the cost, and the clock of a time budget.
+
+    Attributes:
+        record: A record, for its inputs and targets.
+        samples: Number of samples of all records.
+        folds: Number of folds.
+        seconds: Seconds that the search is planned for.
+        deadline: Moment of `time.monotonic` at which training stops; None for no clock.
+        long: Whether records are trained on by windows.
+        asked: Restarts and steps on each fold that the user asked for; None for each that is planned.
+    """
+
+    record: Record
+    samples: int
+    folds: int
+    seconds: float
+    deadline: float | None
+    long: bool
+    asked: tuple[int | None, int | None]
+
+    # --- the model of the cost ---
+
+    def parameters(self, structure: Structure) -> int:
+        """Number of weights and biases."""
+        return parameters_of(structure.topology(self.record))
+
+    def step(self, structure: Structure) -> float:
+        """Seconds of a step of one network."""
+        return cost(self.samples, self.parameters(structure))
+
+    def seconds_of(self, structure: Structure, effort: Effort) -> float:
+        """Seconds of a structure on one core, with compilation."""
+        return COMPILE_SECONDS + self.folds * effort.restarts * effort.epochs * self.step(structure)
+
+    def samples_of_a_parameter(self, structure: Structure) -> float:
+        """Number of measured values for each weight and bias."""
+        return self.samples * sum(self.record.sizes["targets"].values()) / self.parameters(structure)
+
+    # --- efforts ---
+
+    def screening(self, frame: Structure) -> Effort:
+        """Restarts and steps of a structure that is tried."""
+        return self._affordable(frame, SCREENING_OF_LONG_RECORDS if self.long else SCREENING, SCREENING_SHARE)
+
+    def anew(self, structure: Structure) -> Effort:
+        """Restarts and steps of a structure that was chosen and is trained anew."""
+        return self._affordable(structure, FINAL, FINAL_SHARE)
+
+    def continued(self, frame: Structure, restarts: int) -> Effort:
+        """Restarts and steps of a structure that was chosen and is trained further."""
+        steps = CONTINUED_SHARE * self.seconds / (self.folds * restarts * self.step(frame))
+        return Effort(restarts, int(np.clip(steps, 1, self.asked[1] or MOST_CONTINUED_STEPS)))
+
+    def on_everything(self, frame: Structure, least: int, most: int, many: bool) -> tuple[int, int]:
+        """Number of members and of steps on everything; with `many`, as many steps as there is time for, up to 400."""
+        steps = REFIT_SHARE * self.seconds / self.step(frame)
+        count = int(np.clip(steps // (MOST_REFIT_STEPS if many else REFIT_STEPS), min(least, most), most))
+        epochs = int(np.clip(steps / count, REFIT_STEPS, MOST_REFIT_STEPS)) if many else REFIT_STEPS
+        return count, self._asked_at_most(epochs)
+
+    def on_windows(self, structure: Structure, samples: int, most: int) -> tuple[int, int]:
+        """Number of members and of steps on all windows of long records, from 200 to 400."""
+        steps = LONG_REFIT_SHARE * self.seconds / cost(samples, self.parameters(structure))
+        count = int(np.clip(steps // LONG_REFIT_STEPS, 1, min(MOST_ON_WINDOWS, most)))
+        return count, self._asked_at_most(int(np.clip(steps / count, LONG_REFIT_STEPS, MOST_REFIT_STEPS)))
+
+    def _asked_at_most(self, epochs: int) -> int:
+        return min(epochs, self.asked[1] or epochs)
+
+    def _affordable(self, frame: Structure, wanted: Effort, share: float) -> Effort:
+        """The restarts and steps that are wanted, or fewer if they exceed a share of the time."""
+        restarts, epochs = self.asked
+        if frame.linear:
+            return Effort(1, epochs or LINEAR_STEPS)
+        least = min(LEAST_RESTARTS_ON_WINDOWS if self.long else LEAST_RESTARTS, wanted.restarts)
+        steps = share * self.seconds / (self.folds * self.step(frame))
+        if restarts is None:  # by powers of two, as programs are compiled for a number of restarts
+            most = steps / (epochs or math.ceil(USEFUL_SHARE_OF_STEPS * wanted.epochs))
+            restarts = int(np.clip(least * 2 ** math.floor(math.log2(max(most / least, 1))), least, wanted.restarts))
+        return Effort(restarts, epochs or int(np.clip(steps / restarts, 1, wanted.epochs)))
+
+    # --- the clock ---
+
+    @property
+    def late(self) -> bool:
+        """Whether the deadline is over."""
+        return not self.is_time_for(0.0)
+
+    def is_time_for(self, seconds: float) -> bool:
+        """Whether these seconds end before the deadline."""
+        return self.deadline is None or time.monotonic() + seconds < self.deadline
+
+    def in_time(self, frames: Sequence[Structure], efforts: Sequence[Effort], workers: int) -> int:
+        """How many of these structures there is time for; at least one. Each frame is compiled once."""
+        if self.deadline is None:
+            return len(frames)
+        each = [self.seconds_of(frame, effort) for frame, effort in zip(frames, efforts, strict=True)]
+        compiled = np.array([frame in frames[:k] for k, frame in enumerate(frames)])
+        left = SHARE_OF_A_ROUND * max(self.deadline - time.monotonic(), 0.0)
+        return max(1, int(np.sum(np.cumsum(np.array(each) - COMPILE_SECONDS * compiled) <= left * workers)))
 
 
 def spread_windows(records: Sequence[Record], count: int, length: int) -> list[Record]:

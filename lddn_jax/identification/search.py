@@ -5,7 +5,7 @@
     2. screening    structures of this order, with neurons in the state equation, in the output equation and in both,
                     beside the linear one; each with a few restarts and steps on all folds
     3. growth       more states; all shapes again with the best number of states; then two and four times the neurons,
-                    as long as the error decreases by 3 %
+                    as long as the error decreases by 10 %
     4. choice       the smallest nonlinear structure within one standard error of the best, but not worse by more than
                     10 %
     5. more effort  it is trained anew with more restarts and steps; or continued, if there is no time for that and the
@@ -31,54 +31,31 @@ import dataclasses
 import functools
 import itertools
 import math
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from lddn_jax.data.fold_blocks import Folds, folds
+from lddn_jax.data.fold_blocks import folds
 from lddn_jax.data.records import Record
-from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.starts import AbstractStart, FromRecord, Trained, WarmUp
 from lddn_jax.identification.competition import Competition, Entry, finite, within_one_error
 from lddn_jax.identification.effort import (
     COMPILE_SECONDS,
-    CONTINUED_SHARE,
     FINAL,
-    FINAL_SHARE,
     LARGEST_EXCERPT,
     LEAD_SAMPLES,
     LEAST_CONSTANTS_OF_A_PIECE,
     LEAST_EPOCHS,
     LEAST_RATIO_OF_RESTARTS,
-    LEAST_RESTARTS,
-    LEAST_RESTARTS_ON_WINDOWS,
-    LINEAR_STEPS,
     LONG_RECORD_SAMPLES,
-    LONG_REFIT_SHARE,
-    LONG_REFIT_STEPS,
-    MOST_CONTINUED_STEPS,
-    MOST_ON_WINDOWS,
-    MOST_REFIT_STEPS,
-    REFIT_SHARE,
-    REFIT_STEPS,
-    SCREENING,
-    SCREENING_OF_LONG_RECORDS,
-    SCREENING_SHARE,
     SHARE_FOR_TRAINING,
-    SHARE_OF_A_ROUND,
     STILL_FALLING,
-    USEFUL_SHARE_OF_STEPS,
     WINDOW_SAMPLES,
     WINDOWS,
-    Effort,
-    cost,
+    Plan,
     nominal_seconds,
-    parameters_of,
     spread_windows,
 )
 from lddn_jax.identification.experiment import Experiment
@@ -86,18 +63,10 @@ from lddn_jax.identification.frames import cut
 from lddn_jax.identification.linear_orders import LinearOrders, linear_orders
 from lddn_jax.identification.recipes import Supervision
 from lddn_jax.identification.settings import Settings
+from lddn_jax.identification.structure_training import Training
 from lddn_jax.identification.structures import LinearStarts, Structure, common_frame
-from lddn_jax.losses import MeanSquaredError
 from lddn_jax.network.committee import Committee
-from lddn_jax.network.network import Network
 from lddn_jax.numerics.text_table import digits
-from lddn_jax.simulation.delays import DelayState
-from lddn_jax.trainers.fold_run import Saving
-from lddn_jax.trainers.fold_training import fit_folds
-from lddn_jax.trainers.levenberg_marquardt import LevenbergMarquardt
-from lddn_jax.trainers.refitting import trained_on_everything
-from lddn_jax.training.callbacks.time_limit import TimeLimit
-from lddn_jax.training.result import Fitted
 from lddn_jax.training.side_by_side import at_once, side_by_side
 
 LARGEST_ORDER = 8  # of the linear models
@@ -112,13 +81,6 @@ MANY_SAMPLES_OF_A_PARAMETER = 20.0  # from which on many steps on everything do 
 MORE_STATES_OF_LONG_RECORDS = 2  # of a nonlinear structure than of the best linear model
 DEFAULT_SHAPES = ((5, 4), (0, 4), (5, 0))  # neurons of the state equation and of the output equation
 SHAPES_OF_LONG_RECORDS = ((15, 0), (0, 8))
-
-
-def all_of(fitted: Fitted) -> tuple[Network, DelayState]:
-    """Returns the networks of a fit to continue, stacked if there are several, and their first states."""
-    if fitted.restarts is None:
-        return fitted.net, fitted.initial_state or {}
-    return fitted.restarts, fitted.restart_states or {}
 
 
 def _still_falls(entry: Entry) -> bool:
@@ -162,14 +124,21 @@ class Search:
         constant: Mapping[str, tuple[int, ...]] | None = None,
     ):
         self.records, self.count, self.keep, self.key = list(records), count, keep, key
-        self.deadline = deadline
         self.supervision = Supervision() if supervision is None else supervision
-        self.say, self.asked = self.supervision.say, asked
+        self.say = self.supervision.say
         self.constant = constant or {}
         # Many short records are trained on as they are: their first states are few samples each.
         samples = [len(record) for record in self.records]
         self.long = sum(samples) > LONG_RECORD_SAMPLES and max(samples) >= 2 * WINDOW_SAMPLES
-        self.budget = nominal_seconds(sum(samples), self.long) if budget is None else budget
+        self.plan = Plan(
+            self.records[0],
+            sum(samples),
+            count,
+            nominal_seconds(sum(samples), self.long) if budget is None else budget,
+            deadline,
+            self.long,
+            asked,
+        )
         self.states, self.shapes = states, hidden
         self.entries: list[Entry] = []
 
@@ -181,6 +150,7 @@ class Search:
         self._prepare()
         orders = self._orders()
         self.starts = orders.starts
+        self.training = Training(self.folds, self.start, self.starts, self.keep, self.key, self.supervision, self.plan)
         self._screen(orders.best)
         chosen = self._committee()
         return Competition(
@@ -204,6 +174,7 @@ class Search:
             short = spread_windows(usable, WINDOWS // 2, max(length // 2, least))
             self.start: AbstractStart = WarmUp(self.warmup, FromRecord())
             self.folds = folds(short, self.count, length=len(short[0]))
+            self.plan = dataclasses.replace(self.plan, samples=sum(map(len, short)))
             self.say(
                 f"long records: {len(self.windows)} windows of {length} samples, of which the first {self.warmup} are "
                 "not scored"
@@ -266,8 +237,8 @@ class Search:
         return Structure(states, *shape, self.starts.feedthrough)
 
     def _grow(self, larger: Callable[[Structure], Structure]) -> None:
-        """Tries larger structures than the best, as long as they are better by 3 %."""
-        while not self._late() and not self._best.structure.linear:
+        """Tries larger structures than the best, as long as they are better by 10 %."""
+        while not self.plan.late and not self._best.structure.linear:
             before, tried = self._best, larger(self._best.structure)
             if not self._admissible(tried):
                 return
@@ -279,19 +250,14 @@ class Search:
         """Whether a structure is small enough for the records and the time."""
         if max(structure.hidden, structure.output_hidden) > LARGEST_HIDDEN or structure.states > LARGEST_ORDER:
             return False
-        if self._samples_of_a_parameter(structure) < LEAST_SAMPLES_OF_A_PARAMETER:
+        if self.plan.samples_of_a_parameter(structure) < LEAST_SAMPLES_OF_A_PARAMETER:
             return False
-        return self._screening(structure).epochs >= LEAST_EPOCHS
-
-    def _samples_of_a_parameter(self, structure: Structure) -> float:
-        """Number of measured values for each weight and bias."""
-        values = sum(map(len, self.folds.records)) * sum(self.records[0].sizes["targets"].values())
-        return values / self._parameters(structure)
+        return self.plan.screening(structure).epochs >= LEAST_EPOCHS
 
     @property
     def _rich(self) -> bool:
         """Whether measured values are so many that many steps do not overfit the best structure."""
-        return self._samples_of_a_parameter(self._best.structure) >= MANY_SAMPLES_OF_A_PARAMETER
+        return self.plan.samples_of_a_parameter(self._best.structure) >= MANY_SAMPLES_OF_A_PARAMETER
 
     @property
     def _largest_close(self) -> Entry:
@@ -315,12 +281,12 @@ class Search:
             best = self._largest_close
         else:
             best = within_one_error([entry for entry in self.entries if not entry.structure.linear] or self.entries)
-            if not self._late() and not self._cut_short and (more := self._more_of(best)) is not None:
+            if not self.plan.late and not self._cut_short and (more := self._more_of(best)) is not None:
                 self.entries.append(more)
                 self.say(f"out-of-fold error {digits(more.found.error)}")
                 best = more if more.found.error <= best.found.error else best
             best = within_one_error([*(entry for entry in self.entries if entry.structure.linear), best])
-        if self._is_time_for(COMPILE_SECONDS) and not self._cut_short:
+        if self.plan.is_time_for(COMPILE_SECONDS) and not self._cut_short:
             best = self._refitted(best)
         return self._without_frame(best)
 
@@ -334,19 +300,18 @@ class Search:
     def _more_of(self, entry: Entry) -> Entry | None:
         """The entry with many more restarts if they take little time, or after more steps if its errors still fall."""
         structure, before = entry.structure, entry.effort
-        anew = self._affordable(structure, FINAL, FINAL_SHARE)
+        anew = self.plan.anew(structure)
         if _still_falls(entry) and anew.restarts < FINAL.restarts:
-            if not self._is_time_for(COMPILE_SECONDS):
+            if not self.plan.is_time_for(COMPILE_SECONDS):
                 return None
-            steps = CONTINUED_SHARE * self.budget / (self.count * before.restarts * self._step(entry.frame))
-            effort = Effort(before.restarts, int(np.clip(steps, 1, self.asked[1] or MOST_CONTINUED_STEPS)))
+            effort = self.plan.continued(entry.frame, before.restarts)
             self.say(f"continuing {structure}: {effort.epochs} steps on each fold")
-            return self._entry(structure, entry.frame, effort, len(self.entries), self._callbacks(), entry)
+            return self.training.on_folds(structure, entry.frame, effort, len(self.entries), before=entry)
         enough = anew.restarts < LEAST_RATIO_OF_RESTARTS * before.restarts
-        if structure.linear or enough or not self._is_time_for(self._seconds(structure, anew)):
+        if structure.linear or enough or not self.plan.is_time_for(self.plan.seconds_of(structure, anew)):
             return None
         self.say(f"committee of {structure}: {anew.restarts} restarts, {anew.epochs} steps on each fold")
-        return self._entry(structure, structure, anew, len(self.entries), self._callbacks())
+        return self.training.on_folds(structure, structure, anew, len(self.entries))
 
     def _refitted(self, entry: Entry) -> Entry:
         """The entry after training its members on everything.
@@ -355,65 +320,34 @@ class Search:
         members are trained as there is time for, but one of each fold, the best first. Members that are not trained on
         everything are left out.
         """
+        found = entry.found
         if self.long:
-            return self._refitted_on_windows(entry)
-        structure, found = entry.structure, entry.found
-        steps = REFIT_SHARE * self.budget / self._step(entry.frame)
-        order = found.in_order
-        # Many steps on everything would overfit where the folds stopped early and samples are few.
-        rich = self._samples_of_a_parameter(structure) >= MANY_SAMPLES_OF_A_PARAMETER
-        many = rich or _still_falls(entry)
-        wanted = MOST_REFIT_STEPS if many else REFIT_STEPS
-        count = int(np.clip(steps // wanted, min(self.count, len(order)), len(order)))
-        epochs = int(np.clip(steps / count, REFIT_STEPS, MOST_REFIT_STEPS)) if many else REFIT_STEPS
-        return self._trained_on(self.folds, entry, epochs, order[:count], entry.effort.restarts)
-
-    def _refitted_on_windows(self, entry: Entry) -> Entry:
-        """The entry after training one to four members on all windows, 200 steps or more."""
-        everything = folds(self.windows, 2, length=len(self.windows[0]))
-        steps = LONG_REFIT_SHARE * self.budget / cost(sum(map(len, self.windows)), self._parameters(entry.frame))
-        order = entry.found.in_order
-        count = int(np.clip(steps // LONG_REFIT_STEPS, 1, min(MOST_ON_WINDOWS, len(order))))
-        return self._trained_on(
-            everything, entry, int(np.clip(steps / count, LONG_REFIT_STEPS, MOST_REFIT_STEPS)), order[:count], 1
-        )
-
-    def _trained_on(self, everything: Folds, entry: Entry, epochs: int, members: np.ndarray, together: int) -> Entry:
-        """The entry, in place of the one before, after training some members on these records."""
-        epochs = min(epochs, self.asked[1] or epochs)  # steps that the user asked for are not exceeded here
+            everything = folds(self.windows, 2, length=len(self.windows[0]))
+            count, epochs = self.plan.on_windows(entry.frame, sum(map(len, self.windows)), len(found.in_order))
+        else:
+            everything = self.folds
+            # Many steps on everything would overfit where the folds stopped early and samples are few.
+            many = self.plan.samples_of_a_parameter(entry.structure) >= MANY_SAMPLES_OF_A_PARAMETER
+            many = many or _still_falls(entry)
+            count, epochs = self.plan.on_everything(entry.frame, self.count, len(found.in_order), many)
+        members = found.in_order[:count]
         self.say(f"training on everything: {len(members)} networks, {epochs} steps")
-        found = trained_on_everything(
-            entry.found,
-            LevenbergMarquardt(),
-            MeanSquaredError(),
-            epochs=epochs,
-            folds=everything,
-            start=self.start,
-            key=self.key,
-            saving=Saving(self._callbacks(), self.supervision.checkpoint, self.supervision.resume, "everything"),
-            progress=self.supervision.progress,
-            members=np.sort(members).tolist(),
-            together=together,
+        done = self.training.on_everything(
+            entry, everything, epochs, members, 1 if self.long else entry.effort.restarts
         )
-        effort = dataclasses.replace(entry.effort, refit=epochs)
-        done = dataclasses.replace(entry, found=found, effort=effort)
         self.entries[self.entries.index(entry)] = done
         return done
-
-    def _callbacks(self) -> tuple[Any, ...]:
-        limit = [] if self.deadline is None else [TimeLimit(max(self.deadline - time.monotonic(), 0.1))]
-        return (*self.supervision.callbacks, *limit)
 
     # --- structures ---
 
     def _try_all(self, structures: Sequence[Structure]) -> None:
         """Trains structures on all folds, several at once; those already tried are left out."""
         structures = [s for s in dict.fromkeys(structures) if not self._seen(s)]
-        if not structures or (self._late() and self.entries) or self._cut_short:
+        if not structures or (self.plan.late and self.entries) or self._cut_short:
             return
         frames = self._frames(structures)
-        efforts = [self._screening(frame) for frame in frames]
-        count = self._in_time(frames, efforts)
+        efforts = [self.plan.screening(frame) for frame in frames]
+        count = self.plan.in_time(frames, efforts, at_once(self.supervision.callbacks))
         structures, frames, efforts = structures[:count], frames[:count], efforts[:count]
         if self.long:  # whose trainings are far from their ends, so that only equal numbers of steps compare
             fewest = min(effort.epochs for effort in efforts)
@@ -426,10 +360,10 @@ class Search:
             )
         )
         tasks = [
-            functools.partial(self._entry, structure, frame, effort, number)
+            functools.partial(self.training.on_folds, structure, frame, effort, number)
             for structure, frame, effort, number in zip(structures, frames, efforts, numbers, strict=True)
         ]
-        found = side_by_side(tasks, self._callbacks())
+        found = side_by_side(tasks, self.training.callbacks)
         self.entries += found
         self.say("\n".join(f"out-of-fold error {digits(e.found.error)}: {e.structure}" for e in found))
 
@@ -443,108 +377,21 @@ class Search:
             return list(structures)
         least = common_frame(others)
         known = [e.frame for e in self.entries if common_frame([e.frame, least]) == e.frame]
-        frame = min(known, key=self._parameters, default=least)
+        frame = min(known, key=self.plan.parameters, default=least)
         return [frame if not s.linear and self._worth_a_frame(s, frame) else s for s in structures]
 
     def _worth_a_frame(self, structure: Structure, frame: Structure) -> bool:
         """Whether a program takes longer to compile than the frame takes longer than the structure."""
-        effort = self._screening(structure)
+        effort = self.plan.screening(structure)
         steps = self.count * effort.restarts * effort.epochs
-        return steps * (self._step(frame) - self._step(structure)) < COMPILE_SECONDS
-
-    def _in_time(self, structures: Sequence[Structure], efforts: Sequence[Effort]) -> int:
-        """How many of these structures, by their frames, there is time for; at least one."""
-        if self.deadline is None:
-            return len(structures)
-        each = [self._seconds(s, e) for s, e in zip(structures, efforts, strict=True)]
-        compiled = [s in structures[:k] for k, s in enumerate(structures)]
-        seconds = np.cumsum(np.array(each) - COMPILE_SECONDS * np.array(compiled))
-        left = SHARE_OF_A_ROUND * max(self.deadline - time.monotonic(), 0.0)
-        return max(1, int(np.sum(seconds <= left * at_once(self.supervision.callbacks))))
-
-    def _seconds(self, structure: Structure, effort: Effort) -> float:
-        """Predicted seconds of a structure on one core."""
-        return COMPILE_SECONDS + self.count * effort.restarts * effort.epochs * self._step(structure)
-
-    def _parameters(self, structure: Structure) -> int:
-        return parameters_of(structure.topology(self.records[0]))
-
-    def _step(self, structure: Structure) -> float:
-        """Predicted seconds of a step of one network."""
-        return cost(sum(map(len, self.folds.records)), self._parameters(structure))
-
-    def _is_time_for(self, seconds: float) -> bool:
-        return self.deadline is None or time.monotonic() + seconds <= self.deadline
+        return steps * (self.plan.step(frame) - self.plan.step(structure)) < COMPILE_SECONDS
 
     @property
     def _cut_short(self) -> bool:
         return any(entry.found.stop_reason.cut_short for entry in self.entries)
 
-    def _entry(
-        self,
-        structure: Structure,
-        frame: Structure,
-        effort: Effort,
-        number: int,
-        callbacks: tuple[Any, ...],
-        before: Entry | None = None,
-    ) -> Entry:
-        """Trains one structure in a frame on all folds, from the networks of an entry if there is one.
-
-        Random keys do not depend on `number`, that of the new entry, by which checkpoints are named.
-        """
-        starts = self.starts
-        key = jax.random.fold_in(self.key, effort.restarts)
-        continued = [] if before is None else [all_of(fitted) for fitted in before.found.fits]
-        nets = [net for net, _ in continued] or [
-            starts.networks(structure, fold, effort.restarts, jax.random.fold_in(key, fold), frame)
-            for fold in range(self.count)
-        ]
-
-        def first_states(fold: int, data: Sequences) -> Any:
-            if continued:
-                return continued[fold][1]
-            return starts.first_states(structure, fold, effort.restarts, data, frame)
-
-        own = self.supervision.checkpoint
-        found = fit_folds(
-            nets,
-            self.folds,
-            LevenbergMarquardt(restarts=effort.restarts),
-            epochs=effort.epochs,
-            keep=min(self.keep, effort.restarts),
-            refit=0,
-            start=self.start,
-            first_states=first_states if isinstance(self.start, Trained) else None,
-            key=key,
-            callbacks=callbacks,
-            checkpoint=None if own is None else own.within(f"{number:02d}"),
-            resume=self.supervision.resume,
-            progress=self.supervision.progress if threading.current_thread() is threading.main_thread() else False,
-        )
-        return Entry(structure, found, effort, frame)
-
-    def _late(self) -> bool:
-        return self.deadline is not None and time.monotonic() >= self.deadline
-
     def _seen(self, structure: Structure) -> bool:
         return any(entry.structure == structure for entry in self.entries)
-
-    def _screening(self, frame: Structure) -> Effort:
-        """Restarts and steps of a structure that is tried."""
-        return self._affordable(frame, SCREENING_OF_LONG_RECORDS if self.long else SCREENING, SCREENING_SHARE)
-
-    def _affordable(self, frame: Structure, wanted: Effort, share: float) -> Effort:
-        """The restarts and steps that are wanted, or fewer if they exceed a share of the time."""
-        restarts, epochs = self.asked
-        if frame.linear:
-            return Effort(1, epochs or LINEAR_STEPS)
-        least = min(LEAST_RESTARTS_ON_WINDOWS if self.long else LEAST_RESTARTS, wanted.restarts)
-        steps = share * self.budget / (self.count * self._step(frame))
-        if restarts is None:  # by powers of two, as programs are compiled for a number of restarts
-            most = steps / (epochs or math.ceil(USEFUL_SHARE_OF_STEPS * wanted.epochs))
-            restarts = int(np.clip(least * 2 ** math.floor(math.log2(max(most / least, 1))), least, wanted.restarts))
-        return Effort(restarts, epochs or int(np.clip(steps / restarts, 1, wanted.epochs)))
 
 
 def by_competition(

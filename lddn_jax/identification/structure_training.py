@@ -1,0 +1,143 @@
+"""Training of one structure of a competition: on all folds, on them again, and of its best networks on everything."""
+
+import dataclasses
+import threading
+import time
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Int, PRNGKeyArray
+
+from lddn_jax.data.fold_blocks import Folds
+from lddn_jax.data.sequences import Sequences
+from lddn_jax.data.starts import AbstractStart, Trained
+from lddn_jax.identification.competition import Entry
+from lddn_jax.identification.effort import Effort, Plan
+from lddn_jax.identification.recipes import Supervision
+from lddn_jax.identification.structures import LinearStarts, Structure
+from lddn_jax.losses import MeanSquaredError
+from lddn_jax.network.network import Network
+from lddn_jax.simulation.delays import DelayState
+from lddn_jax.trainers.fold_run import Saving
+from lddn_jax.trainers.fold_training import fit_folds
+from lddn_jax.trainers.levenberg_marquardt import LevenbergMarquardt
+from lddn_jax.trainers.refitting import trained_on_everything
+from lddn_jax.training.callbacks.time_limit import TimeLimit
+from lddn_jax.training.result import Fitted
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Training:
+    """What the trainings of all structures have in common.
+
+    Attributes:
+        folds: The folds, in scaled units.
+        start: How sequences start.
+        starts: Linear models of the folds, and networks that start from them.
+        keep: Number of networks that are kept of each fold, at most.
+        key: Random key.
+        supervision: Messages, callbacks and checkpoints.
+        plan: Efforts and deadline.
+    """
+
+    folds: Folds
+    start: AbstractStart
+    starts: LinearStarts
+    keep: int
+    key: PRNGKeyArray
+    supervision: Supervision
+    plan: Plan
+
+    @property
+    def callbacks(self) -> tuple[Any, ...]:
+        """The callbacks of the user, and one that ends a training at the deadline."""
+        deadline = self.plan.deadline
+        limit = [] if deadline is None else [TimeLimit(max(deadline - time.monotonic(), 0.1))]
+        return (*self.supervision.callbacks, *limit)
+
+    def on_folds(
+        self,
+        structure: Structure,
+        frame: Structure,
+        effort: Effort,
+        number: int,
+        callbacks: tuple[Any, ...] | None = None,
+        before: Entry | None = None,
+    ) -> Entry:
+        """Trains a structure on all folds.
+
+        Random keys do not depend on `number`.
+
+        Args:
+            structure: The structure.
+            frame: The structure that it is trained in; see `frames`.
+            effort: Restarts and steps.
+            number: Number of the new entry, by which checkpoints are named.
+            callbacks: Those of several trainings side by side; None for `self.callbacks`.
+            before: An entry whose networks are continued; None to draw networks.
+        """
+        starts = self.starts
+        key = jax.random.fold_in(self.key, effort.restarts)
+        continued = [] if before is None else [_all_of(fitted) for fitted in before.found.fits]
+        nets = [net for net, _ in continued] or [
+            starts.networks(structure, fold, effort.restarts, jax.random.fold_in(key, fold), frame)
+            for fold in range(self.folds.count)
+        ]
+
+        def first_states(fold: int, data: Sequences) -> DelayState:
+            if continued:
+                return continued[fold][1]
+            return starts.first_states(structure, fold, effort.restarts, data, frame)
+
+        own = self.supervision.checkpoint
+        found = fit_folds(
+            nets,
+            self.folds,
+            LevenbergMarquardt(restarts=effort.restarts),
+            epochs=effort.epochs,
+            keep=min(self.keep, effort.restarts),
+            refit=0,
+            start=self.start,
+            first_states=first_states if isinstance(self.start, Trained) else None,
+            key=key,
+            callbacks=self.callbacks if callbacks is None else callbacks,
+            checkpoint=None if own is None else own.within(f"{number:02d}"),
+            resume=self.supervision.resume,
+            progress=self.supervision.progress if threading.current_thread() is threading.main_thread() else False,
+        )
+        return Entry(structure, found, effort, frame)
+
+    def on_everything(
+        self, entry: Entry, everything: Folds, epochs: int, members: Int[np.ndarray, " kept"], together: int
+    ) -> Entry:
+        """Returns an entry after training some of its members on everything; the others are left out.
+
+        Args:
+            entry: The entry.
+            everything: The records.
+            epochs: Number of steps.
+            members: Numbers of the members.
+            together: Number of networks in a batch.
+        """
+        found = trained_on_everything(
+            entry.found,
+            LevenbergMarquardt(),
+            MeanSquaredError(),
+            epochs=epochs,
+            folds=everything,
+            start=self.start,
+            key=self.key,
+            saving=Saving(self.callbacks, self.supervision.checkpoint, self.supervision.resume, "everything"),
+            progress=self.supervision.progress,
+            members=np.sort(members).tolist(),
+            together=together,
+        )
+        return dataclasses.replace(entry, found=found, effort=dataclasses.replace(entry.effort, refit=epochs))
+
+
+def _all_of(fitted: Fitted) -> tuple[Network, DelayState]:
+    """The networks of a fit to continue, stacked if there are several, and their first states."""
+    if fitted.restarts is None:
+        return fitted.net, fitted.initial_state or {}
+    return fitted.restarts, fitted.restart_states or {}
