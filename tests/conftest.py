@@ -17,6 +17,7 @@ import hypothesis
 import jax
 import jaxtyping
 import pytest
+from tiers import deep_unless
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -103,8 +104,10 @@ def pytest_generate_tests(metafunc):
     if "topology_number" in metafunc.fixturenames:
         option = metafunc.config.getoption
         count = TOPOLOGIES[option("--deep")] if option("--topologies") is None else option("--topologies")
+        numbers = range(count) if option("--topology") is None else [option("--topology")]
+        named = option("--topologies") is not None or option("--topology") is not None
         metafunc.parametrize(
-            "topology_number", range(count) if option("--topology") is None else [option("--topology")]
+            "topology_number", [pytest.param(k, marks=deep_unless(named or k < TOPOLOGIES[False])) for k in numbers]
         )
 
 
