@@ -107,7 +107,7 @@ def _source(options: argparse.Namespace, model: lddn.Scaled, reading: lddn.data.
 
 
 def _posterior(path: Path, model: lddn.Scaled) -> lddn.Posterior | None:
-    """The posterior that fit wrote beside the model; None if there is none of this network."""
+    """The posterior that fit wrote beside the model, or None without one of this network."""
     beside = path.with_name("posterior.npz")
     if not beside.is_file():
         return None

@@ -56,11 +56,6 @@ class Entry:
     frame: Structure
 
     @property
-    def size(self) -> int:
-        """Number of networks of the committee."""
-        return int(jax.tree.leaves(self.found.members)[0].shape[0])
-
-    @property
     def fold_errors(self) -> Float[np.ndarray, " folds"]:
         """Root mean square of the errors of each fold."""
         return np.array(self.found.fold_errors)
@@ -98,7 +93,7 @@ class Competition:
     @property
     def size(self) -> int:
         """Number of networks of the committee."""
-        return self.chosen.size
+        return int(jax.tree.leaves(self.members)[0].shape[0])
 
     @property
     def errors(self) -> dict[str, Float[np.ndarray, "time size=_"]]:

@@ -3,9 +3,10 @@
     1. order        linear models of 1, 2 … 8 states, without and with a feedthrough (`linear_orders`); the smallest
                     whose out-of-fold error is within 11 % of the smallest error (2 % on long records)
     2. screening    structures of this order, with neurons in the state equation, in the output equation and in both,
-                    beside the linear one; each with a few restarts and steps on all folds
-    3. growth       more states; all shapes again with the best number of states; then two and four times the neurons,
-                    as long as the error decreases by 10 %
+                    beside the linear one and one with a state more; each with a few restarts and steps on all folds
+    3. growth       more states; the shapes whose error is within 50 % of the best again with the best number of states;
+                    then twice the neurons, if samples are many or the errors do not fall any more; each as long as
+                    the error decreases by 10 %
     4. choice       the smallest nonlinear structure within one standard error of the best, but not worse by more than
                     10 %
     5. more effort  it is trained anew with more restarts and steps; or continued, if there is no time for that and the
@@ -129,14 +130,14 @@ class Search:
         self.constant = constant or {}
         # Many short records are trained on as they are: their first states are few samples each.
         samples = [len(record) for record in self.records]
-        self.long = sum(samples) > LONG_RECORD_SAMPLES and max(samples) >= 2 * WINDOW_SAMPLES
+        long = sum(samples) > LONG_RECORD_SAMPLES and max(samples) >= 2 * WINDOW_SAMPLES
         self.plan = Plan(
             self.records[0],
             sum(samples),
             count,
-            nominal_seconds(sum(samples), self.long) if budget is None else budget,
+            nominal_seconds(sum(samples), long) if budget is None else budget,
             deadline,
-            self.long,
+            long,
             asked,
         )
         self.states, self.shapes = states, hidden
@@ -164,7 +165,7 @@ class Search:
         )
 
     def _prepare(self) -> None:
-        if self.long:
+        if self.plan.long:
             model = LinearStarts(folds([self._excerpt()], 2)).model(4, None)
             self.warmup = int(np.clip(10 * model.slowest, 50, WINDOW_SAMPLES // 2))
             length = max(WINDOW_SAMPLES, 4 * self.warmup)
@@ -198,7 +199,7 @@ class Search:
             range(1, LARGEST_ORDER + 1) if self.states is None else sorted(set(self.states)),
             self.start,
             warmup=self.warmup,
-            gain=ORDER_GAIN_OF_LONG_RECORDS if self.long else ORDER_GAIN,
+            gain=ORDER_GAIN_OF_LONG_RECORDS if self.plan.long else ORDER_GAIN,
         )
         listed = ", ".join(f"{states}: {digits(error)}" for states, error in found.errors.items())
         through = ", with a feedthrough" if found.starts.feedthrough else ""
@@ -210,27 +211,27 @@ class Search:
 
         With given numbers of states, the shapes are tried with the smallest, and the best shape with the others.
         """
-        default = SHAPES_OF_LONG_RECORDS if self.long else DEFAULT_SHAPES
+        default = SHAPES_OF_LONG_RECORDS if self.plan.long else DEFAULT_SHAPES
         shapes = [shape for shape in (default if self.shapes is None else self.shapes) if any(shape)]
         states = [order] if self.states is None else sorted(set(self.states))
         first = max(states[0], LEAST_STATES) if self.states is None else states[0]
-        if self.long and self.states is None:  # linear models show too few, and samples are many
+        if self.plan.long and self.states is None:  # linear models show too few, and samples are many
             first = min(order + MORE_STATES_OF_LONG_RECORDS, LARGEST_ORDER)
-        more = [self._sized(first + 1, shape) for shape in shapes[:1] if self.states is None and not self.long]
+        more = [self._sized(first + 1, shape) for shape in shapes[:1] if self.states is None and not self.plan.long]
         others = [self._sized(first, shape) for shape in shapes]
         self._try_all([*others[:1], self._sized(order, (0, 0)), *others[1:], *more])  # the first ones, if time is short
         if self.states is not None:
             self._try_all([dataclasses.replace(self._best.structure, states=n) for n in states])
-        elif not self.long:
+        elif not self.plan.long:
             self._grow(lambda s: dataclasses.replace(s, states=s.states + 1))
-        if self.shapes is None and not self.long:
+        if self.shapes is None and not self.plan.long:
             states, least = self._best.structure.states, self._best.found.error
             errors = {
                 (s.hidden, s.output_hidden): e.found.error for e in self.entries if (s := e.structure).states == first
             }
             close = [shape for shape in shapes if errors.get(shape, 0.0) <= LARGEST_RATIO_OF_SHAPES * least]
             self._try_all([self._sized(states, shape) for shape in close])
-            if self._rich or not _still_falls(self._best):
+            if self._rich(self._best.structure) or not _still_falls(self._best):
                 self._grow(lambda s: dataclasses.replace(s, hidden=2 * s.hidden, output_hidden=2 * s.output_hidden))
 
     def _sized(self, states: int, shape: tuple[int, int]) -> Structure:
@@ -254,10 +255,9 @@ class Search:
             return False
         return self.plan.screening(structure).epochs >= LEAST_EPOCHS
 
-    @property
-    def _rich(self) -> bool:
-        """Whether measured values are so many that many steps do not overfit the best structure."""
-        return self.plan.samples_of_a_parameter(self._best.structure) >= MANY_SAMPLES_OF_A_PARAMETER
+    def _rich(self, structure: Structure) -> bool:
+        """Whether measured values are so many that many steps do not overfit a structure."""
+        return self.plan.samples_of_a_parameter(structure) >= MANY_SAMPLES_OF_A_PARAMETER
 
     @property
     def _largest_close(self) -> Entry:
@@ -277,7 +277,7 @@ class Search:
 
         After the deadline, or if a training was cut short, it returns the best networks of the folds as they are.
         """
-        if self.long:
+        if self.plan.long:
             best = self._largest_close
         else:
             best = within_one_error([entry for entry in self.entries if not entry.structure.linear] or self.entries)
@@ -321,19 +321,18 @@ class Search:
         everything are left out.
         """
         found = entry.found
-        if self.long:
+        if self.plan.long:
             everything = folds(self.windows, 2, length=len(self.windows[0]))
             count, epochs = self.plan.on_windows(entry.frame, sum(map(len, self.windows)), len(found.in_order))
         else:
             everything = self.folds
             # Many steps on everything would overfit where the folds stopped early and samples are few.
-            many = self.plan.samples_of_a_parameter(entry.structure) >= MANY_SAMPLES_OF_A_PARAMETER
-            many = many or _still_falls(entry)
+            many = self._rich(entry.structure) or _still_falls(entry)
             count, epochs = self.plan.on_everything(entry.frame, self.count, len(found.in_order), many)
         members = found.in_order[:count]
         self.say(f"training on everything: {len(members)} networks, {epochs} steps")
         done = self.training.on_everything(
-            entry, everything, epochs, members, 1 if self.long else entry.effort.restarts
+            entry, everything, epochs, members, 1 if self.plan.long else entry.effort.restarts
         )
         self.entries[self.entries.index(entry)] = done
         return done
@@ -349,7 +348,7 @@ class Search:
         efforts = [self.plan.screening(frame) for frame in frames]
         count = self.plan.in_time(frames, efforts, at_once(self.supervision.callbacks))
         structures, frames, efforts = structures[:count], frames[:count], efforts[:count]
-        if self.long:  # whose trainings are far from their ends, so that only equal numbers of steps compare
+        if self.plan.long:  # whose trainings are far from their ends, so that only equal numbers of steps compare
             fewest = min(effort.epochs for effort in efforts)
             efforts = [dataclasses.replace(effort, epochs=fewest) for effort in efforts]
         numbers = range(len(self.entries), len(self.entries) + len(structures))
@@ -373,7 +372,7 @@ class Search:
         On long records a step takes longer than a compilation, so each structure is trained as it is.
         """
         others = [s for s in structures if not s.linear]
-        if self.long or not others:
+        if self.plan.long or not others:
             return list(structures)
         least = common_frame(others)
         known = [e.frame for e in self.entries if common_frame([e.frame, least]) == e.frame]
@@ -383,8 +382,7 @@ class Search:
     def _worth_a_frame(self, structure: Structure, frame: Structure) -> bool:
         """Whether a program takes longer to compile than the frame takes longer than the structure."""
         effort = self.plan.screening(structure)
-        steps = self.count * effort.restarts * effort.epochs
-        return steps * (self.plan.step(frame) - self.plan.step(structure)) < COMPILE_SECONDS
+        return self.plan.seconds_of(frame, effort) - self.plan.seconds_of(structure, effort) < COMPILE_SECONDS
 
     @property
     def _cut_short(self) -> bool:

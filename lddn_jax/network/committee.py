@@ -140,7 +140,7 @@ class Committee(eqx.Module):
         """Returns member number k.
 
         Raises:
-            LDDNError: If there is none of that number.
+            LDDNError: If no member has that number.
         """
         k = whole_number(k, "member(k)", least=0)
         if k >= self.members:

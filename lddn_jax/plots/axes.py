@@ -130,7 +130,7 @@ def limits(measured: Line | None, predictions: Mapping[str, Line]) -> tuple[floa
         predictions: `(time,)` by name; a few that diverge do not flatten the others.
 
     Returns:
-        Lowest and highest value, or None if there is none.
+        Lowest and highest value, or None without a finite value.
     """
     values = [np.asarray(line, float).ravel() for line in predictions.values()]
     found = np.concatenate([*values, np.zeros(0)])

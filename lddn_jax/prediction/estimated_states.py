@@ -53,7 +53,7 @@ def fitted_steps(given: object, warmup: int, call: str) -> int | None:
         call: The signature shown in errors.
 
     Raises:
-        LDDNError: If it is none of them.
+        LDDNError: If it is anything else.
     """
     if given == ZEROS:
         return 0

@@ -67,7 +67,7 @@ def evaluate(
 
     Raises:
         DataError: If a record is too short, or `warmup` covers the longest record.
-        LDDNError: If `first_states` is none of these.
+        LDDNError: If `first_states` is anything else.
     """
     fitted = fitted_steps(first_states, warmup, "evaluate(model, records, first_states=...)")
     model = loop_opened(model)

@@ -12,6 +12,7 @@ from lddn_jax.data.fold_blocks import Folds, Span
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.network.committee import Committee, OfMembers
 from lddn_jax.network.network import Network
+from lddn_jax.numerics.stacked import taken
 from lddn_jax.simulation.delays import DelayState
 from lddn_jax.simulation.simulate import predict_members
 from lddn_jax.training.result import Fitted
@@ -116,10 +117,7 @@ def restarts_of(fitted: Fitted, order: Int[np.ndarray, " count"]) -> tuple[Netwo
     if fitted.restarts is None:
         states = fitted.initial_state or {}
         return expanded(fitted.net), {name: line[None] for name, line in states.items()}
-    # By NumPy, so that nothing is compiled.
-    return jax.tree.map(
-        lambda leaf: jnp.asarray(np.asarray(leaf)[order]), (fitted.restarts, fitted.restart_states or {})
-    )
+    return taken((fitted.restarts, fitted.restart_states or {}), order)
 
 
 def expanded(net: Network) -> Network:

@@ -30,6 +30,7 @@ from lddn_jax.errors import LDDNError
 from lddn_jax.losses import AbstractLoss, MeanSquaredError
 from lddn_jax.network.committee import Committee
 from lddn_jax.network.network import Network, check_network
+from lddn_jax.numerics.stacked import joined
 from lddn_jax.trainers.cross_validated import CrossValidated, outputs_of_members, restarts_of
 from lddn_jax.trainers.fold_run import FirstStates, FoldRun, Saving
 from lddn_jax.trainers.refitting import trained_on_everything
@@ -146,7 +147,7 @@ def fit_folds(
     with one_run(callbacks):
         each = side_by_side([functools.partial(of_fold, number) for number in range(folds.count)], callbacks)
         fits, kept, members, blocks = map(tuple, zip(*each, strict=True))
-        stacked = jax.tree.map(lambda *leaves: jnp.asarray(np.concatenate(leaves)), *members)
+        stacked = joined(members)
         found = CrossValidated(
             folds=folds,
             fits=fits,
@@ -174,7 +175,7 @@ def fit_folds(
 def _combined(fitted: Fitted, order: Int[np.ndarray, " kept"], data: Sequences) -> dict[str, np.ndarray]:
     """The outputs of the networks that are kept as those of a committee, infinite where all of them diverged."""
     # All are simulated, and the others left out, because programs are compiled for a number of networks.
-    every = np.arange(max(len(fitted.restart_values), 1))
+    every = np.arange(len(fitted.restart_values))
     nets, states = restarts_of(fitted, every)
     without = ~np.isin(every, order)
     outputs = outputs_of_members(nets, data, states)

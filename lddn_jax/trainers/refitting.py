@@ -22,7 +22,8 @@ from lddn_jax.losses import AbstractLoss
 from lddn_jax.network.committee import Committee
 from lddn_jax.network.network import Network
 from lddn_jax.network.signals import Signals
-from lddn_jax.simulation.delays import state_sizes
+from lddn_jax.numerics.stacked import joined, taken
+from lddn_jax.simulation.delays import state_sizes, states_along
 from lddn_jax.simulation.simulate import simulate
 from lddn_jax.trainers.cross_validated import CrossValidated, expanded, member_state, outputs_of_members, restarts_of
 from lddn_jax.trainers.fold_run import FoldRun, Saving
@@ -57,27 +58,26 @@ def trained_on_everything(
     """
     begun, before = time.perf_counter(), found.members
     if members is not None:
-        numbers = list(members)
-        before = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[numbers]), before)
+        before = taken(before, list(members))
     everything = (found.folds if folds is None else folds).whole(before.topology, start)
     whole, count = everything.train, int(jax.tree.leaves(before)[0].shape[0])
     members = range(count) if members is None else members
     states = _known_states(found, members, everything, start) if whole.train_state else None
     size = count // equal_groups(count) if together is None else together
     groups = -(-count // size)
-    taken = np.minimum(np.arange(groups * size), count - 1).reshape(groups, size)
+    batches = np.minimum(np.arange(groups * size), count - 1).reshape(groups, size)
 
     def of_group(number: int, callbacks: tuple[Any, ...]) -> Fitted:
-        those = taken[number] if size > 1 else taken[number, 0]
-        nets = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[those]), before)
+        those = batches[number] if size > 1 else batches[number, 0]
+        nets = taken(before, those)
         own = dataclasses.replace(saving, callbacks=callbacks, name=f"{saving.name}_{number}")
         run = FoldRun(loss, dataclasses.replace(trainer, restarts=size), key, own, progress)
-        state = None if states is None else {name: jnp.asarray(line[those]) for name, line in states.items()}
+        state = None if states is None else taken(states, those)
         return run.fitted(nets, whole, state, epochs)
 
     fits = side_by_side([functools.partial(of_group, number) for number in range(groups)], saving.callbacks)
     each = [fitted.restarts if fitted.restarts is not None else expanded(fitted.net) for fitted in fits]
-    after = jax.tree.map(lambda *leaves: jnp.asarray(np.concatenate(leaves)[:count]), *each)
+    after = taken(joined(each), np.arange(count))
     after, replaced = _under_stress(before, after, whole)
     seconds = found.seconds + time.perf_counter() - begun
     return dataclasses.replace(found, members=after, refitted=tuple(fits), replaced=replaced, seconds=seconds)
@@ -92,11 +92,10 @@ def _known_states(
     the records, those of held-out blocks too.
     """
     topology = found.members.topology
-    layers = [name for name in state_sizes(topology) if name not in topology.input_names]
     known = {
         name: np.zeros((len(members), everything.train.batch[0], *shape))
         for name, shape in state_sizes(topology).items()
-        if name in layers
+        if name not in topology.input_names
     }
     for fold in range(found.folds.count):
         of_fold = [k for k, member in enumerate(members) if found.origins[member][0] == fold]
@@ -111,15 +110,14 @@ def _known_states(
             member_state(nets, data.validation, states),
             steps=data.validation.steps,
         )
-        for name in layers:
-            line = np.concatenate([np.asarray(states[name]), np.asarray(run.a[name])], axis=-2)
-            line = np.where(np.isfinite(line), line, 0.0)
-            length = known[name].shape[-2]
+        along = states_along({name: states[name] for name in known}, run.a)
+        for name, lines in along.items():
+            finite = np.nan_to_num(np.asarray(lines), posinf=0.0, neginf=0.0)
             for place, (span, first) in enumerate(zip(everything.spans, everything.firsts, strict=True)):
                 j = next(k for k, s in enumerate(data.spans) if s.record == span.record and first < s.stop)
-                row = max(first - data.firsts[j], 0)
+                step = max(first - data.firsts[j], 0)
                 for k in of_fold:
-                    known[name][k, place] = line[found.origins[members[k]][1], j, row : row + length]
+                    known[name][k, place] = finite[found.origins[members[k]][1], j, step]
     return known
 
 

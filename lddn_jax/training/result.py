@@ -11,6 +11,7 @@ from jaxtyping import Float, PyTree
 
 from lddn_jax.errors import LDDNError, NumericalError
 from lddn_jax.network.network import Network
+from lddn_jax.numerics.stacked import taken
 from lddn_jax.numerics.text_table import digits
 from lddn_jax.simulation.delays import DelayState
 from lddn_jax.training.history import History
@@ -73,8 +74,7 @@ class Fitted:
         def pick(leaf):
             return leaf[best] if several else leaf
 
-        # By NumPy, because indexing of arrays on a device compiles a program for every shape.
-        found = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[best]) if several else leaf, chosen.trained)
+        found: Any = taken(chosen.trained, best) if several else chosen.trained
         lines = t.delay_lines if isinstance(found, Started) else None
         stacked = None
         if several and lines is not None and isinstance(chosen.trained, Started):
@@ -193,7 +193,7 @@ def divergence_first(notes: Mapping[str, str]) -> tuple[list[str], dict[str, str
 
 
 def note_lines(flags: Iterable[str], notes: Mapping[str, str]) -> list[str]:
-    """Returns a line for each flag: its note, or its meaning if there is none."""
+    """Returns a line for each flag: its note; the meaning of a flag without a note."""
     return [f"note: {notes.get(flag, Flag(flag).meaning)}" for flag in sorted(flags)]
 
 

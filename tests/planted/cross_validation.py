@@ -16,7 +16,7 @@ def held_out_blocks_trained_on(monkeypatch):
 @caught_by("test_fold_training.py::test_first_states_on_everything_are_those_that_the_networks_pass[two of them]")
 def states_of_another_row(monkeypatch):
     """The training on everything starts from the states one row later."""
-    alter(monkeypatch, _known_states, "row : row + length", "row + 1 : row + 1 + length")
+    alter(monkeypatch, _known_states, "j, step]", "j, step + 1]")
 
 
 @caught_by("test_frames.py::test_what_a_structure_does_not_have_stays_exactly_zero[fewer neurons]")

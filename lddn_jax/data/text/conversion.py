@@ -113,7 +113,7 @@ def _instants(
     if time is False:
         return None
     if isinstance(time, str):
-        file.place(time)  # raises if there is none
+        file.place(time)  # raises if no column has this name
         candidates = [time]
     else:
         candidates = [name for name in time_columns(file.names) if name not in signals and name not in file.repeated]

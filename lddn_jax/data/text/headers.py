@@ -63,7 +63,7 @@ def find_header(
         rows: Cells of all rows.
         wanted: Names of columns that the header must have, as far as they are known.
         split_otherwise: Splits the line of a row into a number of cells by another delimiter than that of the data;
-            returns an empty list if there is none.
+            returns an empty list without such a delimiter.
 
     Returns:
         The `Header`; None if no column has numbers.
