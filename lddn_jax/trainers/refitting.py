@@ -13,7 +13,7 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from lddn_jax.data.fold_blocks import FoldData, Folds
 from lddn_jax.data.sequences import Sequences
@@ -85,7 +85,7 @@ def trained_on_everything(
 
 def _known_states(
     found: CrossValidated, members: Sequence[int], everything: FoldData, start: AbstractStart | None
-) -> dict[str, Float[np.ndarray, "members sequences delays=_ size=_"]]:
+) -> dict[str, Float[Array, "members sequences delays=_ size=_"]]:
     """First states to start from: those in which each network of a fold passes the first row of each sequence.
 
     Each network is simulated through the sequences of its fold, from its trained first states. They hold every row of
@@ -118,7 +118,7 @@ def _known_states(
                 step = max(first - data.firsts[j], 0)
                 for k in of_fold:
                     known[name][k, place] = finite[found.origins[members[k]][1], j, step]
-    return known
+    return {name: jnp.asarray(lines) for name, lines in known.items()}
 
 
 def _under_stress(before: Network, after: Network, data: Sequences) -> tuple[Network, tuple[int, ...]]:
