@@ -60,6 +60,11 @@ class Entry:
         """Root mean square of the errors of each fold."""
         return np.array(self.found.fold_errors)
 
+    @property
+    def steady(self) -> bool:
+        """Whether most of its networks stay bounded under stress; see `lddn_jax.trainers.stress`."""
+        return self.structure.linear or 2 * sum(self.found.bounded) >= len(self.found.bounded)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Competition:
@@ -142,6 +147,7 @@ class Competition:
             "chosen": self.entries.index(self.chosen),
             "members": self.size,
             "replaced": list(self.chosen.found.replaced),
+            "left_out": list(self.chosen.found.left_out),
             "seconds": self.seconds,
             "flags": sorted(self.flags),
             "notes": dict(self.notes),
@@ -165,6 +171,11 @@ class Competition:
         lines = [f"out-of-fold errors of linear models by number of states: {orders}", *aligned(rows, ">>>><")]
         lines.append(f"committee of {self.size} networks in {self.seconds:.1f} s; errors in scaled units")
         return "\n".join([*lines, *note_lines(self.notes, self.notes)])
+
+
+def steady_ones(entries: Sequence[Entry]) -> list[Entry]:
+    """Returns the entries most of whose networks stay bounded under stress; all of them if there is none."""
+    return [entry for entry in entries if entry.steady] or list(entries)
 
 
 def within_one_error(entries: Sequence[Entry]) -> Entry:

@@ -46,6 +46,7 @@ FINAL, FINAL_SHARE = Effort(64, 60), 0.35  # of the structure that was chosen, t
 LEAST_RATIO_OF_RESTARTS = 2  # of this training to those before, if it is to be worth it
 CONTINUED_SHARE, MOST_CONTINUED_STEPS = 0.2, 300  # of its networks instead, if their errors still fall
 LEAST_CONSTANTS_OF_A_PIECE = 25  # slowest time constants of a sequence, if a stretch of training samples is divided
+CONSTANTS_OF_A_SHORT_PIECE, LEAST_PIECE = 4, 100  # the same from starts one step ahead, and samples at least
 LEAST_RESTARTS, LEAST_RESTARTS_ON_WINDOWS = 4, 1
 USEFUL_SHARE_OF_STEPS = 0.7  # of those wanted; rather fewer restarts than fewer steps
 COMPILE_SECONDS = 6.0  # of the programs of one structure and number of restarts, on one core

@@ -7,8 +7,10 @@
     3. growth       more states; the shapes whose error is within 50 % of the best again with the best number of states;
                     then twice the neurons, if samples are many or the errors do not fall any more; each as long as
                     the error decreases by 10 %
+                    before that, networks that were fitted one step ahead, if their free runs are nearly as good
+                    before any further training (`one_step_starts`)
     4. choice       the smallest nonlinear structure within one standard error of the best, but not worse by more than
-                    10 %
+                    10 %, of those whose networks stay bounded under stress
     5. more effort  it is trained anew with more restarts and steps; or continued, if there is no time for that and the
                     errors of its networks still fell in the last steps; then it is compared with the linear structure
     6. committee    the best networks of each fold, trained for some steps more on everything
@@ -41,14 +43,16 @@ from jaxtyping import PRNGKeyArray
 from lddn_jax.data.fold_blocks import folds
 from lddn_jax.data.records import Record
 from lddn_jax.data.starts import AbstractStart, FromRecord, Trained, WarmUp
-from lddn_jax.identification.competition import Competition, Entry, finite, within_one_error
+from lddn_jax.identification.competition import Competition, Entry, finite, steady_ones, within_one_error
 from lddn_jax.identification.effort import (
     COMPILE_SECONDS,
+    CONSTANTS_OF_A_SHORT_PIECE,
     FINAL,
     LARGEST_EXCERPT,
     LEAD_SAMPLES,
     LEAST_CONSTANTS_OF_A_PIECE,
     LEAST_EPOCHS,
+    LEAST_PIECE,
     LEAST_RATIO_OF_RESTARTS,
     LONG_RECORD_SAMPLES,
     SHARE_FOR_TRAINING,
@@ -62,6 +66,7 @@ from lddn_jax.identification.effort import (
 from lddn_jax.identification.experiment import Experiment
 from lddn_jax.identification.frames import cut
 from lddn_jax.identification.linear_orders import LinearOrders, linear_orders
+from lddn_jax.identification.one_step_starts import OneStepStarts
 from lddn_jax.identification.recipes import Supervision
 from lddn_jax.identification.settings import Settings
 from lddn_jax.identification.structure_training import Training
@@ -74,6 +79,7 @@ LARGEST_ORDER = 8  # of the linear models
 ORDER_GAIN, ORDER_GAIN_OF_LONG_RECORDS = 0.9, 0.98  # factor by which the error falls if more states are worth it
 LARGEST_RATIO_ON_WINDOWS = 1.2  # of the error of a larger structure to the smallest one, on long records
 LARGEST_RATIO_OF_SHAPES = 1.5  # of the error of a shape that is tried again with more states to the smallest one
+LARGEST_RATIO_AT_FIRST = 1.25  # of the error of starts one step ahead, before training, to that of trained networks
 GROWTH_GAIN = 0.9  # factor by which the error falls if growth is to continue
 LARGEST_HIDDEN = 40  # neurons
 LEAST_STATES = 2  # of the first nonlinear structures
@@ -151,7 +157,11 @@ class Search:
         self._prepare()
         orders = self._orders()
         self.starts = orders.starts
-        self.training = Training(self.folds, self.start, self.starts, self.keep, self.key, self.supervision, self.plan)
+        piece = max(LEAST_PIECE, math.ceil(CONSTANTS_OF_A_SHORT_PIECE * self.slowest))
+        self.one_step = OneStepStarts(dataclasses.replace(self.folds, piece=piece), self.starts)
+        self.training = Training(
+            self.folds, self.start, self.starts, self.one_step, self.keep, self.key, self.supervision, self.plan
+        )
         self._screen(orders.best)
         chosen = self._committee()
         return Competition(
@@ -166,8 +176,8 @@ class Search:
 
     def _prepare(self) -> None:
         if self.plan.long:
-            model = LinearStarts(folds([self._excerpt()], 2)).model(4, None)
-            self.warmup = int(np.clip(10 * model.slowest, 50, WINDOW_SAMPLES // 2))
+            self.slowest = LinearStarts(folds([self._excerpt()], 2)).model(4, None).slowest
+            self.warmup = int(np.clip(10 * self.slowest, 50, WINDOW_SAMPLES // 2))
             length = max(WINDOW_SAMPLES, 4 * self.warmup)
             least = 2 * self.warmup  # of a record, most of which would not be scored otherwise
             usable = [record for record in self.records if len(record) >= least]
@@ -185,8 +195,9 @@ class Search:
             whole = folds(self.records, self.count, lead=LEAD_SAMPLES)
             block = max(b - a for edges in whole.blocks for a, b in itertools.pairwise(edges))
             # Only long free runs show the drift of a plant that is slow or integrates.
-            slowest = LinearStarts(whole, constant=self.constant).model(LEAST_STATES, None).slowest
-            self.folds = dataclasses.replace(whole, piece=max(block, math.ceil(LEAST_CONSTANTS_OF_A_PIECE * slowest)))
+            self.slowest = LinearStarts(whole, constant=self.constant).model(LEAST_STATES, None).slowest
+            piece = max(block, math.ceil(LEAST_CONSTANTS_OF_A_PIECE * self.slowest))
+            self.folds = dataclasses.replace(whole, piece=piece)
 
     def _excerpt(self) -> Record:
         longest = max(self.records, key=len)
@@ -231,8 +242,28 @@ class Search:
             }
             close = [shape for shape in shapes if errors.get(shape, 0.0) <= LARGEST_RATIO_OF_SHAPES * least]
             self._try_all([self._sized(states, shape) for shape in close])
-            if self._rich(self._best.structure) or not _still_falls(self._best):
-                self._grow(lambda s: dataclasses.replace(s, hidden=2 * s.hidden, output_hidden=2 * s.output_hidden))
+        self._try_one_step()
+        if (
+            self.shapes is None
+            and not self.plan.long
+            and (self._rich(self._best.structure) or not _still_falls(self._best))
+        ):
+            self._grow(lambda s: dataclasses.replace(s, hidden=2 * s.hidden, output_hidden=2 * s.output_hidden))
+
+    def _try_one_step(self) -> None:
+        """Tries starts that were fitted one step ahead, if their free runs promise more than other starts reached."""
+        others = [entry for entry in self._nonlinear if entry.structure.hidden]
+        if self.plan.long or self.starts.feedthrough or not others or self.plan.late or self._cut_short:
+            return
+        best = min(steady_ones(others), key=lambda entry: finite(entry.found.error))
+        structure = dataclasses.replace(best.structure, one_step=True)
+        if self.shapes is None:  # outputs are states then, so that neurons of the output equation have little to do
+            structure = dataclasses.replace(structure, output_hidden=0)
+        if not self.one_step.possible(structure):
+            return
+        error = self.training.error_at_first(structure, best.frame, best.effort.restarts)
+        if error <= LARGEST_RATIO_AT_FIRST * best.found.error:
+            self._try_all([structure])
 
     def _sized(self, states: int, shape: tuple[int, int]) -> Structure:
         return Structure(states, *shape, self.starts.feedthrough)
@@ -262,15 +293,20 @@ class Search:
     @property
     def _largest_close(self) -> Entry:
         """The largest structure that is nearly as good as the best: trainings on long records are unfinished."""
-        least = min(finite(entry.found.error) for entry in self.entries)
-        close = [entry for entry in self.entries if finite(entry.found.error) <= LARGEST_RATIO_ON_WINDOWS * least]
+        steady = steady_ones(self.entries)
+        least = min(finite(entry.found.error) for entry in steady)
+        close = [entry for entry in steady if finite(entry.found.error) <= LARGEST_RATIO_ON_WINDOWS * least]
         return max(close, key=lambda entry: entry.structure, default=self.entries[0])
 
     @property
     def _best(self) -> Entry:
         """The nonlinear entry with the smallest error so far, or the linear one if there is no other."""
-        others = [entry for entry in self.entries if not entry.structure.linear] or self.entries
-        return min(others, key=lambda entry: finite(entry.found.error))
+        return min(steady_ones(self._nonlinear), key=lambda entry: finite(entry.found.error))
+
+    @property
+    def _nonlinear(self) -> list[Entry]:
+        """The entries with neurons, or all if there is none."""
+        return [entry for entry in self.entries if not entry.structure.linear] or self.entries
 
     def _committee(self) -> Entry:
         """Chooses a structure, trains it longer unless records are long, and trains its networks on everything.
@@ -280,11 +316,11 @@ class Search:
         if self.plan.long:
             best = self._largest_close
         else:
-            best = within_one_error([entry for entry in self.entries if not entry.structure.linear] or self.entries)
+            best = within_one_error(steady_ones(self._nonlinear))
             if not self.plan.late and not self._cut_short and (more := self._more_of(best)) is not None:
                 self.entries.append(more)
                 self.say(f"out-of-fold error {digits(more.found.error)}")
-                best = more if more.found.error <= best.found.error else best
+                best = min(steady_ones([more, best]), key=lambda entry: finite(entry.found.error))
             best = within_one_error([*(entry for entry in self.entries if entry.structure.linear), best])
         if self.plan.is_time_for(COMPILE_SECONDS) and not self._cut_short:
             best = self._refitted(best)
@@ -311,7 +347,7 @@ class Search:
         if structure.linear or enough or not self.plan.is_time_for(self.plan.seconds_of(structure, anew)):
             return None
         self.say(f"committee of {structure}: {anew.restarts} restarts, {anew.epochs} steps on each fold")
-        return self.training.on_folds(structure, structure, anew, len(self.entries))
+        return self.training.on_folds(structure, common_frame([structure]), anew, len(self.entries))
 
     def _refitted(self, entry: Entry) -> Entry:
         """The entry after training its members on everything.
@@ -325,17 +361,26 @@ class Search:
             everything = folds(self.windows, 2, length=len(self.windows[0]))
             count, epochs = self.plan.on_windows(entry.frame, sum(map(len, self.windows)), len(found.in_order))
         else:
-            everything = self.folds
+            everything = self.folds  # long sequences, which show the drift of what was trained on short ones
             # Many steps on everything would overfit where the folds stopped early and samples are few.
             many = self._rich(entry.structure) or _still_falls(entry)
             count, epochs = self.plan.on_everything(entry.frame, self.count, len(found.in_order), many)
         members = found.in_order[:count]
         self.say(f"training on everything: {len(members)} networks, {epochs} steps")
-        done = self.training.on_everything(
-            entry, everything, epochs, members, 1 if self.plan.long else entry.effort.restarts
-        )
+        done = self.training.on_everything(entry, everything, epochs, members, self._together(entry, count, epochs))
         self.entries[self.entries.index(entry)] = done
         return done
+
+    def _together(self, entry: Entry, count: int, epochs: int) -> int | None:
+        """How many networks are trained on everything in a batch; None for as many as suit.
+
+        Those of a known program, unless more of it would be copies than compiling another one takes.
+        """
+        if self.plan.long:
+            return 1
+        copies = -count % entry.effort.restarts
+        wasteful = copies * epochs * self.plan.step(entry.frame) > COMPILE_SECONDS
+        return None if wasteful else entry.effort.restarts
 
     # --- structures ---
 
@@ -377,7 +422,7 @@ class Search:
         least = common_frame(others)
         known = [e.frame for e in self.entries if common_frame([e.frame, least]) == e.frame]
         frame = min(known, key=self.plan.parameters, default=least)
-        return [frame if not s.linear and self._worth_a_frame(s, frame) else s for s in structures]
+        return [frame if not s.linear and self._worth_a_frame(s, frame) else common_frame([s]) for s in structures]
 
     def _worth_a_frame(self, structure: Structure, frame: Structure) -> bool:
         """Whether a program takes longer to compile than the frame takes longer than the structure."""

@@ -1,6 +1,7 @@
 """Training of one structure of a competition: on all folds, on them again, and of its best networks on everything."""
 
 import dataclasses
+import math
 import threading
 import time
 from typing import Any
@@ -14,11 +15,13 @@ from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.starts import AbstractStart, Trained
 from lddn_jax.identification.competition import Entry
 from lddn_jax.identification.effort import Effort, Plan
+from lddn_jax.identification.one_step_starts import OneStepStarts
 from lddn_jax.identification.recipes import Supervision
 from lddn_jax.identification.structures import LinearStarts, Structure
-from lddn_jax.losses import MeanSquaredError
+from lddn_jax.losses import MeanSquaredError, error_weights
 from lddn_jax.network.network import Network
 from lddn_jax.simulation.delays import DelayState
+from lddn_jax.trainers.cross_validated import outputs_of_members
 from lddn_jax.trainers.fold_run import Saving
 from lddn_jax.trainers.fold_training import fit_folds
 from lddn_jax.trainers.levenberg_marquardt import LevenbergMarquardt
@@ -35,6 +38,7 @@ class Training:
         folds: The folds, in scaled units.
         start: How sequences start.
         starts: Linear models of the folds, and networks that start from them.
+        one_step: Networks that start from ones that were fitted one step ahead.
         keep: Number of networks that are kept of each fold, at most.
         key: Random key.
         supervision: Messages, callbacks and checkpoints.
@@ -44,6 +48,7 @@ class Training:
     folds: Folds
     start: AbstractStart
     starts: LinearStarts
+    one_step: OneStepStarts
     keep: int
     key: PRNGKeyArray
     supervision: Supervision
@@ -77,7 +82,8 @@ class Training:
             callbacks: Those of several trainings side by side; None for `self.callbacks`.
             before: An entry whose networks are continued; None to draw networks.
         """
-        starts = self.starts
+        starts = self.one_step if structure.one_step else self.starts
+        folds = starts.folds  # of the same blocks, with shorter sequences from starts that are near to the plant
         key = jax.random.fold_in(self.key, effort.restarts)
         continued = [] if before is None else [_all_of(fitted) for fitted in before.found.fits]
         nets = [net for net, _ in continued] or [
@@ -93,7 +99,7 @@ class Training:
         own = self.supervision.checkpoint
         found = fit_folds(
             nets,
-            self.folds,
+            folds,
             LevenbergMarquardt(restarts=effort.restarts),
             epochs=effort.epochs,
             keep=min(self.keep, effort.restarts),
@@ -107,6 +113,36 @@ class Training:
             progress=self.supervision.progress if threading.current_thread() is threading.main_thread() else False,
         )
         return Entry(structure, found, effort, frame)
+
+    def error_at_first(self, structure: Structure, frame: Structure, restarts: int) -> float:
+        """Returns the out-of-fold error of starts that were fitted one step ahead, before any training in free run.
+
+        It is that of the best network of each fold, whose hidden weights are as drawn.
+
+        Args:
+            structure: The structure, with `one_step`.
+            frame: A structure that was trained with as many restarts, so that its programs are compiled.
+            restarts: Number of networks of each fold.
+        """
+        starts = dataclasses.replace(self.one_step, trained=False)
+        squares, count = 0.0, 0.0
+        for fold in range(self.folds.count):
+            key = jax.random.fold_in(jax.random.fold_in(self.key, restarts), fold)
+            nets = starts.networks(structure, fold, restarts, key, frame)
+            data = self.folds.data(nets.topology, fold, self.start)
+            states = starts.first_states(structure, fold, restarts, data.train, frame)
+            if restarts == 1:
+                nets, states = jax.tree.map(lambda leaf: leaf[None], (nets, states))
+            held, of_networks = data.validation, 0.0
+            weights = error_weights(held.weights, held.targets)
+            for name, y in outputs_of_members(nets, held, states).items():
+                target = np.asarray(held.targets[name])
+                w = np.broadcast_to(weights[name], target.shape)
+                with np.errstate(over="ignore", invalid="ignore"):  # of runs that diverge
+                    of_networks += np.sum(w * (np.asarray(y) - target) ** 2, axis=(1, 2, 3))
+                count += float(w.sum())
+            squares += float(np.nan_to_num(of_networks, nan=np.inf).min())
+        return math.sqrt(squares / count)
 
     def on_everything(
         self, entry: Entry, everything: Folds, epochs: int, members: Int[np.ndarray, " kept"], together: int

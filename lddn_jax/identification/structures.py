@@ -46,12 +46,15 @@ class Structure:
         hidden: Neurons of the state equation.
         output_hidden: Neurons of the output equation.
         feedthrough: Whether inputs act on outputs without delay.
+        one_step: Whether networks start from ones that were fitted one step ahead, and not from linear models and at
+            random; see `one_step_starts`.
     """
 
     states: int
     hidden: int
     output_hidden: int
     feedthrough: bool = False
+    one_step: bool = False
 
     def topology(self, record: Record) -> Topology:
         """Returns the topology for the inputs and targets of a record."""
@@ -80,7 +83,8 @@ class Structure:
         parts += [f"{self.hidden} hidden"] if self.hidden else []
         parts += [f"{self.output_hidden} hidden at the output"] if self.output_hidden else []
         parts += ["feedthrough"] if self.feedthrough else []
-        return ", ".join([*parts, *(["linear"] if self.linear else [])])
+        parts += ["linear"] if self.linear else []
+        return ", ".join([*parts, *(["started one step ahead"] if self.one_step else [])])
 
 
 def common_frame(structures: Sequence[Structure]) -> Structure:

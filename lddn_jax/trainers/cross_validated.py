@@ -18,6 +18,8 @@ from lddn_jax.simulation.simulate import predict_members
 from lddn_jax.training.result import Fitted
 from lddn_jax.training.stop_reason import StopReason
 
+LARGEST_LOSS_RATIO = 4.0  # of a network that is kept to the smallest one, in validation and then in training
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CrossValidated:
@@ -27,9 +29,12 @@ class CrossValidated:
         folds: The folds.
         fits: Result of the training on each fold.
         kept: Numbers of the restarts that were kept, best first, by fold.
+        bounded: Whether each network that was kept stays bounded under stress, in the order of `origins`.
         members: The networks of the committee, stacked: the best of each fold, after the training on everything.
         refitted: Results of the training on everything, for one or several groups of members; empty if there was none.
         replaced: Numbers of the members for which the network of the fold was kept in place of the refitted one.
+        left_out: Numbers of those that were left out of `members` after the training on everything, because they do
+            not stay bounded under stress, or have a much larger training loss than others.
         predictions: Out-of-fold predictions for each record, by output layer; NaN where no block was predicted.
         seconds: Duration.
     """
@@ -37,9 +42,11 @@ class CrossValidated:
     folds: Folds
     fits: tuple[Fitted, ...]
     kept: tuple[tuple[int, ...], ...]
+    bounded: tuple[bool, ...]
     members: Network
     refitted: tuple[Fitted, ...]
     replaced: tuple[int, ...]
+    left_out: tuple[int, ...]
     predictions: tuple[Mapping[str, Float[np.ndarray, "rows=_ size=_"]], ...]
     seconds: float
 
@@ -83,7 +90,8 @@ class CrossValidated:
     def origins(self) -> tuple[tuple[int, int], ...]:
         """Fold and restart of each network that was kept.
 
-        The members come from these, in this order, unless only some of them were trained on everything.
+        The members come from these, in this order, unless only some of them were trained on everything, or some were
+        left out after it.
         """
         return tuple((fold, restart) for fold, kept in enumerate(self.kept) for restart in kept)
 

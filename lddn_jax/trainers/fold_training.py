@@ -20,7 +20,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int, PRNGKeyArray
+from jaxtyping import Bool, Float, Int, PRNGKeyArray
 
 from lddn_jax.checks import check_key, check_not_negative, check_positive, expect
 from lddn_jax.data.fold_blocks import Folds
@@ -31,16 +31,16 @@ from lddn_jax.losses import AbstractLoss, MeanSquaredError
 from lddn_jax.network.committee import Committee
 from lddn_jax.network.network import Network, check_network
 from lddn_jax.numerics.stacked import joined
-from lddn_jax.trainers.cross_validated import CrossValidated, outputs_of_members, restarts_of
+from lddn_jax.simulation.delays import DelayState
+from lddn_jax.trainers.cross_validated import LARGEST_LOSS_RATIO, CrossValidated, outputs_of_members, restarts_of
 from lddn_jax.trainers.fold_run import FirstStates, FoldRun, Saving
 from lddn_jax.trainers.refitting import trained_on_everything
+from lddn_jax.trainers.stress import bounded_under_stress
 from lddn_jax.training.callbacks.periodic_checkpoint import Checkpoint
 from lddn_jax.training.callbacks.time_limit import one_run
-from lddn_jax.training.result import Fitted
 from lddn_jax.training.side_by_side import side_by_side
 from lddn_jax.training.trainer import AbstractTrainer
 
-LARGEST_LOSS_RATIO = 4.0  # of the validation loss of a network that is kept to that of the best one of its fold
 FIT_FOLDS_CALL = "fit_folds(net, folds, trainer)"
 
 
@@ -72,7 +72,7 @@ def fit_folds(
         loss: `MeanSquaredError()` if None.
         epochs: Maximum number of steps on each fold.
         keep: Number of networks that are kept of each fold; fewer if others have more than four times the validation
-            loss of the best one.
+            loss of the best one, or do not stay bounded under stress; see `lddn_jax.trainers.stress`.
         refit: Number of steps of these networks on all of the records; 0 for none.
         max_fail: Training on a fold stops for a restart after this many steps without a smaller error in the held-out
             blocks. A start from a linear model first raises that error, so small numbers return the linear model.
@@ -136,25 +136,27 @@ def fit_folds(
         run = FoldRun(loss, trainer, jax.random.fold_in(key, number), own, progress)
         state = None if first_states is None else first_states(number, fold.train)
         fitted = run.fitted(nets[number], fold.train, state, epochs, validation=fold.validation, max_fail=max_fail)
-        values = fitted.restart_values
-        order = np.argsort(values, kind="stable")[:keep]
-        best = values[order[0]]
-        order = order[values[order] <= LARGEST_LOSS_RATIO * best] if np.isfinite(best) else order[:1]
+        # All are simulated, and others left out, because programs are compiled for a number of networks.
+        every, states = restarts_of(fitted, np.arange(len(fitted.restart_values)))
+        bounded = bounded_under_stress(every, fold.validation, states)
+        order = _best(fitted.restart_values, bounded, keep)
         chosen, _ = restarts_of(fitted, order)
-        outputs = _combined(fitted, order, fold.validation)
-        return fitted, tuple(order.tolist()), chosen, folds.gathered(fold, outputs)
+        outputs = _combined(every, states, order, fold.validation)
+        return fitted, tuple(order.tolist()), bounded[order], chosen, folds.gathered(fold, outputs)
 
     with one_run(callbacks):
         each = side_by_side([functools.partial(of_fold, number) for number in range(folds.count)], callbacks)
-        fits, kept, members, blocks = map(tuple, zip(*each, strict=True))
+        fits, kept, bounded, members, blocks = map(tuple, zip(*each, strict=True))
         stacked = joined(members)
         found = CrossValidated(
             folds=folds,
             fits=fits,
             kept=kept,
+            bounded=tuple(np.concatenate(bounded).tolist()),
             members=stacked,
             refitted=(),
             replaced=(),
+            left_out=(),
             predictions=tuple(_joined([block[k] for block in blocks]) for k in range(len(folds.records))),
             seconds=time.perf_counter() - begun,
         )
@@ -172,12 +174,22 @@ def fit_folds(
         )
 
 
-def _combined(fitted: Fitted, order: Int[np.ndarray, " kept"], data: Sequences) -> dict[str, np.ndarray]:
+def _best(
+    losses: Float[np.ndarray, " restarts"], bounded: Bool[np.ndarray, " restarts"], keep: int
+) -> Int[np.ndarray, " kept"]:
+    """The restarts that are kept, best first: bounded ones if any of those with a small loss are."""
+    order = np.argsort(losses, kind="stable")
+    if not np.isfinite(losses[order[0]]):
+        return order[:1]
+    close = order[losses[order] <= LARGEST_LOSS_RATIO * losses[order[0]]]
+    return (close[bounded[close]] if bounded[close].any() else close)[:keep]
+
+
+def _combined(
+    nets: Network, states: DelayState, order: Int[np.ndarray, " kept"], data: Sequences
+) -> dict[str, np.ndarray]:
     """The outputs of the networks that are kept as those of a committee, infinite where all of them diverged."""
-    # All are simulated, and the others left out, because programs are compiled for a number of networks.
-    every = np.arange(len(fitted.restart_values))
-    nets, states = restarts_of(fitted, every)
-    without = ~np.isin(every, order)
+    without = ~np.isin(np.arange(jax.tree.leaves(nets)[0].shape[0]), order)
     outputs = outputs_of_members(nets, data, states)
     kept = {name: jnp.asarray(np.where(without[:, None, None, None], np.nan, y)) for name, y in outputs.items()}
     combined = Committee(nets).combined(kept)

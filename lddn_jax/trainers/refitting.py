@@ -1,38 +1,39 @@
 """Training of the best networks of all folds on everything, with a comparison under stress.
 
-A network that became worse by the steps on everything is replaced by that of its fold: its output is compared under
-inputs scaled by 1.5, −1.5 and 2 and reversed in time, outside of the range that it was trained in.
+A network that stayed bounded under stress and does not any more is replaced by that of its fold. Those that still do
+not are left out, if others do (`stress`), and so are those whose training ended with a much larger loss than others.
 """
 
 import dataclasses
 import functools
 import time
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from lddn_jax.data.fold_blocks import FoldData, Folds
-from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.starts import AbstractStart
 from lddn_jax.losses import AbstractLoss
 from lddn_jax.network.committee import Committee
-from lddn_jax.network.network import Network
-from lddn_jax.network.signals import Signals
 from lddn_jax.numerics.stacked import joined, taken
 from lddn_jax.simulation.delays import state_sizes, states_along
 from lddn_jax.simulation.simulate import simulate
-from lddn_jax.trainers.cross_validated import CrossValidated, expanded, member_state, outputs_of_members, restarts_of
+from lddn_jax.trainers.cross_validated import (
+    LARGEST_LOSS_RATIO,
+    CrossValidated,
+    expanded,
+    member_state,
+    restarts_of,
+)
 from lddn_jax.trainers.fold_run import FoldRun, Saving
+from lddn_jax.trainers.stress import bounded_under_stress
 from lddn_jax.training.result import Fitted
 from lddn_jax.training.side_by_side import equal_groups, side_by_side
 from lddn_jax.training.trainer import AbstractTrainer
-
-STRESSES = ((1.5, 1), (-1.5, 1), (2.0, 1), (1.0, -1))  # factor of the inputs, and direction of time
-LARGEST_GROWTH_UNDER_STRESS = 3.0  # of the largest output under stress by training on everything
 
 
 def trained_on_everything(
@@ -78,9 +79,41 @@ def trained_on_everything(
     fits = side_by_side([functools.partial(of_group, number) for number in range(groups)], saving.callbacks)
     each = [fitted.restarts if fitted.restarts is not None else expanded(fitted.net) for fitted in fits]
     after = taken(joined(each), np.arange(count))
-    after, replaced = _under_stress(before, after, whole)
-    seconds = found.seconds + time.perf_counter() - begun
-    return dataclasses.replace(found, members=after, refitted=tuple(fits), replaced=replaced, seconds=seconds)
+    losses = [np.concatenate(part)[:count] for part in zip(*map(_losses, fits), strict=True)]
+    replaced, kept = _chosen([bounded_under_stress(nets, whole) for nets in (before, after)], losses)
+    mixed = jax.tree.map(lambda a, b: np.where(replaced.reshape(-1, *(1,) * (a.ndim - 1)), a, b), before, after)
+    return dataclasses.replace(
+        found,
+        members=taken(jax.tree.map(jnp.asarray, mixed), np.flatnonzero(kept)),
+        refitted=tuple(fits),
+        replaced=tuple(np.flatnonzero(replaced).tolist()),
+        left_out=tuple(np.flatnonzero(~kept).tolist()),
+        seconds=found.seconds + time.perf_counter() - begun,
+    )
+
+
+def _losses(fitted: Fitted) -> tuple[Float[np.ndarray, " restarts"], Float[np.ndarray, " restarts"]]:
+    """The training loss of each network before the training, and the smallest."""
+    losses = np.asarray(fitted.history["loss"])
+    losses = losses.reshape(len(losses), -1)
+    return losses[0], np.minimum(np.nan_to_num(losses, nan=np.inf).min(axis=0), fitted.restart_values)
+
+
+def _chosen(
+    bounded: Sequence[Bool[np.ndarray, " members"]], losses: Sequence[Float[np.ndarray, " members"]]
+) -> tuple[Bool[np.ndarray, " members"], Bool[np.ndarray, " members"]]:
+    """Which members are replaced by the networks before the training, and which are kept.
+
+    Args:
+        bounded: Which stay bounded under stress before the training, and after it.
+        losses: Their training losses before, and after.
+    """
+    replaced = bounded[0] & ~bounded[1]
+    allowed = bounded[0] | bounded[1]
+    allowed = allowed if allowed.any() else np.ones_like(allowed)
+    loss = np.where(replaced, *losses)
+    least = loss[allowed].min()
+    return replaced, allowed & (loss <= LARGEST_LOSS_RATIO * least) if np.isfinite(least) else allowed
 
 
 def _known_states(
@@ -119,28 +152,3 @@ def _known_states(
                 for k in of_fold:
                     known[name][k, place] = finite[found.origins[members[k]][1], j, step]
     return {name: jnp.asarray(lines) for name, lines in known.items()}
-
-
-def _under_stress(before: Network, after: Network, data: Sequences) -> tuple[Network, tuple[int, ...]]:
-    """The refitted networks, and the numbers of those replaced because they explode where those before did not."""
-    inputs = cast(Signals, data.inputs or {})
-    if not inputs:
-        return after, ()
-    largest = []
-    for nets in (before, after):
-        each = [
-            outputs_of_members(
-                nets,
-                dataclasses.replace(data, inputs={name: factor * signal[:, ::way] for name, signal in inputs.items()}),
-                {},
-            )
-            for factor, way in STRESSES
-        ]
-        rows = [np.abs(np.asarray(y)).max(axis=(1, 2, 3)) for outputs in each for y in outputs.values()]
-        largest.append(np.nan_to_num(np.stack(rows), nan=np.inf, posinf=np.inf))
-    worse = (largest[1] > LARGEST_GROWTH_UNDER_STRESS * largest[0]).any(axis=0)
-    if not worse.any():
-        return after, ()
-    mask = jnp.asarray(worse)
-    kept = jax.tree.map(lambda a, b: jnp.where(mask.reshape(-1, *(1,) * (a.ndim - 1)), a, b), before, after)
-    return kept, tuple(np.flatnonzero(worse).tolist())

@@ -8,9 +8,9 @@ import pytest
 import lddn_jax as lddn
 from lddn_jax.data import FromRecord, Record, Zeros, folds
 from lddn_jax.errors import LDDNError, ShapeError
-from lddn_jax.trainers import fold_training, refitting
+from lddn_jax.trainers import fold_training
 from lddn_jax.trainers.fold_run import Saving
-from lddn_jax.trainers.refitting import _known_states, _under_stress, trained_on_everything
+from lddn_jax.trainers.refitting import _chosen, _known_states, trained_on_everything
 from lddn_jax.training import side_by_side
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
@@ -151,33 +151,32 @@ def test_members_are_trained_on_everything(found, refitted):
         assert (loss[-1] < loss[0]).all()
     each = [fitted.restarts for fitted in refitted.refitted]
     after = jax.tree.map(lambda *leaves: np.concatenate(leaves), *each)
-    for k in range(len(found.in_order)):
+    kept = [k for k in range(len(found.in_order)) if k not in refitted.left_out]
+    for place, k in enumerate(kept):
         expected = found.members if k in refitted.replaced else after
-        one, other = (jax.tree.map(lambda leaf, k=k: leaf[k], nets) for nets in (expected, refitted.members))
-        assert same(one, other)
+        one = jax.tree.map(lambda leaf, k=k: leaf[k], expected)
+        assert same(one, jax.tree.map(lambda leaf, k=place: leaf[k], refitted.members))
 
 
-def test_a_member_that_explodes_under_stress_is_replaced():
-    before = jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), NET)
-    after = before.with_weights(LW={("state", "state"): before.LW["state", "state"].at[1].set(1.5)})
-    kept, replaced = _under_stress(before, after, FOLDS.whole(TOPOLOGY).train)
-    assert replaced == (1,)
-    assert same(kept, before)
+def test_members_that_are_replaced_and_kept():
+    yes, no = True, False
+    bounded = [np.array([yes, yes, no, no, yes]), np.array([yes, no, yes, no, yes])]
+    losses = [np.array([3.0, 2.0, 9.0, 0.1, 9.0]), np.array([1.0, 0.5, 3.9, 0.1, 4.1])]
+    replaced, kept = _chosen(bounded, losses)
+    assert replaced.tolist() == [no, yes, no, no, no]
+    assert kept.tolist() == [yes, yes, yes, no, no]  # the fourth is not bounded, the fifth has four times the loss
 
 
-def test_a_member_that_is_better_under_stress_is_kept():
-    before = jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), NET)
-    after = jax.tree.map(lambda leaf: 0.9 * leaf, before)
-    kept, replaced = _under_stress(before, after, FOLDS.whole(TOPOLOGY).train)
-    assert replaced == ()
-    assert same(kept, after)
+def test_members_are_kept_if_none_is_bounded():
+    none = np.zeros(2, bool)
+    replaced, kept = _chosen([none, none], [np.array([1.0, 1.0]), np.array([1.0, 9.0])])
+    assert not replaced.any()
+    assert kept.tolist() == [True, False]
 
 
-def test_infinite_outputs_are_replaced(monkeypatch):
-    monkeypatch.setattr(refitting, "LARGEST_GROWTH_UNDER_STRESS", 1e30)
-    before = jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), NET)
-    after = before.with_weights(LW={("state", "state"): before.LW["state", "state"].at[0].set(1e9)})
-    assert _under_stress(before, after, FOLDS.whole(TOPOLOGY).train)[1] == (0,)
+def test_members_are_kept_if_no_loss_is_finite():
+    every = np.ones(2, bool)
+    assert _chosen([every, every], [np.full(2, np.inf)] * 2)[1].all()
 
 
 # --- first states on everything --------------------------------------------------------------------------------------
