@@ -17,7 +17,7 @@ Of the p and q that fit into the number of states, those with the smallest resid
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +35,7 @@ from lddn_jax.linear.network_weights import STATE, state_space_weights
 from lddn_jax.linear.pieces import columns_of_signals
 from lddn_jax.losses import MeanSquaredError, error_weights
 from lddn_jax.network.network import Network, assemble
+from lddn_jax.network.signals import Signals
 from lddn_jax.simulation.delays import DelayState
 from lddn_jax.topology.topology import Topology
 from lddn_jax.trainers.cross_validated import expanded
@@ -176,7 +177,8 @@ class OneStepStarts:
         (p, q), m, k = lags, self._size_of_outputs, self._size_of_inputs
         n, at_inputs = frame.sizes[STATE], np.arange(p * m, p * m + k)
         at_states = np.r_[: p * m, p * m + k : p * m + max(q, 1) * k]  # of the regressors; in the order of the states
-        L, V, W = net.IW[OUTPUTS, REGRESSORS][0], net.IW[HIDDEN, REGRESSORS][0], net.LW[OUTPUTS, HIDDEN][0]
+        given = net.IW[OUTPUTS, REGRESSORS], net.IW[HIDDEN, REGRESSORS], net.LW[OUTPUTS, HIDDEN]
+        L, V, W = (np.asarray(w)[0] for w in given)
         A, B, of_hidden = np.zeros((n, n)), np.zeros((n, k)), np.zeros((n, W.shape[1]))
         A[:m, : at_states.size], B[:m], of_hidden[:m] = L[:, at_states], L[:, at_inputs], W
         for lines, size in ((range(m, p * m), m), (range(p * m + k, at_states.size), k)):
@@ -233,7 +235,7 @@ def _first_values(
     data: Sequences, outputs: list[str], inputs: list[str]
 ) -> tuple[Float[np.ndarray, "sequences outputs"], Float[np.ndarray, "sequences inputs"]]:
     """The first outputs with weight of each sequence, zero if there are none, and the inputs of the same step."""
-    targets: Mapping = data.targets
+    targets, signals = cast(Signals, data.targets), cast(Signals, data.inputs or {})
     weights = error_weights(data.weights, targets)
     y, first = [], np.zeros(data.batch[0], int)
     for name in outputs:
@@ -241,5 +243,5 @@ def _first_values(
         first = known.argmax(axis=1)
         value = np.take_along_axis(np.asarray(targets[name]), first[:, None, None], axis=1)[:, 0]
         y.append(np.where(known.any(axis=1)[:, None], value, 0.0))
-    u = [np.take_along_axis(np.asarray(data.inputs[name]), first[:, None, None], axis=1)[:, 0] for name in inputs]
+    u = [np.take_along_axis(np.asarray(signals[name]), first[:, None, None], axis=1)[:, 0] for name in inputs]
     return np.concatenate(y, axis=1), np.concatenate([np.zeros((len(first), 0)), *u], axis=1)

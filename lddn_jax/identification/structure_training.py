@@ -4,7 +4,7 @@ import dataclasses
 import math
 import threading
 import time
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -20,6 +20,7 @@ from lddn_jax.identification.recipes import Supervision
 from lddn_jax.identification.structures import LinearStarts, Structure
 from lddn_jax.losses import MeanSquaredError, error_weights
 from lddn_jax.network.network import Network
+from lddn_jax.network.signals import Signals
 from lddn_jax.simulation.delays import DelayState
 from lddn_jax.trainers.cross_validated import outputs_of_members
 from lddn_jax.trainers.fold_run import Saving
@@ -134,9 +135,10 @@ class Training:
             if restarts == 1:
                 nets, states = jax.tree.map(lambda leaf: leaf[None], (nets, states))
             held, of_networks = data.validation, 0.0
-            weights = error_weights(held.weights, held.targets)
+            targets = cast(Signals, held.targets)
+            weights = error_weights(held.weights, targets)
             for name, y in outputs_of_members(nets, held, states).items():
-                target = np.asarray(held.targets[name])
+                target = np.asarray(targets[name])
                 w = np.broadcast_to(weights[name], target.shape)
                 with np.errstate(over="ignore", invalid="ignore"):  # of runs that diverge
                     of_networks += np.sum(w * (np.asarray(y) - target) ** 2, axis=(1, 2, 3))
@@ -145,7 +147,7 @@ class Training:
         return math.sqrt(squares / count)
 
     def on_everything(
-        self, entry: Entry, everything: Folds, epochs: int, members: Int[np.ndarray, " kept"], together: int
+        self, entry: Entry, everything: Folds, epochs: int, members: Int[np.ndarray, " kept"], together: int | None
     ) -> Entry:
         """Returns an entry after training some of its members on everything; the others are left out.
 
@@ -154,7 +156,7 @@ class Training:
             everything: The records.
             epochs: Number of steps.
             members: Numbers of the members.
-            together: Number of networks in a batch.
+            together: Number of networks in a batch; None for as many as suit.
         """
         found = trained_on_everything(
             entry.found,

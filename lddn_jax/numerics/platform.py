@@ -14,6 +14,10 @@ XLA:CPU compiles a loop whose body touches little memory into one kernel; any ot
 operation of every step. Before JAX 0.12 the limit is 1 KiB, too little for ten neurons with two delays; `FLAG`, an XLA
 option that is read from the environment, raises it. JAX 0.12 and newer have a higher limit. The library does not change
 the environment; it logs once that the flag helps. The command line sets the flag.
+
+XLA:CPU hands products and sums to YNNPACK, by default since JAX 0.10.2, which keeps them from being fused with what is
+around them: a Levenberg-Marquardt step of a large state space takes a third longer, and half as long again if two cores
+share the work. `COMPILER_OPTIONS` turns that off for the programs of a training; other platforms do not read them.
 """
 
 import contextlib
@@ -33,6 +37,7 @@ from lddn_jax.errors import LDDNError
 _OPTION = "--xla_backend_extra_options"
 FLAG = f"{_OPTION}=xla_cpu_small_while_loop_byte_threshold=65536"
 NETWORKS_IN_A_CPU_GROUP = 8  # enough to fill a CPU's vector register
+COMPILER_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}  # of `jax.jit`, which takes them for a whole program
 _logger = logging.getLogger("lddn_jax")
 
 

@@ -23,7 +23,7 @@ from lddn_jax.checks import called
 from lddn_jax.errors import LDDNError
 from lddn_jax.network.network import Network
 from lddn_jax.network.replacement import up_to_date
-from lddn_jax.numerics.platform import Platform, compiling_for, in_groups
+from lddn_jax.numerics.platform import COMPILER_OPTIONS, Platform, compiling_for, in_groups
 from lddn_jax.simulation.delays import DelayState
 from lddn_jax.training.fingerprint import Identity
 from lddn_jax.training.non_finite import NonFinite, locate
@@ -70,7 +70,7 @@ def of_parts(function: Callable[..., Any]) -> up_to_date:
     """Compiles a function for `Program`: constant arguments first, then those that change."""
 
     @up_to_date
-    @functools.partial(jax.jit, static_argnums=(0, 1))
+    @functools.partial(jax.jit, static_argnums=(0, 1), compiler_options=COMPILER_OPTIONS)
     @functools.wraps(function)
     def compiled(kind, platform, arrays, *changing):
         structure, leaves, rest_structure = kind.content
