@@ -5,6 +5,9 @@ for each seed. The test part is predicted in a free run, which is scored once: r
 the record. Beside it stand a linear state-space model (`linear.subspace`, stable, its order by the singular values),
 persistence one step ahead, ŷ(t) = y(t−1), the deviation of the test part, and what others published.
 
+Every structure that was tried has an out-of-fold error; its networks predict the test part too, which shows whether the
+one tells the other. The conformal bands of the free run contain a share of the test part, where 90 % are wanted.
+
 The first identification of a record compiles; the others, with other seeds, use the same programs. Empty JAX's
 persistent cache, or unset it, for times of a first use.
 """
@@ -23,24 +26,29 @@ from benchmarks import harness
 FREE_RUN = "free run"
 
 
-def measured(case: Any, seeds: Sequence[int], model_of: Callable[[Any, int], Any]) -> dict[str, Any]:
+def measured(case: Any, seeds: Sequence[int], found_of: Callable[[Any, int], Any]) -> dict[str, Any]:
     """Returns the row of a case.
 
     Args:
         case: A `records.Case`.
         seeds: Random seeds.
-        model_of: From a case and a seed to a model for `lddn.forecast`.
+        found_of: From a case and a seed to an object with a `model` for `lddn.forecast` and the result `trained` of a
+            competition of structures, or None.
     """
-    errors, seconds = [], []
+    errors, seconds, structures, covered = [], [], [], []
     for seed in seeds:
         start = time.perf_counter()
-        model = model_of(case, seed)
+        found = found_of(case, seed)
         seconds.append(time.perf_counter() - start)
-        errors.append(finite(case.per * error_of(case, forecast_of(model, case))))
+        errors.append(score(case, found.model))
+        structures.append(structures_of(case, found))
+        covered.append(coverage_of(case, found.model))
     return {
         "case": case.name,
         "unit": case.unit,
         "rows": [sum(map(len, case.train)), len(case.test)],
+        "structures": structures,
+        "coverage": covered,
         "error": {"default": errors} | {name: [finite(value)] for name, value in yardsticks(case).items()},
         "published": dict(case.published),
         "first_seconds": seconds[0],
@@ -57,7 +65,54 @@ def identified(case: Any, seed: int) -> Any:
     settings = lddn.Settings(seed=seed, division=ByRecord(test=("test",)))
     inputs, targets = list(case.test.inputs), list(case.test.targets)
     # The test record fills a part that must not be empty; it is not used before the scores of the result.
-    return lddn.identify([*train, _called(case.test, "test")], inputs, targets, settings).model
+    return lddn.identify([*train, _called(case.test, "test")], inputs, targets, settings)
+
+
+def score(case: Any, model: Any) -> float | None:
+    """Returns the error of a model on the test part in the unit of the case; None if it is not finite."""
+    return finite(case.per * error_of(case, forecast_of(model, case)))
+
+
+def structures_of(case: Any, found: Any) -> list[dict[str, Any]]:
+    """Returns the structures that were tried with their out-of-fold errors and those on the test part.
+
+    The out-of-fold errors are in scaled units; the networks of the chosen structure were trained on everything.
+    """
+    from lddn_jax.network.committee import Committee
+
+    rows = []
+    for entry in () if found.trained is None else found.trained.entries:
+        model = dataclasses.replace(found.model, net=Committee(entry.found.members))
+        errors = {"out_of_fold": finite(entry.found.error), "test": score(case, model)}
+        rows.append({"structure": str(entry.structure), **errors})
+    return rows
+
+
+def coverage_of(case: Any, model: Any) -> float | None:
+    """Returns the share of the test part that the conformal bands contain; None if there are no bands to use."""
+    import lddn_jax as lddn
+
+    if not case.continues:
+        return next(iter(lddn.forecast(model, case.test).band_coverage.values()), None)
+    found = lddn.forecast(model, followed(case))
+    ((name, y),) = case.test.targets.items()
+    if found.future is None or name not in found.future_bands:
+        return None
+    missed = np.abs(y[:, 0] - np.ravel(found.future.predictions[name]))
+    return float(np.mean(missed <= found.future_bands[name]))
+
+
+def rank_correlations(rows: Sequence[dict[str, Any]]) -> list[float]:
+    """Returns Spearman's correlation of out-of-fold and test errors over the structures, by record and seed."""
+    from scipy.stats import spearmanr
+
+    found = []
+    for row in rows:
+        for tried in row["structures"]:
+            pairs = [tuple(math.inf if s[what] is None else s[what] for what in ("out_of_fold", "test")) for s in tried]
+            if len(pairs) > 2:
+                found.append(float(spearmanr(*zip(*pairs, strict=True)).statistic))
+    return found
 
 
 def forecast_of(model: Any, case: Any) -> dict[str, np.ndarray]:

@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks import identification
+
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parent / "README.md"
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
@@ -127,6 +129,7 @@ def errors(rows: list[dict[str, Any]]) -> str:
         one = {name: _error(found[0]) for name, found in row["error"].items() if name in others}
         published = ", ".join(f"{name} {_error(e)}" for name, e in row["published"].items())
         later = f"{statistics.median(row['later_seconds']):.1f}" if row["later_seconds"] else ""
+        shares = [share for share in row["coverage"] if share is not None]
         lines.append(
             [
                 f"{row['case']} ({row['unit']})" if row["unit"] else row["case"],
@@ -134,6 +137,9 @@ def errors(rows: list[dict[str, Any]]) -> str:
                 f"**{_error(statistics.median(seeds))}** ({_error(seeds[0])} … {_error(seeds[-1])})",
                 *(one.get(name, "") for name in others),
                 published,
+                ""
+                if not (shares := [c for c in row["coverage"] if c is not None])
+                else f"{statistics.median(shares):.0%}",
                 f"{row['first_seconds']:.1f}",
                 later,
             ]
@@ -143,11 +149,24 @@ def errors(rows: list[dict[str, Any]]) -> str:
             "Root mean squared error of a free run on the test part, median over seeds (smallest … largest); seconds "
             "of the first identification, which compiles, and of the later ones.",
             _grid(
-                ["record", "rows, train / test", "default", *others, "published", "first s", "later s"],
+                ["record", "rows, train / test", "default", *others, "published", "in bands", "first s", "later s"],
                 lines,
             ),
+            *_about_ranks(rows),
         ]
     )
+
+
+def _about_ranks(rows: list[dict[str, Any]]) -> list[str]:
+    """A sentence on whether out-of-fold errors tell those on the test part."""
+    found = identification.rank_correlations(rows)
+    if not found:
+        return []
+    middle, positive = statistics.median(found), sum(rho > 0 for rho in found)
+    return [
+        f"Out-of-fold errors rank the structures of a search as errors on the test part do: Spearman's correlation is "
+        f"{middle:.2f} (median over records and seeds), and positive in {positive} of {len(found)} searches."
+    ]
 
 
 def reached(rows: list[dict[str, Any]]) -> str:

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import json
 import math
+import types
 
 import jax.numpy as jnp
 import numpy as np
@@ -313,7 +314,10 @@ def test_objects_of_other_packages_are_records():
     case = records.case_of("plant", (a_plant(60, 0), a_plant(50, 1)), [a_plant(40, 2)], unit="mV", per=1e3)
     assert [len(record) for record in case.train] == [60, 50]
     assert (len(case.test), case.skip) == (40, 4)
-    row = identification.measured(case, (0, 1), lambda case, seed: true_model(case.test.targets["y"][-1]))
+    found = types.SimpleNamespace(model=true_model(None), trained=None)
+    row = identification.measured(case, (0, 1), lambda case, seed: found)
+    assert row["structures"] == [[], []]
+    assert row["coverage"] == [None, None]
     assert row["rows"] == [110, 40]
     assert row["error"]["linear"][0] < 1e-6
     y = case.test.targets["y"][:, 0]
@@ -322,6 +326,17 @@ def test_objects_of_other_packages_are_records():
     assert max(row["error"]["default"]) < 1e-3
     assert len(row["later_seconds"]) == 1
     assert "plant" in identification.line(row)
+
+
+def test_ranks_of_out_of_fold_and_test_errors():
+    def tried(*pairs):
+        return [{"structure": "", "out_of_fold": a, "test": b} for a, b in pairs]
+
+    rows = [
+        {"structures": [tried((1, 10), (2, 20), (3, 30)), tried((1, 30), (2, 20), (3, 10))]},
+        {"structures": [tried((1, 1), (2, 2)), tried((1, 1), (2, 3), (3, 2), (4, None))]},
+    ]
+    np.testing.assert_allclose(identification.rank_correlations(rows), [1.0, -1.0, 0.8])
 
 
 def true_model(_):
@@ -362,8 +377,11 @@ def test_records_that_are_not_there(monkeypatch, tmp_path):
 def test_a_table_of_test_errors():
     row = {"case": "tanks", "unit": "cm", "rows": [100, 50], "error": {"default": [1.0, None, 2.0], "linear": [3.0]}}
     row |= {"published": {"GRU": 2.5}, "first_seconds": 9.04, "later_seconds": [1.0, 3.0]}
+    tried = [{"structure": str(k), "out_of_fold": k, "test": 2 * k} for k in range(3)]
+    row |= {"coverage": [0.93, None, 0.85], "structures": [tried, [], []]}
     text = table.errors([row])
-    assert "| tanks (cm) | 100 / 50 | **2** (1 … diverged) | 3 | GRU 2.5 | 9.0 | 2.0 |" in text
+    assert "| tanks (cm) | 100 / 50 | **2** (1 … diverged) | 3 | GRU 2.5 | 89% | 9.0 | 2.0 |" in text
+    assert "correlation is 1.00 (median over records and seeds), and positive in 1 of 1 searches" in text
 
 
 def test_an_unknown_peer_is_rejected():
