@@ -1,6 +1,7 @@
 """`fit` and `maglev`: train and test a model on records from files or from a simulated plant."""
 
 import argparse
+import json
 import shutil
 import time
 from dataclasses import fields
@@ -50,6 +51,10 @@ def add(commands) -> None:
     table.add_argument("files", nargs="+", help="CSV, .mat or .hdf5 files, each a record of its own")
     table.add_argument("--inputs", type=names, default=[], help="input columns, such as current,valve")
     table.add_argument("--targets", type=names, required=True, help="columns to predict")
+    table.add_argument(
+        "--topology",
+        help="JSON file with a network of your own, json.dumps(topology.to_dict()), in place of --model",
+    )
     add_reading(table)
     table.set_defaults(run=_fit)
 
@@ -175,6 +180,19 @@ def _fit(options: argparse.Namespace) -> int:
         return _identify(out, options, options.files, options.inputs, options.targets, reading_of(options), {})
 
 
+def _declared(path: str) -> lddn.Topology:
+    """Reads a topology from a JSON file."""
+    try:
+        declaration = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise LDDNError(f"--topology {path}: {error.strerror}.") from error
+    except ValueError as error:  # not JSON, or not UTF-8
+        raise LDDNError(
+            f"--topology {path} is not JSON ({error}); write it by json.dumps(topology.to_dict()) in Python."
+        ) from error
+    return lddn.Topology.from_dict(declaration)
+
+
 def _identify(
     out: Path,
     options: argparse.Namespace,
@@ -191,6 +209,10 @@ def _identify(
         )
     chosen = {f.name: getattr(options, f.name) for f in fields(Settings) if hasattr(options, f.name)}
     chosen["division"] = DIVISIONS[options.division]
+    if getattr(options, "topology", None) is not None:
+        if options.model is not None:
+            raise LDDNError(f"--topology and --model {options.model} both name the model; leave out one of them.")
+        chosen["model"] = _declared(options.topology)
     validation = chosen["validation"] if isinstance(chosen["validation"], str) else None
     if validation is not None:
         chosen["validation"] = Settings().validation

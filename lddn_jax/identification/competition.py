@@ -24,7 +24,7 @@ from jaxtyping import Float
 
 from lddn_jax.diagnostics.lagged import channels
 from lddn_jax.identification.effort import Effort
-from lddn_jax.identification.structures import Structure
+from lddn_jax.identification.structures import Tried
 from lddn_jax.linear.linear_model import LinearModel
 from lddn_jax.network.network import Network
 from lddn_jax.numerics.text_table import aligned, digits
@@ -43,17 +43,17 @@ class Entry:
     """A structure with its result; one structure has a second entry if it was trained longer.
 
     Attributes:
-        structure: The structure.
+        structure: The structure, or the declared network.
         found: The result of the training on the folds, and on everything if it was chosen.
         effort: Restarts and steps that were computed.
         frame: The structure of the networks that were trained, in which `structure` is one with weights of zero; see
             `frames`. The members of the committee have none.
     """
 
-    structure: Structure
+    structure: Tried
     found: CrossValidated
     effort: Effort
-    frame: Structure
+    frame: Tried
 
     @property
     def fold_errors(self) -> Float[np.ndarray, " folds"]:
@@ -139,7 +139,7 @@ class Competition:
             "stop_reason": str(self.stop_reason),
             "linear_orders": {str(states): _plain(error) for states, error in self.orders.items()},
             "structures": [
-                dataclasses.asdict(entry.structure)
+                entry.structure.to_dict()
                 | {"out_of_fold": _plain(entry.found.error), "folds": [_plain(e) for e in entry.found.fold_errors]}
                 | {"seconds": entry.found.seconds, "restarts": entry.effort.restarts, "epochs": entry.effort.epochs}
                 for entry in self.entries

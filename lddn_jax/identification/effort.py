@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lddn_jax.data.records import Record
-from lddn_jax.identification.structures import Structure
+from lddn_jax.identification.structures import Tried
 from lddn_jax.topology.topology import Topology
 
 
@@ -111,45 +111,45 @@ class Plan:
 
     # --- the model of the cost ---
 
-    def parameters(self, structure: Structure) -> int:
+    def parameters(self, structure: Tried) -> int:
         """Number of weights and biases."""
         return parameters_of(structure.topology(self.record))
 
-    def step(self, structure: Structure) -> float:
+    def step(self, structure: Tried) -> float:
         """Seconds of a step of one network."""
         return cost(self.samples, self.parameters(structure))
 
-    def seconds_of(self, structure: Structure, effort: Effort) -> float:
+    def seconds_of(self, structure: Tried, effort: Effort) -> float:
         """Seconds of a structure on one core, with compilation."""
         return COMPILE_SECONDS + self.folds * effort.restarts * effort.epochs * self.step(structure)
 
-    def samples_of_a_parameter(self, structure: Structure) -> float:
+    def samples_of_a_parameter(self, structure: Tried) -> float:
         """Number of measured values for each weight and bias."""
         return self.samples * sum(self.record.sizes["targets"].values()) / self.parameters(structure)
 
     # --- efforts ---
 
-    def screening(self, frame: Structure) -> Effort:
+    def screening(self, frame: Tried) -> Effort:
         """Restarts and steps of a structure that is tried."""
         return self._affordable(frame, SCREENING_OF_LONG_RECORDS if self.long else SCREENING, SCREENING_SHARE)
 
-    def anew(self, structure: Structure) -> Effort:
+    def anew(self, structure: Tried) -> Effort:
         """Restarts and steps of a structure that was chosen and is trained anew."""
         return self._affordable(structure, FINAL, FINAL_SHARE)
 
-    def continued(self, frame: Structure, restarts: int) -> Effort:
+    def continued(self, frame: Tried, restarts: int) -> Effort:
         """Restarts and steps of a structure that was chosen and is trained further."""
         steps = CONTINUED_SHARE * self.seconds / (self.folds * restarts * self.step(frame))
         return Effort(restarts, int(np.clip(steps, 1, self.asked[1] or MOST_CONTINUED_STEPS)))
 
-    def on_everything(self, frame: Structure, least: int, most: int, many: bool) -> tuple[int, int]:
+    def on_everything(self, frame: Tried, least: int, most: int, many: bool) -> tuple[int, int]:
         """Number of members and of steps on everything; with `many`, as many steps as there is time for, up to 400."""
         steps = REFIT_SHARE * self.seconds / self.step(frame)
         count = int(np.clip(steps // (MOST_REFIT_STEPS if many else REFIT_STEPS), min(least, most), most))
         epochs = int(np.clip(steps / count, REFIT_STEPS, MOST_REFIT_STEPS)) if many else REFIT_STEPS
         return count, self._asked_at_most(epochs)
 
-    def on_windows(self, structure: Structure, samples: int, most: int) -> tuple[int, int]:
+    def on_windows(self, structure: Tried, samples: int, most: int) -> tuple[int, int]:
         """Number of members and of steps on all windows of long records, from 200 to 400."""
         steps = LONG_REFIT_SHARE * self.seconds / cost(samples, self.parameters(structure))
         count = int(np.clip(steps // LONG_REFIT_STEPS, 1, min(MOST_ON_WINDOWS, most)))
@@ -158,7 +158,7 @@ class Plan:
     def _asked_at_most(self, epochs: int) -> int:
         return min(epochs, self.asked[1] or epochs)
 
-    def _affordable(self, frame: Structure, wanted: Effort, share: float) -> Effort:
+    def _affordable(self, frame: Tried, wanted: Effort, share: float) -> Effort:
         """The restarts and steps that are wanted, or fewer if they exceed a share of the time."""
         restarts, epochs = self.asked
         if frame.linear:
@@ -181,7 +181,7 @@ class Plan:
         """Whether these seconds end before the deadline."""
         return self.deadline is None or time.monotonic() + seconds < self.deadline
 
-    def in_time(self, frames: Sequence[Structure], efforts: Sequence[Effort], workers: int) -> int:
+    def in_time(self, frames: Sequence[Tried], efforts: Sequence[Effort], workers: int) -> int:
         """How many of these structures there is time for; at least one. Each frame is compiled once."""
         if self.deadline is None:
             return len(frames)

@@ -23,6 +23,7 @@ from lddn_jax.diagnostics.lagged import channels
 from lddn_jax.diagnostics.oversampling import about_sampling
 from lddn_jax.diagnostics.record_quality import about_interpolation, about_length
 from lddn_jax.errors import DataError
+from lddn_jax.identification.declared import check_signals
 from lddn_jax.identification.settings import Settings
 from lddn_jax.network.initializers import Ignoring, Initializer
 from lddn_jax.topology.plan import plan
@@ -84,11 +85,12 @@ class Experiment:
         whole_records = _records(given, inputs, targets, settings, reading)
         records = _up_to_the_last_target(whole_records)
         topology = topology_of(settings, **records[0].sizes)
-        held = max(plan(topology).longest_delays.values())
+        held = max(plan(topology).longest_delays.values(), default=0)
         window = settings.window if settings.trainer == "adam" else 1
         own = [] if validation is None else _records(validation, inputs, targets, settings, reading)
         parts = _parts(records, settings, _up_to_the_last_target(own), held + 1)
-        loops = {models.measured_name(t): t for t in targets} if settings.chosen_model == "narx" else {}
+        measured = {models.measured_name(target): target for target in targets}
+        loops = {name: target for name, target in measured.items() if name in topology.input_names}
         pieces, left_out = [], _about_the_end(whole_records, records)
         for name, part, steps in zip(("training", "validation", "test"), parts, (window, 1, 1), strict=True):
             all_pieces = [piece for record in part for piece in record.unbroken(1)]
@@ -130,7 +132,7 @@ class Experiment:
     @property
     def held(self) -> int:
         """Number of samples that fill the initial delay state of a piece."""
-        return max(plan(self.topology).longest_delays.values())
+        return max(plan(self.topology).longest_delays.values(), default=0)
 
     @property
     def loops(self) -> dict[str, str]:
@@ -272,10 +274,24 @@ def _exactly(record: Record, constant: Mapping[str, Mapping[int, float]]) -> Rec
 
 
 def topology_of(settings: Settings, inputs: Mapping[str, int], targets: Mapping[str, int]) -> Topology:
-    """Returns the topology of the settings; for a state space a linear one, whose delays all structures have."""
+    """Returns the topology of the settings; for state spaces one of those that compete, whose delays all have.
+
+    Raises:
+        TopologyError: If a declared network has other inputs or outputs.
+    """
+    if settings.declared is not None:
+        check_signals(settings.declared, dict(inputs), dict(targets))
+        return settings.declared
     if settings.chosen_model == "narx":
         return narx_of(settings, inputs, targets)
-    return models.state_space(inputs, targets, states=1, hidden=0)
+    hidden, output_hidden = (5, 4) if settings.hidden is None else (settings.hidden, 0)
+    return models.state_space(
+        inputs,
+        targets,
+        states=(settings.orders or (2,))[0],
+        hidden=hidden,
+        output_hidden=output_hidden if settings.output_hidden is None else settings.output_hidden,
+    )
 
 
 def narx_of(settings: Settings, inputs: Mapping[str, int], targets: Mapping[str, int]) -> Topology:

@@ -6,7 +6,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -82,7 +82,7 @@ class Identified:
             "parameters": self.net.parameter_count,
             "topology": self.net.topology.to_dict(),
             "scaling": {name: scaler.to_dict() for name, scaler in self.model.scalers.items()},
-            "settings": asdict(self.settings) | {"division": repr(self.settings.division)},
+            "settings": self.settings.to_dict(),
             "seconds": self.seconds,
             "dtype": str(np.dtype(self.net.dtype)),
             "seed": self.settings.seed,
@@ -182,10 +182,9 @@ def _identified(
 
     seconds: dict[str, float] = {}
     gradients = None
-    net = Network(
-        experiment.topology, key=key, init=experiment.initializer(settings.init), dtype=settings.training_dtype
-    )
-    if narx:
+    init, dtype = experiment.initializer(settings.init), settings.training_dtype
+    net = Network(experiment.topology, key=key, init=init, dtype=dtype)
+    if narx or settings.declared is not None:
         say(net.summary())
     if settings.check_gradients:
         with _Timer(seconds, "gradient_check"):

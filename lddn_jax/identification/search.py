@@ -44,6 +44,7 @@ from lddn_jax.data.fold_blocks import folds
 from lddn_jax.data.records import Record
 from lddn_jax.data.starts import AbstractStart, FromRecord, Trained, WarmUp
 from lddn_jax.identification.competition import Competition, Entry, finite, steady_ones, within_one_error
+from lddn_jax.identification.declared import Declared, DeclaredStarts, remembers
 from lddn_jax.identification.effort import (
     COMPILE_SECONDS,
     CONSTANTS_OF_A_SHORT_PIECE,
@@ -70,9 +71,11 @@ from lddn_jax.identification.one_step_starts import OneStepStarts
 from lddn_jax.identification.recipes import Supervision
 from lddn_jax.identification.settings import Settings
 from lddn_jax.identification.structure_training import Training
-from lddn_jax.identification.structures import LinearStarts, Structure, common_frame
+from lddn_jax.identification.structures import LinearStarts, Structure, Tried, common_frame
 from lddn_jax.network.committee import Committee
+from lddn_jax.network.initializers import Initializer
 from lddn_jax.numerics.text_table import digits
+from lddn_jax.topology.topology import Topology
 from lddn_jax.training.side_by_side import at_once, side_by_side
 
 LARGEST_ORDER = 8  # of the linear models
@@ -88,6 +91,13 @@ MANY_SAMPLES_OF_A_PARAMETER = 20.0  # from which on many steps on everything do 
 MORE_STATES_OF_LONG_RECORDS = 2  # of a nonlinear structure than of the best linear model
 DEFAULT_SHAPES = ((5, 4), (0, 4), (5, 0))  # neurons of the state equation and of the output equation
 SHAPES_OF_LONG_RECORDS = ((15, 0), (0, 8))
+
+
+def _sizes(entry: Entry, frame: bool = False) -> Structure:
+    """The structure of an entry that competes with others, or its frame."""
+    found = entry.frame if frame else entry.structure
+    assert isinstance(found, Structure), "a declared network has no others to compete with"
+    return found
 
 
 def _still_falls(entry: Entry) -> bool:
@@ -113,6 +123,8 @@ class Search:
             records.
         supervision: Messages, callbacks and checkpoints.
         constant: Elements of inputs that do not vary, by input.
+        declared: A network that is trained in place of the structures; None for these.
+        init: Initializer of a declared network.
     """
 
     def __init__(
@@ -129,11 +141,13 @@ class Search:
         asked: tuple[int | None, int | None] = (None, None),
         supervision: Supervision | None = None,
         constant: Mapping[str, tuple[int, ...]] | None = None,
+        declared: Topology | None = None,
+        init: str | Initializer = "nguyen-widrow",
     ):
         self.records, self.count, self.keep, self.key = list(records), count, keep, key
         self.supervision = Supervision() if supervision is None else supervision
         self.say = self.supervision.say
-        self.constant = constant or {}
+        self.constant, self.declared, self.init = constant or {}, declared, init
         # Many short records are trained on as they are: their first states are few samples each.
         samples = [len(record) for record in self.records]
         long = sum(samples) > LONG_RECORD_SAMPLES and max(samples) >= 2 * WINDOW_SAMPLES
@@ -160,9 +174,20 @@ class Search:
         piece = max(LEAST_PIECE, math.ceil(CONSTANTS_OF_A_SHORT_PIECE * self.slowest))
         self.one_step = OneStepStarts(dataclasses.replace(self.folds, piece=piece), self.starts)
         self.training = Training(
-            self.folds, self.start, self.starts, self.one_step, self.keep, self.key, self.supervision, self.plan
+            self.folds,
+            self.start,
+            self.starts,
+            self.one_step,
+            DeclaredStarts(self.folds, self.init),
+            self.keep,
+            self.key,
+            self.supervision,
+            self.plan,
         )
-        self._screen(orders.best)
+        if self.declared is None:
+            self._screen(orders.best)
+        else:
+            self._try_all([Declared(self.declared)])
         chosen = self._committee()
         return Competition(
             entries=tuple(self.entries),
@@ -191,7 +216,8 @@ class Search:
                 "not scored"
             )
         else:
-            self.start, self.warmup = Trained(), 0
+            forgets = self.declared is not None and not remembers(self.declared)
+            self.start, self.warmup = FromRecord() if forgets else Trained(), 0
             whole = folds(self.records, self.count, lead=LEAD_SAMPLES)
             block = max(b - a for edges in whole.blocks for a, b in itertools.pairwise(edges))
             # Only long free runs show the drift of a plant that is slow or integrates.
@@ -232,13 +258,13 @@ class Search:
         others = [self._sized(first, shape) for shape in shapes]
         self._try_all([*others[:1], self._sized(order, (0, 0)), *others[1:], *more])  # the first ones, if time is short
         if self.states is not None:
-            self._try_all([dataclasses.replace(self._best.structure, states=n) for n in states])
+            self._try_all([dataclasses.replace(_sizes(self._best), states=n) for n in states])
         elif not self.plan.long:
             self._grow(lambda s: dataclasses.replace(s, states=s.states + 1))
         if self.shapes is None and not self.plan.long:
-            states, least = self._best.structure.states, self._best.found.error
+            states, least = _sizes(self._best).states, self._best.found.error
             errors = {
-                (s.hidden, s.output_hidden): e.found.error for e in self.entries if (s := e.structure).states == first
+                (s.hidden, s.output_hidden): e.found.error for e in self.entries if (s := _sizes(e)).states == first
             }
             close = [shape for shape in shapes if errors.get(shape, 0.0) <= LARGEST_RATIO_OF_SHAPES * least]
             self._try_all([self._sized(states, shape) for shape in close])
@@ -252,16 +278,16 @@ class Search:
 
     def _try_one_step(self) -> None:
         """Tries starts that were fitted one step ahead, if their free runs promise more than other starts reached."""
-        others = [entry for entry in self._nonlinear if entry.structure.hidden]
+        others = [entry for entry in self._nonlinear if _sizes(entry).hidden]
         if self.plan.long or self.starts.feedthrough or not others or self.plan.late or self._cut_short:
             return
         best = min(steady_ones(others), key=lambda entry: finite(entry.found.error))
-        structure = dataclasses.replace(best.structure, one_step=True)
+        structure = dataclasses.replace(_sizes(best), one_step=True)
         if self.shapes is None:  # outputs are states then, so that neurons of the output equation have little to do
             structure = dataclasses.replace(structure, output_hidden=0)
         if not self.one_step.possible(structure):
             return
-        error = self.training.error_at_first(structure, best.frame, best.effort.restarts)
+        error = self.training.error_at_first(structure, _sizes(best, frame=True), best.effort.restarts)
         if error <= LARGEST_RATIO_AT_FIRST * best.found.error:
             self._try_all([structure])
 
@@ -271,7 +297,7 @@ class Search:
     def _grow(self, larger: Callable[[Structure], Structure]) -> None:
         """Tries larger structures than the best, as long as they are better by 10 %."""
         while not self.plan.late and not self._best.structure.linear:
-            before, tried = self._best, larger(self._best.structure)
+            before, tried = self._best, larger(_sizes(self._best))
             if not self._admissible(tried):
                 return
             self._try_all([tried])
@@ -286,7 +312,7 @@ class Search:
             return False
         return self.plan.screening(structure).epochs >= LEAST_EPOCHS
 
-    def _rich(self, structure: Structure) -> bool:
+    def _rich(self, structure: Tried) -> bool:
         """Whether measured values are so many that many steps do not overfit a structure."""
         return self.plan.samples_of_a_parameter(structure) >= MANY_SAMPLES_OF_A_PARAMETER
 
@@ -296,7 +322,7 @@ class Search:
         steady = steady_ones(self.entries)
         least = min(finite(entry.found.error) for entry in steady)
         close = [entry for entry in steady if finite(entry.found.error) <= LARGEST_RATIO_ON_WINDOWS * least]
-        return max(close, key=lambda entry: entry.structure, default=self.entries[0])
+        return max(close, key=_sizes, default=self.entries[0]) if len(close) > 1 else (close or self.entries)[0]
 
     @property
     def _best(self) -> Entry:
@@ -347,7 +373,7 @@ class Search:
         if structure.linear or enough or not self.plan.is_time_for(self.plan.seconds_of(structure, anew)):
             return None
         self.say(f"committee of {structure}: {anew.restarts} restarts, {anew.epochs} steps on each fold")
-        return self.training.on_folds(structure, common_frame([structure]), anew, len(self.entries))
+        return self.training.on_folds(structure, structure.alone, anew, len(self.entries))
 
     def _refitted(self, entry: Entry) -> Entry:
         """The entry after training its members on everything.
@@ -384,7 +410,7 @@ class Search:
 
     # --- structures ---
 
-    def _try_all(self, structures: Sequence[Structure]) -> None:
+    def _try_all(self, structures: Sequence[Tried]) -> None:
         """Trains structures on all folds, several at once; those already tried are left out."""
         structures = [s for s in dict.fromkeys(structures) if not self._seen(s)]
         if not structures or (self.plan.late and self.entries) or self._cut_short:
@@ -411,20 +437,21 @@ class Search:
         self.entries += found
         self.say("\n".join(f"out-of-fold error {digits(e.found.error)}: {e.structure}" for e in found))
 
-    def _frames(self, structures: Sequence[Structure]) -> list[Structure]:
+    def _frames(self, structures: Sequence[Tried]) -> list[Tried]:
         """A frame of each structure: the smallest one that all nonlinear structures fit into, if possible a known one.
 
         On long records a step takes longer than a compilation, so each structure is trained as it is.
         """
-        others = [s for s in structures if not s.linear]
+        others = [s for s in structures if isinstance(s, Structure) and not s.linear]
         if self.plan.long or not others:
             return list(structures)
         least = common_frame(others)
-        known = [e.frame for e in self.entries if common_frame([e.frame, least]) == e.frame]
+        frames = [e.frame for e in self.entries if isinstance(e.frame, Structure)]
+        known = [frame for frame in frames if common_frame([frame, least]) == frame]
         frame = min(known, key=self.plan.parameters, default=least)
-        return [frame if not s.linear and self._worth_a_frame(s, frame) else common_frame([s]) for s in structures]
+        return [frame if not s.linear and self._worth_a_frame(s, frame) else s.alone for s in structures]
 
-    def _worth_a_frame(self, structure: Structure, frame: Structure) -> bool:
+    def _worth_a_frame(self, structure: Tried, frame: Tried) -> bool:
         """Whether a program takes longer to compile than the frame takes longer than the structure."""
         effort = self.plan.screening(structure)
         return self.plan.seconds_of(frame, effort) - self.plan.seconds_of(structure, effort) < COMPILE_SECONDS
@@ -433,7 +460,7 @@ class Search:
     def _cut_short(self) -> bool:
         return any(entry.found.stop_reason.cut_short for entry in self.entries)
 
-    def _seen(self, structure: Structure) -> bool:
+    def _seen(self, structure: Tried) -> bool:
         return any(entry.structure == structure for entry in self.entries)
 
 
@@ -453,6 +480,8 @@ def by_competition(
         asked=(settings.restarts, settings.epochs),
         supervision=supervision,
         constant={name: tuple(elements) for name, elements in experiment.constant.items()},
+        declared=settings.declared,
+        init=experiment.initializer(settings.init),
     )
     found = search.run()
     return Committee(found.members, noise=found.noise), found

@@ -3,6 +3,7 @@
 import dataclasses
 import numbers
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +12,9 @@ from lddn_jax.bayesian.groups import labelling
 from lddn_jax.checks import check_choice, check_not_negative, check_positive, is_number, is_seed
 from lddn_jax.data.split import AbstractDividing, Blocks
 from lddn_jax.errors import DataError, LDDNError, PrecisionError, shown
+from lddn_jax.identification.declared import reads_outputs
 from lddn_jax.network import initializers
+from lddn_jax.topology.topology import Topology
 
 NEED_FLOAT64 = ("lm", "br")  # trainers on JᵀJ
 MODELS = ("narx", "state-space")
@@ -27,8 +30,9 @@ class Settings:
 
     Attributes:
         model: "state-space": nonlinear state spaces around a linear model, whose structures compete by
-            cross-validation, and a committee of the best; "narx": a network that reads its past outputs. None:
-            "state-space", or "narx" if a setting that only it has differs from its default.
+            cross-validation, and a committee of the best; "narx": a network that reads its past outputs. A `Topology`:
+            that network, trained as a state space is, or as a NARX network if it has an input `measured_y` for an
+            output `y`. None: "state-space", or "narx" if a setting that only it has differs from its default.
         states: State space: number of states, or several numbers that compete. None: by the order of the best linear
             model.
         hidden: Number of neurons of the hidden layer. None: 10 for a NARX network; for a state space numbers compete.
@@ -71,7 +75,7 @@ class Settings:
         DataError: If `train` and `validation` are not positive with a sum less than 1.
     """
 
-    model: str | None = None
+    model: str | Topology | None = None
     states: int | tuple[int, ...] | None = None
     hidden: int | None = None
     output_hidden: int | None = None
@@ -137,7 +141,9 @@ class Settings:
             )
 
     def _check_model(self):
-        if self.model is not None:
+        if self.declared is not None:
+            self._check_declared()
+        elif self.model is not None:
             check_choice("model", self.model, MODELS)
         own = ("states", "output_hidden", "time_budget")
         given = [name for name in own if getattr(self, name) is not None]
@@ -162,9 +168,29 @@ class Settings:
             for number in self.orders or (0,):
                 check_positive("states", number)
 
+    def _check_declared(self):
+        fields = {field.name: field for field in dataclasses.fields(self)}
+        others = ["trainer", "bayesian_epochs", "groups", "horizons", "batch_size", "learning_rate", "window"]
+        taken = () if self.chosen_model == "narx" else tuple(others)
+        for name in ("states", "hidden", "output_hidden", *ONLY_NARX[:3], *taken):
+            if getattr(self, name) != fields[name].default:
+                why = (
+                    "trains a network that reads measured outputs, and the declared one has no input measured_y"
+                    if name in taken
+                    else "is part of a network's declaration"
+                )
+                raise LDDNError(f"{name}={getattr(self, name)!r} {why}. Leave it out, or declare the network with it.")
+
+    @property
+    def declared(self) -> Topology | None:
+        """The network that is declared; None for one that follows from the other settings."""
+        return self.model if isinstance(self.model, Topology) else None
+
     @property
     def chosen_model(self) -> str:
-        """Name of the kind of model, "state-space" or "narx"."""
+        """How the model is trained: on folds as a "state-space", or over growing horizons as a "narx"."""
+        if isinstance(self.model, Topology):
+            return "narx" if reads_outputs(self.model) else "state-space"
         return self.model or ("narx" if self._why_narx else "state-space")
 
     @property
@@ -174,6 +200,12 @@ class Settings:
             if getattr(self, name) != fields[name].default:
                 return f" because of {name}={getattr(self, name)!r}"
         return ' by model="narx"' if self.model == "narx" else ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the settings as plain values for `json.dump`."""
+        found = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        declared = {} if self.declared is None else {"model": self.declared.to_dict()}
+        return found | {"division": repr(self.division)} | declared
 
     @property
     def orders(self) -> tuple[int, ...] | None:

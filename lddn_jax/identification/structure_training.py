@@ -14,10 +14,11 @@ from lddn_jax.data.fold_blocks import Folds
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.starts import AbstractStart, Trained
 from lddn_jax.identification.competition import Entry
+from lddn_jax.identification.declared import Declared, DeclaredStarts
 from lddn_jax.identification.effort import Effort, Plan
 from lddn_jax.identification.one_step_starts import OneStepStarts
 from lddn_jax.identification.recipes import Supervision
-from lddn_jax.identification.structures import LinearStarts, Structure
+from lddn_jax.identification.structures import LinearStarts, Structure, Tried
 from lddn_jax.losses import MeanSquaredError, error_weights
 from lddn_jax.network.network import Network
 from lddn_jax.network.signals import Signals
@@ -40,6 +41,7 @@ class Training:
         start: How sequences start.
         starts: Linear models of the folds, and networks that start from them.
         one_step: Networks that start from ones that were fitted one step ahead.
+        declared: Networks of a declared graph.
         keep: Number of networks that are kept of each fold, at most.
         key: Random key.
         supervision: Messages, callbacks and checkpoints.
@@ -50,6 +52,7 @@ class Training:
     start: AbstractStart
     starts: LinearStarts
     one_step: OneStepStarts
+    declared: DeclaredStarts
     keep: int
     key: PRNGKeyArray
     supervision: Supervision
@@ -64,8 +67,8 @@ class Training:
 
     def on_folds(
         self,
-        structure: Structure,
-        frame: Structure,
+        structure: Tried,
+        frame: Tried,
         effort: Effort,
         number: int,
         callbacks: tuple[Any, ...] | None = None,
@@ -83,7 +86,11 @@ class Training:
             callbacks: Those of several trainings side by side; None for `self.callbacks`.
             before: An entry whose networks are continued; None to draw networks.
         """
-        starts = self.one_step if structure.one_step else self.starts
+        starts: Any = self.starts
+        if isinstance(structure, Declared):
+            starts = self.declared
+        elif structure.one_step:
+            starts = self.one_step
         folds = starts.folds  # of the same blocks, with shorter sequences from starts that are near to the plant
         key = jax.random.fold_in(self.key, effort.restarts)
         continued = [] if before is None else [_all_of(fitted) for fitted in before.found.fits]
@@ -91,6 +98,8 @@ class Training:
             starts.networks(structure, fold, effort.restarts, jax.random.fold_in(key, fold), frame)
             for fold in range(self.folds.count)
         ]
+
+        known = bool(continued) or not isinstance(structure, Declared)  # those of a declared network start from zero
 
         def first_states(fold: int, data: Sequences) -> DelayState:
             if continued:
@@ -106,7 +115,7 @@ class Training:
             keep=min(self.keep, effort.restarts),
             refit=0,
             start=self.start,
-            first_states=first_states if isinstance(self.start, Trained) else None,
+            first_states=first_states if isinstance(self.start, Trained) and known else None,
             key=key,
             callbacks=self.callbacks if callbacks is None else callbacks,
             checkpoint=None if own is None else own.within(f"{number:02d}"),

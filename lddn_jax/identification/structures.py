@@ -8,7 +8,7 @@ each fold is identified without the blocks of the fold.
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from lddn_jax.data.fold_blocks import Folds
 from lddn_jax.data.records import Record
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.errors import LDDNError
+from lddn_jax.identification.declared import Declared
 from lddn_jax.identification.frames import masked
 from lddn_jax.linear.linear_model import LinearModel
 from lddn_jax.linear.moesp import subspace
@@ -69,6 +70,15 @@ class Structure:
         )
 
     @property
+    def alone(self) -> "Structure":
+        """What it is trained as without others in its frame."""
+        return dataclasses.replace(self, one_step=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the sizes as plain values for `json.dump`."""
+        return dataclasses.asdict(self)
+
+    @property
     def sizes(self) -> dict[str, int]:
         """Sizes of the layers by name, 0 for layers that it does not have."""
         return {STATE: self.states, "hidden": self.hidden, "output_hidden": self.output_hidden}
@@ -85,6 +95,9 @@ class Structure:
         parts += ["feedthrough"] if self.feedthrough else []
         parts += ["linear"] if self.linear else []
         return ", ".join([*parts, *(["started one step ahead"] if self.one_step else [])])
+
+
+Tried: TypeAlias = Structure | Declared
 
 
 def common_frame(structures: Sequence[Structure]) -> Structure:
