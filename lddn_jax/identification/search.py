@@ -2,17 +2,18 @@
 
     1. order        linear models of 1, 2 … 8 states, without and with a feedthrough (`linear_orders`); the smallest
                     whose out-of-fold error is within 11 % of the smallest error (2 % on long records)
-    2. screening    structures of this order, with neurons in the state equation, in the output equation and in both,
-                    beside the linear one and one with a state more; each with a few restarts and steps on all folds
+    2. screening    structures of this order and with a state more, with neurons in the state equation, in the output
+                    equation and in both, beside the linear one; each with a few restarts and steps on all folds
     3. growth       more states; the shapes whose error is within 50 % of the best again with the best number of states;
-                    then twice the neurons, if samples are many or the errors do not fall any more; each as long as
-                    the error decreases by 10 %
-                    before that, networks that were fitted one step ahead, if their free runs are nearly as good
-                    before any further training (`one_step_starts`)
-    4. choice       the smallest nonlinear structure within one standard error of the best, but not worse by more than
-                    10 %, of those whose networks stay bounded under stress
-    5. more effort  it is trained anew with more restarts and steps; or continued, if there is no time for that and the
-                    errors of its networks still fell in the last steps; then it is compared with the linear structure
+                    networks that were fitted one step ahead, if their free runs are nearly as good before any further
+                    training (`one_step_starts`); then twice the neurons, if samples are many or the errors do not fall
+                    any more; each as long as the error decreases by 10 %
+    4. finalists    the smallest nonlinear structure within one standard error of the best, but not worse by more than
+                    10 %, of those whose networks stay bounded under stress; and the best ones with neurons in other
+                    equations, if they are within 15 % of the best
+    5. more effort  they are trained anew with more restarts and steps; or continued, if there is no time for that and
+                    the errors of their networks still fell in the last steps; then the rule of 4. chooses among them,
+                    and the result is compared with the linear structure
     6. committee    the best networks of each fold, trained for some steps more on everything
 
 The out-of-fold error of a structure is that of free runs through blocks that its networks did not see (`fold_blocks`).
@@ -83,6 +84,7 @@ ORDER_GAIN, ORDER_GAIN_OF_LONG_RECORDS = 0.9, 0.98  # factor by which the error 
 LARGEST_RATIO_ON_WINDOWS = 1.2  # of the error of a larger structure to the smallest one, on long records
 LARGEST_RATIO_OF_SHAPES = 1.5  # of the error of a shape that is tried again with more states to the smallest one
 LARGEST_RATIO_AT_FIRST = 1.25  # of the error of starts one step ahead, before training, to that of trained networks
+FINALISTS, LARGEST_RATIO_OF_FINALISTS = 3, 1.15  # structures trained longer; their errors to the smallest one
 GROWTH_GAIN = 0.9  # factor by which the error falls if growth is to continue
 LARGEST_HIDDEN = 40  # neurons
 LEAST_STATES = 2  # of the first nonlinear structures
@@ -98,6 +100,11 @@ def _sizes(entry: Entry, frame: bool = False) -> Structure:
     found = entry.frame if frame else entry.structure
     assert isinstance(found, Structure), "a declared network has no others to compete with"
     return found
+
+
+def _shape(entry: Entry) -> tuple[bool, bool]:
+    """Whether there are neurons in the state equation, and in the output equation."""
+    return _sizes(entry).hidden > 0, _sizes(entry).output_hidden > 0
 
 
 def _still_falls(entry: Entry) -> bool:
@@ -254,7 +261,7 @@ class Search:
         first = max(states[0], LEAST_STATES) if self.states is None else states[0]
         if self.plan.long and self.states is None:  # linear models show too few, and samples are many
             first = min(order + MORE_STATES_OF_LONG_RECORDS, LARGEST_ORDER)
-        more = [self._sized(first + 1, shape) for shape in shapes[:1] if self.states is None and not self.plan.long]
+        more = [self._sized(first + 1, shape) for shape in shapes if self.states is None and not self.plan.long]
         others = [self._sized(first, shape) for shape in shapes]
         self._try_all([*others[:1], self._sized(order, (0, 0)), *others[1:], *more])  # the first ones, if time is short
         if self.states is not None:
@@ -342,11 +349,7 @@ class Search:
         if self.plan.long:
             best = self._largest_close
         else:
-            best = within_one_error(steady_ones(self._nonlinear))
-            if not self.plan.late and not self._cut_short and (more := self._more_of(best)) is not None:
-                self.entries.append(more)
-                self.say(f"out-of-fold error {digits(more.found.error)}")
-                best = min(steady_ones([more, best]), key=lambda entry: finite(entry.found.error))
+            best = within_one_error(steady_ones([self._trained_longer(entry) for entry in self._finalists]))
             best = within_one_error([*(entry for entry in self.entries if entry.structure.linear), best])
         if self.plan.is_time_for(COMPILE_SECONDS) and not self._cut_short:
             best = self._refitted(best)
@@ -358,6 +361,26 @@ class Search:
         done = dataclasses.replace(entry, found=dataclasses.replace(entry.found, members=members))
         self.entries[self.entries.index(entry)] = done
         return done
+
+    @property
+    def _finalists(self) -> list[Entry]:
+        """The entries to train longer: the smallest of the good ones, and the best of other shapes."""
+        steady = steady_ones(self._nonlinear)
+        found = [within_one_error(steady)]
+        least = min(finite(entry.found.error) for entry in steady)
+        for entry in sorted(steady, key=lambda entry: finite(entry.found.error)):
+            close = finite(entry.found.error) <= LARGEST_RATIO_OF_FINALISTS * least
+            if self.declared is None and close and all(_shape(entry) != _shape(other) for other in found):
+                found.append(entry)
+        return found[:FINALISTS]
+
+    def _trained_longer(self, entry: Entry) -> Entry:
+        """The entry itself, or the better one of it and of a longer training."""
+        if self.plan.late or self._cut_short or (more := self._more_of(entry)) is None:
+            return entry
+        self.entries.append(more)
+        self.say(f"out-of-fold error {digits(more.found.error)}")
+        return min(steady_ones([more, entry]), key=lambda entry: finite(entry.found.error))
 
     def _more_of(self, entry: Entry) -> Entry | None:
         """The entry with many more restarts if they take little time, or after more steps if its errors still fall."""
@@ -384,10 +407,11 @@ class Search:
         """
         found = entry.found
         if self.plan.long:
-            everything = folds(self.windows, 2, length=len(self.windows[0]))
+            everything = [folds(self.windows, 2, length=len(self.windows[0]))]
             count, epochs = self.plan.on_windows(entry.frame, sum(map(len, self.windows)), len(found.in_order))
         else:
-            everything = self.folds  # long sequences, which show the drift of what was trained on short ones
+            # At last long sequences, which show the drift of what was trained on short ones.
+            everything = [self.folds] if found.folds is self.folds else [found.folds, self.folds]
             # Many steps on everything would overfit where the folds stopped early and samples are few.
             many = self._rich(entry.structure) or _still_falls(entry)
             count, epochs = self.plan.on_everything(entry.frame, self.count, len(found.in_order), many)

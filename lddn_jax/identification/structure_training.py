@@ -4,6 +4,7 @@ import dataclasses
 import math
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any, cast
 
 import jax
@@ -156,13 +157,18 @@ class Training:
         return math.sqrt(squares / count)
 
     def on_everything(
-        self, entry: Entry, everything: Folds, epochs: int, members: Int[np.ndarray, " kept"], together: int | None
+        self,
+        entry: Entry,
+        everything: Sequence[Folds],
+        epochs: int,
+        members: Int[np.ndarray, " kept"],
+        together: int | None,
     ) -> Entry:
         """Returns an entry after training some of its members on everything; the others are left out.
 
         Args:
             entry: The entry.
-            everything: The records.
+            everything: The records, divided into sequences that are trained on in turn.
             epochs: Number of steps.
             members: Numbers of the members.
             together: Number of networks in a batch; None for as many as suit.

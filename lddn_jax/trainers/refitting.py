@@ -6,6 +6,7 @@ not are left out, if others do (`stress`), and so are those whose training ended
 
 import dataclasses
 import functools
+import itertools
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -16,16 +17,17 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from lddn_jax.data.fold_blocks import FoldData, Folds
+from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.starts import AbstractStart
 from lddn_jax.losses import AbstractLoss
 from lddn_jax.network.committee import Committee
+from lddn_jax.network.network import Network
 from lddn_jax.numerics.stacked import joined, taken
-from lddn_jax.simulation.delays import state_sizes, states_along
+from lddn_jax.simulation.delays import DelayState, state_sizes, states_along
 from lddn_jax.simulation.simulate import simulate
 from lddn_jax.trainers.cross_validated import (
     LARGEST_LOSS_RATIO,
     CrossValidated,
-    expanded,
     member_state,
     restarts_of,
 )
@@ -42,7 +44,7 @@ def trained_on_everything(
     loss: AbstractLoss,
     *,
     epochs: int,
-    folds: Folds | None = None,
+    folds: Sequence[Folds] | None = None,
     start: AbstractStart | None,
     key: PRNGKeyArray,
     saving: Saving,
@@ -52,36 +54,42 @@ def trained_on_everything(
 ) -> CrossValidated:
     """Returns a result whose members were trained on all of the records; arguments as in `fit_folds`.
 
-    With `folds`, these are trained on in place of those that the members come from; if first states are trained, they
-    are folds of the same records. `members` are the numbers of the members that are trained, None for all.
-    `together` networks are one batch, the last one filled up with copies, for which there may be a compiled program
-    already; None to choose their number.
+    With `folds`, these are trained on in turn, in place of those that the members come from; if first states are
+    trained, they are folds of the same records. `members` are the numbers of the members that are trained, None for
+    all. `together` networks are one batch, the last one filled up with copies, for which there may be a compiled
+    program already; None to choose their number.
     """
     begun, before = time.perf_counter(), found.members
     if members is not None:
         before = taken(before, list(members))
-    everything = (found.folds if folds is None else folds).whole(before.topology, start)
-    whole, count = everything.train, int(jax.tree.leaves(before)[0].shape[0])
+    count = int(jax.tree.leaves(before)[0].shape[0])
     members = range(count) if members is None else members
-    states = _known_states(found, members, everything, start) if whole.train_state else None
     size = count // equal_groups(count) if together is None else together
     groups = -(-count // size)
     batches = np.minimum(np.arange(groups * size), count - 1).reshape(groups, size)
 
-    def of_group(number: int, callbacks: tuple[Any, ...]) -> Fitted:
-        those = batches[number] if size > 1 else batches[number, 0]
-        nets = taken(before, those)
-        own = dataclasses.replace(saving, callbacks=callbacks, name=f"{saving.name}_{number}")
-        run = FoldRun(loss, dataclasses.replace(trainer, restarts=size), key, own, progress)
-        state = None if states is None else taken(states, those)
-        return run.fitted(nets, whole, state, epochs)
+    def on_stage(nets: Network, states: DelayState, data: Sequences, name: str) -> list[Fitted]:
+        def of_group(group: int, callbacks: tuple[Any, ...]) -> Fitted:
+            those = batches[group] if size > 1 else batches[group, 0]
+            own = dataclasses.replace(saving, callbacks=callbacks, name=f"{name}_{group}")
+            run = FoldRun(loss, dataclasses.replace(trainer, restarts=size), key, own, progress)
+            return run.fitted(taken(nets, those), data, taken(states, those) if states else None, epochs)
 
-    fits = side_by_side([functools.partial(of_group, number) for number in range(groups)], saving.callbacks)
-    each = [fitted.restarts if fitted.restarts is not None else expanded(fitted.net) for fitted in fits]
-    after = taken(joined(each), np.arange(count))
+        return side_by_side([functools.partial(of_group, group) for group in range(groups)], saving.callbacks)
+
+    stages = [each.whole(before.topology, start) for each in ([found.folds] if folds is None else folds)]
+    states = _states_on_folds(found, members, stages[0], start) if stages[0].train.train_state else {}
+    fits = on_stage(before, states, stages[0].train, saving.name)
+    for number, (done, stage) in enumerate(itertools.pairwise(stages), 1):
+        if any(fitted.stop_reason.cut_short for fitted in fits):
+            break
+        states = {name: line[:count] for name, line in _states_after(done, fits, stage).items()} if states else {}
+        fits = on_stage(_trained(fits, count), states, stage.train, f"{saving.name}_after_{number}")
+    nets = _trained(fits, count)
+    whole = stages[-1].train
     losses = [np.concatenate(part)[:count] for part in zip(*map(_losses, fits), strict=True)]
-    replaced, kept = _chosen([bounded_under_stress(nets, whole) for nets in (before, after)], losses)
-    mixed = jax.tree.map(lambda a, b: np.where(replaced.reshape(-1, *(1,) * (a.ndim - 1)), a, b), before, after)
+    replaced, kept = _chosen([bounded_under_stress(each, whole) for each in (before, nets)], losses)
+    mixed = jax.tree.map(lambda a, b: np.where(replaced.reshape(-1, *(1,) * (a.ndim - 1)), a, b), before, nets)
     return dataclasses.replace(
         found,
         members=taken(jax.tree.map(jnp.asarray, mixed), np.flatnonzero(kept)),
@@ -90,6 +98,11 @@ def trained_on_everything(
         left_out=tuple(np.flatnonzero(~kept).tolist()),
         seconds=found.seconds + time.perf_counter() - begun,
     )
+
+
+def _trained(fits: Sequence[Fitted], count: int) -> Network:
+    """The networks of all groups, stacked, without copies at the end."""
+    return taken(joined([restarts_of(f, np.arange(np.size(f.restart_values)))[0] for f in fits]), np.arange(count))
 
 
 def _losses(fitted: Fitted) -> tuple[Float[np.ndarray, " restarts"], Float[np.ndarray, " restarts"]]:
@@ -116,7 +129,7 @@ def _chosen(
     return replaced, allowed & (loss <= LARGEST_LOSS_RATIO * least) if np.isfinite(least) else allowed
 
 
-def _known_states(
+def _states_on_folds(
     found: CrossValidated, members: Sequence[int], everything: FoldData, start: AbstractStart | None
 ) -> dict[str, Float[Array, "members sequences delays=_ size=_"]]:
     """First states to start from: those in which each network of a fold passes the first row of each sequence.
@@ -134,21 +147,47 @@ def _known_states(
         of_fold = [k for k, member in enumerate(members) if found.origins[member][0] == fold]
         if not of_fold:
             continue
-        data, fitted = found.folds.data(topology, fold, start), found.fits[fold]
-        # All restarts, because programs are compiled for a number of networks.
-        nets, states = restarts_of(fitted, np.arange(len(fitted.restart_values)))
-        run = simulate(
-            Committee(nets),
-            data.validation.inputs or None,
-            member_state(nets, data.validation, states),
-            steps=data.validation.steps,
-        )
-        along = states_along({name: states[name] for name in known}, run.a)
-        for name, lines in along.items():
-            finite = np.nan_to_num(np.asarray(lines), posinf=0.0, neginf=0.0)
-            for place, (span, first) in enumerate(zip(everything.spans, everything.firsts, strict=True)):
-                j = next(k for k, s in enumerate(data.spans) if s.record == span.record and first < s.stop)
-                step = max(first - data.firsts[j], 0)
-                for k in of_fold:
-                    known[name][k, place] = finite[found.origins[members[k]][1], j, step]
+        data = found.folds.data(topology, fold, start)
+        passed = _passed(found.fits[fold], data.validation, data, everything)
+        for name, line in passed.items():
+            known[name][of_fold] = line[[found.origins[members[k]][1] for k in of_fold]]
     return {name: jnp.asarray(lines) for name, lines in known.items()}
+
+
+def _states_after(
+    before: FoldData, fits: Sequence[Fitted], everything: FoldData
+) -> dict[str, Float[Array, "members sequences delays=_ size=_"]]:
+    """First states to start from: those in which networks that were trained on everything pass the first rows."""
+    each = [_passed(fitted, before.train, before, everything) for fitted in fits]
+    return {name: jnp.concatenate([passed[name] for passed in each]) for name in each[0]}
+
+
+def _passed(
+    fitted: Fitted, sequences: Sequences, data: FoldData, everything: FoldData
+) -> dict[str, Float[np.ndarray, "restarts sequences delays=_ size=_"]]:
+    """The states in which all networks of a fit pass the first row of each sequence of everything.
+
+    Args:
+        fitted: Result of the training on sequences of `data`.
+        sequences: Those of `data` that hold every row of the records.
+        data: Their places in the records.
+        everything: The sequences to start.
+    """
+    # All restarts, because programs are compiled for a number of networks.
+    nets, states = restarts_of(fitted, np.arange(np.size(fitted.restart_values)))
+    run = simulate(
+        Committee(nets), sequences.inputs or None, member_state(nets, sequences, states), steps=sequences.steps
+    )
+    names = [name for name in state_sizes(nets.topology) if name not in nets.topology.input_names]
+    along = states_along({name: states[name] for name in names}, run.a)
+    places = []
+    for span, first in zip(everything.spans, everything.firsts, strict=True):
+        j = next(k for k, s in enumerate(data.spans) if s.record == span.record and first < s.stop)
+        places.append((j, max(first - data.firsts[j], 0)))
+    found = {}
+    for name, lines in along.items():
+        finite = np.nan_to_num(np.asarray(lines), posinf=0.0, neginf=0.0)
+        passed = np.stack([finite[:, j, step] for j, step in places], axis=1)
+        filled = everything.train.batch[0] - len(places)  # sequences without weight
+        found[name] = np.pad(passed, ((0, 0), (0, filled), *((0, 0),) * (passed.ndim - 2)))
+    return found

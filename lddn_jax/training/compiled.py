@@ -66,11 +66,16 @@ def compiled_part(trainer: AbstractTrainer) -> AbstractTrainer:
     return part
 
 
-def of_parts(function: Callable[..., Any]) -> up_to_date:
-    """Compiles a function for `Program`: constant arguments first, then those that change."""
+def of_parts(function: Callable[..., Any], **options: Any) -> up_to_date:
+    """Compiles a function for `Program`: constant arguments first, then those that change.
+
+    Args:
+        function: The function.
+        options: More arguments of `jax.jit`; with options of the compiler it cannot be called within another `jit`.
+    """
 
     @up_to_date
-    @functools.partial(jax.jit, static_argnums=(0, 1), compiler_options=COMPILER_OPTIONS)
+    @functools.partial(jax.jit, static_argnums=(0, 1), **options)
     @functools.wraps(function)
     def compiled(kind, platform, arrays, *changing):
         structure, leaves, rest_structure = kind.content
@@ -221,7 +226,7 @@ def _init(trainer: AbstractTrainer, problem: Problem, net: Trained):
     return in_groups(lambda net: trainer.init(net, problem), net)
 
 
-@of_parts
+@functools.partial(of_parts, compiler_options=COMPILER_OPTIONS)
 def _step(
     trainer: AbstractTrainer,
     problem: Problem,
@@ -274,6 +279,6 @@ def _taken(trainer: AbstractTrainer, net: Trained, state: Any, problem: Problem,
     return new, new_state, info
 
 
-@of_parts
+@functools.partial(of_parts, compiler_options=COMPILER_OPTIONS)
 def _value(restarts: int, problem: Problem, net: Trained) -> Float[Array, ""] | Float[Array, " restarts"]:
     return problem.value(net) if restarts == 1 else in_groups(problem.value, net)

@@ -4,7 +4,7 @@ from planting import alter, caught_by
 
 from lddn_jax.data.fold_blocks import Folds
 from lddn_jax.identification.frames import masked
-from lddn_jax.trainers.refitting import _known_states, trained_on_everything
+from lddn_jax.trainers.refitting import _states_on_folds, trained_on_everything
 
 
 @caught_by("test_fold_blocks.py::test_training_sequences_have_no_weight_in_blocks[1-None-state space-trained]")
@@ -16,7 +16,7 @@ def held_out_blocks_trained_on(monkeypatch):
 @caught_by("test_fold_training.py::test_first_states_on_everything_are_those_that_the_networks_pass[two of them]")
 def states_of_another_row(monkeypatch):
     """The training on everything starts from the states one row later."""
-    alter(monkeypatch, _known_states, "j, step]", "j, step + 1]")
+    alter(monkeypatch, _states_on_folds, "j, step]", "j, step + 1]")
 
 
 @caught_by("test_frames.py::test_what_a_structure_does_not_have_stays_exactly_zero[fewer neurons]")
@@ -34,4 +34,6 @@ def stretches_not_divided(monkeypatch):
 @caught_by("test_fold_training.py::test_some_members_are_trained_as_among_all[three]")
 def states_of_other_members(monkeypatch):
     """If some members are trained, they start from the first states of the first ones."""
-    alter(monkeypatch, trained_on_everything, "_known_states(found, members,", "_known_states(found, range(count),")
+    alter(
+        monkeypatch, trained_on_everything, "_states_on_folds(found, members,", "_states_on_folds(found, range(count),"
+    )

@@ -165,3 +165,17 @@ def test_a_float32_network_has_float32_states():
     found, _ = with_first_states(net, data())
     assert found.state["state"].dtype == jnp.float32
     np.testing.assert_allclose(found.state["state"], FIRST, rtol=1e-3, atol=1e-3)  # float32
+
+
+def test_a_local_minimum_is_left():
+    """A bistable state, x(t) = tanh(3 x(t−1)): from zero, errors of the other basin cannot be seen."""
+    topology = lddn.models.state_space({}, {"y": 1}, states=1, hidden=1)
+    net = lddn.Network(topology, init="zeros", dtype="float64").with_weights(
+        LW={("hidden", "state"): [[[3.0]]], ("state", "hidden"): [[[1.0]]], ("y", "state"): [[[1.0]]]},
+        b={"hidden": [-1.0]},
+    )
+    for first in (-0.9, 0.9):
+        y = lddn.predict(net, None, {"state": np.array([[first]])}, steps=30)["y"]
+        found, _ = with_first_states(net, lddn.Sequences(None, {"y": y[None]}))
+        again = lddn.predict(net, None, {"state": found.state["state"][0]}, steps=30)["y"]
+        np.testing.assert_allclose(again, y, atol=1e-3)

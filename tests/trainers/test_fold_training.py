@@ -10,7 +10,7 @@ from lddn_jax.data import FromRecord, Record, Zeros, folds
 from lddn_jax.errors import LDDNError, ShapeError
 from lddn_jax.trainers import fold_training
 from lddn_jax.trainers.fold_run import Saving
-from lddn_jax.trainers.refitting import _chosen, _known_states, trained_on_everything
+from lddn_jax.trainers.refitting import _chosen, _states_on_folds, trained_on_everything
 from lddn_jax.training import side_by_side
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
@@ -206,7 +206,7 @@ def passed(found, fold, restart):
 @pytest.mark.parametrize("members", [[0, 1, 2, 3, 4, 5], [1, 4]], ids=["all", "two of them"])
 def test_first_states_on_everything_are_those_that_the_networks_pass(of_pieces, members):
     everything = PIECES.whole(TOPOLOGY)
-    found = _known_states(of_pieces, members, everything, None)
+    found = _states_on_folds(of_pieces, members, everything, None)
     assert list(found) == ["state"]
     assert found["state"].shape == (len(members), *everything.train.state["state"].shape)
     rows = [(span.record, row) for span, row in zip(everything.spans, everything.firsts, strict=True)]
@@ -258,7 +258,7 @@ def test_some_members_are_trained_as_among_all(of_pieces, one_by_one, members):
 def test_training_on_everything_begins_where_the_folds_ended(of_pieces, one_by_one):
     """The first loss is that of the networks of the folds, from the states that they pass."""
     everything = PIECES.whole(TOPOLOGY)
-    states = _known_states(of_pieces, range(6), everything, None)["state"]
+    states = _states_on_folds(of_pieces, range(6), everything, None)["state"]
     for k, fitted in enumerate(one_by_one.refitted):
         net = jax.tree.map(lambda leaf, k=k: leaf[k], of_pieces.members)
         data = everything.train
