@@ -168,14 +168,17 @@ def test_a_float32_network_has_float32_states():
 
 
 def test_a_local_minimum_is_left():
-    """A bistable state, x(t) = tanh(3 x(t−1)): from zero, errors of the other basin cannot be seen."""
-    topology = lddn.models.state_space({}, {"y": 1}, states=1, hidden=1)
+    """Neurons that are saturated at the given state of zero show no direction; between 0.7 and 1.3 they do."""
+    topology = lddn.models.state_space({}, {"y": 1}, states=1, hidden=0, output_hidden=2)
     net = lddn.Network(topology, init="zeros", dtype="float64").with_weights(
-        LW={("hidden", "state"): [[[3.0]]], ("state", "hidden"): [[[1.0]]], ("y", "state"): [[[1.0]]]},
-        b={"hidden": [-1.0]},
+        LW={
+            ("state", "state"): [[[0.995]]],
+            ("output_hidden", "state"): [[[20.0], [20.0]]],
+            ("y", "output_hidden"): [[[1.0, -1.0]]],
+        },
+        b={"output_hidden": [-14.0, -26.0]},
     )
-    for first in (-0.9, 0.9):
-        y = lddn.predict(net, None, {"state": np.array([[first]])}, steps=30)["y"]
-        found, _ = with_first_states(net, lddn.Sequences(None, {"y": y[None]}))
-        again = lddn.predict(net, None, {"state": found.state["state"][0]}, steps=30)["y"]
-        np.testing.assert_allclose(again, y, atol=1e-3)
+    y = lddn.predict(net, None, {"state": np.array([[1.2]])}, steps=60)["y"]
+    data = lddn.Sequences(None, {"y": y[None]})
+    found, _ = with_first_states(net, data)
+    np.testing.assert_allclose(found.state["state"][0, 0, 0], 1.2, atol=1e-6)

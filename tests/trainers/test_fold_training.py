@@ -137,6 +137,21 @@ def test_much_worse_networks_are_not_kept(monkeypatch):
     assert [len(kept) for kept in run().kept] == [2] * COUNT
 
 
+@pytest.mark.parametrize(
+    ("losses", "bounded", "expected"),
+    [
+        ([3.0, 1.0, 2.0, 5.0], [True] * 4, [1, 2]),
+        ([3.0, 1.0, 2.0, 5.0], [True, False, True, True], [2, 0]),
+        ([9.0, 1.0, 9.0, 9.0], [True, False, True, True], [1]),  # bounded ones are much worse
+        ([3.0, 1.0, 2.0, 5.0], [False] * 4, [1, 2]),
+        ([np.inf, np.inf, np.nan, np.inf], [True] * 4, [0]),
+    ],
+    ids=["all bounded", "the best explodes", "all others are worse", "all explode", "none is finite"],
+)
+def test_networks_that_explode_under_stress_are_not_kept(losses, bounded, expected):
+    assert fold_training._best(np.array(losses), np.array(bounded), 2).tolist() == expected
+
+
 def test_the_best_of_all_folds_come_first_in_order(found):
     values = [(rank, fitted.restart_values[r]) for fitted, kept in zip(found.fits, found.kept, strict=True)
               for rank, r in enumerate(kept)]  # fmt: skip
