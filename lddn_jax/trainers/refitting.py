@@ -80,6 +80,7 @@ def trained_on_everything(
     stages = [each.whole(before.topology, start) for each in ([found.folds] if folds is None else folds)]
     states = _states_on_folds(found, members, stages[0], start) if stages[0].train.train_state else {}
     fits = on_stage(before, states, stages[0].train, saving.name)
+    at_first = np.concatenate([_losses(fitted)[0] for fitted in fits])[:count]
     for number, (done, stage) in enumerate(itertools.pairwise(stages), 1):
         if any(fitted.stop_reason.cut_short for fitted in fits):
             break
@@ -87,8 +88,9 @@ def trained_on_everything(
         fits = on_stage(_trained(fits, count), states, stage.train, f"{saving.name}_after_{number}")
     nets = _trained(fits, count)
     whole = stages[-1].train
-    losses = [np.concatenate(part)[:count] for part in zip(*map(_losses, fits), strict=True)]
-    replaced, kept = _chosen([bounded_under_stress(each, whole) for each in (before, nets)], losses)
+    at_last = np.concatenate([_losses(fitted)[1] for fitted in fits])[:count]
+    bounded = [bounded_under_stress(each, whole) for each in (before, nets)]
+    replaced, kept = _chosen(bounded, [at_first, at_last])
     mixed = jax.tree.map(lambda a, b: np.where(replaced.reshape(-1, *(1,) * (a.ndim - 1)), a, b), before, nets)
     return dataclasses.replace(
         found,

@@ -1,5 +1,7 @@
 """Training on folds: out-of-fold predictions, the committee, and the training on everything."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,7 @@ from lddn_jax.data import FromRecord, Record, Zeros, folds
 from lddn_jax.errors import LDDNError, ShapeError
 from lddn_jax.trainers import fold_training
 from lddn_jax.trainers.fold_run import Saving
-from lddn_jax.trainers.refitting import _chosen, _states_on_folds, trained_on_everything
+from lddn_jax.trainers.refitting import _chosen, _states_after, _states_on_folds, trained_on_everything
 from lddn_jax.training import side_by_side
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
@@ -268,6 +270,29 @@ def test_members_do_not_depend_on_how_many_are_trained_together(of_pieces, one_b
 def test_some_members_are_trained_as_among_all(of_pieces, one_by_one, members):
     found = on_everything(of_pieces, members=members, together=2)
     close(found.members, jax.tree.map(lambda leaf: leaf[np.array(members)], one_by_one.members))
+
+
+def test_a_second_stage_begins_where_the_first_one_ended(of_pieces):
+    """Sequences of other rows start from the states that the networks pass there."""
+    one, both = (on_everything(of_pieces, folds=stages, together=3) for stages in ([PIECES], [PIECES, FOLDS]))
+    short, long = PIECES.whole(TOPOLOGY), FOLDS.whole(TOPOLOGY)
+    states, rows = _states_after(short, one.refitted, long), [span.record for span in short.spans]
+    rows = list(zip(rows, short.firsts, strict=True))
+    for group, fitted in enumerate(one.refitted):
+        for place, (span, row) in enumerate(zip(long.spans, long.firsts, strict=True)):
+            j = [(s.record, first) for s, first in zip(short.spans, short.firsts, strict=True)].index(
+                (span.record, row)
+            )
+            expected = fitted.restart_states["state"][:, j]
+            np.testing.assert_array_equal(states["state"][3 * group : 3 * group + 3, place], expected)
+        nets, first = fitted.restarts, states["state"][3 * group : 3 * group + 3]
+        for k in range(3):
+            net = jax.tree.map(lambda leaf, k=k: leaf[k], nets)
+            data = dataclasses.replace(long.train, state=long.train.state | {"state": first[k]})
+            value = lddn.predict(net, data.inputs, data.state)
+            error = (np.asarray(value["y"]) - np.asarray(data.targets["y"])) * (np.asarray(data.weights["y"]) > 0)
+            mean = np.sum(error**2) / np.sum(np.asarray(data.weights["y"]) > 0)
+            np.testing.assert_allclose(np.asarray(both.refitted[group].history["loss"])[0, k], mean, rtol=1e-9)
 
 
 def test_training_on_everything_begins_where_the_folds_ended(of_pieces, one_by_one):
