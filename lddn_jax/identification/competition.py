@@ -174,7 +174,7 @@ class Competition:
 
 
 def steady_ones(entries: Sequence[Entry]) -> list[Entry]:
-    """Returns the entries most of whose networks stay bounded under stress; all of them if there is none."""
+    """Returns the entries most of whose networks stay bounded under stress, or all if no entry is such."""
     return [entry for entry in entries if entry.steady] or list(entries)
 
 

@@ -7,16 +7,18 @@ that reads measured outputs is not for this: it is trained one step ahead and th
 import dataclasses
 from typing import Any
 
-import jax
+import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
 from lddn_jax.checks import did_you_mean
 from lddn_jax.data.fold_blocks import Folds
 from lddn_jax.data.records import Record
+from lddn_jax.data.sequences import Sequences
 from lddn_jax.errors import TopologyError
 from lddn_jax.network.initializers import Initializer
 from lddn_jax.network.network import Network
 from lddn_jax.network.signals import measured_name
+from lddn_jax.simulation.delays import DelayState
 from lddn_jax.topology.plan import plan
 from lddn_jax.topology.topology import Topology
 
@@ -64,12 +66,15 @@ class DeclaredStarts:
     init: str | Initializer
 
     def networks(self, structure: Declared, fold: int, restarts: int, key: PRNGKeyArray, frame: Declared) -> Network:
-        """Returns the networks of a fold, stacked if there are several."""
+        """Returns one network of a fold, beside which the trainer draws the others."""
+        return Network(structure.graph, key=key, init=self.init, dtype="float64")
 
-        def drawn(key: PRNGKeyArray) -> Network:
-            return Network(structure.graph, key=key, init=self.init, dtype="float64")
-
-        return drawn(key) if restarts == 1 else jax.jit(jax.vmap(drawn))(jax.random.split(key, restarts))
+    def first_states(
+        self, structure: Declared, fold: int, restarts: int, data: Sequences, frame: Declared
+    ) -> DelayState:
+        """Returns the first states of all sequences, for every network: those that the sequences have."""
+        inputs = structure.graph.input_names
+        return {name: jnp.asarray(line) for name, line in (data.state or {}).items() if name not in inputs}
 
 
 def remembers(topology: Topology) -> bool:
@@ -85,7 +90,7 @@ def reads_outputs(topology: Topology) -> bool:
 def check_signals(topology: Topology, inputs: dict[str, int], targets: dict[str, int]) -> None:
     """Raises a TopologyError unless a network has these inputs and targets, of these sizes."""
     sizes, measured = topology.sizes, {measured_name(name): size for name, size in targets.items()}
-    wanted = {"input": {**inputs}, "output": {**targets}}
+    wanted = {"input": inputs, "output": targets}
     own = {
         "input": {name: sizes[name] for name in topology.input_names if name not in measured},
         "output": {name: sizes[name] for name in topology.outputs},

@@ -95,16 +95,16 @@ DEFAULT_SHAPES = ((5, 4), (0, 4), (5, 0))  # neurons of the state equation and o
 SHAPES_OF_LONG_RECORDS = ((15, 0), (0, 8))
 
 
-def _sizes(entry: Entry, frame: bool = False) -> Structure:
-    """The structure of an entry that competes with others, or its frame."""
-    found = entry.frame if frame else entry.structure
-    assert isinstance(found, Structure), "a declared network has no others to compete with"
-    return found
+def _sizes(structure: Tried) -> Structure:
+    """The structure itself, which is one of those that compete."""
+    assert isinstance(structure, Structure), "a declared network has no others to compete with"
+    return structure
 
 
 def _shape(entry: Entry) -> tuple[bool, bool]:
     """Whether there are neurons in the state equation, and in the output equation."""
-    return _sizes(entry).hidden > 0, _sizes(entry).output_hidden > 0
+    sizes = _sizes(entry.structure)
+    return sizes.hidden > 0, sizes.output_hidden > 0
 
 
 def _still_falls(entry: Entry) -> bool:
@@ -265,14 +265,13 @@ class Search:
         others = [self._sized(first, shape) for shape in shapes]
         self._try_all([*others[:1], self._sized(order, (0, 0)), *others[1:], *more])  # the first ones, if time is short
         if self.states is not None:
-            self._try_all([dataclasses.replace(_sizes(self._best), states=n) for n in states])
+            self._try_all([dataclasses.replace(_sizes(self._best.structure), states=n) for n in states])
         elif not self.plan.long:
             self._grow(lambda s: dataclasses.replace(s, states=s.states + 1))
         if self.shapes is None and not self.plan.long:
-            states, least = _sizes(self._best).states, self._best.found.error
-            errors = {
-                (s.hidden, s.output_hidden): e.found.error for e in self.entries if (s := _sizes(e)).states == first
-            }
+            states, least = _sizes(self._best.structure).states, self._best.found.error
+            tried = [(_sizes(entry.structure), entry.found.error) for entry in self.entries]
+            errors = {(s.hidden, s.output_hidden): error for s, error in tried if s.states == first}
             close = [shape for shape in shapes if errors.get(shape, 0.0) <= LARGEST_RATIO_OF_SHAPES * least]
             self._try_all([self._sized(states, shape) for shape in close])
         self._try_one_step()
@@ -285,16 +284,16 @@ class Search:
 
     def _try_one_step(self) -> None:
         """Tries starts that were fitted one step ahead, if their free runs promise more than other starts reached."""
-        others = [entry for entry in self._nonlinear if _sizes(entry).hidden]
+        others = [entry for entry in self._nonlinear if _sizes(entry.structure).hidden]
         if self.plan.long or self.starts.feedthrough or not others or self.plan.late or self._cut_short:
             return
         best = min(steady_ones(others), key=lambda entry: finite(entry.found.error))
-        structure = dataclasses.replace(_sizes(best), one_step=True)
+        structure = dataclasses.replace(_sizes(best.structure), one_step=True)
         if self.shapes is None:  # outputs are states then, so that neurons of the output equation have little to do
             structure = dataclasses.replace(structure, output_hidden=0)
         if not self.one_step.possible(structure):
             return
-        error = self.training.error_at_first(structure, _sizes(best, frame=True), best.effort.restarts)
+        error = self.training.error_at_first(structure, _sizes(best.frame), best.effort.restarts)
         if error <= LARGEST_RATIO_AT_FIRST * best.found.error:
             self._try_all([structure])
 
@@ -304,7 +303,7 @@ class Search:
     def _grow(self, larger: Callable[[Structure], Structure]) -> None:
         """Tries larger structures than the best, as long as they are better by 10 %."""
         while not self.plan.late and not self._best.structure.linear:
-            before, tried = self._best, larger(_sizes(self._best))
+            before, tried = self._best, larger(_sizes(self._best.structure))
             if not self._admissible(tried):
                 return
             self._try_all([tried])
@@ -329,7 +328,7 @@ class Search:
         steady = steady_ones(self.entries)
         least = min(finite(entry.found.error) for entry in steady)
         close = [entry for entry in steady if finite(entry.found.error) <= LARGEST_RATIO_ON_WINDOWS * least]
-        return max(close, key=_sizes, default=self.entries[0]) if len(close) > 1 else (close or self.entries)[0]
+        return max(close, key=lambda entry: _sizes(entry.structure)) if len(close) > 1 else (close or self.entries)[0]
 
     @property
     def _best(self) -> Entry:
@@ -338,7 +337,7 @@ class Search:
 
     @property
     def _nonlinear(self) -> list[Entry]:
-        """The entries with neurons, or all if there is none."""
+        """The entries with neurons; all entries if no structure has any."""
         return [entry for entry in self.entries if not entry.structure.linear] or self.entries
 
     def _committee(self) -> Entry:
@@ -370,7 +369,7 @@ class Search:
         least = min(finite(entry.found.error) for entry in steady)
         for entry in sorted(steady, key=lambda entry: finite(entry.found.error)):
             close = finite(entry.found.error) <= LARGEST_RATIO_OF_FINALISTS * least
-            if self.declared is None and close and all(_shape(entry) != _shape(other) for other in found):
+            if entry is not found[0] and close and all(_shape(entry) != _shape(other) for other in found):
                 found.append(entry)
         return found[:FINALISTS]
 

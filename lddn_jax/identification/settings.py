@@ -18,10 +18,9 @@ from lddn_jax.topology.topology import Topology
 
 NEED_FLOAT64 = ("lm", "br")  # trainers on JᵀJ
 MODELS = ("narx", "state-space")
-ONLY_NARX = (  # settings by which the model is a NARX network if no model is named
-    *("input_delays", "feedback_delays", "linear_path", "trainer", "bayesian_epochs", "groups", "horizons"),
-    *("batch_size", "learning_rate", "window"),
-)
+OF_NARX_NETWORKS = ("input_delays", "feedback_delays", "linear_path")
+OF_NARX_TRAINERS = ("trainer", "bayesian_epochs", "groups", "horizons", "batch_size", "learning_rate", "window")
+ONLY_NARX = (*OF_NARX_NETWORKS, *OF_NARX_TRAINERS)  # settings by which the model is a NARX network if none is named
 
 
 @dataclass(frozen=True)

@@ -100,8 +100,6 @@ class Training:
             for fold in range(self.folds.count)
         ]
 
-        known = bool(continued) or not isinstance(structure, Declared)  # those of a declared network start from zero
-
         def first_states(fold: int, data: Sequences) -> DelayState:
             if continued:
                 return continued[fold][1]
@@ -111,12 +109,12 @@ class Training:
         found = fit_folds(
             nets,
             folds,
-            LevenbergMarquardt(restarts=effort.restarts),
+            LevenbergMarquardt(restarts=effort.restarts, init_of_restarts=self.declared.init),
             epochs=effort.epochs,
             keep=min(self.keep, effort.restarts),
             refit=0,
             start=self.start,
-            first_states=first_states if isinstance(self.start, Trained) and known else None,
+            first_states=first_states if isinstance(self.start, Trained) else None,
             key=key,
             callbacks=self.callbacks if callbacks is None else callbacks,
             checkpoint=None if own is None else own.within(f"{number:02d}"),

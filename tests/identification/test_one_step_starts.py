@@ -11,7 +11,6 @@ from lddn_jax.identification import one_step_starts
 from lddn_jax.identification.one_step_starts import HIDDEN, OUTPUTS, REGRESSORS, OneStepStarts
 from lddn_jax.identification.structures import LinearStarts, Structure
 from lddn_jax.linear.network_weights import STATE
-from lddn_jax.network.network import assemble
 
 KEY = jax.random.key(0)
 
@@ -192,4 +191,3 @@ def test_stacked_networks_have_the_topology_of_the_frame():
     whole = lddn.Network(net.topology, init="zeros", dtype="float64")
     shapes = jax.tree.map(lambda a, b: a.shape == (2, *b.shape), net, whole)
     assert all(jax.tree.leaves(shapes))
-    assert isinstance(assemble(net.topology, net.IW, net.LW, net.b), lddn.Network)
