@@ -44,7 +44,18 @@ def identified(factor=1.0):
     stacked = jax.tree.map(jax.numpy.asarray, stacked)
     noise = [ERROR * rng.normal(size=(len(record), 1)) for record in cut.records]
     predictions = tuple({"y": record.targets["y"] - e} for record, e in zip(cut.records, noise, strict=True))
-    found = CrossValidated(cut, (fitted,) * 4, ((0,),) * 4, stacked, (), (), predictions, 1.0)
+    found = CrossValidated(
+        cut,
+        fits=(fitted,) * 4,
+        kept=((0,),) * 4,
+        bounded=(True,) * 4,
+        members=stacked,
+        refitted=(),
+        replaced=(),
+        left_out=(),
+        predictions=predictions,
+        seconds=1.0,
+    )
     entry = Entry(STRUCTURE, found, Effort(2, 5), STRUCTURE)
     other = Entry(Structure(1, 0, 0), found, Effort(1, 5), Structure(1, 0, 0))
     trained = Competition((other, entry), entry, linear, {1: 0.2, 2: 0.3}, 2.0, fitted.stop_reason)
