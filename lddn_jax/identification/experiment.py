@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from lddn_jax import models
+from lddn_jax.checks import did_you_mean
 from lddn_jax.data.reading import Reading
 from lddn_jax.data.records import Record, as_records, holds_records, notes_on, records_in
 from lddn_jax.data.scaling import AbstractScaler, is_constant, scaled, scalers_of
@@ -325,13 +326,27 @@ def _records(
     given: Any, inputs: Sequence[str], targets: Sequence[str], settings: Settings, reading: Reading | None
 ) -> list[Record]:
     if holds_records(given):
-        return [_counted(record) for record in as_records(given, "identify")]
+        return [_counted(_with_signals(record, inputs, targets)) for record in as_records(given, "identify")]
     sources = given if isinstance(given, (list, tuple)) else [given]
     return [
         _counted(record)
         for source in sources
         for record in records_in(source, list(inputs), list(targets), missing=settings.missing, reading=reading)
     ]
+
+
+def _with_signals(record: Record, inputs: Sequence[str], targets: Sequence[str]) -> Record:
+    """The record with the inputs and targets of these names only."""
+    for kind, names, known in (("input", inputs, record.inputs), ("target", targets, record.targets)):
+        for name in names:
+            if name not in known:
+                raise DataError(
+                    f"{kind}s={list(names)}: record {record.name!r} has no {kind} {name!r}; its {kind}s are "
+                    f"{list(known)}.{did_you_mean(name, known)}"
+                )
+    return record.replaced(
+        inputs={name: record.inputs[name] for name in inputs}, targets={name: record.targets[name] for name in targets}
+    )
 
 
 def _counted(record: Record) -> Record:

@@ -8,16 +8,18 @@ is in free run a state space with the states
 
     x(t) = [ y(t), …, y(t−p+1), u(t−1), …, u(t−q+1) ]
 
-One step ahead it is trained by regression, in seconds. Where outputs are measured nearly without noise, it is much
-nearer to the plant than a linear model; noise makes it biased (Ljung 1999, *System Identification*, section 7.5). So
-such starts compete with others by the errors of free runs.
+One step ahead it is trained by regression, in seconds, and then as a state space over growing horizons from measured
+states (`measured_states`). Where outputs are measured nearly without noise, it is much nearer to the plant than a
+linear model; noise makes it biased (Ljung 1999, *System Identification*, section 7.5). So such starts compete with
+others by the errors of free runs.
 
 Of the p and q that fit into the number of states, those with the smallest residuals of a linear regression are taken.
 """
 
 import dataclasses
 import functools
-from typing import cast
+from collections.abc import Sequence
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -30,20 +32,23 @@ from lddn_jax.data.records import Record
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.starts import FromRecord
 from lddn_jax.identification.frames import masked
+from lddn_jax.identification.measured_states import count_of_windows, stacked_signals, windows_from_measured_states
 from lddn_jax.identification.structures import LinearStarts, Structure
 from lddn_jax.linear.network_weights import STATE, state_space_weights
 from lddn_jax.linear.pieces import columns_of_signals
 from lddn_jax.losses import MeanSquaredError, error_weights
 from lddn_jax.network.network import Network, assemble
 from lddn_jax.network.signals import Signals
+from lddn_jax.numerics.stacked import taken
 from lddn_jax.simulation.delays import DelayState
 from lddn_jax.topology.topology import Topology
-from lddn_jax.trainers.cross_validated import expanded
+from lddn_jax.trainers.cross_validated import expanded, restarts_of
 from lddn_jax.trainers.levenberg_marquardt import LevenbergMarquardt
 from lddn_jax.training.fit import fit
 
 HIDDEN, REGRESSORS, OUTPUTS = "hidden", "regressors", "outputs"
 STEPS = 60  # one step ahead
+HORIZONS, STEPS_OF_A_HORIZON = (0.1, 0.5), 25  # in sequences of the folds
 SMALLEST_SINGULAR_VALUE = 1e-8  # of the largest, below which directions are left out of a regression
 
 
@@ -54,7 +59,8 @@ class OneStepStarts:
     Attributes:
         folds: The folds, in scaled units; records have no gaps.
         drawn: Starts whose hidden weights are taken.
-        trained: Whether hidden weights are trained; otherwise all others follow by linear regression.
+        trained: Whether hidden weights are trained, one step ahead and over horizons; otherwise all others follow by
+            linear regression.
     """
 
     folds: Folds
@@ -102,23 +108,75 @@ class OneStepStarts:
         gaps = any(np.isnan(y).any() for record in self.folds.records for y in record.targets.values())
         return not gaps and self.lags(structure.states) is not None
 
-    def networks(self, structure: Structure, fold: int, restarts: int, key: PRNGKeyArray, frame: Structure) -> Network:
-        """Returns the networks of a fold to start from, stacked if there are several, in the frame."""
+    def networks(
+        self, structure: Structure, fold: int | None, restarts: int, key: PRNGKeyArray, frame: Structure
+    ) -> Network:
+        """Returns the networks of a fold, or of all records, to start from, stacked if there are several."""
+        nets = self._one_step(structure, fold, restarts, key, frame)
+        if self.trained:
+            for length in self._horizons(structure, fold):
+                nets = self._over_horizon(nets, structure, fold, length, STEPS_OF_A_HORIZON, key).all
+        return nets if restarts > 1 else jax.tree.map(lambda leaf: leaf[0], nets)
+
+    def on_everything(
+        self,
+        structure: Structure,
+        restarts: int,
+        keep: int,
+        steps: int,
+        key: PRNGKeyArray,
+        frame: Structure,
+        callbacks: Sequence[Any] = (),
+    ) -> Network:
+        """Returns networks that were trained on all records over growing horizons, stacked.
+
+        Args:
+            structure: The structure, with `one_step`.
+            restarts: Number of networks that are trained one step ahead, and for some steps over the first horizon.
+            keep: Number of the best of these, which are trained over all horizons.
+            steps: Number of steps over each horizon.
+            key: Random key.
+            frame: The structure that they are trained in.
+            callbacks: As in `lddn_jax.fit`.
+        """
+        nets = self._one_step(structure, None, restarts, key, frame)
+        horizons = self._horizons(structure, None)
+        if keep < restarts:
+            first = self._over_horizon(nets, structure, None, horizons[0], min(steps, STEPS), key, callbacks)
+            nets = first.best(keep)
+        for length in horizons:
+            nets = self._over_horizon(nets, structure, None, length, steps, key, callbacks).all
+        return nets
+
+    def _one_step(
+        self, structure: Structure, fold: int | None, restarts: int, key: PRNGKeyArray, frame: Structure
+    ) -> Network:
+        """Networks that were fitted one step ahead, as state spaces in the frame, stacked."""
         lags = self._lags_of(structure)
         drawn = self.drawn.networks(structure, fold, restarts, key, frame)
         drawn = drawn if restarts > 1 else expanded(drawn)
         weights = self._hidden_weights(drawn, lags)
         biases = np.asarray(drawn.b[HIDDEN])
-        r, y = _regression(self.folds.training(fold), lags, max(lags))
+        r, y = _regression(self._training(fold), lags, max(lags))
         outer = []
         for V, c in zip(weights, biases, strict=True):
             columns = np.column_stack([np.tanh(r @ V.T + c), r, np.ones(len(r))])
             outer.append(np.linalg.lstsq(columns, y, rcond=SMALLEST_SINGULAR_VALUE)[0].T)
         static = _static(weights, biases, np.stack(outer))
         if self.trained:
-            static = self._trained_one_step(static, lags, fold, restarts, key)
-        found = masked(self._as_state_space(static, lags, drawn), structure.sizes, self.drawn.constant)
-        return found if restarts > 1 else jax.tree.map(lambda leaf: leaf[0], found)
+            static = self._trained_one_step(static, lags, fold, key)
+        return masked(self._as_state_space(static, lags, drawn), structure.sizes, self.drawn.constant)
+
+    def _training(self, fold: int | None) -> list[Record]:
+        """The stretches of the records that a fold trains on, or all records."""
+        return list(self.folds.records) if fold is None else self.folds.training(fold)
+
+    def _horizons(self, structure: Structure, fold: int | None) -> list[int]:
+        """Numbers of steps that windows run free, increasing; the records have at least one window of each."""
+        longest = max(map(len, self.folds.records)) if self.folds.piece is None else self.folds.piece
+        lags, records = self._lags_of(structure), self._training(fold)
+        most = max(map(len, records)) - max(lags)
+        return sorted({min(max(round(share * longest), 2), most) for share in HORIZONS})
 
     def _hidden_weights(self, drawn: Network, lags: tuple[int, int]) -> Float[np.ndarray, "members neurons regressors"]:
         """The weights of the hidden layers of state spaces, by regressor."""
@@ -130,7 +188,7 @@ class OneStepStarts:
         )
 
     def first_states(
-        self, structure: Structure, fold: int, restarts: int, data: Sequences, frame: Structure
+        self, structure: Structure, fold: int | None, restarts: int, data: Sequences, frame: Structure
     ) -> DelayState:
         """Returns the first states of all sequences: as if their first measured values had lasted before."""
         p, q = self._lags_of(structure)
@@ -144,20 +202,33 @@ class OneStepStarts:
         assert found is not None, "as many states as outputs"
         return found
 
-    def _trained_one_step(
-        self, nets: Network, lags: tuple[int, int], fold: int, restarts: int, key: PRNGKeyArray
-    ) -> Network:
+    def _trained_one_step(self, nets: Network, lags: tuple[int, int], fold: int | None, key: PRNGKeyArray) -> Network:
         regressed = []
         for record in self.folds.records:
             first = np.full((max(lags), self._size_of_outputs), np.nan)
             X, y = _regression([record], lags, max(lags))
             inputs = {REGRESSORS: np.pad(X, ((max(lags), 0), (0, 0)))}
             regressed.append(Record(inputs, {OUTPUTS: np.concatenate([first, y])}, missing="mask"))
-        data = dataclasses.replace(self.folds, records=tuple(regressed)).data(nets.topology, fold, FromRecord()).train
-        given = nets if restarts > 1 else jax.tree.map(lambda leaf: leaf[0], nets)
-        trainer = LevenbergMarquardt(restarts=restarts)
-        fitted = fit(given, data, MeanSquaredError(), trainer, epochs=STEPS, key=key, progress=False)
-        return expanded(fitted.net) if fitted.restarts is None else fitted.restarts
+        folds, start = dataclasses.replace(self.folds, records=tuple(regressed)), FromRecord()
+        found = folds.whole(nets.topology, start) if fold is None else folds.data(nets.topology, fold, start)
+        return _Trained.of(nets, found.train, STEPS, key).all
+
+    def _over_horizon(
+        self,
+        nets: Network,
+        structure: Structure,
+        fold: int | None,
+        length: int,
+        steps: int,
+        key: PRNGKeyArray,
+        callbacks: Sequence[Any] = (),
+    ) -> "_Trained":
+        """State spaces after training on windows of some length."""
+        lags, records = self._lags_of(structure), self._training(fold)
+        together = [None] if fold is None else range(self.folds.count)  # that share compiled programs
+        count = max(count_of_windows(self._training(one), lags, length) for one in together)
+        data = windows_from_measured_states(records, lags, nets.topology.sizes[STATE], length, count)
+        return _Trained.of(nets, data, steps, key, callbacks)
 
     def _as_state_space(self, static: Network, lags: tuple[int, int], drawn: Network) -> Network:
         """Stacked state spaces that compute in free run what static networks compute one step ahead."""
@@ -202,14 +273,37 @@ def _regression(
     """The regressors r(t) and the outputs y(t) of all records, without the first rows of each."""
     X, Y = [], []
     for record in records:
-        y = np.concatenate(list(record.targets.values()), axis=1)
-        u = np.concatenate([np.zeros((len(y), 0)), *record.inputs.values()], axis=1)
+        y, u = stacked_signals(record)
         if len(y) <= longest:
             continue
         lines = [(y, k) for k in range(1, lags[0] + 1)] + [(u, k) for k in range(1, lags[1] + 1)]
         X.append(np.concatenate([line[longest - k : len(line) - k] for line, k in lines], axis=1))
         Y.append(y[longest:])
     return np.concatenate(X), np.concatenate(Y)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Trained:
+    """Stacked networks after a training, and their losses."""
+
+    all: Network
+    losses: Float[np.ndarray, " restarts"]
+
+    @classmethod
+    def of(
+        cls, nets: Network, data: Sequences, steps: int, key: PRNGKeyArray, callbacks: Sequence[Any] = ()
+    ) -> "_Trained":
+        restarts = int(jax.tree.leaves(nets)[0].shape[0])
+        given = nets if restarts > 1 else jax.tree.map(lambda leaf: leaf[0], nets)
+        trainer = LevenbergMarquardt(restarts=restarts)
+        fitted = fit(
+            given, data, MeanSquaredError(), trainer, epochs=steps, key=key, callbacks=callbacks, progress=False
+        )
+        return cls(restarts_of(fitted, np.arange(restarts))[0], np.ravel(fitted.restart_values))
+
+    def best(self, keep: int) -> Network:
+        """The networks with the smallest losses."""
+        return taken(self.all, np.argsort(self.losses, kind="stable")[:keep])
 
 
 def _static(

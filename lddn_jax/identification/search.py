@@ -14,7 +14,9 @@
     5. more effort  they are trained anew with more restarts and steps; or continued, if there is no time for that and
                     the errors of their networks still fell in the last steps; then the rule of 4. chooses among them,
                     and the result is compared with the linear structure
-    6. committee    the best networks of each fold, trained for some steps more on everything
+    6. committee    the best networks of each fold, trained for some steps more on everything; or, of starts one step
+                    ahead, new networks of the largest structure within 20 % of the smallest error, trained over growing
+                    horizons on everything
 
 The out-of-fold error of a structure is that of free runs through blocks that its networks did not see (`fold_blocks`).
 In each fold a part of the restarts starts from the linear model of that fold, the others at random (`structures`).
@@ -68,7 +70,7 @@ from lddn_jax.identification.effort import (
 from lddn_jax.identification.experiment import Experiment
 from lddn_jax.identification.frames import cut
 from lddn_jax.identification.linear_orders import LinearOrders, linear_orders
-from lddn_jax.identification.one_step_starts import OneStepStarts
+from lddn_jax.identification.one_step_starts import HORIZONS, OneStepStarts
 from lddn_jax.identification.recipes import Supervision
 from lddn_jax.identification.settings import Settings
 from lddn_jax.identification.structure_training import Training
@@ -81,10 +83,12 @@ from lddn_jax.training.side_by_side import at_once, side_by_side
 
 LARGEST_ORDER = 8  # of the linear models
 ORDER_GAIN, ORDER_GAIN_OF_LONG_RECORDS = 0.9, 0.98  # factor by which the error falls if more states are worth it
-LARGEST_RATIO_ON_WINDOWS = 1.2  # of the error of a larger structure to the smallest one, on long records
+# Of the error of a larger structure to the smallest one, on long records and of starts one step ahead.
+LARGEST_RATIO_OF_LARGER = 1.2
 LARGEST_RATIO_OF_SHAPES = 1.5  # of the error of a shape that is tried again with more states to the smallest one
 LARGEST_RATIO_AT_FIRST = 1.25  # of the error of starts one step ahead, before training, to that of trained networks
 FINALISTS, LARGEST_RATIO_OF_FINALISTS = 3, 1.15  # structures trained longer; their errors to the smallest one
+ONE_STEP_RESTARTS, ONE_STEP_MEMBERS = 32, 8  # of a committee that starts one step ahead
 GROWTH_GAIN = 0.9  # factor by which the error falls if growth is to continue
 LARGEST_HIDDEN = 40  # neurons
 LEAST_STATES = 2  # of the first nonlinear structures
@@ -322,13 +326,12 @@ class Search:
         """Whether measured values are so many that many steps do not overfit a structure."""
         return self.plan.samples_of_a_parameter(structure) >= MANY_SAMPLES_OF_A_PARAMETER
 
-    @property
-    def _largest_close(self) -> Entry:
-        """The largest structure that is nearly as good as the best: trainings on long records are unfinished."""
-        steady = steady_ones(self.entries)
+    def _largest_close(self, entries: list[Entry]) -> Entry:
+        """The largest structure that is nearly as good as the best: samples are many and the trainings unfinished."""
+        steady = steady_ones(entries)
         least = min(finite(entry.found.error) for entry in steady)
-        close = [entry for entry in steady if finite(entry.found.error) <= LARGEST_RATIO_ON_WINDOWS * least]
-        return max(close, key=lambda entry: _sizes(entry.structure)) if len(close) > 1 else (close or self.entries)[0]
+        close = [entry for entry in steady if finite(entry.found.error) <= LARGEST_RATIO_OF_LARGER * least]
+        return max(close, key=lambda entry: _sizes(entry.structure)) if len(close) > 1 else (close or entries)[0]
 
     @property
     def _best(self) -> Entry:
@@ -346,10 +349,13 @@ class Search:
         After the deadline, or if a training was cut short, it returns the best networks of the folds as they are.
         """
         if self.plan.long:
-            best = self._largest_close
+            best = self._largest_close(self.entries)
         else:
             best = within_one_error(steady_ones([self._trained_longer(entry) for entry in self._finalists]))
             best = within_one_error([*(entry for entry in self.entries if entry.structure.linear), best])
+            if best.structure.one_step:  # without much noise, weights that few samples determine are the only danger
+                rich = [e for e in self.entries if e.structure.one_step and self._rich(e.structure)]
+                best = self._largest_close([best, *(entry for entry in rich if entry is not best)])
         if self.plan.is_time_for(COMPILE_SECONDS) and not self._cut_short:
             best = self._refitted(best)
         return self._without_frame(best)
@@ -375,7 +381,7 @@ class Search:
 
     def _trained_longer(self, entry: Entry) -> Entry:
         """The entry itself, or the better one of it and of a longer training."""
-        if self.plan.late or self._cut_short or (more := self._more_of(entry)) is None:
+        if entry.structure.one_step or self.plan.late or self._cut_short or (more := self._more_of(entry)) is None:
             return entry
         self.entries.append(more)
         self.say(f"out-of-fold error {digits(more.found.error)}")
@@ -405,6 +411,8 @@ class Search:
         everything are left out.
         """
         found = entry.found
+        if entry.structure.one_step:
+            return self._anew(entry)
         if self.plan.long:
             everything = [folds(self.windows, 2, length=len(self.windows[0]))]
             count, epochs = self.plan.on_windows(entry.frame, sum(map(len, self.windows)), len(found.in_order))
@@ -417,6 +425,17 @@ class Search:
         members = found.in_order[:count]
         self.say(f"training on everything: {len(members)} networks, {epochs} steps")
         done = self.training.on_everything(entry, everything, epochs, members, self._together(entry, count, epochs))
+        self.entries[self.entries.index(entry)] = done
+        return done
+
+    def _anew(self, entry: Entry) -> Entry:
+        """The entry with a committee of new networks that start one step ahead, trained on everything."""
+        restarts = self.plan.asked[0] or ONE_STEP_RESTARTS
+        most = min(ONE_STEP_MEMBERS, restarts)
+        count, steps = self.plan.on_everything(entry.structure, min(self.count, most), most, many=True)
+        each = max(steps // len(HORIZONS), 1)
+        self.say(f"training on everything over growing horizons: {count} of {restarts} networks, {each} steps each")
+        done = self.training.anew_on_everything(entry, restarts, count, each)
         self.entries[self.entries.index(entry)] = done
         return done
 

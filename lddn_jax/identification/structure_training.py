@@ -16,19 +16,21 @@ from lddn_jax.data.sequences import Sequences
 from lddn_jax.data.starts import AbstractStart, Trained
 from lddn_jax.identification.competition import Entry
 from lddn_jax.identification.declared import Declared, DeclaredStarts
-from lddn_jax.identification.effort import Effort, Plan
+from lddn_jax.identification.effort import REFIT_STEPS, Effort, Plan
 from lddn_jax.identification.one_step_starts import OneStepStarts
 from lddn_jax.identification.recipes import Supervision
 from lddn_jax.identification.structures import LinearStarts, Structure, Tried
 from lddn_jax.losses import MeanSquaredError, error_weights
 from lddn_jax.network.network import Network
 from lddn_jax.network.signals import Signals
+from lddn_jax.numerics.stacked import taken
 from lddn_jax.simulation.delays import DelayState
-from lddn_jax.trainers.cross_validated import outputs_of_members
-from lddn_jax.trainers.fold_run import Saving
+from lddn_jax.trainers.cross_validated import best_restarts, outputs_of_members, restarts_of
+from lddn_jax.trainers.fold_run import FoldRun, Saving
 from lddn_jax.trainers.fold_training import fit_folds
 from lddn_jax.trainers.levenberg_marquardt import LevenbergMarquardt
 from lddn_jax.trainers.refitting import trained_on_everything
+from lddn_jax.trainers.stress import bounded_under_stress
 from lddn_jax.training.callbacks.time_limit import TimeLimit
 from lddn_jax.training.result import Fitted
 
@@ -185,6 +187,44 @@ class Training:
             together=together,
         )
         return dataclasses.replace(entry, found=found, effort=dataclasses.replace(entry.effort, refit=epochs))
+
+    def anew_on_everything(self, entry: Entry, restarts: int, keep: int, steps: int) -> Entry:
+        """Returns an entry with a committee that was trained anew on everything, over growing horizons.
+
+        That is for structures with `one_step`, whose starts are so near to the plant that few steps follow on whole
+        sequences. The members are those with a small training loss, of which bounded ones are preferred.
+
+        Args:
+            entry: The entry.
+            restarts: Number of networks that start.
+            keep: Number of those that are trained further after some steps.
+            steps: Number of steps over each horizon.
+        """
+        structure = entry.structure
+        assert isinstance(structure, Structure), "has starts one step ahead"
+        frame = structure.alone
+        begun, key = time.perf_counter(), jax.random.fold_in(self.key, self.folds.count)
+        nets = self.one_step.on_everything(structure, restarts, keep, steps, key, frame, self.callbacks)
+        whole = self.folds.whole(nets.topology, self.start).train
+        run = FoldRun(
+            MeanSquaredError(),
+            LevenbergMarquardt(restarts=keep),
+            key,
+            Saving(self.callbacks, self.supervision.checkpoint, self.supervision.resume, "everything"),
+            self.supervision.progress,
+        )
+        states = self.one_step.first_states(structure, None, keep, whole, frame)
+        fitted = run.fitted(nets, whole, states, min(steps, REFIT_STEPS))
+        every, states = restarts_of(fitted, np.arange(keep))
+        bounded = bounded_under_stress(every, whole, states)
+        order = best_restarts(np.ravel(fitted.restart_values), bounded, keep)
+        found = dataclasses.replace(
+            entry.found,
+            members=taken(every, order),
+            refitted=(fitted,),
+            seconds=entry.found.seconds + time.perf_counter() - begun,
+        )
+        return dataclasses.replace(entry, found=found, effort=dataclasses.replace(entry.effort, refit=steps))
 
 
 def _all_of(fitted: Fitted) -> tuple[Network, DelayState]:

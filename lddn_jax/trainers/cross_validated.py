@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int, Integer
+from jaxtyping import Bool, Float, Int, Integer
 
 from lddn_jax.data.fold_blocks import Folds, Span
 from lddn_jax.data.sequences import Sequences
@@ -118,6 +118,17 @@ class CrossValidated:
         errors = ", ".join(f"{error:.4g}" for error in self.fold_errors)
         of_each = f"{len(self.kept[0])} of each fold" if self.kept else "none"
         return f"out-of-fold error {self.error:.4g} (folds {errors}); {of_each} kept; {self.seconds:.1f} s"
+
+
+def best_restarts(
+    losses: Float[np.ndarray, " restarts"], bounded: Bool[np.ndarray, " restarts"], keep: int
+) -> Int[np.ndarray, " kept"]:
+    """Returns the restarts that are kept, best first: bounded ones if any of those with a small loss are."""
+    order = np.argsort(losses, kind="stable")
+    if not np.isfinite(losses[order[0]]):
+        return order[:1]
+    close = order[losses[order] <= LARGEST_LOSS_RATIO * losses[order[0]]]
+    return (close[bounded[close]] if bounded[close].any() else close)[:keep]
 
 
 def restarts_of(fitted: Fitted, order: Int[np.ndarray, " count"]) -> tuple[Network, DelayState]:

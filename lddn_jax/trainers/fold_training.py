@@ -20,7 +20,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Int, PRNGKeyArray
 
 from lddn_jax.checks import check_key, check_not_negative, check_positive, expect
 from lddn_jax.data.fold_blocks import Folds
@@ -32,7 +32,7 @@ from lddn_jax.network.committee import Committee
 from lddn_jax.network.network import Network, check_network
 from lddn_jax.numerics.stacked import joined
 from lddn_jax.simulation.delays import DelayState
-from lddn_jax.trainers.cross_validated import LARGEST_LOSS_RATIO, CrossValidated, outputs_of_members, restarts_of
+from lddn_jax.trainers.cross_validated import CrossValidated, best_restarts, outputs_of_members, restarts_of
 from lddn_jax.trainers.fold_run import FirstStates, FoldRun, Saving
 from lddn_jax.trainers.refitting import trained_on_everything
 from lddn_jax.trainers.stress import bounded_under_stress
@@ -140,7 +140,7 @@ def fit_folds(
         # All are simulated, and others left out, because programs are compiled for a number of networks.
         every, states = restarts_of(fitted, np.arange(len(fitted.restart_values)))
         bounded = bounded_under_stress(every, fold.validation, states)
-        order = _best(fitted.restart_values, bounded, keep)
+        order = best_restarts(fitted.restart_values, bounded, keep)
         chosen, _ = restarts_of(fitted, order)
         outputs = _combined(every, states, order, fold.validation)
         return fitted, tuple(order.tolist()), bounded[order], chosen, folds.gathered(fold, outputs)
@@ -173,17 +173,6 @@ def fit_folds(
             saving=Saving(tuple(callbacks), checkpoint, resume, "everything"),
             progress=progress,
         )
-
-
-def _best(
-    losses: Float[np.ndarray, " restarts"], bounded: Bool[np.ndarray, " restarts"], keep: int
-) -> Int[np.ndarray, " kept"]:
-    """The restarts that are kept, best first: bounded ones if any of those with a small loss are."""
-    order = np.argsort(losses, kind="stable")
-    if not np.isfinite(losses[order[0]]):
-        return order[:1]
-    close = order[losses[order] <= LARGEST_LOSS_RATIO * losses[order[0]]]
-    return (close[bounded[close]] if bounded[close].any() else close)[:keep]
 
 
 def _combined(

@@ -1,47 +1,19 @@
 """Starts of state spaces from networks that were fitted one step ahead."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from one_step import KEY, TINY, free_run_errors, record, resonant, starts
 
 import lddn_jax as lddn
-from lddn_jax.data import Record, folds
+from lddn_jax.data import Record
 from lddn_jax.identification import one_step_starts
-from lddn_jax.identification.one_step_starts import HIDDEN, OUTPUTS, REGRESSORS, OneStepStarts
-from lddn_jax.identification.structures import LinearStarts, Structure
+from lddn_jax.identification.one_step_starts import HIDDEN, OUTPUTS, REGRESSORS
+from lddn_jax.identification.structures import Structure
 from lddn_jax.linear.network_weights import STATE
-
-KEY = jax.random.key(0)
-
-
-def record(inputs=2, outputs=2, length=200, lags=(2, 2), seed=0):
-    """A NARX plant without noise, with lags p and q; its inputs are two signals if there are several."""
-    rng = np.random.default_rng(seed)
-    u, y = rng.uniform(-1, 1, (length, inputs)), np.zeros((length, outputs))
-    regressors = lags[0] * outputs + lags[1] * inputs
-    V, W = 2 * rng.normal(size=(2, regressors)), rng.normal(size=(outputs, 2))
-    L = 0.3 * rng.normal(size=(outputs, regressors)) / regressors
-    for t in range(max(lags), length):
-        r = np.concatenate([*(y[t - i] for i in range(1, lags[0] + 1)), *(u[t - j] for j in range(1, lags[1] + 1))])
-        y[t] = L @ r + W @ np.tanh(V @ r) + 0.1
-    split = {"u": u[:, :1], "v": u[:, 1:]} if inputs > 1 else {"u": u} if inputs else {}
-    return Record(split, {"y": y[:, :1], "z": y[:, 1:]} if outputs > 1 else {"y": y})
-
-
-def resonant(noise, length=300):
-    """A lightly damped plant behind a saturation; one step ahead, noise hides its damping."""
-    rng = np.random.default_rng(0)
-    u, y = rng.uniform(-1, 1, (length, 1)), np.zeros((length, 1))
-    for t in range(2, length):
-        y[t] = 1.6 * y[t - 1] - 0.9 * y[t - 2] + np.tanh(4 * u[t - 1])
-    return Record({"u": u}, {"y": y + noise * y.std() * rng.normal(size=y.shape)})
-
-
-def starts(given, trained=True, constant=None):
-    found = folds(given, 2, lead=5)
-    return OneStepStarts(found, LinearStarts(found, constant=constant or {}), trained)
-
 
 # --- regressors -----------------------------------------------------------------------------------------------------
 
@@ -116,21 +88,6 @@ def test_a_state_space_computes_in_free_run_what_the_static_network_does_one_ste
     np.testing.assert_allclose(np.concatenate(list(outputs_found.values()), axis=1), lines, rtol=0, atol=1e-12)
 
 
-def free_run_errors(found, structure, frame, restarts):
-    nets = found.networks(structure, 1, restarts, KEY, frame)
-    data = found.folds.data(frame.topology(found.folds.records[0]), 1)
-    states = found.first_states(structure, 1, restarts, data.train, frame)
-    one = jax.tree.map(lambda leaf: leaf[0], nets) if restarts > 1 else nets
-    state = {STATE: states[STATE][0] if restarts > 1 else states[STATE]}
-    run = lddn.predict(one, data.validation.inputs, data.validation.state | state)
-    # The blocks that fold 1 holds out, far from the first state.
-    held = data.validation
-    return {
-        name: float(np.abs((np.asarray(y) - np.asarray(held.targets[name])) * np.asarray(held.weights[name])).max())
-        for name, y in run.items()
-    }
-
-
 @pytest.mark.parametrize("restarts", [1, 3])
 def test_a_plant_without_noise_is_found_by_training_one_step_ahead(restarts):
     given, structure, frame = resonant(0.0), Structure(2, 3, 0), Structure(3, 3, 1)
@@ -141,7 +98,8 @@ def test_a_plant_without_noise_is_found_by_training_one_step_ahead(restarts):
 
 
 def test_what_the_structure_does_not_have_is_zero():
-    found = starts(record(1, 1), constant={"u": (0,)})
+    given = record(1, 1)
+    found = starts(Record({"u": np.zeros_like(given.inputs["u"])}, given.targets), constant={"u": (0,)})
     net = found.networks(Structure(2, 2, 0), 0, 2, KEY, Structure(3, 4, 1))
     assert not np.asarray(net.LW[STATE, STATE])[:, 0, 2].any()
     assert not np.asarray(net.LW[HIDDEN, STATE])[:, 0, 2:].any()
@@ -165,18 +123,31 @@ def test_first_states_are_those_of_the_first_measured_values():
 
 # --- in the search --------------------------------------------------------------------------------------------------
 
-TINY = lddn.Settings(states=2, hidden=2, folds=2, keep=1, epochs=4, restarts=2)
+
+@functools.cache
+def identified(noise):
+    """The result for a plant with noise, and the messages."""
+    said = []
+    return lddn.identify(resonant(noise), ["u"], ["y"], TINY, say=said.append), said
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.2], ids=["no noise", "noise"])
 def test_such_starts_are_tried_if_their_free_runs_are_good(noise):
-    found = lddn.identify(resonant(noise), ["u"], ["y"], TINY)
+    found, _ = identified(noise)
     tried = [entry for entry in found.trained.entries if entry.structure.one_step]
     assert bool(tried) == (noise == 0)
     if tried:
         others = [entry for entry in found.trained.entries if not entry.structure.one_step]
         assert tried[0].found.error < min(entry.found.error for entry in others)
         assert "started one step ahead  <- committee" in str(found.trained)
+
+
+def test_the_committee_is_trained_anew_on_everything():
+    found, said = identified(0.0)
+    assert any("growing horizons: 2 of 2 networks, 2 steps each" in message for message in said)
+    chosen = found.trained.chosen
+    assert (len(chosen.found.refitted), chosen.effort.refit) == (1, 2)
+    assert 1 <= found.trained.size <= 2
 
 
 def test_most_steps_are_few(monkeypatch):

@@ -5,7 +5,7 @@ from planting import alter, caught_by
 from lddn_jax.data.fold_blocks import Folds
 from lddn_jax.identification.frames import masked
 from lddn_jax.identification.one_step_starts import OneStepStarts
-from lddn_jax.trainers.fold_training import _best
+from lddn_jax.trainers.cross_validated import best_restarts
 from lddn_jax.trainers.refitting import _states_on_folds, trained_on_everything
 
 
@@ -44,7 +44,7 @@ def states_of_other_members(monkeypatch):
 @caught_by("test_fold_training.py::test_networks_that_explode_under_stress_are_not_kept[the best explodes]")
 def networks_that_explode_kept(monkeypatch):
     """The best networks of a fold are kept, whether they stay bounded under stress or not."""
-    alter(monkeypatch, _best, "bounded[close].any()", "False")
+    alter(monkeypatch, best_restarts, "bounded[close].any()", "False")
 
 
 @caught_by(

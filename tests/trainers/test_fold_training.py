@@ -10,7 +10,7 @@ import pytest
 import lddn_jax as lddn
 from lddn_jax.data import FromRecord, Record, Zeros, folds
 from lddn_jax.errors import LDDNError, ShapeError
-from lddn_jax.trainers import fold_training
+from lddn_jax.trainers import cross_validated
 from lddn_jax.trainers.fold_run import Saving
 from lddn_jax.trainers.refitting import _chosen, _states_after, _states_on_folds, trained_on_everything
 from lddn_jax.training import side_by_side
@@ -132,10 +132,10 @@ def test_the_best_of_each_fold_are_members(found):
 
 
 def test_much_worse_networks_are_not_kept(monkeypatch):
-    monkeypatch.setattr(fold_training, "LARGEST_LOSS_RATIO", 1.0)
+    monkeypatch.setattr(cross_validated, "LARGEST_LOSS_RATIO", 1.0)
     found = run()
     assert [len(kept) for kept in found.kept] == [1] * COUNT
-    monkeypatch.setattr(fold_training, "LARGEST_LOSS_RATIO", np.inf)
+    monkeypatch.setattr(cross_validated, "LARGEST_LOSS_RATIO", np.inf)
     assert [len(kept) for kept in run().kept] == [2] * COUNT
 
 
@@ -151,7 +151,7 @@ def test_much_worse_networks_are_not_kept(monkeypatch):
     ids=["all bounded", "the best explodes", "all others are worse", "all explode", "none is finite"],
 )
 def test_networks_that_explode_under_stress_are_not_kept(losses, bounded, expected):
-    assert fold_training._best(np.array(losses), np.array(bounded), 2).tolist() == expected
+    assert cross_validated.best_restarts(np.array(losses), np.array(bounded), 2).tolist() == expected
 
 
 def test_the_best_of_all_folds_come_first_in_order(found):
