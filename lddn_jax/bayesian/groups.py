@@ -137,7 +137,9 @@ class Groups:
             [1, 2]
         """
         label = labelling(groups)
-        taps: list[Tap] = [(to, source, d) for (to, source), delays in topology.delays.items() for d in delays]
+        taps: list[Tap] = [
+            (to, source, d) for to, source in topology.weight_shapes for d in topology.delays[to, source]
+        ]
         taps += [(layer.name, None, None) for layer in topology.layers if layer.bias]
         names = [label(*tap) for tap in taps]
         for tap, name in zip(taps, names, strict=True):
@@ -210,10 +212,10 @@ class Groups:
 def _flat(numbers: dict[Tap, Any], topology: Topology) -> Shaped[np.ndarray, " parameters"]:
     """Returns the number of its tap for each parameter, `(parameters,)`, in the order of `net.ravel()`."""
     IW, LW = {}, {}
-    for (to, source), delays in topology.delays.items():
-        block = np.array([numbers[to, source, d] for d in delays])[:, None, None]
+    for (to, source), shape in topology.weight_shapes.items():
+        block = np.array([numbers[to, source, d] for d in topology.delays[to, source]])
         where = IW if source in topology.input_names else LW
-        where[to, source] = np.broadcast_to(block, (len(delays), topology.sizes[to], topology.sizes[source]))
+        where[to, source] = np.broadcast_to(block.reshape(-1, *(1,) * (len(shape) - 1)), shape)
     b = {layer.name: np.full(layer.size, numbers[layer.name, None, None]) for layer in topology.layers if layer.bias}
     leaves = jax.tree.leaves(assemble(topology, IW, LW, b))
     return np.concatenate([np.ravel(leaf) for leaf in leaves]) if leaves else np.zeros(0, int)

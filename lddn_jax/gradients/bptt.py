@@ -46,9 +46,9 @@ from lddn_jax.gradients.segments import (
     square_root,
 )
 from lddn_jax.network import transfer
-from lddn_jax.network.network import Network
+from lddn_jax.network.network import Network, connection_weights
 from lddn_jax.network.signals import Signals
-from lddn_jax.numerics.contraction import einsum
+from lddn_jax.numerics.connection_product import transposed
 from lddn_jax.numerics.lanes import Values, from_lanes, to_lanes
 from lddn_jax.numerics.platform import Platform, by_platform
 from lddn_jax.simulation.delays import DelayState
@@ -189,11 +189,14 @@ def _recursion(net: Network, lanes: int) -> Callable[[Values, Values, Values, Va
     topology = net.topology
     functions = {layer.name: transfer.get(layer.transfer) for layer in topology.layers}
     nothing = {layer.name: jnp.zeros((1, layer.size, 1), net.dtype) for layer in topology.layers}
+    between_layers = {pair: d for pair, d in topology.delays.items() if pair[1] not in topology.input_names}
+    weights = connection_weights(net)
     recursion = prepare(
         plan(topology).adjoint_blocks,
-        {(source, to): delays for (to, source), delays in topology.delays.items() if (to, source) in net.LW},
-        {(source, to): einsum("dij->dji", weights) for (to, source), weights in net.LW.items()},
+        {(source, to): delays for (to, source), delays in between_layers.items()},
+        {(source, to): transposed(weights[to, source]) for to, source in between_layers},
         (lanes,),
+        net.dtype,
     )
 
     def node(name, a_bar, now):

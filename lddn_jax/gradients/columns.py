@@ -6,6 +6,7 @@ times. So each layer carries only the columns that it can depend on: in a chain 
 and none of a read-out layer's in the layers before it.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,13 +38,13 @@ class Columns:
     @classmethod
     def reaching(cls, topology: Topology, with_state: bool) -> "Columns":
         """Finds the columns by the paths of the topology."""
-        sizes, upstream = topology.sizes, plan(topology).upstream
+        upstream = plan(topology).upstream
         widths: dict[Key, int] = {}
         enters: dict[Key, frozenset[str]] = {}  # the layers that a block affects directly
         for kind in ("IW", "LW"):
-            for (to, source), delays in topology.delays.items():
+            for (to, source), shape in topology.weight_shapes.items():
                 if (source in topology.input_names) == (kind == "IW"):
-                    widths[kind, (to, source)] = len(delays) * sizes[to] * sizes[source]
+                    widths[kind, (to, source)] = math.prod(shape)
                     enters[kind, (to, source)] = frozenset([to])
         for layer in sorted(topology.layers, key=lambda layer: layer.name):
             if layer.bias:
@@ -106,8 +107,8 @@ class Columns:
             if kind == "b" and where == name:
                 piece = np.eye(size)
             elif kind in ("IW", "LW") and where[0] == name:
-                delays, from_ = len(topology.delays[where]), topology.sizes[where[1]]
-                piece = np.tile(np.repeat(np.eye(size), from_, axis=1), delays)
+                delays, _, *from_ = topology.weight_shapes[where]
+                piece = np.tile(np.repeat(np.eye(size), math.prod(from_), axis=1), delays)
             pieces.append(piece)
         return np.concatenate(pieces, axis=1) if pieces else np.zeros((size, 0))
 

@@ -27,7 +27,7 @@ from jaxtyping import Array, Float
 
 from lddn_jax.gradients.columns import Columns
 from lddn_jax.network import transfer
-from lddn_jax.network.network import Network
+from lddn_jax.network.network import Network, matrices
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.numerics.lanes import Values
 from lddn_jax.simulation.delays import extend, last, tap, taps
@@ -56,7 +56,7 @@ class Reduced:
         self.net, self.columns, self.lanes, self.layers = net, columns, lanes, tuple(layers)
         topology = net.topology
         self.functions = {layer.name: transfer.get(layer.transfer) for layer in topology.layers}
-        self.weights = net.IW | net.LW
+        self.weights = matrices(net)
         self.static = {name: self._static(name) for name in self.layers}
 
     def _static(self, name: str) -> tuple[str, ...]:
@@ -150,7 +150,8 @@ class Reduced:
                 delays = topology.delays[where]
                 values = taps(extend(before.get(source), signals[source]), delays, steps)
                 values = values.reshape(steps, len(delays), topology.sizes[source], self.lanes)
-                outer = einsum("tibk,tdjb->tkbdij", S[to], values)
+                subscripts = "tibk,tdjb->tkbdij" if len(topology.weight_shapes[where]) == 3 else "tibk,tdib->tkbdi"
+                outer = einsum(subscripts, S[to], values)
                 pieces.append(outer.reshape(steps, size, self.lanes, width))
             elif kind == "b" and where in S:
                 pieces.append(einsum("tibk->tkbi", S[where]))

@@ -33,7 +33,7 @@ from lddn_jax.gradients.columns import Columns
 from lddn_jax.gradients.method import AbstractForward, Derivatives
 from lddn_jax.gradients.reduced import Reduced, carried
 from lddn_jax.network import transfer
-from lddn_jax.network.network import Network
+from lddn_jax.network.network import Network, connection_weights
 from lddn_jax.network.signals import Signals
 from lddn_jax.numerics.lanes import Values, from_lanes, to_lanes
 from lddn_jax.simulation.delays import DelayState, extend, last, piece, state_sizes, taps
@@ -152,8 +152,8 @@ class AllLayers:
             if not any(columns.of[name] for name in topology.input_names):
                 block = block.without(topology.input_names)
             width = columns.width(columns.of[block.layers[0]])
-            weights = net.IW | net.LW
-            self.blocks.append((block, prepare([block], topology.delays, weights, (lanes, width))))
+            weights = connection_weights(net)
+            self.blocks.append((block, prepare([block], topology.delays, weights, (lanes, width), net.dtype)))
         self.chunk = max((block.chunk or 1 for block, _ in self.blocks), default=1)
 
     def bytes_of_a_step(self) -> int:
@@ -220,11 +220,14 @@ class AllLayers:
         pieces = []
         for kind, where in self.columns.of[block.layers[0]]:
             if kind in ("IW", "LW") and where[0] in block.layers:
-                to, source = where
+                _, source = where
                 line, delays = extend(before.get(source), signals[source]), topology.delays[where]
-                values = taps(line, delays, steps).reshape(steps, len(delays), 1, topology.sizes[source], self.lanes)
-                shape = (steps, len(delays), topology.sizes[to], topology.sizes[source], self.lanes)
-                pieces.append(jnp.broadcast_to(values, shape).reshape(steps, 1, -1, self.lanes))
+                values = taps(line, delays, steps)
+                shape = topology.weight_shapes[where]
+                if len(shape) == 3:
+                    values = values.reshape(steps, len(delays), 1, topology.sizes[source], self.lanes)
+                    values = jnp.broadcast_to(values, (steps, *shape, self.lanes))
+                pieces.append(values.reshape(steps, 1, -1, self.lanes))
             else:
                 own_bias = kind == "b" and where in block.layers
                 fill = jnp.ones if own_bias else jnp.zeros

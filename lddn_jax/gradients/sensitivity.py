@@ -43,7 +43,7 @@ from jaxtyping import Array, Float
 from lddn_jax.gradients.gather import gather
 from lddn_jax.gradients.method import AbstractAdjoint, AbstractLinearization
 from lddn_jax.network import transfer
-from lddn_jax.network.network import Network
+from lddn_jax.network.network import Network, matrices
 from lddn_jax.network.signals import Signals
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.numerics.lanes import Values, from_lanes, neurons_last, neurons_second, to_lanes
@@ -97,12 +97,14 @@ class _Sensitivities(AbstractLinearization):
         if not delayed:
             return explicit
 
+        matrix = matrices(self.net)
+
         def step(future, now):
             explicit_now, S_now = now
             phi = dict(explicit_now)
             for (x, u), delays in delayed.items():
                 for d in delays:
-                    weights = self.net.LW[x, u][self.net.topology.delays[x, u].index(d)]
+                    weights = matrix[x, u][self.net.topology.delays[x, u].index(d)]
                     ahead = tap(future[x], d, reverse=True)
                     phi[u] = phi[u] + einsum("ij,...i->...j", weights, ahead)
             n_bar = {x: _through(S_now, U, x, phi, future[x][0]) for x in X}
@@ -122,7 +124,7 @@ class _Sensitivities(AbstractLinearization):
 
 def static_sensitivities(net: Network, U: list[str], n: Values, a: Values) -> StaticSensitivities:
     """Returns S^{u,m}(t) where it is nonzero, `(time, lanes, neurons of u, neurons of m)` by (u, m)."""
-    topology = net.topology
+    topology, weights = net.topology, matrices(net)
     functions = {layer.name: transfer.get(layer.transfer) for layer in topology.layers}
     slopes = {name: f.slope(n[name], a[name]) for name, f in functions.items()}
     S: StaticSensitivities = {}
@@ -132,7 +134,7 @@ def static_sensitivities(net: Network, U: list[str], n: Values, a: Values) -> St
             paths = [reached] if m == u else []
             for (k, source), delays in topology.delays.items():
                 if source == m and delays[0] == 0 and (u, k) in S:
-                    paths.append(einsum("...uk,km->...um", S[u, k], net.LW[k, m][0]))
+                    paths.append(einsum("...uk,km->...um", S[u, k], weights[k, m][0]))
             if paths:
                 total = sum(paths[1:], start=paths[0])
                 if functions[m].elementwise:
@@ -144,7 +146,9 @@ def static_sensitivities(net: Network, U: list[str], n: Values, a: Values) -> St
 
 def _delayed(net: Network) -> dict[Pair, tuple[int, ...]]:
     """Returns the positive delays of all layer weights that have any, by (x, u)."""
-    positive = {pair: tuple(d for d in net.topology.delays[pair] if d > 0) for pair in net.LW}
+    topology = net.topology
+    layer_weights = {pair: delays for pair, delays in topology.delays.items() if pair[1] not in topology.input_names}
+    positive = {pair: tuple(d for d in delays if d > 0) for pair, delays in layer_weights.items()}
     return {pair: delays for pair, delays in sorted(positive.items()) if delays}
 
 

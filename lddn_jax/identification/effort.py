@@ -82,8 +82,7 @@ def nominal_seconds(samples: int, long: bool) -> float:
 
 def parameters_of(topology: Topology) -> int:
     """Returns the number of weights and biases of a network."""
-    sizes = topology.sizes
-    weights = sum(len(c.delays) * sizes[c.to] * sizes[c.source] for c in topology.connections)
+    weights = sum(math.prod(shape) for shape in topology.weight_shapes.values())
     return weights + sum(layer.size for layer in topology.layers if layer.bias)
 
 

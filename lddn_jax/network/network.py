@@ -1,16 +1,19 @@
 """A network: a topology with its weights and biases, as a pytree.
 
-`IW[to, source]` and `LW[to, source]` are `(delay, to, from)`, `b[layer]` is `(neurons,)`; the topology is static. A
+`IW[to, source]` and `LW[to, source]` are `(delay, to, from)`, or `(delay, size)` if they are diagonal; `b[layer]` is
+`(neurons,)`; the topology is static. A
 gradient is a Network too, so `gradient.LW["y", "hidden"]` is the derivative with respect to that matrix, and optax,
 `jax.vmap` and `equinox.apply_updates` work on networks.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
@@ -19,15 +22,19 @@ from lddn_jax.checks import called, check_key, expect, floating_dtype
 from lddn_jax.errors import PrecisionError, ShapeError, TopologyError, shown
 from lddn_jax.network import initializers, transfer
 from lddn_jax.network.signals import as_array
+from lddn_jax.numerics.connection_product import ConnectionWeights, as_matrices
 from lddn_jax.numerics.memory import check_memory
 from lddn_jax.numerics.text_table import aligned
 from lddn_jax.topology.topology import Connection, Topology, check_topology
 
 # By (to, source) and by layer. Networks made with `vmap` have leading axes.
-Weights: TypeAlias = dict[tuple[str, str], Float[Array, "... delays=_ to=_ from=_"]]
+Weights: TypeAlias = dict[tuple[str, str], Float[Array, "... delays=_ to=_ from=_"] | Float[Array, "... delays=_ to=_"]]
 Biases: TypeAlias = dict[str, Float[Array, "... neurons=_"]]
 # The same, as a user may give them.
-WeightsGiven: TypeAlias = Mapping[tuple[str, str], Shaped[ArrayLike, "... delays=_ to=_ from=_"] | Sequence[Any]]
+WeightsGiven: TypeAlias = Mapping[
+    tuple[str, str],
+    Shaped[ArrayLike, "... delays=_ to=_ from=_"] | Shaped[ArrayLike, "... delays=_ to=_"] | Sequence[Any],
+]
 BiasesGiven: TypeAlias = Mapping[str, Shaped[ArrayLike, "... neurons=_"] | Sequence[Any]]
 
 SUMMARY_COLUMNS = 80  # of the sources of a layer in a summary; more continue on the next line
@@ -44,8 +51,9 @@ class Network(eqx.Module):
         dtype: The dtype of all arrays and of every computation with the network; None: JAX's default float.
 
     Attributes:
-        IW: Input weights by `(to, source)`, each `(delay, to, from)` in the order of the connection's delays.
-        LW: Layer weights by `(to, layer)`, each `(delay, to, from)`.
+        IW: Input weights by `(to, source)`, each `(delay, to, from)` in the order of the connection's delays, or
+            `(delay, size)` if they are diagonal; connections with weights "identity" have none.
+        LW: Layer weights by `(to, layer)`, likewise.
         b: Biases by layer, each `(neurons,)`; layers declared with `bias=False` have none.
 
     Raises:
@@ -85,8 +93,9 @@ class Network(eqx.Module):
         transfer.check_known(topology)
         _check_fits(topology, self.parameter_count, dtype)
         shapes_into: dict[str, dict[str, tuple[int, int, int]]] = {layer.name: {} for layer in topology.layers}
-        for (to, source), delays in topology.delays.items():
-            shapes_into[to][source] = len(delays), topology.sizes[to], topology.sizes[source]
+        for (to, source), (delays, size, *from_) in topology.weight_shapes.items():
+            # A neuron with diagonal weights reads one element of its source.
+            shapes_into[to][source] = delays, size, from_[0] if from_ else 1
         for layer in topology.layers:
             shapes = shapes_into[layer.name]
             folded = None if key is None else jax.random.fold_in(key, initializers.name_number(layer.name))
@@ -94,8 +103,10 @@ class Network(eqx.Module):
             weights, bias = _check_drawn(drawn, layer, shapes)
             for source, shape in shapes.items():
                 where = self.IW if source in topology.input_names else self.LW
-                where[layer.name, source] = jnp.asarray(weights[source], dtype)
-                _check_shape(f"initial weights of {source!r} -> {layer.name!r}", where[layer.name, source], shape)
+                given = jnp.asarray(weights[source], dtype)
+                _check_shape(f"initial weights of {source!r} -> {layer.name!r}", given, shape)
+                diagonal = len(topology.weight_shapes[layer.name, source]) == 2
+                where[layer.name, source] = given[..., 0] if diagonal else given
             if layer.bias:
                 self.b[layer.name] = jnp.asarray(bias, dtype)
                 _check_shape(f"initial bias of {layer.name!r}", self.b[layer.name], (layer.size,))
@@ -109,10 +120,7 @@ class Network(eqx.Module):
     @property
     def parameter_count(self) -> int:
         """Number of weights and biases; of a single network where arrays have batch axes of `vmap`."""
-        weights = sum(
-            len(delays) * self.topology.sizes[to] * self.topology.sizes[source]
-            for (to, source), delays in self.topology.delays.items()
-        )
+        weights = sum(math.prod(shape) for shape in self.topology.weight_shapes.values())
         return weights + sum(layer.size for layer in self.topology.layers if layer.bias)
 
     def with_weights(
@@ -178,12 +186,10 @@ class Network(eqx.Module):
         names = []
         for field, blocks in (("IW", self.IW), ("LW", self.LW)):
             for to, source in sorted(blocks):
-                sizes = self.topology.sizes[to], self.topology.sizes[source]
                 names += [
-                    f"{field}[{to!r}, {source!r}] delay {d} [{i}, {j}]"
+                    f"{field}[{to!r}, {source!r}] delay {d} {list(place)}"
                     for d in self.topology.delays[to, source]
-                    for i in range(sizes[0])
-                    for j in range(sizes[1])
+                    for place in np.ndindex(*self.topology.weight_shapes[to, source][1:])
                 ]
         return names + [f"b[{name!r}] [{i}]" for name in sorted(self.b) for i in range(self.topology.sizes[name])]
 
@@ -191,13 +197,15 @@ class Network(eqx.Module):
         """Returns a table of the layers with their sources and numbers of parameters."""
         rows = [("layer", "size", "transfer", "fed by", "parameters")]
         feeding: dict[str, list[Connection]] = {layer.name: [] for layer in self.topology.layers}
+        shapes = self.topology.weight_shapes
         for connection in self.topology.connections:
             feeding[connection.to].append(connection)
         for layer in self.topology.layers:
             fed = feeding[layer.name]
-            count = sum(len(c.delays) * layer.size * self.topology.sizes[c.source] for c in fed)
+            pairs = [(c.to, c.source) for c in fed]
+            count = sum(math.prod(shapes[pair]) for pair in pairs if pair in shapes)
             name = layer.name + (" (output)" if layer.name in self.topology.outputs else "")
-            sources = [f"{c.source} {list(c.delays)}" for c in fed] + ["bias"] * layer.bias
+            sources = [" ".join([c.source, str(list(c.delays)), *c.properties]) for c in fed] + ["bias"] * layer.bias
             total = count + layer.size * layer.bias
             first, *others = _wrapped(sources) or ["-"]
             rows.append((name, str(layer.size), layer.transfer, first, str(total)))
@@ -260,10 +268,26 @@ def _check_key(key, initializer):
 
 def stack_axes(net: Network) -> tuple[int, ...]:
     """Returns the leading axes of stacked networks, as `jax.vmap` makes them; () for a single network."""
-    for blocks, own in ((net.b, 1), (net.IW, 3), (net.LW, 3)):
-        for block in blocks.values():
-            return tuple(jnp.shape(block)[:-own])
+    for bias in net.b.values():
+        return tuple(jnp.shape(bias)[:-1])
+    for pair, weights in (net.IW | net.LW).items():
+        return tuple(jnp.shape(weights)[: -len(net.topology.weight_shapes[pair])])
     return ()
+
+
+def matrices(net: Network) -> dict[tuple[str, str], Float[Array, "delays=_ to=_ from=_"]]:
+    """Returns the weights of every connection as matrices, also those that are diagonal or the identity."""
+    topology = net.topology
+    return {
+        pair: as_matrices(weights, len(topology.delays[pair]), topology.sizes[pair[0]], net.dtype)
+        for pair, weights in connection_weights(net).items()
+    }
+
+
+def connection_weights(net: Network) -> dict[tuple[str, str], ConnectionWeights]:
+    """Returns the weights of every connection by `(to, source)`; None for the identity."""
+    weights = net.IW | net.LW
+    return {pair: weights.get(pair) for pair in net.topology.delays}
 
 
 def check_single(net: Network, call: str, fix: str = "", *, mapped: bool = False) -> None:
@@ -335,8 +359,5 @@ def _float_dtype(dtype) -> jnp.dtype:
 
 def _check_shape(what: str, array: Shaped[Array, "..."], shape: tuple[int, ...]):
     if tuple(array.shape) != tuple(shape):
-        raise ShapeError(
-            f"{what}: shape {tuple(array.shape)} was given, {tuple(shape)} (delay, to, from) is needed."
-            if len(shape) > 1
-            else f"{what}: shape {tuple(array.shape)} was given, {tuple(shape)} is needed."
-        )
+        axes = {2: " (delay, size)", 3: " (delay, to, from)"}.get(len(shape), "")
+        raise ShapeError(f"{what}: shape {tuple(array.shape)} was given, {tuple(shape)}{axes} is needed.")

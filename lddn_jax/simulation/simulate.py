@@ -18,7 +18,7 @@ from lddn_jax.checks import expect
 from lddn_jax.errors import ShapeError
 from lddn_jax.network import transfer
 from lddn_jax.network.committee import Committee, Model, OfEach, OfMembers, check_model
-from lddn_jax.network.network import Network, check_network
+from lddn_jax.network.network import Network, check_network, connection_weights
 from lddn_jax.network.replacement import up_to_date
 from lddn_jax.network.signals import Signals, SignalsLike, StateLike, as_signals
 from lddn_jax.numerics.lanes import Values, from_lanes, to_lanes
@@ -242,7 +242,7 @@ def prepared(net: Network, lanes: tuple[int, ...]) -> Callable[[Values, Values, 
     """Returns `run` for one network, with all work that depends on the network only done once, outside of loops."""
     topology = net.topology
     functions = {layer.name: transfer.get(layer.transfer) for layer in topology.layers}
-    network = recursion.prepare(plan(topology).blocks, topology.delays, net.IW | net.LW, lanes)
+    network = recursion.prepare(plan(topology).blocks, topology.delays, connection_weights(net), lanes, net.dtype)
     drive = {
         layer.name: net.b.get(layer.name, jnp.zeros(layer.size, net.dtype)).reshape(1, -1, *(1,) * len(lanes))
         for layer in topology.layers

@@ -4,6 +4,7 @@ A declaration is data and often comes from a JSON file. Names, numbers and lists
 whole network are in `validation.py`.
 """
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,8 @@ from lddn_jax.checks import LARGEST_COUNT, did_you_mean, is_number, whole_number
 from lddn_jax.errors import TopologyError, shown
 
 LONGEST_NAME = 10_000  # letters
+ALWAYS_WRITTEN = ("name", "size", "transfer", "bias", "source", "to", "delays")  # in JSON; others if not the default
+WEIGHT_KINDS = ("dense", "diagonal", "identity")
 
 
 @dataclass(frozen=True)
@@ -62,18 +65,30 @@ class Layer:
 
 @dataclass(frozen=True)
 class Connection:
-    """Weights from `source` (an input or a layer) to layer `to`, one matrix for each delay.
+    """Weights from `source` (an input or a layer) to layer `to`: its contribution z to the net input of `to`.
+
+        z(t) = Σ_d W(d) s(t−d),  over the delays d, s the source
 
     Args:
         source: Name of the source, an input or a layer.
         to: Name of the target layer.
         delays: Delays of the tapped delay line in samples, ascending, without repetition. `(0,)` is a connection
             without delay.
+        weights: "dense", a matrix W(d) for each delay; "diagonal", one weight for each neuron and delay; "identity",
+            W(d) = 1, without weights in the network. The last two need equal sizes.
+
+    Raises:
+        TopologyError: If delays are missing, repeated or out of order, or `weights` is unknown.
+
+    Example:
+        >>> print(Connection("cell", to="cell", delays=(1,), weights="diagonal"))
+        cell -> cell delay 1, diagonal
     """
 
     source: str
     to: str
     delays: tuple[int, ...] = (0,)
+    weights: str = "dense"
 
     def __post_init__(self):
         label = f"connection {shown(self.source)} -> {shown(self.to)}"
@@ -98,9 +113,15 @@ class Connection:
                 f"their order. Write delays={shown(tuple(sorted(set(delays))))}."
             )
         object.__setattr__(self, "delays", delays)
+        check_choice(f"{label}: weights", self.weights, WEIGHT_KINDS)
 
     def __str__(self):
-        return f"{self.source} -> {self.to} delay {', '.join(map(str, self.delays))}"
+        return ", ".join([f"{self.source} -> {self.to} delay {', '.join(map(str, self.delays))}", *self.properties])
+
+    @property
+    def properties(self) -> tuple[str, ...]:
+        """What distinguishes the weights from a trained dense matrix for each delay, in words."""
+        return () if self.weights == "dense" else (self.weights,)
 
 
 def items(field: str, given: Any, kind: type) -> tuple:
@@ -123,6 +144,30 @@ def check_name(what: str, name: Any):
         raise TopologyError(f"the name of {what} is {shown(name)}, with a letter that no file can hold. Rename it.")
     if not isinstance(name, str) or not name.strip():
         raise TopologyError(f"the name of {what} is {shown(name)}; it must be a non-empty string such as 'hidden'.")
+
+
+def check_choice(what: str, given: Any, known: tuple[str, ...]):
+    """Raises a TopologyError unless `given` is one of the known words."""
+    if not isinstance(given, str) or given not in known:
+        hint = did_you_mean(given, known) if isinstance(given, str) else ""
+        raise TopologyError(f"{what} is {shown(given)}; known are {', '.join(map(repr, known))}.{hint}")
+
+
+def as_data(part: Any) -> dict[str, Any]:
+    """Returns a part as plain data, without newer fields that have their default.
+
+    So the JSON of a declaration does not change when fields are added to its parts.
+    """
+    found = {}
+    for field in dataclasses.fields(part):
+        value = getattr(part, field.name)
+        if field.name in ALWAYS_WRITTEN or value != field.default:
+            found[field.name] = _as_list(value)
+    return found
+
+
+def _as_list(value: Any) -> Any:
+    return [_as_list(one) for one in value] if isinstance(value, tuple) else value
 
 
 def unknown(what: str, name: str, known: list[str]) -> str:

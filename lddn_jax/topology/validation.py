@@ -119,6 +119,11 @@ def _check_connections(inputs, layers, connections):
                 f"delays. Write Connection({c.source!r}, to={c.to!r}, delays={tuple(merged)})."
             )
         pairs.add((c.to, c.source))
+        if c.weights != "dense" and sizes[c.source] != sizes[c.to]:
+            raise TopologyError(
+                f"{c}: {c.weights} weights need equal sizes, but {c.source!r} has {sizes[c.source]} elements and "
+                f"{c.to!r} has {sizes[c.to]}. Write weights='dense', or give both the same size."
+            )
 
 
 def _check_outputs(inputs, layers, outputs):

@@ -20,6 +20,7 @@ from lddn_jax.gradients import (
     sensitivity,
 )
 from lddn_jax.gradients import gradient_report as check
+from lddn_jax.numerics import connection_product
 from lddn_jax.simulation.delays import extend
 from lddn_jax.simulation.simulate import run_in_segments
 
@@ -51,9 +52,9 @@ def initial_states_ignored(monkeypatch):
 def layers_in_the_wrong_order(monkeypatch):
     """Backward, layers are visited in the order of simulation, so n̄(t) of the layers that they feed is still zero."""
 
-    def forwards(prepare, blocks, delays, weights, lanes):
+    def forwards(prepare, blocks, delays, weights, lanes, dtype):
         wrong = [dataclasses.replace(block, layers=block.layers[::-1], instant=()) for block in reversed(blocks)]
-        recursion = prepare(wrong, delays, weights, lanes)
+        recursion = prepare(wrong, delays, weights, lanes, dtype)
 
         def run(node, *, known, drive, extras, steps, **rest):
             nothing_yet = {name: jnp.zeros((steps, value.shape[1], *lanes)) for name, value in drive.items()}
@@ -80,10 +81,10 @@ def only_the_first_output(monkeypatch):
 def square_weight_not_transposed(monkeypatch):
     """n̄ is sent back through W where Wᵀ would have the same shape."""
 
-    def untransposed(einsum, subscripts, weights):
-        return weights if weights.shape[1] == weights.shape[2] else einsum(subscripts, weights)
+    def untransposed(transposed, weights):
+        return weights if weights.shape[1] == weights.shape[2] else transposed(weights)
 
-    replace(monkeypatch, bptt, "einsum", untransposed)
+    replace(monkeypatch, bptt, "transposed", untransposed)
 
 
 @caught_by("test_gradients.py::test_gradient[awkward-BPTT]")
@@ -101,10 +102,10 @@ def batch_mean_for_batch_sum(monkeypatch):
 def only_the_first_tap_sent_back(monkeypatch):
     """A connection sends n̄ back through its shortest delay only."""
 
-    def first(einsum, subscripts, weights):
-        return einsum(subscripts, weights).at[1:].set(0)
+    def first(transposed, weights):
+        return transposed(weights).at[1:].set(0)
 
-    replace(monkeypatch, bptt, "einsum", first)
+    replace(monkeypatch, bptt, "transposed", first)
 
 
 @caught_by("test_gradients.py::test_gradient[awkward-BPTT]")
@@ -134,6 +135,32 @@ def output_slope_forgotten(monkeypatch):
             return pullback(self, cotangents)
 
     replace(monkeypatch, bptt._BPTTLinearization, "pullback", linear)
+
+
+# --- kinds of weights -------------------------------------------------------------------------------------------------
+
+
+@caught_by("test_gradients.py::test_gradient[diagonal-self-loop-BPTT]")
+def diagonal_gradient_of_one_sequence(monkeypatch):
+    """The gradient of diagonal weights has the first sequence in it only."""
+    alter(
+        monkeypatch,
+        connection_product.weight_gradient,
+        '"tib,tib->i", n_bar, tap',
+        '"ti,ti->i", n_bar[..., 0], tap[..., 0]',
+    )
+
+
+@caught_by("test_gradients.py::test_gradient[identity-through-delays-BPTT]")
+def first_tap_of_an_identity(monkeypatch):
+    """An identity with several delays adds the shortest one only."""
+    alter(monkeypatch, connection_product.tapped_product, "for k in range(count)]", "for k in range(1)]")
+
+
+@caught_by("test_gradients.py::test_gradient[identity-through-delays-RTRL]")
+def diagonal_columns_of_other_neurons(monkeypatch):
+    """Diagonal weights are said to act on the neurons in the opposite order."""
+    alter(monkeypatch, columns.Columns.own, "np.repeat(np.eye(size),", "np.repeat(np.eye(size)[:: 1 if from_ else -1],")
 
 
 # --- the other methods ------------------------------------------------------------------------------------------------

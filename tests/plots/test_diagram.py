@@ -51,7 +51,8 @@ def test_every_box_tells_what_it_stands_for(topology, ax):
     expected = [f"{i.name} ({i.size})" for i in topology.inputs] + list(topology.outputs)
     for layer in topology.layers:
         expected += [layer.name, f"{layer.transfer}, {layer.size}"] + ["no bias"] * (not layer.bias)
-    expected += [taps_label(c.delays) for c in topology.connections if c.delays != (0,)]
+    told = [c for c in topology.connections if c.delays != (0,) or c.properties]
+    expected += [taps_label(c.delays, c.properties) for c in told]
     assert sorted(found) == sorted(expected)
 
 
@@ -81,7 +82,7 @@ def arranged(topology):
         return 0.12 * len(text)
 
     columns = arrange(topology, lines_of, width_of)
-    return columns, route(columns, lambda delays: " ".join(map(str, delays)), width_of)
+    return columns, route(columns, lambda delays, properties: " ".join(map(str, (*delays, *properties))), width_of)
 
 
 def boxes(columns, routes):
@@ -196,6 +197,14 @@ def test_a_narx_network_has_straight_wires():
 )
 def test_delays_are_powers_of_z(delays, label):
     assert taps_label(delays) == label
+
+
+@pytest.mark.parametrize(
+    ("delays", "properties", "label"),
+    [((0,), ("identity",), "I"), ((0,), ("diagonal",), "diag"), ((1,), ("diagonal",), "$z^{-1}$ diag")],
+)
+def test_kinds_of_weights_are_told(delays, properties, label):
+    assert taps_label(delays, properties) == label
 
 
 def test_it_takes_the_topology_of_a_network(ax):

@@ -40,12 +40,15 @@ def declarations(draw):
         for name in names
     ]
     sources = [*(i.name for i in inputs), *names]
+    sizes = {part.name: part.size for part in (*inputs, *layers)}
     connections = []
     for to in names:
         for source in sources:
             if draw(st.integers(0, 2)) == 0:
                 least = 0 if sources.index(source) < sources.index(to) else 1
                 delays = draw(st.sets(st.integers(least, 5), min_size=1, max_size=3))
-                connections.append(Connection(source, to, tuple(sorted(delays))))
+                same_size = sizes[source] == sizes[to]
+                kind = draw(st.sampled_from(["dense", "diagonal", "identity"])) if same_size else "dense"
+                connections.append(Connection(source, to, tuple(sorted(delays)), kind))
     outputs = draw(st.lists(st.sampled_from(names), min_size=1, max_size=len(names), unique=True))
     return {"inputs": inputs, "layers": layers, "connections": connections, "outputs": outputs}

@@ -5,7 +5,8 @@ gradient change nothing. So every network here has random weights, inputs, delay
 awkwardness more. To add one, write a line: every test that runs over `ZOO` meets it.
 
 The short notation: `"u:2"` is an input of two elements, `"h:3:tanh"` a layer of three neurons, `"h:3:tanh!"` the same
-without a bias, `"u>h@0,2"` a connection with delays 0 and 2, `"u>h"` one with delay 0.
+without a bias, `"u>h@0,2"` a connection with delays 0 and 2, `"u>h"` one with delay 0, `"u>h@1:diagonal"` one with
+weights of that kind.
 """
 
 import functools
@@ -32,9 +33,10 @@ def declare(inputs: str, layers: str, connections: str, outputs: str) -> lddn.To
         return lddn.Layer(name, int(size), transfer.removesuffix("!"), bias=not transfer.endswith("!"))
 
     def connection(text):
+        text, _, kind = text.partition(":")
         source, to = text.split("@")[0].split(">")
         delays = text.split("@")[1] if "@" in text else "0"
-        return lddn.Connection(source, to, [int(d) for d in delays.split(",")])
+        return lddn.Connection(source, to, [int(d) for d in delays.split(",")], kind or "dense")
 
     return lddn.Topology(
         [lddn.Input(name, int(size)) for name, size in (text.split(":") for text in inputs.split())],
@@ -80,8 +82,12 @@ class Case:
         draw, t = self._draw("weights"), self.topology
         weights = {"IW": {}, "LW": {}, "b": {layer.name: 0.5 * draw(layer.size) for layer in t.layers if layer.bias}}
         for (to, source), delays in t.delays.items():
+            kind = t.connected[to, source].weights
+            if kind == "identity":
+                continue
             fan_in = sum(len(d) * t.sizes[s] for (m, s), d in t.delays.items() if m == to)
-            block = draw((len(delays), t.sizes[to], t.sizes[source])) / np.sqrt(fan_in)
+            from_ = [t.sizes[source]] if kind == "dense" else []
+            block = draw((len(delays), t.sizes[to], *from_)) / np.sqrt(fan_in)
             weights["IW" if source in t.input_names else "LW"][to, source] = block
         return weights
 
@@ -223,12 +229,21 @@ ZOO = [
     Case("loops-in-series", lambda: declare("u:1", "z:2:tanh y:2:logistic x:1:linear",
                                             "u>z z>z@1,2 z>y@0,3 y>y@2 y>x@4 z>x x>x@1", "x z")),
     Case("no-parameters", lambda: declare("", "y:2:logistic!", "", "y"), batch=(), steps=3),
+    Case("diagonal-self-loop", lambda: declare("u:3", "s:3:tanh y:2:linear", "u>s s>s@1,3:diagonal s>y@0,1", "y")),
+    Case("identity-through-delays", lambda: declare("u:2 v:1", "a:2:tanh b:2:logistic! c:2:linear",
+         "u>a u>b@0,3:identity v>b@2 a>b@1,2:identity b>a@3:identity a>c:identity b>c@0,4:diagonal", "c b"), steps=9),
+    Case("elementwise-loop-of-several-steps", lambda: declare("u:2", "a:2:tanh b:2:radbas",
+         "u>a@0,1:diagonal a>b@0,2:diagonal b>a@3,5:identity a>a@4:diagonal", "b"), steps=9),
+    Case("leaky-elman", lambda: declare("u:2", "h:4:tanh x:4:linear! y:2:linear",
+         "u>h x>h@1 h>x:diagonal x>x@1:diagonal x>y", "y")),
+    Case("identity-alone", lambda: declare("u:2", "y:2:logistic!", "u>y@0,2:identity y>y@1:identity", "y"), batch=()),
     Case("single-neuron", lambda: declare("u:1", "y:1:tanh", "u>y y>y@1", "y")),
 ]  # fmt: skip
 BY_NAME = {case.name: case for case in ZOO}
 
-# Between them: batches, two outputs, skips, gaps, self-loops; no input; a matrix slope; several steps at once.
-FEW = ("awkward", "autonomous", "softmax-in-a-loop", "multi-rate")
+# Between them: batches, two outputs, skips, gaps, self-loops; no input; a matrix slope; several steps at once;
+# diagonal weights and identities, with and without delay.
+FEW = ("awkward", "autonomous", "softmax-in-a-loop", "multi-rate", "identity-through-delays")
 
 
 # Every network of the zoo: in each tier, or in the fast one only those four.

@@ -52,7 +52,8 @@ def simulate(topology, weights, inputs, state, steps):
 
     Args:
         topology: The declaration.
-        weights: `{"IW": {(to, source): (delay, to, from)}, "LW": likewise, "b": {layer: (size,)}}`.
+        weights: `{"IW": {(to, source): (delay, to, from)}, "LW": likewise, "b": {layer: (size,)}}`; diagonal ones are
+            `(delay, size)`, and those of an identity missing.
         inputs: p, `(*batch, time, size)` by input.
         state: `(*batch, longest delay, size)` by source, oldest first.
         steps: Number of time steps.
@@ -76,13 +77,18 @@ def simulate(topology, weights, inputs, state, steps):
         for connection in topology.connections:
             if connection.to == m:
                 source = connection.source
-                W = weights["IW" if source in inputs else "LW"][m, source]
                 for k, d in enumerate(connection.delays):
-                    total = total + a(source, t - d) @ W[k].T
+                    total = total + times(connection, k, a(source, t - d))
         return total
 
-    def over(times, function, name):
-        return np.stack([function(name, t) for t in times], axis=-2)
+    def times(connection, k, s):
+        if connection.weights == "identity":
+            return s
+        W = weights["IW" if connection.source in inputs else "LW"][connection.to, connection.source][k]
+        return W * s if connection.weights == "diagonal" else s @ W.T
+
+    def over(steps, function, name):
+        return np.stack([function(name, t) for t in steps], axis=-2)
 
     return (
         {name: over(range(steps), n, name) for name in layers},

@@ -78,6 +78,19 @@ REFUSED = {
     "repeated delay": (lambda: Connection("a", "b", (1, 1, 2)), ["'a' -> 'b'", "Write delays=(1, 2)"]),
     "unsorted delays": (lambda: Connection("a", "b", (2, 0)), ["'a' -> 'b'", "Write delays=(0, 2)"]),
     "no delays": (lambda: Connection("a", "b", ()), ["'a' -> 'b'", "empty delay list", "delays=(0,)"]),
+    "weights of an unknown kind": (
+        lambda: Connection("a", "b", weights="diag"),
+        ["'a' -> 'b'", "'diag'", "'dense', 'diagonal', 'identity'"],
+    ),
+    "weights that are no word": (lambda: Connection("a", "b", weights=None), ["'a' -> 'b'", "None", "'dense'"]),
+    "an identity between unequal sizes": (
+        lambda: declare("u:1", "h:3:tanh y:1:linear", "u>h h>y:identity", "y"),
+        ["h -> y", "identity weights need equal sizes", "'h' has 3 elements and 'y' has 1"],
+    ),
+    "diagonal weights between unequal sizes": (
+        lambda: declare("u:2", "y:3:tanh", "u>y:diagonal", "y"),
+        ["u -> y", "diagonal weights need equal sizes", "'u' has 2 elements and 'y' has 3", "weights='dense'"],
+    ),
     "layer of no neurons": (lambda: Layer("hidden", 0), ["'hidden'", "0", "at least 1"]),
     "layer of a fraction of neurons": (lambda: Layer("hidden", 2.5), ["'hidden'", "2.5", "whole number"]),
     "input without elements": (lambda: Input("current", -1), ["'current'", "-1", "at least 1"]),
@@ -215,6 +228,10 @@ DIFFERENT = {
     "transfer": {"layers": [Layer("hidden", 3, transfer="relu"), Layer("position", 1, transfer="linear")]},
     "bias": {"layers": [Layer("hidden", 3, bias=False), Layer("position", 1, transfer="linear")]},
     "delays": {"connections": [*declaration()["connections"][:2], Connection("hidden", "position", (1,))]},
+    "weights": {
+        "layers": [Layer("hidden", 1), Layer("position", 1)],
+        "connections": [*declaration()["connections"][:2], Connection("hidden", "position", weights="identity")],
+    },
     "outputs": {"outputs": ["position", "hidden"]},
 }
 
@@ -267,6 +284,17 @@ def test_mermaid():
             n0 -->|"z⁻⁰, z⁻¹"| n2
             n1 -->|"z⁻¹, z⁻²"| n2
             n2 --> n3""")
+
+
+def test_mermaid_tells_kinds_of_weights():
+    lines = declare("u:1", "h:1:tanh y:1:linear", "u>h:diagonal h>h@1:identity h>y", "y").to_mermaid().splitlines()
+    assert lines[-3:] == ['    n0 -->|"diagonal"| n1', '    n1 -->|"z⁻¹, identity"| n1', "    n1 --> n2"]
+
+
+def test_json_of_what_has_no_newer_properties_is_what_it_was():
+    written = Topology(**declaration()).to_dict()
+    assert written["layers"][0] == {"name": "hidden", "size": 3, "transfer": "tanh", "bias": True}
+    assert written["connections"][0] == {"source": "current", "to": "hidden", "delays": [0, 1]}
 
 
 def test_mermaid_survives_quotes_in_names():
