@@ -110,6 +110,8 @@ def _without(topology: Topology, weak: set[Tap]) -> Topology:
     connections = []
     for c in topology.connections:
         delays = tuple(d for d in c.delays if (c.to, c.source, d) not in weak)
+        if not delays and topology.layer(c.to).net_input == "product":
+            delays = c.delays  # without a factor, a product is another one
         connections += [replace(c, delays=delays)] if delays else []
     fed: dict[str, set[str]] = {name: set() for name in topology.sizes}
     for c in connections:

@@ -73,14 +73,19 @@ def plain_scan(net: Network, inputs: Signals, state: DelayState, steps: int) -> 
     def step(lines, now):
         values = dict(now)
         for name in plan(topology).simulation_order:
-            n = jnp.zeros((*shape, topology.sizes[name]), net.dtype)
+            multiplies = topology.layer(name).net_input == "product"
+            n = zero = jnp.zeros((*shape, topology.sizes[name]), net.dtype)
+            if multiplies:
+                n = jnp.ones_like(zero)
             if name in net.b:
                 n = n + net.b[name].reshape((1,) * len(shape) + net.b[name].shape)
             for (to, source), delays in topology.delays.items():
                 if to == name:
+                    z = zero if multiplies else n
                     for k, d in enumerate(delays):
                         value = values[source] if d == 0 else tap(lines[source], d)
-                        n = n + _times(weights[to, source], k, value)
+                        z = z + _times(weights[to, source], k, value)
+                    n = n * z if multiplies else z
             values[name] = transfer.get(topology.layer(name).transfer).function(n)
         lines = {name: last(extend(line, values[name][None]), line.shape[0]) for name, line in lines.items()}
         return lines, {layer.name: values[layer.name] for layer in topology.layers}

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.simulation.delays import state_sizes
 from lddn_jax.topology.plan import plan
+from lddn_jax.topology.product_factors import factored_topology
 from lddn_jax.topology.topology import Topology
 
 Key = tuple[str, Any]  # ("IW" or "LW", (to, source)), ("b", layer), ("state", source)
@@ -37,7 +38,8 @@ class Columns:
 
     @classmethod
     def reaching(cls, topology: Topology, with_state: bool) -> "Columns":
-        """Finds the columns by the paths of the topology."""
+        """Finds the columns by the paths of the topology; factors of products are layers too."""
+        topology = factored_topology(topology)
         upstream = plan(topology).upstream
         widths: dict[Key, int] = {}
         enters: dict[Key, frozenset[str]] = {}  # the layers that a block affects directly

@@ -66,7 +66,7 @@ def _of_layer(
 
     narrow = [pair for pair, W in weights.items() if not is_elementwise(W) and row_count(pair) <= COPIED_ROWS]
     blocks = {  # one delay at a time, because stacking many taps takes much memory
-        (to, source): weight_gradient(W, n_bar, [taps(lines[source], (d,), steps) for d in delays[to, source]])
+        (to, source): weight_gradient(W, n_bar, (taps(lines[source], (d,), steps) for d in delays[to, source]))
         for (to, source), W in weights.items()
         if (to, source) not in narrow
     }

@@ -26,6 +26,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lddn_jax.gradients.columns import Columns
+from lddn_jax.gradients.slopes import factor_slopes
 from lddn_jax.network import transfer
 from lddn_jax.network.network import Network, matrices
 from lddn_jax.numerics.contraction import einsum
@@ -87,7 +88,13 @@ class Reduced:
 
     def __call__(self, n: Values, signals: Values, before: Values, lines: Values, steps: int) -> tuple[Values, Values]:
         """Returns ∂a/∂x of the carried layers, `(time, neurons, lanes, columns)`, and the delay lines after them."""
-        slopes = {name: self.functions[name].slope_in_lanes(n[name], signals[name]) for name in n}
+        of_factors = factor_slopes(self.net.topology, n, signals)
+        slopes = {
+            name: of_factors[name]
+            if name in of_factors
+            else self.functions[name].slope_in_lanes(n[name], signals[name])
+            for name in n
+        }
         S = {name: self._sensitivities(name, slopes, steps) for name in self.layers}
         drive = {name: self._explicit(name, S[name], signals, before, steps) for name in self.layers}
         found: Values = {}

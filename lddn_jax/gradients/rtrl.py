@@ -32,7 +32,9 @@ from jaxtyping import Array, Float
 from lddn_jax.gradients.columns import Columns
 from lddn_jax.gradients.method import AbstractForward, Derivatives
 from lddn_jax.gradients.reduced import Reduced, carried
+from lddn_jax.gradients.slopes import factor_slopes
 from lddn_jax.network import transfer
+from lddn_jax.network.factored_network import factored, of_layers
 from lddn_jax.network.network import Network, connection_weights
 from lddn_jax.network.signals import Signals
 from lddn_jax.numerics.lanes import Values, from_lanes, to_lanes
@@ -56,12 +58,13 @@ class RTRL(AbstractForward):
         batch = batch_axes(inputs, state)
         inputs, state = to_lanes(inputs), to_lanes(state)
         if not layers:
-            return from_lanes(run(net, inputs, state, steps, (math.prod(batch),))[1], batch), {}
+            a = run(net, inputs, state, steps, (math.prod(batch),))[1]
+            return from_lanes(of_layers(a, net.topology), batch), {}
         columns = Columns.reaching(net.topology, with_state)
 
         def keep(start, length, signals, derivatives):
             return (
-                {layer.name: signals[layer.name] for layer in net.topology.layers},
+                of_layers(signals, net.topology),
                 {name: columns.all(name, derivatives[name]) for name in layers},
             )
 
@@ -131,6 +134,7 @@ def forward(
 
 def recursion_in(net: Network, columns: Columns, lanes: int, layers: Sequence[str]) -> "AllLayers | Reduced":
     """Returns the recursion in ∂a/∂x that carries all layers, or the one of `reduced.py` if few suffice."""
+    net = factored(net)
     few = None if columns.with_state else carried(net.topology, tuple(layers))
     return AllLayers(net, columns, lanes) if few is None else Reduced(net, columns, lanes, few)
 
@@ -183,6 +187,7 @@ class AllLayers:
             name: jnp.zeros((steps, topology.sizes[name], self.lanes, columns.width(columns.of[name])), self.net.dtype)
             for name in topology.input_names
         }
+        of_factors = factor_slopes(topology, n, signals)
         for block, recursion in self.blocks:
             want = columns.of[block.layers[0]]
             sources = {source for _, source in block.incoming}
@@ -190,7 +195,13 @@ class AllLayers:
             own = {
                 name: jnp.asarray(columns.own(topology, name), self.net.dtype)[None, :, None] for name in block.layers
             }
-            slopes = {name: self.functions[name].slope_in_lanes(n[name], signals[name]) for name in block.layers}
+
+            slopes = {
+                name: of_factors[name]
+                if name in of_factors
+                else self.functions[name].slope_in_lanes(n[name], signals[name])
+                for name in block.layers
+            }
 
             def node(name, n_dot, extra, own=own):
                 slope, row = extra

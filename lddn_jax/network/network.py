@@ -99,8 +99,7 @@ class Network(eqx.Module):
         for layer in topology.layers:
             shapes = shapes_into[layer.name]
             folded = None if key is None else jax.random.fold_in(key, initializers.name_number(layer.name))
-            drawn = initializer(folded, layer, shapes, dtype)
-            weights, bias = _check_drawn(drawn, layer, shapes)
+            weights, bias = _drawn(initializer, folded, layer, shapes, dtype)
             for source, shape in shapes.items():
                 where = self.IW if source in topology.input_names else self.LW
                 given = jnp.asarray(weights[source], dtype)
@@ -207,6 +206,8 @@ class Network(eqx.Module):
             name = layer.name + (" (output)" if layer.name in self.topology.outputs else "")
             sources = [" ".join([c.source, str(list(c.delays)), *c.properties]) for c in fed] + ["bias"] * layer.bias
             total = count + layer.size * layer.bias
+            if layer.net_input == "product":
+                sources[0] = f"product of {sources[0]}"
             first, *others = _wrapped(sources) or ["-"]
             rows.append((name, str(layer.size), layer.transfer, first, str(total)))
             rows += [("", "", "", line, "") for line in others]
@@ -286,8 +287,8 @@ def matrices(net: Network) -> dict[tuple[str, str], Float[Array, "delays=_ to=_ 
 
 def connection_weights(net: Network) -> dict[tuple[str, str], ConnectionWeights]:
     """Returns the weights of every connection by `(to, source)`; None for the identity."""
-    weights = net.IW | net.LW
-    return {pair: weights.get(pair) for pair in net.topology.delays}
+    given = net.IW | net.LW
+    return given | dict.fromkeys(pair for pair in net.topology.delays if pair not in given)
 
 
 def check_single(net: Network, call: str, fix: str = "", *, mapped: bool = False) -> None:
@@ -328,6 +329,17 @@ def check_network(given: object, call: str, *, several: bool = False, mapped: bo
     expect(Network, "net", given, call, "a lddn.Network", fix=fix)
     if isinstance(given, Network) and not several:
         check_single(given, call, mapped=mapped)
+
+
+def _drawn(initializer, key, layer, shapes, dtype) -> tuple[Mapping[str, Any], Any]:
+    """Returns the first weights and bias of a layer; each factor of a product is drawn like the sum of a layer."""
+    if layer.net_input == "sum":
+        return _check_drawn(initializer(key, layer, shapes, dtype), layer, shapes)
+    weights: dict[str, Any] = {}
+    for source, shape in shapes.items():
+        one = {source: shape}
+        weights |= _check_drawn(initializer(key, layer, one, dtype), layer, one)[0]
+    return weights, None
 
 
 def _check_drawn(drawn, layer, shapes) -> tuple[Mapping[str, Any], Any]:

@@ -6,7 +6,7 @@ W(d) is a matrix, `(delay, to, from)`; diagonal, `(delay, size)`; or the identit
 last two cost no matrix product. Everything that depends on the kind of a connection is in this file.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import TypeAlias
 
 import jax.numpy as jnp
@@ -93,7 +93,7 @@ def as_matrices(weights: ConnectionWeights, count: int, size: int, dtype: DTypeL
 def weight_gradient(
     weights: Float[Array, "delays to from"] | Float[Array, "delays size"],
     n_bar: Float[Array, "time neurons lanes"],
-    taps: Sequence[Float[Array, "time size lanes"]],
+    taps: Iterable[Float[Array, "time size lanes"]],
 ) -> Float[Array, "delays ..."]:
     """Returns ∂F/∂W(d) = Σ_t n̄(t) s(t−d)ᵀ of all delays, or its diagonal.
 

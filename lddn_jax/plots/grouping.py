@@ -48,7 +48,14 @@ def grouped(topology: Topology) -> Grouped:
     measured = measured_loops(topology)
     kinds: dict[str, tuple] = {i.name: ("input", i.size, i.name in measured) for i in topology.inputs}
     for layer in topology.layers:
-        kinds[layer.name] = ("layer", layer.size, layer.transfer, layer.bias, layer.name in topology.outputs)
+        kinds[layer.name] = (
+            "layer",
+            layer.size,
+            layer.transfer,
+            layer.bias,
+            layer.net_input,
+            layer.name in topology.outputs,
+        )
     classes: dict[tuple, list[str]] = {}
     for name, kind in kinds.items():
         reads = frozenset((c.source, c.delays, c.properties) for c in topology.connections if c.to == name)

@@ -25,10 +25,11 @@ INCHES_PER_UNIT = 0.62  # scale of a new figure
 def diagram(topology: Topology, *, ax: Any = None) -> Any:
     """Draws a network diagram, with signals from left to right and loops back over the top in another color.
 
-    The box of a layer shows its name, transfer function and number of neurons, and "no bias" if it has none. A round
-    box shows the name and number of elements of an input. A small box in front of a layer is a tapped delay line with
-    its delays; a connection without one has no delay. "I" in it is an identity, "diag" stands for diagonal weights.
-    Arrows at the right end are outputs. Four or more parts that are equal but for their names share a box.
+    The box of a layer shows its name, transfer function and number of neurons, and "no bias" if it has none; ⊗ marks a
+    layer that multiplies what it reads. A round box shows the name and number of elements of an input. A small box in
+    front of a layer is a tapped delay line with its delays; a connection without one has no delay. "I" in it is an
+    identity, "diag" stands for diagonal weights. Arrows at the right end are outputs. Four or more parts that are equal
+    but for their names share a box.
 
     Args:
         topology: The topology, such as `net.topology`.
@@ -97,6 +98,8 @@ def _lay_out(topology: Topology) -> _Laid:
         if name in topology.input_names:
             return [f"{called(name)} ({size})"]
         layer = topology.layer(name)
+        if layer.net_input == "product":
+            return [called(name), f"⊗ {layer.transfer}, {size}"]
         return [called(name), f"{layer.transfer}, {size}", *([] if layer.bias else ["no bias"])]
 
     width_of = _text_width()

@@ -4,6 +4,8 @@ All three are the same recursion with different quantities:
 
     x^m(t) = drive^m(t) + Σ_{m reads l} Σ_d W^{m,l}(d) y^l(t−d)        y^m(t) = node(m, x^m(t))
 
+where a layer that multiplies has x^m(t) = ⊙_l y^l(t), the product of its factors (`topology/product_factors.py`).
+
 - simulation: y = a, node = f, the drive is the biases; inputs are known signals that are read like layers;
 - BPTT: y = n̄, node = multiply by ḟ, the drive is ∂ᵉF/∂a; connections are reversed (Wᵀ) and time runs backward;
 - RTRL: y = ∂a/∂x, node = multiply by ḟ, the drive is ∂ᵉn/∂x; one more axis of lanes for the parameters.
@@ -13,7 +15,9 @@ time before the loop; those with few taps are multiplied inside it, without an i
 carry of the loop is one packed array, the delay line of all layers that are read through a delay inside the block.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import functools
+import operator
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -42,6 +46,7 @@ class Recursion:
         inside: For each block with a loop, the product with the taps of its delay line.
         instant: For each pair within a block with delay zero, the product with its source.
         elementwise: The pairs whose products are elementwise.
+        products: The layers that multiply what they read, at delay 0, where the others add.
         lanes: Sizes of the lane axes, those after time and size.
     """
 
@@ -51,6 +56,7 @@ class Recursion:
     inside: Mapping[Block, "Inside"]
     instant: Mapping[Pair, Product]
     elementwise: frozenset[Pair]
+    products: frozenset[str]
     lanes: tuple[int, ...]
 
     def __call__(
@@ -83,7 +89,7 @@ class Recursion:
         y: Values = dict(known)
         lines: Values = {}
         for block in self.blocks:
-            into = {name: drive[name] for name in block.layers}
+            into = {name: drive[name] for name in block.layers if name not in self.products}
             narrow: dict[str, list[tuple[Array, Product]]] = {name: [] for name in block.layers}
             for to, source in block.incoming:
                 if source not in lines:
@@ -93,14 +99,20 @@ class Recursion:
                 if block.chunk is not None and self._inside_the_loop((to, source), column):
                     narrow[to].append((column, self.incoming[to, source]))
                 else:
-                    into[to] = into[to] + self.incoming[to, source](column)
+                    arrived = self.incoming[to, source](column)
+                    into[to] = self._combined(to, [into[to], arrived]) if to in into else arrived
             if block.chunk is None:
                 found = self._at_once(block, node, into, extras, steps)
             else:
-                found = self._in_a_loop(block, node, into, narrow, extras, before, steps, reverse)
+                sizes = {name: drive[name].shape[1] for name in block.layers}
+                found = self._in_a_loop(block, node, sizes, into, narrow, extras, before, steps, reverse)
             x |= found[0]
             y |= found[1]
         return x, {name: value for name, value in y.items() if name not in known}
+
+    def _combined(self, name: str, parts: list[Float[Array, "..."]]) -> Float[Array, "..."]:
+        """Returns the net input of a layer: the sum of all parts, or their product."""
+        return functools.reduce(operator.mul if name in self.products else operator.add, parts)
 
     def _inside_the_loop(self, pair: Pair, column: Float[Array, "time taps *lanes"]) -> bool:
         """Whether the product with taps from outside of a loop is computed inside of it."""
@@ -119,9 +131,8 @@ class Recursion:
         x = jnp.broadcast_to(drive[name], (steps, drive[name].shape[1], *self.lanes))
         return {name: x}, {name: node(name, x, extras.get(name))}
 
-    def _in_a_loop(self, block, node, drive, narrow, extras, before, steps, reverse) -> tuple[Values, Values]:
+    def _in_a_loop(self, block, node, sizes, drive, narrow, extras, before, steps, reverse) -> tuple[Values, Values]:
         inside, lanes = self.inside[block], self.lanes
-        sizes = {name: drive[name].shape[1] for name in block.layers}
         # Constant drives are not scanned over.
         steady = {name: d for name, d in drive.items() if d.shape != (steps, sizes[name], *lanes)}
         varying = {name: d for name, d in drive.items() if name not in steady}
@@ -139,11 +150,11 @@ class Recursion:
             arriving = inside(lambda delays: line.taps(carried, t, delays, length), sizes)
             x, y = {}, {}
             for name in block.layers:
-                parts = [chunk_drive[name] if name in chunk_drive else steady[name]]
+                parts = [given[name] for given in (chunk_drive, steady) if name in given]
                 parts += [times(c) for c, (_, times) in zip(chunk_columns[name], narrow[name], strict=True)]
                 parts += arriving.get(name, [])
                 parts += [self.instant[to, source](y[source]) for to, source in block.instant if to == name]
-                x[name] = jnp.broadcast_to(sum(parts[1:], start=parts[0]), (length, sizes[name], *lanes))
+                x[name] = jnp.broadcast_to(self._combined(name, parts), (length, sizes[name], *lanes))
                 if kernels[name]:
                     x[name] = platform.barrier(x[name])
                 y[name] = node(name, x[name], chunk_extras[name])
@@ -222,6 +233,7 @@ def prepare(
     weights: Mapping[Pair, ConnectionWeights],
     lanes: tuple[int, ...],
     dtype: Any,
+    products: Collection[str] = (),
 ) -> Recursion:
     """Converts the matrices of a recursion to the form in which they are multiplied.
 
@@ -231,6 +243,7 @@ def prepare(
         weights: Weights of each pair, see `connection_product.py`.
         lanes: Sizes of the lane axes, those after time and size.
         dtype: The dtype of the weights.
+        products: The layers that multiply what they read.
     """
     if any(block.chunk is not None for block in blocks):
         platform.tell_of_the_flag()
@@ -245,6 +258,7 @@ def prepare(
             for pair in block.instant
         },
         frozenset(pair for pair in delays if pair in weights and is_elementwise(weights[pair])),
+        frozenset(products),
         lanes,
     )
 

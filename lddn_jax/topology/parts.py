@@ -14,6 +14,7 @@ from lddn_jax.errors import TopologyError, shown
 
 LONGEST_NAME = 10_000  # letters
 ALWAYS_WRITTEN = ("name", "size", "transfer", "bias", "source", "to", "delays")  # in JSON; others if not the default
+NET_INPUTS = ("sum", "product")
 WEIGHT_KINDS = ("dense", "diagonal", "identity")
 
 
@@ -38,17 +39,32 @@ class Input:
 class Layer:
     """A layer `a = f(n)` of `size` neurons.
 
+        n(t) = Σ_c z_c(t) + b   (net_input="sum")        n(t) = ⊙_c z_c(t)   (net_input="product")
+
+    over the connections c that lead to the layer, see `Connection`.
+
     Args:
         name: Unique among all inputs and layers.
         size: Number of neurons, at least 1.
         transfer: Name of the transfer function; see `lddn_jax.network.transfer`.
-        bias: Whether the layer has a bias `b`.
+        bias: Whether the layer has a bias `b`; False for a product.
+        net_input: "sum", or "product" for a layer that multiplies what its connections contribute, as a gate does.
+
+    Raises:
+        TopologyError: If the name, the size or another argument is invalid, or a product has a bias.
+
+    Example:
+        >>> Layer("kept", 8, "linear", net_input="product", bias=False).net_input
+        'product'
+
+    De Jesús & Hagan (2007) for sums; MATLAB's `netsum` and `netprod`.
     """
 
     name: str
     size: int
     transfer: str = "tanh"
     bias: bool = True
+    net_input: str = "sum"
 
     def __post_init__(self):
         check_name("a layer", self.name)
@@ -61,6 +77,13 @@ class Layer:
             )
         if not isinstance(self.bias, bool):
             raise TopologyError(f"layer {self.name!r}: bias is {shown(self.bias)}; write bias=True or bias=False.")
+        check_choice(f"layer {shown(self.name)}: net_input", self.net_input, NET_INPUTS)
+        if self.net_input == "product" and self.bias:
+            raise TopologyError(
+                f"layer {self.name!r}: a product has no bias, because the net input is the product of its connections "
+                f"alone. Write Layer({self.name!r}, {self.size}, {self.transfer!r}, net_input='product', bias=False), "
+                "or give one of the layers that it multiplies a bias."
+            )
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ delay line (De Jesús & Hagan, IEEE Transactions on Neural Networks 18(1), 2007,
     n^m(t) = Σ_l Σ_{d ∈ DL_{m,l}} LW^{m,l}(d) a^l(t−d) + Σ_l Σ_{d ∈ DI_{m,l}} IW^{m,l}(d) p^l(t−d) + b^m
     a^m(t) = f^m(n^m(t))
 
+or, with `net_input="product"`, n^m(t) is the elementwise product of what its connections contribute.
+
 A topology is data: frozen, hashable, and equal by value regardless of the order of declaration. It is validated when it
 is created, so that all other code can rely on it. Methods for editing return a new topology.
 """
@@ -302,13 +304,14 @@ class Topology:
         return cls(**built, outputs=declaration["outputs"])
 
     def to_mermaid(self) -> str:
-        """Returns a Mermaid flowchart in which edges are labeled with positive delays, and with kinds of weights."""
+        """Returns a Mermaid flowchart, with positive delays and kinds of weights at its edges; ⊗ marks a product."""
         node = {name: f"n{k}" for k, name in enumerate(self.sizes)}
         lines = ["flowchart LR"]
         lines += [f'    {node[i.name]}(["{_label(i.name)} ({i.size})"])' for i in self.inputs]
         for layer in self.layers:
+            words = ", ".join([str(layer.size), layer.transfer, *["⊗"] * (layer.net_input == "product")])
             left, right = ("[[", "]]") if layer.name in self.outputs else ("[", "]")
-            lines.append(f'    {node[layer.name]}{left}"{_label(layer.name)} ({layer.size}, {layer.transfer})"{right}')
+            lines.append(f'    {node[layer.name]}{left}"{_label(layer.name)} ({words})"{right}')
         for c in self.connections:
             taps = [] if c.delays == (0,) else [f"z⁻{_superscript(d)}" for d in c.delays]
             words = ", ".join([*taps, *c.properties])

@@ -24,6 +24,7 @@ def check(
     _check_count(inputs, layers, connections)
     _check_names(inputs, layers)
     _check_connections(inputs, layers, connections)
+    _check_products(layers, connections)
     _check_outputs(inputs, layers, outputs)
     _check_zero_delay_loops(layers, connections)
 
@@ -123,6 +124,20 @@ def _check_connections(inputs, layers, connections):
             raise TopologyError(
                 f"{c}: {c.weights} weights need equal sizes, but {c.source!r} has {sizes[c.source]} elements and "
                 f"{c.to!r} has {sizes[c.to]}. Write weights='dense', or give both the same size."
+            )
+
+
+def _check_products(layers, connections):
+    sources: dict[str, list[str]] = {layer.name: [] for layer in layers if layer.net_input == "product"}
+    for c in connections:
+        if c.to in sources:
+            sources[c.to].append(c.source)
+    for name, read in sources.items():
+        if len(read) < 2:
+            has = f"one connection, {read[0]} -> {name}" if read else "no connection"
+            raise TopologyError(
+                f"layer {name!r} with net_input='product' multiplies at least two connections, but has {has}. Connect "
+                f"another source: Connection(source, to={name!r}); or write net_input='sum'."
             )
 
 

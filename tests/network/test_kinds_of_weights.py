@@ -7,6 +7,8 @@ import pytest
 from networks import declare
 
 import lddn_jax as lddn
+from lddn_jax.bayesian.groups import Groups
+from lddn_jax.bayesian.pruning import _without
 
 TOPOLOGY = declare(
     "u:3", "h:3:tanh x:3:linear! y:1:linear", "u>h u>x@1:diagonal h>x:identity x>x@1,2:diagonal x>y", "y"
@@ -69,9 +71,27 @@ def test_weights_are_carried_over_within_their_kind():
     np.testing.assert_array_equal(dense.IW["y", "u"], np.zeros((2, 2, 2)))
 
 
-def test_groups_of_parameters():
-    from lddn_jax.bayesian.groups import Groups
+def test_each_factor_of_a_product_is_drawn_like_a_sum():
+    """Glorot: ±√(6 / (fan in + size)), the fan in of one factor."""
+    net = lddn.Network(declare("u:2 v:100", "y:50:linear*", "u>y v>y", "y"), key=jax.random.key(0), init="glorot")
+    for source, fan_in in (("u", 2), ("v", 100)):
+        limit = np.sqrt(6 / (fan_in + 50))
+        assert 0.95 * limit < abs(net.IW["y", source]).max() <= limit
 
+
+def test_the_summary_tells_products():
+    lines = lddn.Network(declare("u:2", "y:2:tanh*", "u>y@1 y>y@1:identity", "y"), init="zeros").summary().splitlines()
+    assert "product of u [1], y [1] identity" in lines[3]
+    assert lines[3].endswith(" 4")
+
+
+def test_pruning_never_takes_a_factor_out():
+    topology = declare("u:1 v:1", "k:1:linear* y:1:linear", "u>k@0,1 v>k k>y v>y", "y")
+    smaller = _without(topology, {("k", "v", 0), ("k", "u", 1), ("y", "v", 0)})
+    assert smaller == declare("u:1 v:1", "k:1:linear* y:1:linear", "u>k v>k k>y", "y")
+
+
+def test_groups_of_parameters():
     groups = Groups.of(TOPOLOGY, "connection")
     assert dict(zip(groups.labels, groups.sizes.tolist(), strict=True)) == {
         "u -> h": 9, "u -> x": 3, "x -> x": 6, "x -> y": 3, "bias of h": 3, "bias of y": 1,

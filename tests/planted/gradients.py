@@ -1,6 +1,7 @@
 """Mistakes in gradients: the nine classic ones in BPTT, those of other methods, and those in what is built on them."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ from lddn_jax.gradients import (
     reduced,
     rtrl,
     sensitivity,
+    slopes,
 )
 from lddn_jax.gradients import gradient_report as check
 from lddn_jax.numerics import connection_product
@@ -161,6 +163,53 @@ def first_tap_of_an_identity(monkeypatch):
 def diagonal_columns_of_other_neurons(monkeypatch):
     """Diagonal weights are said to act on the neurons in the opposite order."""
     alter(monkeypatch, columns.Columns.own, "np.repeat(np.eye(size),", "np.repeat(np.eye(size)[:: 1 if from_ else -1],")
+
+
+# --- products ---------------------------------------------------------------------------------------------------------
+
+
+@caught_by("test_gradients.py::test_gradient[factors-of-zero-BPTT]")
+def factor_among_the_others(monkeypatch):
+    """∂n/∂z of a factor between two others has one of these twice and the other not at all."""
+    alter(monkeypatch, slopes._products_of_others, "after[-2::-1]", "after[-1:0:-1]")
+
+
+@caught_by("test_gradients.py::test_gradient[factors-of-zero-BPTT]")
+def product_of_others_by_a_division(monkeypatch):
+    """∂n/∂z is n / z, which is NaN where a factor is zero."""
+
+    def divided(products_of_others, z):
+        whole = functools.reduce(jnp.multiply, z)
+        return [whole / each for each in z]
+
+    replace(monkeypatch, slopes, "_products_of_others", divided)
+
+
+@caught_by("test_gradients.py::test_gradient[product-in-a-loop-BPTT]")
+def slope_of_a_product_forgotten(monkeypatch):
+    """The transfer function of a layer that multiplies is taken for linear."""
+
+    def linear(get, name):
+        return get("linear") if name == "logistic" else get(name)
+
+    def without(n_bar, *given):
+        with monkeypatch.context() as inner:
+            replace(inner, bptt.transfer, "get", linear)
+            return n_bar(*given)
+
+    replace(monkeypatch, bptt, "_recursion", without)
+
+
+@caught_by("test_gradients.py::test_gradient[product-in-a-loop-SensitivityBPTT]")
+def factors_without_their_slope(monkeypatch):
+    """The sensitivities of a product are those of a sum."""
+    alter(monkeypatch, sensitivity.static_sensitivities, " if name not in of_factors} | of_factors", "}")
+
+
+@caught_by("test_jacobian.py::test_elimination_on_static_paths_of_every_kind[gates]")
+def eliminated_factors_without_their_slope(monkeypatch):
+    """Factors that are eliminated pass on derivatives as linear layers do."""
+    alter(monkeypatch, reduced.Reduced.__call__, "if name in of_factors", "if False")
 
 
 # --- the other methods ------------------------------------------------------------------------------------------------

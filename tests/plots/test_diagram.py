@@ -50,7 +50,9 @@ def test_every_box_tells_what_it_stands_for(topology, ax):
     found = texts(plots.diagram(topology, ax=ax))
     expected = [f"{i.name} ({i.size})" for i in topology.inputs] + list(topology.outputs)
     for layer in topology.layers:
-        expected += [layer.name, f"{layer.transfer}, {layer.size}"] + ["no bias"] * (not layer.bias)
+        multiplies = layer.net_input == "product"
+        expected += [layer.name, "⊗ " * multiplies + f"{layer.transfer}, {layer.size}"]
+        expected += ["no bias"] * (not layer.bias and not multiplies)
     told = [c for c in topology.connections if c.delays != (0,) or c.properties]
     expected += [taps_label(c.delays, c.properties) for c in told]
     assert sorted(found) == sorted(expected)

@@ -1,5 +1,6 @@
 """Declarations to build topologies from: a small one to spoil, and random ones that are all valid."""
 
+import dataclasses
 import warnings
 
 from hypothesis import strategies as st
@@ -50,5 +51,12 @@ def declarations(draw):
                 same_size = sizes[source] == sizes[to]
                 kind = draw(st.sampled_from(["dense", "diagonal", "identity"])) if same_size else "dense"
                 connections.append(Connection(source, to, tuple(sorted(delays)), kind))
+    read = [c.to for c in connections]
+    layers = [
+        dataclasses.replace(layer, bias=False, net_input="product")
+        if read.count(layer.name) > 1 and draw(st.integers(0, 3)) == 0
+        else layer
+        for layer in layers
+    ]
     outputs = draw(st.lists(st.sampled_from(names), min_size=1, max_size=len(names), unique=True))
     return {"inputs": inputs, "layers": layers, "connections": connections, "outputs": outputs}

@@ -6,7 +6,7 @@ awkwardness more. To add one, write a line: every test that runs over `ZOO` meet
 
 The short notation: `"u:2"` is an input of two elements, `"h:3:tanh"` a layer of three neurons, `"h:3:tanh!"` the same
 without a bias, `"u>h@0,2"` a connection with delays 0 and 2, `"u>h"` one with delay 0, `"u>h@1:diagonal"` one with
-weights of that kind.
+weights of that kind, and `"k:3:linear*"` a layer that multiplies what it reads.
 """
 
 import functools
@@ -30,7 +30,9 @@ def declare(inputs: str, layers: str, connections: str, outputs: str) -> lddn.To
 
     def layer(text):
         name, size, transfer = text.split(":")
-        return lddn.Layer(name, int(size), transfer.removesuffix("!"), bias=not transfer.endswith("!"))
+        multiplies = transfer.endswith("*")
+        biased, kind = transfer[-1] not in "!*", "product" if multiplies else "sum"
+        return lddn.Layer(name, int(size), transfer.rstrip("!*"), bias=biased, net_input=kind)
 
     def connection(text):
         text, _, kind = text.partition(":")
@@ -195,6 +197,43 @@ def p14_2() -> lddn.Topology:
     return reference.topology("p14_2_sigmoid")
 
 
+def zero_factors() -> lddn.Topology:
+    """Four factors, of which `off` is zero at some steps: one that a derivative must not divide by."""
+    return declare(
+        "u:2", "off:2:hardlim! h:2:tanh k:2:linear* y:1:linear",
+        "u>off@1 u>k:diagonal off>k:identity h>k y>k@1 u>h k>h@1 h>y k>y", "y",
+    )  # fmt: skip
+
+
+def gated(name: str, size: int, source: str = "u") -> lddn.Topology:
+    """A long short-term memory, written out."""
+    return declare(f"{source}:2", *lstm_parts(name, size, source), name)
+
+
+def lstm_parts(name: str, size: int, source: str, peepholes: bool = False) -> tuple[str, str]:
+    """Layers and connections of a long short-term memory whose output is layer `name`."""
+    n, p = name, f"{name}_"
+    gates = [f"{p}{gate}" for gate in "ifo"]
+    layers = [f"{gate}:{size}:logistic" for gate in gates]
+    layers += [f"{p}g:{size}:tanh", f"{p}kept:{size}:linear*", f"{p}new:{size}:linear*", f"{p}cell:{size}:linear!"]
+    layers += [f"{p}squashed:{size}:tanh!", f"{n}:{size}:linear*"]
+    read = [f"{source}>{to} {n}>{to}@1" for to in (*gates, f"{p}g")]
+    if peepholes:
+        read += [f"{p}cell>{p}i@1:diagonal {p}cell>{p}f@1:diagonal {p}cell>{p}o:diagonal"]
+    return " ".join(layers), " ".join([
+        *read,
+        f"{p}f>{p}kept:identity {p}cell>{p}kept@1:identity {p}i>{p}new:identity {p}g>{p}new:identity",
+        f"{p}kept>{p}cell:identity {p}new>{p}cell:identity {p}cell>{p}squashed:identity",
+        f"{p}o>{n}:identity {p}squashed>{n}:identity",
+    ])  # fmt: skip
+
+
+def lstm_with_peepholes() -> lddn.Topology:
+    """Two long short-term memories in series, whose gates read the cells too."""
+    first, second = lstm_parts("a", 2, "u", peepholes=True), lstm_parts("b", 3, "a", peepholes=True)
+    return declare("u:2", f"{first[0]} {second[0]} y:1:linear", f"{first[1]} {second[1]} b>y", "y")
+
+
 ZOO = [
     Case("awkward", awkward),
     Case("awkward-one-sequence", awkward, batch=()),
@@ -237,13 +276,27 @@ ZOO = [
     Case("leaky-elman", lambda: declare("u:2", "h:4:tanh x:4:linear! y:2:linear",
          "u>h x>h@1 h>x:diagonal x>x@1:diagonal x>y", "y")),
     Case("identity-alone", lambda: declare("u:2", "y:2:logistic!", "u>y@0,2:identity y>y@1:identity", "y"), batch=()),
+    Case("product-of-three", lambda: declare("u:2 v:3", "h:3:tanh k:3:tanh* y:2:linear",
+         "u>h u>k@0,2 v>k:identity h>k@1 h>y k>y", "y k"), batch=(2, 2), steps=5),
+    Case("factors-of-zero", zero_factors, steps=6),
+    Case("product-in-a-loop", lambda: declare("u:1", "h:2:tanh k:2:logistic* y:1:linear",
+         "u>h@0,1 k>h h>k@2 y>k@1,3 h>y@0,1 k>y", "y")),
+    Case("product-of-products", lambda: declare("u:2", "a:2:linear* b:2:softmax* c:2:tanh*",
+         "u>a a>a@1:diagonal a>b:identity u>b@0,3 c>b@2:identity b>c:diagonal a>c@1", "c a"), steps=6),
+    Case("product-of-inputs", lambda: declare("u:2 w:1", "y:3:linear*", "u>y w>y@0,1", "y"), batch=()),
+    Case("autonomous-product", lambda: declare("", "x:2:tanh k:2:linear* y:1:linear",
+         "x>x@1 y>x@1 x>k@0,1 x>y k>y y>k@2", "y"), steps=6),
+    Case("products-of-several-steps", lambda: declare("u:2", "a:2:linear* b:2:tanh",
+         "u>a:identity b>a@3,5:diagonal a>b@0,2 b>b@4:identity", "b a"), steps=9),
+    Case("lstm", lambda: gated("hidden", 2), steps=6),
+    Case("lstm-of-two-layers-with-peepholes", lstm_with_peepholes, steps=5),
     Case("single-neuron", lambda: declare("u:1", "y:1:tanh", "u>y y>y@1", "y")),
 ]  # fmt: skip
 BY_NAME = {case.name: case for case in ZOO}
 
 # Between them: batches, two outputs, skips, gaps, self-loops; no input; a matrix slope; several steps at once;
-# diagonal weights and identities, with and without delay.
-FEW = ("awkward", "autonomous", "softmax-in-a-loop", "multi-rate", "identity-through-delays")
+# diagonal weights and identities, with and without delay; products.
+FEW = ("awkward", "autonomous", "softmax-in-a-loop", "multi-rate", "identity-through-delays", "product-in-a-loop")
 
 
 # Every network of the zoo: in each tier, or in the fast one only those four.

@@ -4,6 +4,8 @@
            + Σ_{l ∈ I_m} Σ_{d ∈ DI_{m,l}} IW^{m,l}(d) p^l(t−d) + b^m
     a^m(t) = f^m(n^m(t))
 
+A layer that multiplies has the product over its connections of these sums over d, and no bias.
+
 It shares nothing with the package but the declaration of a topology, and is never optimized. Everything here also takes
 complex numbers, so that the complex step
 
@@ -71,14 +73,15 @@ def simulate(topology, weights, inputs, state, steps):
 
     @functools.cache
     def n(m, t):
-        total = np.zeros((*batch, layers[m].size))
+        multiplies = layers[m].net_input == "product"
+        total = np.full((*batch, layers[m].size), 1.0 if multiplies else 0.0)
         if layers[m].bias:
             total = total + weights["b"][m]
         for connection in topology.connections:
             if connection.to == m:
                 source = connection.source
-                for k, d in enumerate(connection.delays):
-                    total = total + times(connection, k, a(source, t - d))
+                z = sum(times(connection, k, a(source, t - d)) for k, d in enumerate(connection.delays))
+                total = total * z if multiplies else total + z
         return total
 
     def times(connection, k, s):

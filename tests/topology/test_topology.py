@@ -91,6 +91,19 @@ REFUSED = {
         lambda: declare("u:2", "y:3:tanh", "u>y:diagonal", "y"),
         ["u -> y", "diagonal weights need equal sizes", "'u' has 2 elements and 'y' has 3", "weights='dense'"],
     ),
+    "a product with a bias": (
+        lambda: Layer("kept", 8, "linear", net_input="product"),
+        ["'kept'", "no bias", "Layer('kept', 8, 'linear', net_input='product', bias=False)"],
+    ),
+    "a product of one": (
+        lambda: declare("u:2", "k:2:linear* y:1:tanh", "u>k k>y", "y"),
+        ["'k'", "at least two connections", "one connection, u -> k", "Connection(source, to='k')", "'sum'"],
+    ),
+    "a product of nothing": (
+        lambda: declare("u:2", "k:2:linear* y:1:tanh", "u>y k>y", "y"),
+        ["'k'", "at least two connections", "has no connection"],
+    ),
+    "an unknown net input": (lambda: Layer("y", 1, net_input="prod"), ["'y'", "'prod'", "Did you mean 'product'?"]),
     "layer of no neurons": (lambda: Layer("hidden", 0), ["'hidden'", "0", "at least 1"]),
     "layer of a fraction of neurons": (lambda: Layer("hidden", 2.5), ["'hidden'", "2.5", "whole number"]),
     "input without elements": (lambda: Input("current", -1), ["'current'", "-1", "at least 1"]),
@@ -222,6 +235,7 @@ def test_json_round_trip(parts):
     assert again.to_dict() == topology.to_dict()  # in the order of declaration too
 
 
+PRODUCT = Layer("hidden", 3, bias=False, net_input="product")
 DIFFERENT = {
     "inputs": {"inputs": [Input("current", 1), Input("measured", 2)]},
     "size": {"layers": [Layer("hidden", 4), Layer("position", 1, transfer="linear")]},
@@ -232,6 +246,7 @@ DIFFERENT = {
         "layers": [Layer("hidden", 1), Layer("position", 1)],
         "connections": [*declaration()["connections"][:2], Connection("hidden", "position", weights="identity")],
     },
+    "net input": {"layers": [PRODUCT, declaration()["layers"][1]]},
     "outputs": {"outputs": ["position", "hidden"]},
 }
 
@@ -289,6 +304,11 @@ def test_mermaid():
 def test_mermaid_tells_kinds_of_weights():
     lines = declare("u:1", "h:1:tanh y:1:linear", "u>h:diagonal h>h@1:identity h>y", "y").to_mermaid().splitlines()
     assert lines[-3:] == ['    n0 -->|"diagonal"| n1', '    n1 -->|"z⁻¹, identity"| n1', "    n1 --> n2"]
+
+
+def test_mermaid_tells_products():
+    lines = declare("u:1", "h:1:tanh y:1:linear*", "u>h u>y h>y", "y").to_mermaid().splitlines()
+    assert lines[2:4] == ['    n1["h (1, tanh)"]', '    n2[["y (1, linear, ⊗)"]]']
 
 
 def test_json_of_what_has_no_newer_properties_is_what_it_was():
