@@ -67,7 +67,11 @@ class _AutodiffLinearization(AbstractLinearization):
 
 def plain_scan(net: Network, inputs: Signals, state: DelayState, steps: int) -> Signals:
     """Returns every layer's output, `(*batch, time, neurons)`, by a literal transcription of the equations."""
-    topology, weights = net.topology, connection_weights(net)
+    topology = net.topology
+    weights = {
+        pair: W if topology.connected[pair].trained else jax.lax.stop_gradient(W)
+        for pair, W in connection_weights(net).items()
+    }
     shape = batch_axes(inputs, state)
 
     def step(lines, now):

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lddn_jax.network.network import Biases, Network, Weights, assemble, connection_weights
+from lddn_jax.network.trained_elements import gradient_of_parameters
 from lddn_jax.numerics.connection_product import back_product, is_elementwise, weight_gradient
 from lddn_jax.numerics.contraction import correlation, einsum
 from lddn_jax.numerics.lanes import Values
@@ -32,7 +33,7 @@ def gather(net: Network, signals: Values, before: Values, n_bar: Values) -> tupl
 
 
 def parameter_gradient(net: Network, signals: Values, before: Values, n_bar: Values) -> Network:
-    """Returns ∂F/∂parameters, summed over time and lanes; see `gather` for the arguments."""
+    """Returns ∂F/∂parameters, summed over time and lanes; zero where weights are no parameters. See `gather`."""
     topology = net.topology
     lines = {name: extend(before.get(name), signal) for name, signal in signals.items()}
     found: Weights = {}
@@ -44,11 +45,13 @@ def parameter_gradient(net: Network, signals: Values, before: Values, n_bar: Val
         found |= blocks
         if layer.bias:
             biases[layer.name] = bias
-    return assemble(
-        topology,
-        IW={pair: found[pair] for pair in net.IW},
-        LW={pair: found[pair] for pair in net.LW},
-        b=biases,
+    return gradient_of_parameters(
+        assemble(
+            topology,
+            IW={pair: found[pair] for pair in net.IW},
+            LW={pair: found[pair] for pair in net.LW},
+            b=biases,
+        )
     )
 
 

@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lddn_jax.gradients.columns import Columns
+from lddn_jax.gradients.columns import Columns, parameters_of
 from lddn_jax.gradients.slopes import factor_slopes
 from lddn_jax.network import transfer
 from lddn_jax.network.network import Network, matrices
@@ -159,7 +159,7 @@ class Reduced:
                 values = values.reshape(steps, len(delays), topology.sizes[source], self.lanes)
                 subscripts = "tibk,tdjb->tkbdij" if len(topology.weight_shapes[where]) == 3 else "tibk,tdib->tkbdi"
                 outer = einsum(subscripts, S[to], values)
-                pieces.append(outer.reshape(steps, size, self.lanes, width))
+                pieces.append(parameters_of(topology, where, outer.reshape(steps, size, self.lanes, -1)))
             elif kind == "b" and where in S:
                 pieces.append(einsum("tibk->tkbi", S[where]))
             else:

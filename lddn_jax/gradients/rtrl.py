@@ -29,7 +29,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lddn_jax.gradients.columns import Columns
+from lddn_jax.gradients.columns import Columns, parameters_of
 from lddn_jax.gradients.method import AbstractForward, Derivatives
 from lddn_jax.gradients.reduced import Reduced, carried
 from lddn_jax.gradients.slopes import factor_slopes
@@ -238,7 +238,7 @@ class AllLayers:
                 if len(shape) == 3:
                     values = values.reshape(steps, len(delays), 1, topology.sizes[source], self.lanes)
                     values = jnp.broadcast_to(values, (steps, *shape, self.lanes))
-                pieces.append(values.reshape(steps, 1, -1, self.lanes))
+                pieces.append(parameters_of(topology, where, values.reshape(steps, 1, -1, self.lanes), axis=2))
             else:
                 own_bias = kind == "b" and where in block.layers
                 fill = jnp.ones if own_bias else jnp.zeros

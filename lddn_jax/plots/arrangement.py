@@ -39,8 +39,10 @@ class Port:
     @property
     def kind(self) -> tuple[tuple[int, ...], tuple[str, ...]] | None:
         """Delays and properties of the connection, if a box in front of the layer tells of them."""
-        plain = not self.delays or (self.delays == (0,) and not self.properties)
-        return None if plain or self.delays is None else (self.delays, self.properties)
+        if not self.delays:
+            return None
+        told = tuple(word for word in self.properties if word != "fixed")  # by a dashed line
+        return None if self.delays == (0,) and not told else (self.delays, told)
 
 
 @dataclass

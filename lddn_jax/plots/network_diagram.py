@@ -28,8 +28,8 @@ def diagram(topology: Topology, *, ax: Any = None) -> Any:
     The box of a layer shows its name, transfer function and number of neurons, and "no bias" if it has none; ⊗ marks a
     layer that multiplies what it reads. A round box shows the name and number of elements of an input. A small box in
     front of a layer is a tapped delay line with its delays; a connection without one has no delay. "I" in it is an
-    identity, "diag" stands for diagonal weights. Arrows at the right end are outputs. Four or more parts that are equal
-    but for their names share a box.
+    identity, "diag" stands for diagonal weights; dashed lines lead through weights that are not trained. Arrows at the
+    right end are outputs. Four or more parts that are equal but for their names share a box.
 
     Args:
         topology: The topology, such as `net.topology`.
@@ -153,7 +153,8 @@ def _draw_wires(ax: Any, routes: Routes, thickness: float) -> None:
     for wire in sorted(routes.wires, key=lambda wire: not wire.back):
         color = COLORS[1] if wire.back else "black"
         (x, y), (to_x, to_y) = wire.start, wire.end
-        ax.plot([x, to_x], [y, to_y], color=color, linewidth=thickness, solid_capstyle="projecting", zorder=1)
+        style = {"linestyle": "--"} if wire.dashed else {"solid_capstyle": "projecting"}
+        ax.plot([x, to_x], [y, to_y], color=color, linewidth=thickness, zorder=1, **style)
         if wire.arrow:
             head = [(to_x, to_y), (to_x - 0.16, to_y + 0.06), (to_x - 0.16, to_y - 0.06)]
             ax.fill(*zip(*head, strict=True), color=color, linewidth=0, zorder=3)

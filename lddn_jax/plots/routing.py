@@ -17,13 +17,17 @@ LOOP_SPACING = 0.26  # between loops over the top
 
 @dataclass
 class Wire:
-    """A straight segment of a signal; `back` if it is part of a loop, `arrow` if it ends in an arrowhead."""
+    """A straight segment of a signal; `back` if it is part of a loop, `arrow` if it ends in an arrowhead.
+
+    It is `dashed` where it enters a layer through weights that are not trained.
+    """
 
     source: str
     start: tuple[float, float]
     end: tuple[float, float]
     back: bool = False
     arrow: bool = False
+    dashed: bool = False
 
 
 @dataclass
@@ -91,7 +95,8 @@ def route(
             for k, port in enumerate(node.ports):
                 y = node.port_y(k)
                 begin = at[port.source] if port.source in at else ends[port.source]
-                routes.wires.append(Wire(port.source, (begin, y), (edge, y), port.back, node.kind != "pass"))
+                dashed = "fixed" in port.properties
+                routes.wires.append(Wire(port.source, (begin, y), (edge, y), port.back, node.kind != "pass", dashed))
                 if port.kind is not None:
                     width = widths[port.kind]
                     routes.taps.append(Taps(edge - ARROW_STEM_LENGTH - width, y, width, labels[port.kind]))

@@ -7,7 +7,9 @@ whole network are in `validation.py`.
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
+
+import numpy as np
 
 from lddn_jax.checks import LARGEST_COUNT, did_you_mean, is_number, whole_number
 from lddn_jax.errors import TopologyError, shown
@@ -15,6 +17,7 @@ from lddn_jax.errors import TopologyError, shown
 LONGEST_NAME = 10_000  # letters
 ALWAYS_WRITTEN = ("name", "size", "transfer", "bias", "source", "to", "delays")  # in JSON; others if not the default
 NET_INPUTS = ("sum", "product")
+Mask: TypeAlias = tuple[tuple[int, ...], ...] | tuple[tuple[tuple[int, ...], ...], ...]
 WEIGHT_KINDS = ("dense", "diagonal", "identity")
 
 
@@ -99,19 +102,28 @@ class Connection:
             without delay.
         weights: "dense", a matrix W(d) for each delay; "diagonal", one weight for each neuron and delay; "identity",
             W(d) = 1, without weights in the network. The last two need equal sizes.
+        trained: False for weights that are in the network and no training changes: they are no parameters, and zero in
+            gradients. Set them by `net.with_weights`.
+        mask: Rows of 0 and 1, `(to, from)`, or one such matrix for each delay: where it is 0, weights are zero and no
+            parameters. None for all ones. Dense weights only.
 
     Raises:
-        TopologyError: If delays are missing, repeated or out of order, or `weights` is unknown.
+        TopologyError: If delays are missing, repeated or out of order, `weights` is unknown, or the mask does not
+            consist of rows of 0 and 1.
 
     Example:
         >>> print(Connection("cell", to="cell", delays=(1,), weights="diagonal"))
         cell -> cell delay 1, diagonal
+        >>> print(Connection("force", to="speed", mask=((1, 0), (0, 1)), trained=False))
+        force -> speed delay 0, fixed, masked
     """
 
     source: str
     to: str
     delays: tuple[int, ...] = (0,)
     weights: str = "dense"
+    trained: bool = True
+    mask: Mask | None = None
 
     def __post_init__(self):
         label = f"connection {shown(self.source)} -> {shown(self.to)}"
@@ -137,6 +149,20 @@ class Connection:
             )
         object.__setattr__(self, "delays", delays)
         check_choice(f"{label}: weights", self.weights, WEIGHT_KINDS)
+        if not isinstance(self.trained, bool):
+            raise TopologyError(f"{label}: trained is {shown(self.trained)}; write trained=True or trained=False.")
+        if self.weights == "identity" and not self.trained:
+            raise TopologyError(
+                f"{label}: an identity has no weights, so there is nothing to fix. Leave trained=False out, or write "
+                "weights='diagonal' for fixed gains."
+            )
+        if self.mask is not None:
+            if self.weights != "dense":
+                raise TopologyError(
+                    f"{label}: mask is for dense weights, but they are {self.weights}. Write weights='dense', or leave "
+                    "the mask out."
+                )
+            object.__setattr__(self, "mask", as_mask(label, self.mask))
 
     def __str__(self):
         return ", ".join([f"{self.source} -> {self.to} delay {', '.join(map(str, self.delays))}", *self.properties])
@@ -144,7 +170,8 @@ class Connection:
     @property
     def properties(self) -> tuple[str, ...]:
         """What distinguishes the weights from a trained dense matrix for each delay, in words."""
-        return () if self.weights == "dense" else (self.weights,)
+        kind = () if self.weights == "dense" else (self.weights,)
+        return (*kind, *(() if self.trained else ("fixed",)), *(() if self.mask is None else ("masked",)))
 
 
 def items(field: str, given: Any, kind: type) -> tuple:
@@ -167,6 +194,28 @@ def check_name(what: str, name: Any):
         raise TopologyError(f"the name of {what} is {shown(name)}, with a letter that no file can hold. Rename it.")
     if not isinstance(name, str) or not name.strip():
         raise TopologyError(f"the name of {what} is {shown(name)}; it must be a non-empty string such as 'hidden'.")
+
+
+def as_mask(label: str, given: Any) -> Mask:
+    """Returns a mask as nested tuples of 0 and 1.
+
+    Raises:
+        TopologyError: If it is neither rows of 0 and 1 of one length, nor several such matrices of one shape.
+    """
+    try:
+        mask = np.asarray(given)
+    except (ValueError, TypeError):  # rows of different lengths
+        mask = np.zeros(0)
+    if mask.ndim not in (2, 3) or not mask.size or mask.dtype.kind not in "biu" or not np.isin(mask, (0, 1)).all():
+        raise TopologyError(
+            f"{label}: mask={shown(given)} must consist of rows of 0 and 1, one row for each neuron of the layer and "
+            "one column for each element of the source: mask=((1, 0), (1, 1)); or of one such matrix for each delay."
+        )
+
+    def nested(part: Any) -> Any:
+        return tuple(map(nested, part)) if isinstance(part, list) else int(part)
+
+    return nested(mask.tolist())
 
 
 def check_choice(what: str, given: Any, known: tuple[str, ...]):

@@ -20,7 +20,7 @@ from typing import Any
 
 from lddn_jax.checks import expect
 from lddn_jax.errors import TopologyError, shown
-from lddn_jax.topology.parts import Connection, Input, Layer, as_data, check_keys, items, unknown
+from lddn_jax.topology.parts import Connection, Input, Layer, Mask, as_data, check_keys, items, unknown
 from lddn_jax.topology.validation import TopologyWarning, check, warn_of_idle_parts
 
 __all__ = ["Connection", "Input", "Layer", "Topology", "TopologyError", "TopologyWarning"]
@@ -153,7 +153,14 @@ class Topology:
         raise TopologyError(unknown("layer", name, [layer.name for layer in self.layers]))
 
     def with_connection(
-        self, source: str, to: str, delays: tuple[int, ...] = (0,), weights: str = "dense"
+        self,
+        source: str,
+        to: str,
+        delays: tuple[int, ...] = (0,),
+        weights: str = "dense",
+        *,
+        trained: bool = True,
+        mask: Mask | None = None,
     ) -> "Topology":
         """Returns a topology with one more connection.
 
@@ -162,6 +169,8 @@ class Topology:
             to: Name of the target layer.
             delays: Delays of the new connection, ascending.
             weights: "dense", "diagonal" or "identity"; see `Connection`.
+            trained: Whether the weights are parameters.
+            mask: 0 where weights are zero and no parameters; see `Connection`.
 
         Raises:
             TopologyError: If the pair is already connected (use `with_delays`), or the result is not a valid network.
@@ -176,7 +185,7 @@ class Topology:
                 f"with_connection: {source!r} -> {to!r} exists already, with delays {self.delays[to, source]}. Write "
                 f"topology.with_delays({source!r}, {to!r}, ...) with all its delays."
             )
-        return replace(self, connections=(*self.connections, Connection(source, to, delays, weights)))
+        return replace(self, connections=(*self.connections, Connection(source, to, delays, weights, trained, mask)))
 
     def without_connection(self, source: str, to: str) -> "Topology":
         """Returns a topology without a connection; see `with_connection` for the arguments.
@@ -304,7 +313,10 @@ class Topology:
         return cls(**built, outputs=declaration["outputs"])
 
     def to_mermaid(self) -> str:
-        """Returns a Mermaid flowchart, with positive delays and kinds of weights at its edges; ⊗ marks a product."""
+        """Returns a Mermaid flowchart with positive delays and kinds of weights at its edges, dotted if not trained.
+
+        ⊗ marks a layer that multiplies what it reads.
+        """
         node = {name: f"n{k}" for k, name in enumerate(self.sizes)}
         lines = ["flowchart LR"]
         lines += [f'    {node[i.name]}(["{_label(i.name)} ({i.size})"])' for i in self.inputs]
@@ -316,7 +328,7 @@ class Topology:
             taps = [] if c.delays == (0,) else [f"z⁻{_superscript(d)}" for d in c.delays]
             words = ", ".join([*taps, *c.properties])
             label = f'|"{words}"|' if words else ""
-            lines.append(f"    {node[c.source]} -->{label} {node[c.to]}")
+            lines.append(f"    {node[c.source]} {'-->' if c.trained else '-.->'}{label} {node[c.to]}")
         return "\n".join(lines)
 
 

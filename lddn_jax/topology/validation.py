@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+import numpy as np
+
 from lddn_jax.errors import TopologyError, shown
 from lddn_jax.topology.parts import Connection, Input, Layer, unknown
 
@@ -125,6 +127,13 @@ def _check_connections(inputs, layers, connections):
                 f"{c}: {c.weights} weights need equal sizes, but {c.source!r} has {sizes[c.source]} elements and "
                 f"{c.to!r} has {sizes[c.to]}. Write weights='dense', or give both the same size."
             )
+        if c.mask is not None:
+            needed, given = (len(c.delays), sizes[c.to], sizes[c.source]), np.shape(np.asarray(c.mask))
+            if given not in (needed, needed[1:]):
+                raise TopologyError(
+                    f"{c}: the mask has shape {given}; it must be {needed[1:]}, (to, from), or {needed}, (delay, to, "
+                    "from)."
+                )
 
 
 def _check_products(layers, connections):

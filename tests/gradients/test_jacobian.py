@@ -9,7 +9,7 @@ import numpy as np
 import oracle
 import pytest
 from agreement import METHODS, TOLERANCE
-from networks import BY_NAME, Case, declare
+from networks import BY_NAME, Case, declare, is_parameter
 from tiers import in_tiers
 
 import lddn_jax as lddn
@@ -33,6 +33,8 @@ def expected_jacobian(case: Case) -> dict[str, np.ndarray]:
             block = by_block[key]
             if key[0] == "state":  # a sequence depends on its own state alone
                 block = block.sum(axis=tuple(range(len(case.batch))))
+            else:
+                block = block[np.broadcast_to(is_parameter(case.topology, *key), block.shape[: -len(signal)])]
             flat.append(block.reshape(-1, *signal))
         found[name] = np.moveaxis(np.concatenate(flat), 0, -1)
     return found

@@ -25,6 +25,8 @@ from lddn_jax.gradients import gradient_report as check
 from lddn_jax.numerics import connection_product
 from lddn_jax.simulation.delays import extend
 from lddn_jax.simulation.simulate import run_in_segments
+from lddn_jax.trainers import first_order
+from lddn_jax.training import compiled, trainer
 
 # --- BPTT, on the awkward network -------------------------------------------------------------------------------------
 
@@ -210,6 +212,35 @@ def factors_without_their_slope(monkeypatch):
 def eliminated_factors_without_their_slope(monkeypatch):
     """Factors that are eliminated pass on derivatives as linear layers do."""
     alter(monkeypatch, reduced.Reduced.__call__, "if name in of_factors", "if False")
+
+
+# --- weights that are no parameters -----------------------------------------------------------------------------------
+
+
+@caught_by("test_gradients.py::test_gradient[masks-BPTT]")
+def masked_weights_in_the_gradient(monkeypatch):
+    """Weights that a mask sets to zero have a gradient."""
+    replace(monkeypatch, gather, "gradient_of_parameters", lambda _, gradient: gradient)
+    replace(monkeypatch, method, "gradient_of_parameters", lambda _, gradient: gradient)
+
+
+@caught_by("test_trained_elements.py::test_no_optimizer_moves_them[weight decay]")
+def fixed_weights_decay(monkeypatch):
+    """The decay of an optimizer moves what is not trained."""
+    for module in (first_order, compiled):
+        replace(monkeypatch, module, "only_parameters_moved", lambda _, new, old: new)
+
+
+@caught_by("test_trained_elements.py::test_no_trainer_moves_them[restarts]")
+def fixed_weights_drawn_again(monkeypatch):
+    """Restarts draw the weights that are not trained, too."""
+    replace(monkeypatch, trainer, "only_parameters_moved", lambda _, new, old: new)
+
+
+@caught_by("test_gradients.py::test_gradient[masks-RTRL]")
+def first_columns_for_those_of_a_mask(monkeypatch):
+    """A mask leaves the first parameters of a connection, as many as it has ones."""
+    alter(monkeypatch, columns.parameters_of, "+ (places,)", "+ (slice(len(places)),)")
 
 
 # --- the other methods ------------------------------------------------------------------------------------------------

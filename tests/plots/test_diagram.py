@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import pytest
 from declarations import declarations, quiet
 from hypothesis import given, settings
-from networks import ZOO
+from networks import ZOO, declare
 
 import lddn_jax as lddn
 from lddn_jax import models, plots
@@ -53,8 +53,8 @@ def test_every_box_tells_what_it_stands_for(topology, ax):
         multiplies = layer.net_input == "product"
         expected += [layer.name, "⊗ " * multiplies + f"{layer.transfer}, {layer.size}"]
         expected += ["no bias"] * (not layer.bias and not multiplies)
-    told = [c for c in topology.connections if c.delays != (0,) or c.properties]
-    expected += [taps_label(c.delays, c.properties) for c in told]
+    told = [(c.delays, tuple(word for word in c.properties if word != "fixed")) for c in topology.connections]
+    expected += [taps_label(delays, words) for delays, words in told if delays != (0,) or words]
     assert sorted(found) == sorted(expected)
 
 
@@ -207,6 +207,11 @@ def test_delays_are_powers_of_z(delays, label):
 )
 def test_kinds_of_weights_are_told(delays, properties, label):
     assert taps_label(delays, properties) == label
+
+
+def test_fixed_connections_are_dashed(ax):
+    plots.diagram(declare("u:1 v:1", "y:1:linear", "u>y:fixed v>y", "y"), ax=ax)
+    assert [line.get_linestyle() for line in ax.lines].count("--") == 1
 
 
 def test_it_takes_the_topology_of_a_network(ax):

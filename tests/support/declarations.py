@@ -50,7 +50,12 @@ def declarations(draw):
                 delays = draw(st.sets(st.integers(least, 5), min_size=1, max_size=3))
                 same_size = sizes[source] == sizes[to]
                 kind = draw(st.sampled_from(["dense", "diagonal", "identity"])) if same_size else "dense"
-                connections.append(Connection(source, to, tuple(sorted(delays)), kind))
+                trained = kind == "identity" or draw(st.integers(0, 3)) > 0
+                mask = None
+                if kind == "dense" and draw(st.integers(0, 3)) == 0:
+                    row = st.lists(st.integers(0, 1), min_size=sizes[source], max_size=sizes[source])
+                    mask = draw(st.lists(row, min_size=sizes[to], max_size=sizes[to]))
+                connections.append(Connection(source, to, tuple(sorted(delays)), kind, trained, mask))
     read = [c.to for c in connections]
     layers = [
         dataclasses.replace(layer, bias=False, net_input="product")

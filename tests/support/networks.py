@@ -6,7 +6,8 @@ awkwardness more. To add one, write a line: every test that runs over `ZOO` meet
 
 The short notation: `"u:2"` is an input of two elements, `"h:3:tanh"` a layer of three neurons, `"h:3:tanh!"` the same
 without a bias, `"u>h@0,2"` a connection with delays 0 and 2, `"u>h"` one with delay 0, `"u>h@1:diagonal"` one with
-weights of that kind, and `"k:3:linear*"` a layer that multiplies what it reads.
+weights of that kind, `"u>h:fixed"` or `"u>h:diagonal+fixed"` one that is not trained, `"u>h:mask=10/01"` one with a
+mask by rows (of several delays `"10/01|11/00"`), and `"k:3:linear*"` a layer that multiplies what it reads.
 """
 
 import functools
@@ -38,7 +39,14 @@ def declare(inputs: str, layers: str, connections: str, outputs: str) -> lddn.To
         text, _, kind = text.partition(":")
         source, to = text.split("@")[0].split(">")
         delays = text.split("@")[1] if "@" in text else "0"
-        return lddn.Connection(source, to, [int(d) for d in delays.split(",")], kind or "dense")
+        words = dict.fromkeys(word for word in kind.split("+") if word)
+        (weights,) = [word for word in words if word != "fixed" and "=" not in word] or ["dense"]
+        masks = [word.removeprefix("mask=") for word in words if "=" in word]
+        rows = [
+            [[int(one) for one in row] for row in matrix.split("/")] for mask in masks for matrix in mask.split("|")
+        ]
+        mask = None if not rows else rows[0] if len(rows) == 1 else rows
+        return lddn.Connection(source, to, tuple(map(int, delays.split(","))), weights, "fixed" not in words, mask)
 
     return lddn.Topology(
         [lddn.Input(name, int(size)) for name, size in (text.split(":") for text in inputs.split())],
@@ -46,6 +54,14 @@ def declare(inputs: str, layers: str, connections: str, outputs: str) -> lddn.To
         [connection(text) for text in connections.split()],
         outputs.split(),
     )
+
+
+def is_parameter(topology: lddn.Topology, kind: str, name) -> np.ndarray | bool:
+    """Whether the elements of a block are parameters, by the declaration alone; the delay state counts as such."""
+    if kind not in ("IW", "LW"):
+        return True
+    ((trained, mask),) = [(c.trained, c.mask) for c in topology.connections if (c.to, c.source) == name]
+    return trained and (True if mask is None else np.array(mask, bool))
 
 
 @dataclass(frozen=True)
@@ -90,6 +106,8 @@ class Case:
             fan_in = sum(len(d) * t.sizes[s] for (m, s), d in t.delays.items() if m == to)
             from_ = [t.sizes[source]] if kind == "dense" else []
             block = draw((len(delays), t.sizes[to], *from_)) / np.sqrt(fan_in)
+            if t.connected[to, source].mask is not None:
+                block = block * np.array(t.connected[to, source].mask)
             weights["IW" if source in t.input_names else "LW"][to, source] = block
         return weights
 
@@ -290,13 +308,29 @@ ZOO = [
          "u>a:identity b>a@3,5:diagonal a>b@0,2 b>b@4:identity", "b a"), steps=9),
     Case("lstm", lambda: gated("hidden", 2), steps=6),
     Case("lstm-of-two-layers-with-peepholes", lstm_with_peepholes, steps=5),
+    Case("fixed-weights-in-a-loop", lambda: declare("u:2", "x:3:linear h:2:tanh y:1:linear!",
+         "u>x@1:fixed x>x@1:fixed x>h@1,2 u>h:fixed h>x x>y:fixed y>h@2", "y")),
+    Case("fixed-factors", lambda: declare("u:2", "k:2:tanh* x:2:linear y:1:linear",
+         "u>k@0,1:fixed x>k@1:diagonal+fixed y>k@1 k>x:identity u>x x>x@2:diagonal+fixed x>y", "y"), steps=6),
+    Case("nothing-trained", lambda: declare("u:1", "y:2:tanh!", "u>y:fixed y>y@1:diagonal+fixed", "y"), steps=4),
+    Case("masks", lambda: declare("u:3", "h:3:tanh k:2:linear* y:2:linear",
+         "u>h@0,2:mask=101/000/011 h>h@1,2:mask=100/110/001|001/000/100 h>k:mask=010/111 u>k y>h@1 k>y "
+         "h>y:mask=000/000", "y")),
     Case("single-neuron", lambda: declare("u:1", "y:1:tanh", "u>y y>y@1", "y")),
 ]  # fmt: skip
 BY_NAME = {case.name: case for case in ZOO}
 
 # Between them: batches, two outputs, skips, gaps, self-loops; no input; a matrix slope; several steps at once;
-# diagonal weights and identities, with and without delay; products.
-FEW = ("awkward", "autonomous", "softmax-in-a-loop", "multi-rate", "identity-through-delays", "product-in-a-loop")
+# diagonal weights and identities, with and without delay; products; masks.
+FEW = (
+    "awkward",
+    "autonomous",
+    "softmax-in-a-loop",
+    "multi-rate",
+    "identity-through-delays",
+    "product-in-a-loop",
+    "masks",
+)
 
 
 # Every network of the zoo: in each tier, or in the fast one only those four.
