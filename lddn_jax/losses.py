@@ -39,6 +39,7 @@ from lddn_jax.network.signals import (
     is_traced,
     real,
 )
+from lddn_jax.network.trained_elements import parameter_leaves
 
 
 def _factors(
@@ -141,8 +142,8 @@ class AbstractLoss(eqx.Module):
         return (1 - self.regularization) * error + self.regularization * self.decay(net)
 
     def decay(self, net: PyTree[Float[Array, "..."]]) -> Float[Array, ""]:
-        """Returns W: the mean of the squared weights and biases (the sum, for the sum of squared errors)."""
-        flat = jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(net)])
+        """Returns W: the mean of the squared parameters (the sum, for the sum of squared errors)."""
+        flat = jnp.concatenate([leaf.ravel() for leaf in parameter_leaves(net)])
         return self.scale(jnp.sum(flat * flat), flat.size)
 
     @abc.abstractmethod

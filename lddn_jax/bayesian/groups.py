@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped
@@ -21,6 +20,7 @@ from lddn_jax.errors import LDDNError, listed, shown
 from lddn_jax.network.network import assemble
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.topology.topology import Topology
+from lddn_jax.topology.trained_weights import trained_places
 
 Tap = tuple[str, str | None, int | None]  # to, source and delay; (layer, None, None) is that layer's bias
 Labelling = Callable[[str, str | None, int | None], str]
@@ -137,7 +137,9 @@ class Groups:
             [1, 2]
         """
         label = labelling(groups)
-        taps: list[Tap] = [(to, source, d) for (to, source), delays in topology.delays.items() for d in delays]
+        taps: list[Tap] = [
+            (to, source, d) for to, source in topology.weight_shapes for d in _delays(topology, (to, source))
+        ]
         taps += [(layer.name, None, None) for layer in topology.layers if layer.bias]
         names = [label(*tap) for tap in taps]
         for tap, name in zip(taps, names, strict=True):
@@ -207,13 +209,23 @@ class Groups:
         return values[self.of_parameters]
 
 
+def _delays(topology: Topology, pair: tuple[str, str]) -> list[int]:
+    """Returns the delays of a connection at which it has parameters."""
+    trained = np.ones(topology.weight_shapes[pair], bool).reshape(-1)
+    if pair in trained_places(topology):
+        trained[:] = False
+        trained[trained_places(topology)[pair]] = True
+    delays = np.array(topology.delays[pair])
+    return delays[trained.reshape(len(delays), -1).any(axis=1)].tolist()
+
+
 def _flat(numbers: dict[Tap, Any], topology: Topology) -> Shaped[np.ndarray, " parameters"]:
     """Returns the number of its tap for each parameter, `(parameters,)`, in the order of `net.ravel()`."""
     IW, LW = {}, {}
-    for (to, source), delays in topology.delays.items():
-        block = np.array([numbers[to, source, d] for d in delays])[:, None, None]
+    for (to, source), shape in topology.weight_shapes.items():
+        block = np.array([numbers.get((to, source, d), -1) for d in topology.delays[to, source]])
         where = IW if source in topology.input_names else LW
-        where[to, source] = np.broadcast_to(block, (len(delays), topology.sizes[to], topology.sizes[source]))
+        where[to, source] = np.broadcast_to(block.reshape(-1, *(1,) * (len(shape) - 1)), shape)
     b = {layer.name: np.full(layer.size, numbers[layer.name, None, None]) for layer in topology.layers if layer.bias}
-    leaves = jax.tree.leaves(assemble(topology, IW, LW, b))
+    leaves = assemble(topology, IW, LW, b).parameter_arrays()
     return np.concatenate([np.ravel(leaf) for leaf in leaves]) if leaves else np.zeros(0, int)

@@ -7,7 +7,7 @@ MacKay (1994), *Bayesian methods for backpropagation networks*.
 
 import numbers
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
 
@@ -21,7 +21,7 @@ from lddn_jax.network.network import Network, check_network
 from lddn_jax.network.rewiring import carry_over
 from lddn_jax.simulation.delays import cut, started, state_sizes
 from lddn_jax.simulation.simulate import predict
-from lddn_jax.topology.topology import Connection, Topology
+from lddn_jax.topology.topology import Topology
 from lddn_jax.topology.validation import reached
 
 
@@ -110,7 +110,9 @@ def _without(topology: Topology, weak: set[Tap]) -> Topology:
     connections = []
     for c in topology.connections:
         delays = tuple(d for d in c.delays if (c.to, c.source, d) not in weak)
-        connections += [Connection(c.source, c.to, delays)] if delays else []
+        if not delays and topology.layer(c.to).net_input == "product":
+            delays = c.delays  # without a factor, a product is another one
+        connections += [replace(c, delays=delays)] if delays else []
     fed: dict[str, set[str]] = {name: set() for name in topology.sizes}
     for c in connections:
         fed[c.to].add(c.source)

@@ -20,6 +20,7 @@ from lddn_jax.losses import AbstractLoss, check_loss, checked_weights
 from lddn_jax.network.network import Network, assemble, check_network
 from lddn_jax.network.replacement import up_to_date
 from lddn_jax.network.signals import RealArray, SequencesLike, Signals, SignalsLike, StateLike, as_signals, check_data
+from lddn_jax.network.trained_elements import gradient_of_parameters
 from lddn_jax.numerics.memory import check_memory
 from lddn_jax.simulation.delays import DelayState, as_state, inputs_as_state, started
 from lddn_jax.simulation.simulate import batch_axes, measured, prepare
@@ -240,6 +241,7 @@ def _differentiable(structure: Any, steps: int):
         topology = residual.topology
         known = {name: c for name, c in cotangents.items() if not isinstance(c, SymbolicZero)}
         gradient, state = residual.linearization.pullback(known)
+        gradient = gradient_of_parameters(gradient)
         if not residual.with_inputs:
             return gradient, None, state, None
         gradient = assemble(topology, gradient.IW, gradient.LW, gradient.b)

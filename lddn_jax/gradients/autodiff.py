@@ -20,8 +20,9 @@ from lddn_jax.gradients.method import (
     over_sequences,
 )
 from lddn_jax.network import transfer
-from lddn_jax.network.network import Network
+from lddn_jax.network.network import Network, connection_weights
 from lddn_jax.network.signals import Signals
+from lddn_jax.numerics.connection_product import ConnectionWeights
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.simulation.delays import DelayState, extend, last, tap
 from lddn_jax.simulation.simulate import batch_axes
@@ -67,26 +68,43 @@ class _AutodiffLinearization(AbstractLinearization):
 def plain_scan(net: Network, inputs: Signals, state: DelayState, steps: int) -> Signals:
     """Returns every layer's output, `(*batch, time, neurons)`, by a literal transcription of the equations."""
     topology = net.topology
+    weights = {
+        pair: W if topology.connected[pair].trained else jax.lax.stop_gradient(W)
+        for pair, W in connection_weights(net).items()
+    }
     shape = batch_axes(inputs, state)
 
     def step(lines, now):
         values = dict(now)
         for name in plan(topology).simulation_order:
-            n = jnp.zeros((*shape, topology.sizes[name]), net.dtype)
+            multiplies = topology.layer(name).net_input == "product"
+            n = zero = jnp.zeros((*shape, topology.sizes[name]), net.dtype)
+            if multiplies:
+                n = jnp.ones_like(zero)
             if name in net.b:
                 n = n + net.b[name].reshape((1,) * len(shape) + net.b[name].shape)
             for (to, source), delays in topology.delays.items():
                 if to == name:
-                    weights = net.IW if source in topology.input_names else net.LW
+                    z = zero if multiplies else n
                     for k, d in enumerate(delays):
                         value = values[source] if d == 0 else tap(lines[source], d)
-                        n = n + einsum("...j,ij->...i", value, weights[to, source][k])
+                        z = z + _times(weights[to, source], k, value)
+                    n = n * z if multiplies else z
             values[name] = transfer.get(topology.layer(name).transfer).function(n)
         lines = {name: last(extend(line, values[name][None]), line.shape[0]) for name, line in lines.items()}
         return lines, {layer.name: values[layer.name] for layer in topology.layers}
 
     a = jax.lax.scan(step, _time_first(state), _time_first(inputs), length=steps)[1]
     return {name: jnp.moveaxis(value, 0, -2) for name, value in a.items()}
+
+
+def _times(weights: ConnectionWeights, k: int, value: Float[Array, "*batch from"]) -> Float[Array, "*batch to"]:
+    """Returns W(d) s(t−d), d the k-th delay; W is a matrix, diagonal, or the identity."""
+    if weights is None:
+        return value
+    return (
+        einsum("...j,ij->...i", value, weights[k]) if weights.ndim == 3 else einsum("...i,i->...i", value, weights[k])
+    )
 
 
 def _time_first(

@@ -45,16 +45,20 @@ from lddn_jax.gradients.segments import (
     longest_held,
     square_root,
 )
+from lddn_jax.gradients.slopes import factor_slopes
 from lddn_jax.network import transfer
-from lddn_jax.network.network import Network
+from lddn_jax.network.factored_network import declared, factored, of_layers
+from lddn_jax.network.network import Network, connection_weights
 from lddn_jax.network.signals import Signals
-from lddn_jax.numerics.contraction import einsum
+from lddn_jax.numerics.connection_product import transposed
 from lddn_jax.numerics.lanes import Values, from_lanes, to_lanes
 from lddn_jax.numerics.platform import Platform, by_platform
 from lddn_jax.simulation.delays import DelayState
 from lddn_jax.simulation.recursion import prepare
 from lddn_jax.simulation.simulate import batch_axes, run, run_in_segments
 from lddn_jax.topology.plan import plan
+from lddn_jax.topology.product_factors import product_factors
+from lddn_jax.topology.topology import Topology
 
 
 class BPTT(AbstractGradient):
@@ -117,7 +121,7 @@ class BPTT(AbstractGradient):
 
     def linearize(self, net: Network, inputs: Signals, state: DelayState, steps: int) -> AbstractLinearization:
         """Simulates and stores net inputs and signals, or only the delay states at checkpoints."""
-        batch = batch_axes(inputs, state)
+        topology, net, batch = net.topology, factored(net), batch_axes(inputs, state)
         inputs, state = to_lanes(inputs), to_lanes(state)
         lanes, truncated = (math.prod(batch),), self.truncation is not None
         length = self.checkpoint if isinstance(self.checkpoint, int | None) else square_root(steps)
@@ -129,7 +133,7 @@ class BPTT(AbstractGradient):
             n, a = run(net, inputs, state, steps, lanes)
             forward = Kept(n, inputs | a, state)
             where = cut(steps, self.truncation, longest_held(net), truncated=True) if self.truncation else None
-        return _BPTTLinearization(from_lanes(a, batch), net, forward, where, batch)
+        return _BPTTLinearization(from_lanes(of_layers(a, topology), batch), topology, net, forward, where, batch)
 
     def derivatives(
         self, net: Network, inputs: Signals, state: DelayState, steps: int, with_state: bool = False
@@ -138,6 +142,7 @@ class BPTT(AbstractGradient):
         window = self.jacobian_window
         if window is None:
             return derivatives_by_pullback(self, net, inputs, state, steps, with_state)
+        net = factored(net)
 
         def one_sequence(inputs, state):
             inputs, state = to_lanes(inputs), to_lanes(state)
@@ -150,6 +155,7 @@ class BPTT(AbstractGradient):
 
 class _BPTTLinearization(AbstractLinearization):
     a: Signals
+    topology: Topology = eqx.field(static=True)
     net: Network
     forward: Kept | SimulatedAgain
     cut: Cut | None = eqx.field(static=True)  # None: the segments that fit the cache of the platform
@@ -163,7 +169,7 @@ class _BPTTLinearization(AbstractLinearization):
             return backward(self.net, adjoint, forward.ready(), cotangents, lines, where)
 
         gradient, lines = by_platform(self._where, back, self.forward, to_lanes(cotangents), lines)
-        return gradient, from_lanes(state_gradient(self.net, lines), self.batch)
+        return declared(gradient, self.topology), from_lanes(state_gradient(self.net, lines), self.batch)
 
     def _where(self, platform: Platform) -> Cut:
         if self.cut is not None:
@@ -188,24 +194,30 @@ def _recursion(net: Network, lanes: int) -> Callable[[Values, Values, Values, Va
     """Returns the recursion in n̄ over a segment."""
     topology = net.topology
     functions = {layer.name: transfer.get(layer.transfer) for layer in topology.layers}
+    factors = {name for of_product in product_factors(topology).values() for name in of_product}
     nothing = {layer.name: jnp.zeros((1, layer.size, 1), net.dtype) for layer in topology.layers}
+    between_layers = {pair: w for pair, w in connection_weights(net).items() if pair[1] not in topology.input_names}
     recursion = prepare(
         plan(topology).adjoint_blocks,
-        {(source, to): delays for (to, source), delays in topology.delays.items() if (to, source) in net.LW},
-        {(source, to): einsum("dij->dji", weights) for (to, source), weights in net.LW.items()},
+        {(source, to): delays for (to, source), delays in topology.delays.items() if (to, source) in between_layers},
+        {(source, to): transposed(weights) for (to, source), weights in between_layers.items()},
         (lanes,),
+        net.dtype,
     )
 
     def node(name, a_bar, now):
+        if name in factors:
+            return now * a_bar
         n, a = now
         return functions[name].times_slope(functions[name].slope_in_lanes(n, a), a_bar, transpose=True)
 
     def n_bar(n, signals, cotangents, future):
+        of_factors = factor_slopes(topology, n, signals)
         return recursion(
             node,
             known={},
             drive=nothing | cotangents,
-            extras={name: (n[name], signals[name]) for name in n},
+            extras={name: (n[name], signals[name]) for name in n if name not in factors} | of_factors,
             before=future,
             steps=next(iter(n.values())).shape[0],
             reverse=True,

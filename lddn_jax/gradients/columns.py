@@ -6,9 +6,10 @@ times. So each layer carries only the columns that it can depend on: in a chain 
 and none of a read-out layer's in the layers before it.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,10 +17,19 @@ from jaxtyping import Array, Float, Int
 
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.simulation.delays import state_sizes
-from lddn_jax.topology.plan import plan
+from lddn_jax.topology.plan import Pair, plan
+from lddn_jax.topology.product_factors import factored_topology
 from lddn_jax.topology.topology import Topology
+from lddn_jax.topology.trained_weights import trained_count, trained_places
 
+AnyArray = TypeVar("AnyArray", Array, np.ndarray)
 Key = tuple[str, Any]  # ("IW" or "LW", (to, source)), ("b", layer), ("state", source)
+
+
+def parameters_of(topology: Topology, pair: Pair, weights: AnyArray, axis: int = -1) -> AnyArray:
+    """Returns those of the flattened weights of a connection, on one axis, that are parameters."""
+    places = trained_places(topology).get(pair)
+    return weights if places is None else weights[(slice(None),) * (axis % weights.ndim) + (places,)]
 
 
 @dataclass(frozen=True)
@@ -36,14 +46,16 @@ class Columns:
 
     @classmethod
     def reaching(cls, topology: Topology, with_state: bool) -> "Columns":
-        """Finds the columns by the paths of the topology."""
-        sizes, upstream = topology.sizes, plan(topology).upstream
+        """Finds the columns by the paths of the topology; factors of products are layers too."""
+        topology = factored_topology(topology)
+        upstream = plan(topology).upstream
         widths: dict[Key, int] = {}
         enters: dict[Key, frozenset[str]] = {}  # the layers that a block affects directly
         for kind in ("IW", "LW"):
-            for (to, source), delays in topology.delays.items():
-                if (source in topology.input_names) == (kind == "IW"):
-                    widths[kind, (to, source)] = len(delays) * sizes[to] * sizes[source]
+            for to, source in topology.weight_shapes:
+                count = trained_count(topology, (to, source))
+                if count and (source in topology.input_names) == (kind == "IW"):
+                    widths[kind, (to, source)] = count
                     enters[kind, (to, source)] = frozenset([to])
         for layer in sorted(topology.layers, key=lambda layer: layer.name):
             if layer.bias:
@@ -106,8 +118,9 @@ class Columns:
             if kind == "b" and where == name:
                 piece = np.eye(size)
             elif kind in ("IW", "LW") and where[0] == name:
-                delays, from_ = len(topology.delays[where]), topology.sizes[where[1]]
-                piece = np.tile(np.repeat(np.eye(size), from_, axis=1), delays)
+                delays, _, *from_ = topology.weight_shapes[where]
+                piece = np.tile(np.repeat(np.eye(size), math.prod(from_), axis=1), delays)
+                piece = parameters_of(topology, where, piece)
             pieces.append(piece)
         return np.concatenate(pieces, axis=1) if pieces else np.zeros((size, 0))
 

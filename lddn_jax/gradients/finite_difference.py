@@ -17,6 +17,7 @@ from jax.typing import DTypeLike
 from lddn_jax.errors import LDDNError
 from lddn_jax.gradients.accuracy import Accuracy, Approximate
 from lddn_jax.gradients.method import AbstractForward, Derivatives
+from lddn_jax.network.factored_network import of_layers
 from lddn_jax.network.network import Network
 from lddn_jax.network.signals import Signals
 from lddn_jax.numerics.contraction import einsum
@@ -68,7 +69,8 @@ class FiniteDifference(AbstractForward):
         batch = batch_axes(inputs, state)
 
         def outputs(net, state):
-            return from_lanes(run(net, to_lanes(inputs), to_lanes(state), steps, (math.prod(batch),))[1], batch)
+            a = run(net, to_lanes(inputs), to_lanes(state), steps, (math.prod(batch),))[1]
+            return from_lanes(of_layers(a, net.topology), batch)
 
         a = outputs(net, state)
         if not layers:

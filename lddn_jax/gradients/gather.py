@@ -9,11 +9,12 @@ De Jesús & Hagan (2007), eq. 22-24.
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lddn_jax.network.network import Biases, Network, Weights, assemble
+from lddn_jax.network.network import Biases, Network, Weights, assemble, connection_weights
+from lddn_jax.network.trained_elements import gradient_of_parameters
+from lddn_jax.numerics.connection_product import back_product, is_elementwise, weight_gradient
 from lddn_jax.numerics.contraction import correlation, einsum
 from lddn_jax.numerics.lanes import Values
 from lddn_jax.simulation.delays import extend, reaching_back, state_sizes, taps
-from lddn_jax.topology.plan import Pair
 from lddn_jax.topology.topology import Topology
 
 COPIED_ROWS = 4  # taps of connections up to this many rows are copied together for one product
@@ -32,27 +33,30 @@ def gather(net: Network, signals: Values, before: Values, n_bar: Values) -> tupl
 
 
 def parameter_gradient(net: Network, signals: Values, before: Values, n_bar: Values) -> Network:
-    """Returns ∂F/∂parameters, summed over time and lanes; see `gather` for the arguments."""
+    """Returns ∂F/∂parameters, summed over time and lanes; zero where weights are no parameters. See `gather`."""
     topology = net.topology
     lines = {name: extend(before.get(name), signal) for name, signal in signals.items()}
     found: Weights = {}
     biases: Biases = {}
+    weights = net.IW | net.LW
     for layer in topology.layers:
-        pairs = [pair for pair in topology.delays if pair[0] == layer.name]
-        blocks, bias = _of_layer(topology, pairs, lines, n_bar[layer.name])
+        pairs = [pair for pair in topology.delays if pair[0] == layer.name and pair in weights]
+        blocks, bias = _of_layer(topology, {pair: weights[pair] for pair in pairs}, lines, n_bar[layer.name])
         found |= blocks
         if layer.bias:
             biases[layer.name] = bias
-    return assemble(
-        topology,
-        IW={pair: found[pair] for pair in net.IW},
-        LW={pair: found[pair] for pair in net.LW},
-        b=biases,
+    return gradient_of_parameters(
+        assemble(
+            topology,
+            IW={pair: found[pair] for pair in net.IW},
+            LW={pair: found[pair] for pair in net.LW},
+            b=biases,
+        )
     )
 
 
 def _of_layer(
-    topology: Topology, pairs: list[Pair], lines: Values, n_bar: Float[Array, "time neurons lanes"]
+    topology: Topology, weights: Weights, lines: Values, n_bar: Float[Array, "time neurons lanes"]
 ) -> tuple[Weights, Float[Array, " neurons"]]:
     """Returns the gradients of all connections into a layer, and of its bias.
 
@@ -63,10 +67,10 @@ def _of_layer(
     def row_count(pair):
         return len(delays[pair]) * topology.sizes[pair[1]]
 
-    narrow = [pair for pair in pairs if row_count(pair) <= COPIED_ROWS]
+    narrow = [pair for pair, W in weights.items() if not is_elementwise(W) and row_count(pair) <= COPIED_ROWS]
     blocks = {  # one delay at a time, because stacking many taps takes much memory
-        (to, source): jnp.stack([correlation(n_bar, taps(lines[source], (d,), steps)) for d in delays[to, source]])
-        for to, source in pairs
+        (to, source): weight_gradient(W, n_bar, (taps(lines[source], (d,), steps) for d in delays[to, source]))
+        for (to, source), W in weights.items()
         if (to, source) not in narrow
     }
     if not narrow:
@@ -90,14 +94,13 @@ def state_gradient(net: Network, n_bar: Values) -> Values:
         net: The network.
         n_bar: ∂F/∂n of every layer from t = 0 on, for at least as many steps as the longest delay.
     """
-    weights = net.IW | net.LW
+    weights = connection_weights(net)
     found = {}
-    for name, (longest, size) in state_sizes(net.topology).items():
+    for name, (longest, _) in state_sizes(net.topology).items():
         parts = []
         for (to, source), delays in net.topology.delays.items():
             if source == name and delays[-1] > 0:
                 back = reaching_back(n_bar[to], delays, longest)
-                stacked = weights[to, source].reshape(-1, size)  # (delay · to, from)
-                parts.append(einsum("ij,ti...->tj...", stacked, back))
+                parts.append(back_product(weights[to, source], len(delays), back))
         found[name] = sum(parts[1:], start=parts[0])
     return found

@@ -26,6 +26,7 @@ from lddn_jax.gradients.accuracy import Accuracy, Exact, Random, Truncated
 from lddn_jax.network.network import Network
 from lddn_jax.network.replacement import up_to_date
 from lddn_jax.network.signals import SignalLike, Signals, SignalsLike, StateLike, as_signals
+from lddn_jax.network.trained_elements import gradient_of_parameters
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.simulation.delays import DelayState, state_sizes
 from lddn_jax.simulation.simulate import batch_axes, prepare
@@ -225,7 +226,7 @@ def pulled_back(
                 f"the pullback of {name} returned shape {jnp.shape(leaf)} at {jax.tree_util.keystr(path)}; "
                 f"{jnp.shape(other)} is needed. Parameters are summed over batch and time; states keep batch axes."
             )
-    return found
+    return gradient_of_parameters(found[0]), found[1]
 
 
 @up_to_date
@@ -339,7 +340,7 @@ class _ForwardLinearization(AbstractLinearization):
         _, jacobians = self.method.sensitivities(
             self.net, self.inputs, self.state, self.steps, tuple(sorted(cotangents)), with_state=True
         )
-        flat, unravel = self.net.ravel()
+        flat, unravel = jax.tree.map(jnp.zeros_like, self.net).ravel()
         batch = batch_axes(self.inputs, self.state)
         per_sequence = jnp.zeros((*batch, flat.size + state_count(self.net)), flat.dtype)
         for name, jacobian in jacobians.items():

@@ -25,9 +25,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lddn_jax.gradients.columns import Columns
+from lddn_jax.gradients.columns import Columns, parameters_of
+from lddn_jax.gradients.slopes import factor_slopes
 from lddn_jax.network import transfer
-from lddn_jax.network.network import Network
+from lddn_jax.network.network import Network, matrices
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.numerics.lanes import Values
 from lddn_jax.simulation.delays import extend, last, tap, taps
@@ -56,7 +57,7 @@ class Reduced:
         self.net, self.columns, self.lanes, self.layers = net, columns, lanes, tuple(layers)
         topology = net.topology
         self.functions = {layer.name: transfer.get(layer.transfer) for layer in topology.layers}
-        self.weights = net.IW | net.LW
+        self.weights = matrices(net)
         self.static = {name: self._static(name) for name in self.layers}
 
     def _static(self, name: str) -> tuple[str, ...]:
@@ -87,7 +88,13 @@ class Reduced:
 
     def __call__(self, n: Values, signals: Values, before: Values, lines: Values, steps: int) -> tuple[Values, Values]:
         """Returns ∂a/∂x of the carried layers, `(time, neurons, lanes, columns)`, and the delay lines after them."""
-        slopes = {name: self.functions[name].slope_in_lanes(n[name], signals[name]) for name in n}
+        of_factors = factor_slopes(self.net.topology, n, signals)
+        slopes = {
+            name: of_factors[name]
+            if name in of_factors
+            else self.functions[name].slope_in_lanes(n[name], signals[name])
+            for name in n
+        }
         S = {name: self._sensitivities(name, slopes, steps) for name in self.layers}
         drive = {name: self._explicit(name, S[name], signals, before, steps) for name in self.layers}
         found: Values = {}
@@ -150,8 +157,9 @@ class Reduced:
                 delays = topology.delays[where]
                 values = taps(extend(before.get(source), signals[source]), delays, steps)
                 values = values.reshape(steps, len(delays), topology.sizes[source], self.lanes)
-                outer = einsum("tibk,tdjb->tkbdij", S[to], values)
-                pieces.append(outer.reshape(steps, size, self.lanes, width))
+                subscripts = "tibk,tdjb->tkbdij" if len(topology.weight_shapes[where]) == 3 else "tibk,tdib->tkbdi"
+                outer = einsum(subscripts, S[to], values)
+                pieces.append(parameters_of(topology, where, outer.reshape(steps, size, self.lanes, -1)))
             elif kind == "b" and where in S:
                 pieces.append(einsum("tibk->tkbi", S[where]))
             else:

@@ -29,11 +29,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lddn_jax.gradients.columns import Columns
+from lddn_jax.gradients.columns import Columns, parameters_of
 from lddn_jax.gradients.method import AbstractForward, Derivatives
 from lddn_jax.gradients.reduced import Reduced, carried
+from lddn_jax.gradients.slopes import factor_slopes
 from lddn_jax.network import transfer
-from lddn_jax.network.network import Network
+from lddn_jax.network.factored_network import factored, of_layers
+from lddn_jax.network.network import Network, connection_weights
 from lddn_jax.network.signals import Signals
 from lddn_jax.numerics.lanes import Values, from_lanes, to_lanes
 from lddn_jax.simulation.delays import DelayState, extend, last, piece, state_sizes, taps
@@ -56,12 +58,13 @@ class RTRL(AbstractForward):
         batch = batch_axes(inputs, state)
         inputs, state = to_lanes(inputs), to_lanes(state)
         if not layers:
-            return from_lanes(run(net, inputs, state, steps, (math.prod(batch),))[1], batch), {}
+            a = run(net, inputs, state, steps, (math.prod(batch),))[1]
+            return from_lanes(of_layers(a, net.topology), batch), {}
         columns = Columns.reaching(net.topology, with_state)
 
         def keep(start, length, signals, derivatives):
             return (
-                {layer.name: signals[layer.name] for layer in net.topology.layers},
+                of_layers(signals, net.topology),
                 {name: columns.all(name, derivatives[name]) for name in layers},
             )
 
@@ -131,6 +134,7 @@ def forward(
 
 def recursion_in(net: Network, columns: Columns, lanes: int, layers: Sequence[str]) -> "AllLayers | Reduced":
     """Returns the recursion in ∂a/∂x that carries all layers, or the one of `reduced.py` if few suffice."""
+    net = factored(net)
     few = None if columns.with_state else carried(net.topology, tuple(layers))
     return AllLayers(net, columns, lanes) if few is None else Reduced(net, columns, lanes, few)
 
@@ -152,8 +156,8 @@ class AllLayers:
             if not any(columns.of[name] for name in topology.input_names):
                 block = block.without(topology.input_names)
             width = columns.width(columns.of[block.layers[0]])
-            weights = net.IW | net.LW
-            self.blocks.append((block, prepare([block], topology.delays, weights, (lanes, width))))
+            weights = connection_weights(net)
+            self.blocks.append((block, prepare([block], topology.delays, weights, (lanes, width), net.dtype)))
         self.chunk = max((block.chunk or 1 for block, _ in self.blocks), default=1)
 
     def bytes_of_a_step(self) -> int:
@@ -183,6 +187,7 @@ class AllLayers:
             name: jnp.zeros((steps, topology.sizes[name], self.lanes, columns.width(columns.of[name])), self.net.dtype)
             for name in topology.input_names
         }
+        of_factors = factor_slopes(topology, n, signals)
         for block, recursion in self.blocks:
             want = columns.of[block.layers[0]]
             sources = {source for _, source in block.incoming}
@@ -190,7 +195,13 @@ class AllLayers:
             own = {
                 name: jnp.asarray(columns.own(topology, name), self.net.dtype)[None, :, None] for name in block.layers
             }
-            slopes = {name: self.functions[name].slope_in_lanes(n[name], signals[name]) for name in block.layers}
+
+            slopes = {
+                name: of_factors[name]
+                if name in of_factors
+                else self.functions[name].slope_in_lanes(n[name], signals[name])
+                for name in block.layers
+            }
 
             def node(name, n_dot, extra, own=own):
                 slope, row = extra
@@ -220,11 +231,14 @@ class AllLayers:
         pieces = []
         for kind, where in self.columns.of[block.layers[0]]:
             if kind in ("IW", "LW") and where[0] in block.layers:
-                to, source = where
+                _, source = where
                 line, delays = extend(before.get(source), signals[source]), topology.delays[where]
-                values = taps(line, delays, steps).reshape(steps, len(delays), 1, topology.sizes[source], self.lanes)
-                shape = (steps, len(delays), topology.sizes[to], topology.sizes[source], self.lanes)
-                pieces.append(jnp.broadcast_to(values, shape).reshape(steps, 1, -1, self.lanes))
+                values = taps(line, delays, steps)
+                shape = topology.weight_shapes[where]
+                if len(shape) == 3:
+                    values = values.reshape(steps, len(delays), 1, topology.sizes[source], self.lanes)
+                    values = jnp.broadcast_to(values, (steps, *shape, self.lanes))
+                pieces.append(parameters_of(topology, where, values.reshape(steps, 1, -1, self.lanes), axis=2))
             else:
                 own_bias = kind == "b" and where in block.layers
                 fill = jnp.ones if own_bias else jnp.zeros

@@ -36,20 +36,24 @@ Hagan, Demuth, Beale & De Jesús, *Neural Network Design*, 2nd ed., ch. 14; De J
 import math
 from typing import TypeAlias
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lddn_jax.gradients.gather import gather
 from lddn_jax.gradients.method import AbstractAdjoint, AbstractLinearization
+from lddn_jax.gradients.slopes import factor_slopes
 from lddn_jax.network import transfer
-from lddn_jax.network.network import Network
+from lddn_jax.network.factored_network import declared, factored, of_layers
+from lddn_jax.network.network import Network, matrices
 from lddn_jax.network.signals import Signals
 from lddn_jax.numerics.contraction import einsum
 from lddn_jax.numerics.lanes import Values, from_lanes, neurons_last, neurons_second, to_lanes
 from lddn_jax.simulation.delays import DelayState, extend, last, tap
 from lddn_jax.simulation.simulate import batch_axes, run
 from lddn_jax.topology.plan import Pair, plan
+from lddn_jax.topology.topology import Topology
 
 # S^{u,m}(t) by (u, m)
 StaticSensitivities: TypeAlias = dict[Pair, Float[Array, "... neurons_of_u=_ neurons_of_m=_"]]
@@ -64,14 +68,15 @@ class SensitivityBPTT(AbstractAdjoint):
 
     def linearize(self, net: Network, inputs: Signals, state: DelayState, steps: int) -> AbstractLinearization:
         """Simulates and stores net inputs and outputs."""
-        batch = batch_axes(inputs, state)
+        topology, net, batch = net.topology, factored(net), batch_axes(inputs, state)
         inputs, state = to_lanes(inputs), to_lanes(state)
         n, a = run(net, inputs, state, steps, (math.prod(batch),))
-        return _Sensitivities(from_lanes(a, batch), net, n, inputs | a, state)
+        return _Sensitivities(from_lanes(of_layers(a, topology), batch), topology, net, n, inputs | a, state)
 
 
 class _Sensitivities(AbstractLinearization):
     a: Signals
+    topology: Topology = eqx.field(static=True)
     net: Network
     n: Values
     signals: Values
@@ -89,7 +94,7 @@ class _Sensitivities(AbstractLinearization):
         phi = self._phi(explicit, a, U, X, S, delayed)
         n_bar = {name: neurons_second(_through(S, U, name, phi, n[name])) for name in n}
         gradient, state = gather(self.net, self.signals, self.before, n_bar)
-        return gradient, from_lanes(state, next(iter(self.a.values())).shape[:-2])
+        return declared(gradient, self.topology), from_lanes(state, next(iter(self.a.values())).shape[:-2])
 
     def _phi(self, explicit: Values, a: Values, U: list[str], X: list[str], S: StaticSensitivities, delayed) -> Values:
         """Runs the recursion for φ^u from the last step to the first."""
@@ -97,12 +102,14 @@ class _Sensitivities(AbstractLinearization):
         if not delayed:
             return explicit
 
+        matrix = matrices(self.net)
+
         def step(future, now):
             explicit_now, S_now = now
             phi = dict(explicit_now)
             for (x, u), delays in delayed.items():
                 for d in delays:
-                    weights = self.net.LW[x, u][self.net.topology.delays[x, u].index(d)]
+                    weights = matrix[x, u][self.net.topology.delays[x, u].index(d)]
                     ahead = tap(future[x], d, reverse=True)
                     phi[u] = phi[u] + einsum("ij,...i->...j", weights, ahead)
             n_bar = {x: _through(S_now, U, x, phi, future[x][0]) for x in X}
@@ -122,9 +129,10 @@ class _Sensitivities(AbstractLinearization):
 
 def static_sensitivities(net: Network, U: list[str], n: Values, a: Values) -> StaticSensitivities:
     """Returns S^{u,m}(t) where it is nonzero, `(time, lanes, neurons of u, neurons of m)` by (u, m)."""
-    topology = net.topology
+    topology, weights = net.topology, matrices(net)
     functions = {layer.name: transfer.get(layer.transfer) for layer in topology.layers}
-    slopes = {name: f.slope(n[name], a[name]) for name, f in functions.items()}
+    of_factors = factor_slopes(topology, n, a)
+    slopes = {name: f.slope(n[name], a[name]) for name, f in functions.items() if name not in of_factors} | of_factors
     S: StaticSensitivities = {}
     for u in U:
         for m in reversed(plan(topology).simulation_order):
@@ -132,7 +140,7 @@ def static_sensitivities(net: Network, U: list[str], n: Values, a: Values) -> St
             paths = [reached] if m == u else []
             for (k, source), delays in topology.delays.items():
                 if source == m and delays[0] == 0 and (u, k) in S:
-                    paths.append(einsum("...uk,km->...um", S[u, k], net.LW[k, m][0]))
+                    paths.append(einsum("...uk,km->...um", S[u, k], weights[k, m][0]))
             if paths:
                 total = sum(paths[1:], start=paths[0])
                 if functions[m].elementwise:
@@ -144,7 +152,9 @@ def static_sensitivities(net: Network, U: list[str], n: Values, a: Values) -> St
 
 def _delayed(net: Network) -> dict[Pair, tuple[int, ...]]:
     """Returns the positive delays of all layer weights that have any, by (x, u)."""
-    positive = {pair: tuple(d for d in net.topology.delays[pair] if d > 0) for pair in net.LW}
+    topology = net.topology
+    layer_weights = {pair: delays for pair, delays in topology.delays.items() if pair[1] not in topology.input_names}
+    positive = {pair: tuple(d for d in delays if d > 0) for pair, delays in layer_weights.items()}
     return {pair: delays for pair, delays in sorted(positive.items()) if delays}
 
 

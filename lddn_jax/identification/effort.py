@@ -17,6 +17,7 @@ import numpy as np
 from lddn_jax.data.records import Record
 from lddn_jax.identification.structures import Tried
 from lddn_jax.topology.topology import Topology
+from lddn_jax.topology.trained_weights import parameter_count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,9 +83,7 @@ def nominal_seconds(samples: int, long: bool) -> float:
 
 def parameters_of(topology: Topology) -> int:
     """Returns the number of weights and biases of a network."""
-    sizes = topology.sizes
-    weights = sum(len(c.delays) * sizes[c.to] * sizes[c.source] for c in topology.connections)
-    return weights + sum(layer.size for layer in topology.layers if layer.bias)
+    return parameter_count(topology)
 
 
 @dataclasses.dataclass(frozen=True)

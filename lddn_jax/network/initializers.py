@@ -5,8 +5,9 @@ neuron depends on all elements that it sums. It is a function
 
     initializer(key, layer, shapes, dtype) -> (weights by source, bias)
 
-with `shapes[source] = (delay, to, from)`. Keys are derived from layer names, so the result does not depend on the
-order of declaration. Pass the name of an initializer, or a function, as `Network(..., init=...)`:
+with `shapes[source] = (delay, to, from)`; diagonal weights are `(delay, to, 1)`, since a neuron reads one element. Keys
+are derived from layer names, so the result does not depend on the order of declaration. Pass the name of an
+initializer, or a function, as `Network(..., init=...)`:
 
     >>> def small(key, layer, shapes, dtype):
     ...     weights, bias = glorot(key, layer, shapes, dtype)
@@ -68,8 +69,8 @@ def orthogonal(key: PRNGKeyArray, layer: Layer, shapes: Shapes, dtype: DTypeLike
     Saxe, McClelland & Ganguli, ICLR 2014.
     """
     weights, bias = glorot(key, layer, shapes, dtype)
-    if layer.name in shapes:
-        delays, size, _ = shapes[layer.name]
+    delays, size, from_ = shapes.get(layer.name, (0, 0, 1))
+    if size == from_:  # diagonal weights are already orthogonal
         drawn = jax.random.orthogonal(_key(key, layer.name), size, (delays,), dtype)
         weights[layer.name] = drawn / delays**0.5
     return weights, bias

@@ -1,36 +1,42 @@
 """A network: a topology with its weights and biases, as a pytree.
 
-`IW[to, source]` and `LW[to, source]` are `(delay, to, from)`, `b[layer]` is `(neurons,)`; the topology is static. A
+`IW[to, source]` and `LW[to, source]` are `(delay, to, from)`, or `(delay, size)` if they are diagonal; `b[layer]` is
+`(neurons,)`; the topology is static. A
 gradient is a Network too, so `gradient.LW["y", "hidden"]` is the derivative with respect to that matrix, and optax,
 `jax.vmap` and `equinox.apply_updates` work on networks.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike, DTypeLike
-from jaxtyping import Array, Float, PRNGKeyArray, Shaped
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped
 
 from lddn_jax.checks import called, check_key, expect, floating_dtype
 from lddn_jax.errors import PrecisionError, ShapeError, TopologyError, shown
 from lddn_jax.network import initializers, transfer
-from lddn_jax.network.signals import as_array
+from lddn_jax.network.layer_table import layer_table
+from lddn_jax.network.signals import as_array, is_traced
+from lddn_jax.numerics.connection_product import ConnectionWeights, as_matrices
 from lddn_jax.numerics.memory import check_memory
-from lddn_jax.numerics.text_table import aligned
-from lddn_jax.topology.topology import Connection, Topology, check_topology
+from lddn_jax.topology.topology import Topology, check_topology
+from lddn_jax.topology.trained_weights import masks, parameter_count, trained_places
 
 # By (to, source) and by layer. Networks made with `vmap` have leading axes.
-Weights: TypeAlias = dict[tuple[str, str], Float[Array, "... delays=_ to=_ from=_"]]
+Weights: TypeAlias = dict[tuple[str, str], Float[Array, "... delays=_ to=_ from=_"] | Float[Array, "... delays=_ to=_"]]
 Biases: TypeAlias = dict[str, Float[Array, "... neurons=_"]]
 # The same, as a user may give them.
-WeightsGiven: TypeAlias = Mapping[tuple[str, str], Shaped[ArrayLike, "... delays=_ to=_ from=_"] | Sequence[Any]]
+WeightsGiven: TypeAlias = Mapping[
+    tuple[str, str],
+    Shaped[ArrayLike, "... delays=_ to=_ from=_"] | Shaped[ArrayLike, "... delays=_ to=_"] | Sequence[Any],
+]
 BiasesGiven: TypeAlias = Mapping[str, Shaped[ArrayLike, "... neurons=_"] | Sequence[Any]]
-
-SUMMARY_COLUMNS = 80  # of the sources of a layer in a summary; more continue on the next line
 
 
 class Network(eqx.Module):
@@ -44,8 +50,9 @@ class Network(eqx.Module):
         dtype: The dtype of all arrays and of every computation with the network; None: JAX's default float.
 
     Attributes:
-        IW: Input weights by `(to, source)`, each `(delay, to, from)` in the order of the connection's delays.
-        LW: Layer weights by `(to, layer)`, each `(delay, to, from)`.
+        IW: Input weights by `(to, source)`, each `(delay, to, from)` in the order of the connection's delays, or
+            `(delay, size)` if they are diagonal; connections with weights "identity" have none.
+        LW: Layer weights by `(to, layer)`, likewise.
         b: Biases by layer, each `(neurons,)`; layers declared with `bias=False` have none.
 
     Raises:
@@ -83,19 +90,24 @@ class Network(eqx.Module):
         dtype = _float_dtype(dtype)
         self.topology, self.IW, self.LW, self.b = topology, {}, {}, {}
         transfer.check_known(topology)
-        _check_fits(topology, self.parameter_count, dtype)
+        weights = sum(math.prod(shape) for shape in topology.weight_shapes.values())
+        _check_fits(topology, weights + sum(layer.size for layer in topology.layers if layer.bias), dtype)
         shapes_into: dict[str, dict[str, tuple[int, int, int]]] = {layer.name: {} for layer in topology.layers}
-        for (to, source), delays in topology.delays.items():
-            shapes_into[to][source] = len(delays), topology.sizes[to], topology.sizes[source]
+        for (to, source), (delays, size, *from_) in topology.weight_shapes.items():
+            # A neuron with diagonal weights reads one element of its source.
+            shapes_into[to][source] = delays, size, from_[0] if from_ else 1
         for layer in topology.layers:
             shapes = shapes_into[layer.name]
             folded = None if key is None else jax.random.fold_in(key, initializers.name_number(layer.name))
-            drawn = initializer(folded, layer, shapes, dtype)
-            weights, bias = _check_drawn(drawn, layer, shapes)
+            weights, bias = _drawn(initializer, folded, layer, shapes, dtype)
             for source, shape in shapes.items():
                 where = self.IW if source in topology.input_names else self.LW
-                where[layer.name, source] = jnp.asarray(weights[source], dtype)
-                _check_shape(f"initial weights of {source!r} -> {layer.name!r}", where[layer.name, source], shape)
+                given = jnp.asarray(weights[source], dtype)
+                _check_shape(f"initial weights of {source!r} -> {layer.name!r}", given, shape)
+                diagonal = len(topology.weight_shapes[layer.name, source]) == 2
+                where[layer.name, source] = _masked(
+                    topology, (layer.name, source), given[..., 0] if diagonal else given
+                )
             if layer.bias:
                 self.b[layer.name] = jnp.asarray(bias, dtype)
                 _check_shape(f"initial bias of {layer.name!r}", self.b[layer.name], (layer.size,))
@@ -108,12 +120,8 @@ class Network(eqx.Module):
 
     @property
     def parameter_count(self) -> int:
-        """Number of weights and biases; of a single network where arrays have batch axes of `vmap`."""
-        weights = sum(
-            len(delays) * self.topology.sizes[to] * self.topology.sizes[source]
-            for (to, source), delays in self.topology.delays.items()
-        )
-        return weights + sum(layer.size for layer in self.topology.layers if layer.bias)
+        """Number of trained weights and biases; of a single network where arrays have batch axes of `vmap`."""
+        return parameter_count(self.topology)
 
     def with_weights(
         self,
@@ -129,7 +137,7 @@ class Network(eqx.Module):
             b: Some biases by layer.
 
         Raises:
-            ShapeError: If a name is unknown or a shape differs.
+            ShapeError: If a name is unknown, a shape differs, or a weight is not zero where its mask is.
             DataError: If an array does not hold real numbers.
 
         Example:
@@ -151,11 +159,18 @@ class Network(eqx.Module):
                     raise ShapeError(f"{field}[{name!r}] does not exist in this network; it has {list(old)}.")
                 array = as_array(f"{field}[{name!r}]", value, self.dtype)
                 _check_shape(f"{field}[{name!r}]", array, old[name].shape)
+                if field != "b":
+                    pair = cast(tuple[str, str], name)
+                    _check_masked(f"{field}[{name!r}]", array, masks(self.topology).get(pair))
+                    array = _masked(self.topology, pair, array)
                 new[field][name] = array
         return assemble(self.topology, **new)
 
     def ravel(self) -> tuple[Float[Array, " parameters"], Callable[[Float[Array, " parameters"]], "Network"]]:
-        """Returns all weights and biases as one vector `(parameters,)`, and the function that converts it back.
+        """Returns all parameters as one vector `(parameters,)`, and the function that converts it back.
+
+        Parameters are the weights and biases that are trained, without those that a mask sets to zero; the function
+        takes the others from this network.
 
         Raises:
             ShapeError: If it is several stacked networks.
@@ -170,62 +185,56 @@ class Network(eqx.Module):
             1.0
         """
         check_single(self, "net.ravel()", "Map it over them: flat = jax.vmap(lambda net: net.ravel()[0])(nets).")
+        if trained_places(self.topology):
+            return self._ravel_parameters()
         flat, unravel = ravel_pytree(self)
         return flat.astype(self.dtype), unravel  # without parameters, JAX would return float32
+
+    def parameter_arrays(self) -> list[Any]:
+        """Returns the arrays of all parameters; those of a connection that is partly trained are flattened."""
+        places = trained_places(self.topology)
+        if not places:
+            return jax.tree.leaves(self)
+        fields = [(pair, w) for blocks in (self.IW, self.LW) for pair, w in sorted(blocks.items())]
+        weights = [w.reshape(-1)[places[pair]] if pair in places else w for pair, w in fields]
+        return [w for w in weights if w.size] + [self.b[name] for name in sorted(self.b)]
+
+    def _ravel_parameters(self):
+        places = trained_places(self.topology)
+        flat = jnp.concatenate([jnp.zeros(0, self.dtype), *(array.reshape(-1) for array in self.parameter_arrays())])
+
+        def unravel(flat: Float[Array, " parameters"]) -> "Network":
+            start, new = 0, {"IW": dict(self.IW), "LW": dict(self.LW), "b": dict(self.b)}
+            for field, blocks in new.items():
+                for name, old in sorted(blocks.items()):
+                    trained = places.get(name) if field != "b" else None
+                    count = old.size if trained is None else len(trained)
+                    piece, start = flat[start : start + count], start + count
+                    if trained is None:
+                        blocks[name] = piece.reshape(old.shape)
+                    elif count:
+                        blocks[name] = old.reshape(-1).at[trained].set(piece).reshape(old.shape)
+            return assemble(self.topology, **new)
+
+        return flat, unravel
 
     def parameter_names(self) -> list[str]:
         """Returns a readable name for every element of the flat vector, in the order of `ravel`."""
         names = []
         for field, blocks in (("IW", self.IW), ("LW", self.LW)):
             for to, source in sorted(blocks):
-                sizes = self.topology.sizes[to], self.topology.sizes[source]
-                names += [
-                    f"{field}[{to!r}, {source!r}] delay {d} [{i}, {j}]"
+                found = [
+                    f"{field}[{to!r}, {source!r}] delay {d} {list(place)}"
                     for d in self.topology.delays[to, source]
-                    for i in range(sizes[0])
-                    for j in range(sizes[1])
+                    for place in np.ndindex(*self.topology.weight_shapes[to, source][1:])
                 ]
+                trained = trained_places(self.topology).get((to, source))
+                names += found if trained is None else [found[k] for k in trained]
         return names + [f"b[{name!r}] [{i}]" for name in sorted(self.b) for i in range(self.topology.sizes[name])]
 
     def summary(self) -> str:
         """Returns a table of the layers with their sources and numbers of parameters."""
-        rows = [("layer", "size", "transfer", "fed by", "parameters")]
-        feeding: dict[str, list[Connection]] = {layer.name: [] for layer in self.topology.layers}
-        for connection in self.topology.connections:
-            feeding[connection.to].append(connection)
-        for layer in self.topology.layers:
-            fed = feeding[layer.name]
-            count = sum(len(c.delays) * layer.size * self.topology.sizes[c.source] for c in fed)
-            name = layer.name + (" (output)" if layer.name in self.topology.outputs else "")
-            sources = [f"{c.source} {list(c.delays)}" for c in fed] + ["bias"] * layer.bias
-            total = count + layer.size * layer.bias
-            first, *others = _wrapped(sources) or ["-"]
-            rows.append((name, str(layer.size), layer.transfer, first, str(total)))
-            rows += [("", "", "", line, "") for line in others]
-        lines = aligned(rows, "<")
-        axes = stack_axes(self)
-        stacked = f", for each of {' x '.join(map(str, axes))} stacked networks" if axes else ""
-        inputs = _wrapped([f"{i.name} ({i.size})" for i in self.topology.inputs]) or ["none"]
-        return "\n".join(
-            [
-                "\n        ".join([f"inputs: {inputs[0]}", *inputs[1:]]),
-                lines[0],
-                "-" * max(map(len, lines)),
-                *lines[1:],
-                f"{self.parameter_count} parameters, {jnp.dtype(self.dtype).name}{stacked}",
-            ]
-        )
-
-
-def _wrapped(parts: list[str]) -> list[str]:
-    """Joins parts with commas to lines of limited width; a part is never divided."""
-    lines: list[str] = []
-    for part in parts:
-        if lines and len(lines[-1]) + len(part) + 2 <= SUMMARY_COLUMNS:
-            lines[-1] += f", {part}"
-        else:
-            lines += [part]
-    return [line + "," * (k < len(lines) - 1) for k, line in enumerate(lines)]
+        return layer_table(self.topology, self.dtype, stack_axes(self))
 
 
 def assemble(
@@ -236,6 +245,23 @@ def assemble(
     for field, value in (("topology", topology), ("IW", dict(IW)), ("LW", dict(LW)), ("b", dict(b))):
         object.__setattr__(net, field, value)
     return net
+
+
+def _masked(topology: Topology, pair: tuple[str, str], weights: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Returns weights with zeros where the mask of their connection is 0."""
+    mask = masks(topology).get(pair)
+    return weights if mask is None else jnp.where(mask, weights, jnp.zeros((), weights.dtype))
+
+
+def _check_masked(what: str, weights: Float[Array, "..."], mask: Bool[np.ndarray, "delays to from"] | None) -> None:
+    if mask is not None and not is_traced(weights):
+        others = np.argwhere(np.where(mask, 0, np.asarray(weights)))
+        if len(others):
+            where = tuple(others[0].tolist())[-3:]
+            raise ShapeError(
+                f"{what} is not zero at {where} (delay, to, from), where the mask of its connection is 0. Give zero "
+                "there, or change the mask."
+            )
 
 
 def _check_fits(topology: Topology, parameters: int, dtype: jnp.dtype) -> None:
@@ -260,10 +286,26 @@ def _check_key(key, initializer):
 
 def stack_axes(net: Network) -> tuple[int, ...]:
     """Returns the leading axes of stacked networks, as `jax.vmap` makes them; () for a single network."""
-    for blocks, own in ((net.b, 1), (net.IW, 3), (net.LW, 3)):
-        for block in blocks.values():
-            return tuple(jnp.shape(block)[:-own])
+    for bias in net.b.values():
+        return tuple(jnp.shape(bias)[:-1])
+    for pair, weights in (net.IW | net.LW).items():
+        return tuple(jnp.shape(weights)[: -len(net.topology.weight_shapes[pair])])
     return ()
+
+
+def matrices(net: Network) -> dict[tuple[str, str], Float[Array, "delays=_ to=_ from=_"]]:
+    """Returns the weights of every connection as matrices, also those that are diagonal or the identity."""
+    topology = net.topology
+    return {
+        pair: as_matrices(weights, len(topology.delays[pair]), topology.sizes[pair[0]], net.dtype)
+        for pair, weights in connection_weights(net).items()
+    }
+
+
+def connection_weights(net: Network) -> dict[tuple[str, str], ConnectionWeights]:
+    """Returns the weights of every connection by `(to, source)`; None for the identity."""
+    given = {pair: _masked(net.topology, pair, weights) for pair, weights in (net.IW | net.LW).items()}
+    return given | dict.fromkeys(pair for pair in net.topology.delays if pair not in given)
 
 
 def check_single(net: Network, call: str, fix: str = "", *, mapped: bool = False) -> None:
@@ -306,6 +348,17 @@ def check_network(given: object, call: str, *, several: bool = False, mapped: bo
         check_single(given, call, mapped=mapped)
 
 
+def _drawn(initializer, key, layer, shapes, dtype) -> tuple[Mapping[str, Any], Any]:
+    """Returns the first weights and bias of a layer; each factor of a product is drawn like the sum of a layer."""
+    if layer.net_input == "sum":
+        return _check_drawn(initializer(key, layer, shapes, dtype), layer, shapes)
+    weights: dict[str, Any] = {}
+    for source, shape in shapes.items():
+        one = {source: shape}
+        weights |= _check_drawn(initializer(key, layer, one, dtype), layer, one)[0]
+    return weights, None
+
+
 def _check_drawn(drawn, layer, shapes) -> tuple[Mapping[str, Any], Any]:
     if not (isinstance(drawn, tuple) and len(drawn) == 2 and isinstance(drawn[0], Mapping)):
         raise ShapeError(
@@ -335,8 +388,5 @@ def _float_dtype(dtype) -> jnp.dtype:
 
 def _check_shape(what: str, array: Shaped[Array, "..."], shape: tuple[int, ...]):
     if tuple(array.shape) != tuple(shape):
-        raise ShapeError(
-            f"{what}: shape {tuple(array.shape)} was given, {tuple(shape)} (delay, to, from) is needed."
-            if len(shape) > 1
-            else f"{what}: shape {tuple(array.shape)} was given, {tuple(shape)} is needed."
-        )
+        axes = {2: " (delay, size)", 3: " (delay, to, from)"}.get(len(shape), "")
+        raise ShapeError(f"{what}: shape {tuple(array.shape)} was given, {tuple(shape)}{axes} is needed.")

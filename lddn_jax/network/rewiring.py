@@ -5,6 +5,7 @@ and delay.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ from lddn_jax.network import initializers
 from lddn_jax.network.committee import Committee, Model
 from lddn_jax.network.network import Network, assemble, check_network
 from lddn_jax.network.signals import measured_name
-from lddn_jax.topology.topology import Connection, Input, Topology, check_topology, with_longer_input_delays
+from lddn_jax.topology.topology import Input, Topology, check_topology, with_longer_input_delays
 
 AnyModel = TypeVar("AnyModel", bound=Network | Committee)
 
@@ -71,7 +72,7 @@ def _closed(net: Network, output: str, input: str) -> Network:
     closed = Topology(
         [i for i in topology.inputs if i.name != input],
         topology.layers,
-        [Connection(output, c.to, c.delays) if c.source == input else c for c in topology.connections],
+        [replace(c, source=output) if c.source == input else c for c in topology.connections],
         topology.outputs,
     )
     moved = {(to, output): w for (to, source), w in net.IW.items() if source == input}
@@ -123,7 +124,7 @@ def _opened(net: Network, output: str, input: str, to: str | Iterable[str] | Non
     opened = Topology(
         [*topology.inputs, Input(input, layer.size)],
         topology.layers,
-        [Connection(input, c.to, c.delays) if is_cut((c.to, c.source)) else c for c in topology.connections],
+        [replace(c, source=input) if is_cut((c.to, c.source)) else c for c in topology.connections],
         topology.outputs,
     )
     moved = {(pair[0], input): w for pair, w in net.LW.items() if is_cut(pair)}

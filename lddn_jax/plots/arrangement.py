@@ -26,11 +26,23 @@ LEAST_HEIGHT_DIFFERENCE = 0.04  # wires closer than this would look like one
 
 @dataclass
 class Port:
-    """Entry point of a signal: its source, its delays (None at the end of an output), and if it is part of a loop."""
+    """Entry point of a signal: its source, its delays (None at the end of an output), and if it is part of a loop.
+
+    `properties` are those of the connection: what distinguishes its weights from dense ones.
+    """
 
     source: str
     delays: tuple[int, ...] | None
     back: bool = False
+    properties: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> tuple[tuple[int, ...], tuple[str, ...]] | None:
+        """Delays and properties of the connection, if a box in front of the layer tells of them."""
+        if not self.delays:
+            return None
+        told = tuple(word for word in self.properties if word != "fixed")  # by a dashed line
+        return None if self.delays == (0,) and not told else (self.delays, told)
 
 
 @dataclass
@@ -127,8 +139,8 @@ def _columns(topology: Topology) -> list[list[Node]]:
         columns[-1].append(Node("output", name, count - 1, [Port(name, None)]))
     for column in columns[1:]:
         for node in (node for node in column if node.kind == "layer"):
-            fed = [(source, delays) for (to, source), delays in topology.delays.items() if to == node.name]
-            node.ports = [Port(s, delays, back=level[s] >= node.column) for s, delays in fed]
+            fed = [c for (to, _), c in topology.connected.items() if to == node.name]
+            node.ports = [Port(c.source, c.delays, level[c.source] >= node.column, c.properties) for c in fed]
     return columns
 
 

@@ -48,11 +48,18 @@ def grouped(topology: Topology) -> Grouped:
     measured = measured_loops(topology)
     kinds: dict[str, tuple] = {i.name: ("input", i.size, i.name in measured) for i in topology.inputs}
     for layer in topology.layers:
-        kinds[layer.name] = ("layer", layer.size, layer.transfer, layer.bias, layer.name in topology.outputs)
+        kinds[layer.name] = (
+            "layer",
+            layer.size,
+            layer.transfer,
+            layer.bias,
+            layer.net_input,
+            layer.name in topology.outputs,
+        )
     classes: dict[tuple, list[str]] = {}
     for name, kind in kinds.items():
-        reads = frozenset((source, delays) for (to, source), delays in topology.delays.items() if to == name)
-        feeds = frozenset((to, delays) for (to, source), delays in topology.delays.items() if source == name)
+        reads = frozenset((c.source, c.delays, c.properties) for c in topology.connections if c.to == name)
+        feeds = frozenset((c.to, c.delays, c.properties) for c in topology.connections if c.source == name)
         classes.setdefault((kind, reads, feeds), []).append(name)
     members = {}
     for names in classes.values():

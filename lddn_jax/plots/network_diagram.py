@@ -16,6 +16,7 @@ LETTER_SIZE = 0.22  # font size in units of the diagram
 TAPS_BOX_HEIGHT = 0.4  # height of the box of a tapped delay line
 DIAGRAM_MARGIN = 0.15
 NAME_COLUMNS = 30  # half of the letters of the longest name
+SHORT_PROPERTIES = {"identity": "I", "diagonal": "diag"}
 MOST_TAPS = 7  # powers of z in a label
 FULL_THICKNESS_POINTS = 9.0  # below this font size, lines get thinner in proportion
 INCHES_PER_UNIT = 0.62  # scale of a new figure
@@ -24,10 +25,11 @@ INCHES_PER_UNIT = 0.62  # scale of a new figure
 def diagram(topology: Topology, *, ax: Any = None) -> Any:
     """Draws a network diagram, with signals from left to right and loops back over the top in another color.
 
-    The box of a layer shows its name, transfer function and number of neurons, and "no bias" if it has none. A round
-    box shows the name and number of elements of an input. A small box in front of a layer is a tapped delay line with
-    its delays; a connection without one has no delay. Arrows at the right end are outputs. Four or more parts that are
-    equal but for their names share a box.
+    The box of a layer shows its name, transfer function and number of neurons, and "no bias" if it has none; ⊗ marks a
+    layer that multiplies what it reads. A round box shows the name and number of elements of an input. A small box in
+    front of a layer is a tapped delay line with its delays; a connection without one has no delay. "I" in it is an
+    identity, "diag" stands for diagonal weights; dashed lines lead through weights that are not trained. Arrows at the
+    right end are outputs. Four or more parts that are equal but for their names share a box.
 
     Args:
         topology: The topology, such as `net.topology`.
@@ -96,6 +98,8 @@ def _lay_out(topology: Topology) -> _Laid:
         if name in topology.input_names:
             return [f"{called(name)} ({size})"]
         layer = topology.layer(name)
+        if layer.net_input == "product":
+            return [called(name), f"⊗ {layer.transfer}, {size}"]
         return [called(name), f"{layer.transfer}, {size}", *([] if layer.bias else ["no bias"])]
 
     width_of = _text_width()
@@ -109,11 +113,14 @@ def _lay_out(topology: Topology) -> _Laid:
     )
 
 
-def taps_label(delays: tuple[int, ...]) -> str:
+def taps_label(delays: tuple[int, ...], properties: tuple[str, ...] = ()) -> str:
     """Returns delays as powers of z; three or more consecutive delays are abbreviated to first … last.
 
-    More than seven powers are abbreviated, too, with the number of delays.
+    More than seven powers are abbreviated, too, with the number of delays. Properties of the weights follow.
     """
+    kinds = ", ".join(SHORT_PROPERTIES.get(word, word) for word in properties)
+    if delays == (0,) and kinds:
+        return kinds
     runs: list[list[int]] = []
     for d in delays:
         if runs and d == runs[-1][-1] + 1:
@@ -124,7 +131,8 @@ def taps_label(delays: tuple[int, ...]) -> str:
     words = [part if isinstance(part, str) else f"z^{{{-part}}}" for run in parts for part in run]
     if len(words) > MOST_TAPS:
         words = [*words[:3], r"\ldots", words[-1], rf"({len(delays)}\ \mathrm{{delays}})"]
-    return "$" + r"\;".join(words) + "$"
+    powers = "$" + r"\;".join(words) + "$"
+    return f"{powers} {kinds}" if kinds else powers
 
 
 def _text_width() -> Callable[[str], float]:
@@ -145,7 +153,8 @@ def _draw_wires(ax: Any, routes: Routes, thickness: float) -> None:
     for wire in sorted(routes.wires, key=lambda wire: not wire.back):
         color = COLORS[1] if wire.back else "black"
         (x, y), (to_x, to_y) = wire.start, wire.end
-        ax.plot([x, to_x], [y, to_y], color=color, linewidth=thickness, solid_capstyle="projecting", zorder=1)
+        style = {"linestyle": "--"} if wire.dashed else {"solid_capstyle": "projecting"}
+        ax.plot([x, to_x], [y, to_y], color=color, linewidth=thickness, zorder=1, **style)
         if wire.arrow:
             head = [(to_x, to_y), (to_x - 0.16, to_y + 0.06), (to_x - 0.16, to_y - 0.06)]
             ax.fill(*zip(*head, strict=True), color=color, linewidth=0, zorder=3)

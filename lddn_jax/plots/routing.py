@@ -17,13 +17,17 @@ LOOP_SPACING = 0.26  # between loops over the top
 
 @dataclass
 class Wire:
-    """A straight segment of a signal; `back` if it is part of a loop, `arrow` if it ends in an arrowhead."""
+    """A straight segment of a signal; `back` if it is part of a loop, `arrow` if it ends in an arrowhead.
+
+    It is `dashed` where it enters a layer through weights that are not trained.
+    """
 
     source: str
     start: tuple[float, float]
     end: tuple[float, float]
     back: bool = False
     arrow: bool = False
+    dashed: bool = False
 
 
 @dataclass
@@ -47,12 +51,14 @@ class Routes:
     top: float = 0.0
 
 
-def route(arranged: Columns, label_of: Callable[[tuple[int, ...]], str], width_of: Callable[[str], float]) -> Routes:
+def route(
+    arranged: Columns, label_of: Callable[[tuple[int, ...], tuple[str, ...]], str], width_of: Callable[[str], float]
+) -> Routes:
     """Sets the x of all boxes and routes all wires.
 
     Args:
         arranged: From `arrange`.
-        label_of: Function that returns the label of a tapped delay line.
+        label_of: Function that returns the label of a tapped delay line from its delays and properties.
         width_of: Function that returns the width of a text.
     """
     lanes, routes = _lanes(arranged), Routes()
@@ -62,8 +68,8 @@ def route(arranged: Columns, label_of: Callable[[tuple[int, ...]], str], width_o
         tracks = _tracks(before, column, lanes)
         first = routes.right + ARROW_STEM_LENGTH
         at = {source: first + TRACK_SPACING * k for k, source in enumerate(tracks)}
-        labels = {p.delays: label_of(p.delays) for n in column for p in n.ports if p.delays and p.delays != (0,)}
-        widths = {delays: width_of(label) + 0.2 for delays, label in labels.items()}
+        labels = {p.kind: label_of(*p.kind) for n in column for p in n.ports if p.kind is not None}
+        widths = {kind: width_of(label) + 0.2 for kind, label in labels.items()}
         left = (
             first
             + TRACK_SPACING * max(len(tracks) - 1, 0)
@@ -89,10 +95,11 @@ def route(arranged: Columns, label_of: Callable[[tuple[int, ...]], str], width_o
             for k, port in enumerate(node.ports):
                 y = node.port_y(k)
                 begin = at[port.source] if port.source in at else ends[port.source]
-                routes.wires.append(Wire(port.source, (begin, y), (edge, y), port.back, node.kind != "pass"))
-                if port.delays in labels:
-                    width = widths[port.delays]
-                    routes.taps.append(Taps(edge - ARROW_STEM_LENGTH - width, y, width, labels[port.delays]))
+                dashed = "fixed" in port.properties
+                routes.wires.append(Wire(port.source, (begin, y), (edge, y), port.back, node.kind != "pass", dashed))
+                if port.kind is not None:
+                    width = widths[port.kind]
+                    routes.taps.append(Taps(edge - ARROW_STEM_LENGTH - width, y, width, labels[port.kind]))
         routes.right = right
     for source, xs in reached.items():
         routes.wires.append(Wire(source, (min(xs), lanes[source]), (max(xs), lanes[source]), back=True))

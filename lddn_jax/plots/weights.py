@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from lddn_jax.errors import ShapeError
-from lddn_jax.network.network import Network, check_network
+from lddn_jax.network.network import Network, check_network, matrices
 from lddn_jax.plots.axes import axes_or_new, shortened
 
 
@@ -60,8 +60,9 @@ def _blocks(net: Network) -> tuple[dict, dict, dict]:
     topology = net.topology
     order = [*(i.name for i in topology.inputs), *(layer.name for layer in topology.layers)]
     blocks = {}
-    for (to, source), weights in (net.IW | net.LW).items():
-        for delay, block in zip(topology.delays[to, source], np.asarray(weights), strict=True):
+    given = matrices(net)
+    for to, source in net.IW | net.LW:
+        for delay, block in zip(topology.delays[to, source], np.asarray(given[to, source]), strict=True):
             blocks[to, (source, delay)] = block
     blocks |= {(to, ("", None)): np.asarray(bias)[:, None] for to, bias in net.b.items()}
     used = {column for _, column in blocks}

@@ -18,7 +18,8 @@ from lddn_jax.checks import expect
 from lddn_jax.errors import ShapeError
 from lddn_jax.network import transfer
 from lddn_jax.network.committee import Committee, Model, OfEach, OfMembers, check_model
-from lddn_jax.network.network import Network, check_network
+from lddn_jax.network.factored_network import factored, of_layers
+from lddn_jax.network.network import Network, check_network, connection_weights
 from lddn_jax.network.replacement import up_to_date
 from lddn_jax.network.signals import Signals, SignalsLike, StateLike, as_signals
 from lddn_jax.numerics.lanes import Values, from_lanes, to_lanes
@@ -28,6 +29,7 @@ from lddn_jax.simulation import recursion
 from lddn_jax.simulation.delays import DelayState, as_state, extend, last, piece
 from lddn_jax.simulation.member_runs import batch_of_state, member_states, of_members, shared_by_members
 from lddn_jax.topology.plan import plan
+from lddn_jax.topology.product_factors import product_factors
 
 
 class Trajectory(eqx.Module):
@@ -209,7 +211,7 @@ def measured(
 def _simulate(net: Network, inputs: Signals, state: DelayState, steps: int) -> Trajectory:
     batch = batch_axes(inputs, state)
     inputs, state = to_lanes(inputs), to_lanes(state)
-    n, a = run(net, inputs, state, steps, (math.prod(batch),))
+    n, a = (of_layers(values, net.topology) for values in run(net, inputs, state, steps, (math.prod(batch),)))
     n, a, final = (from_lanes(values, batch) for values in (n, a, final_state(inputs | a, state)))
     return Trajectory(n, a, {name: a[name] for name in net.topology.outputs}, final)
 
@@ -239,10 +241,16 @@ def run(net: Network, inputs: Values, state: Values, steps: int, lanes: tuple[in
 
 
 def prepared(net: Network, lanes: tuple[int, ...]) -> Callable[[Values, Values, int], tuple[Values, Values]]:
-    """Returns `run` for one network, with all work that depends on the network only done once, outside of loops."""
+    """Returns `run` for one network, with all work that depends on the network only done once, outside of loops.
+
+    The factors of products are layers of the result too.
+    """
+    net = factored(net)
     topology = net.topology
     functions = {layer.name: transfer.get(layer.transfer) for layer in topology.layers}
-    network = recursion.prepare(plan(topology).blocks, topology.delays, net.IW | net.LW, lanes)
+    network = recursion.prepare(
+        plan(topology).blocks, topology.delays, connection_weights(net), lanes, net.dtype, product_factors(topology)
+    )
     drive = {
         layer.name: net.b.get(layer.name, jnp.zeros(layer.size, net.dtype)).reshape(1, -1, *(1,) * len(lanes))
         for layer in topology.layers

@@ -4,14 +4,21 @@ A declaration is data and often comes from a JSON file. Names, numbers and lists
 whole network are in `validation.py`.
 """
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
+
+import numpy as np
 
 from lddn_jax.checks import LARGEST_COUNT, did_you_mean, is_number, whole_number
 from lddn_jax.errors import TopologyError, shown
 
 LONGEST_NAME = 10_000  # letters
+ALWAYS_WRITTEN = ("name", "size", "transfer", "bias", "source", "to", "delays")  # in JSON; others if not the default
+NET_INPUTS = ("sum", "product")
+Mask: TypeAlias = tuple[tuple[int, ...], ...] | tuple[tuple[tuple[int, ...], ...], ...]
+WEIGHT_KINDS = ("dense", "diagonal", "identity")
 
 
 @dataclass(frozen=True)
@@ -35,17 +42,32 @@ class Input:
 class Layer:
     """A layer `a = f(n)` of `size` neurons.
 
+        n(t) = Σ_c z_c(t) + b   (net_input="sum")        n(t) = ⊙_c z_c(t)   (net_input="product")
+
+    over the connections c that lead to the layer, see `Connection`.
+
     Args:
         name: Unique among all inputs and layers.
         size: Number of neurons, at least 1.
         transfer: Name of the transfer function; see `lddn_jax.network.transfer`.
-        bias: Whether the layer has a bias `b`.
+        bias: Whether the layer has a bias `b`; False for a product.
+        net_input: "sum", or "product" for a layer that multiplies what its connections contribute, as a gate does.
+
+    Raises:
+        TopologyError: If the name, the size or another argument is invalid, or a product has a bias.
+
+    Example:
+        >>> Layer("kept", 8, "linear", net_input="product", bias=False).net_input
+        'product'
+
+    De Jesús & Hagan (2007) for sums; MATLAB's `netsum` and `netprod`.
     """
 
     name: str
     size: int
     transfer: str = "tanh"
     bias: bool = True
+    net_input: str = "sum"
 
     def __post_init__(self):
         check_name("a layer", self.name)
@@ -58,22 +80,50 @@ class Layer:
             )
         if not isinstance(self.bias, bool):
             raise TopologyError(f"layer {self.name!r}: bias is {shown(self.bias)}; write bias=True or bias=False.")
+        check_choice(f"layer {shown(self.name)}: net_input", self.net_input, NET_INPUTS)
+        if self.net_input == "product" and self.bias:
+            raise TopologyError(
+                f"layer {self.name!r}: a product has no bias, because the net input is the product of its connections "
+                f"alone. Write Layer({self.name!r}, {self.size}, {self.transfer!r}, net_input='product', bias=False), "
+                "or give one of the layers that it multiplies a bias."
+            )
 
 
 @dataclass(frozen=True)
 class Connection:
-    """Weights from `source` (an input or a layer) to layer `to`, one matrix for each delay.
+    """Weights from `source` (an input or a layer) to layer `to`: its contribution z to the net input of `to`.
+
+        z(t) = Σ_d W(d) s(t−d),  over the delays d, s the source
 
     Args:
         source: Name of the source, an input or a layer.
         to: Name of the target layer.
         delays: Delays of the tapped delay line in samples, ascending, without repetition. `(0,)` is a connection
             without delay.
+        weights: "dense", a matrix W(d) for each delay; "diagonal", one weight for each neuron and delay; "identity",
+            W(d) = 1, without weights in the network. The last two need equal sizes.
+        trained: False for weights that are in the network and no training changes: they are no parameters, and zero in
+            gradients. Set them by `net.with_weights`.
+        mask: Rows of 0 and 1, `(to, from)`, or one such matrix for each delay: where it is 0, weights are zero and no
+            parameters. None for all ones. Dense weights only.
+
+    Raises:
+        TopologyError: If delays are missing, repeated or out of order, `weights` is unknown, or the mask does not
+            consist of rows of 0 and 1.
+
+    Example:
+        >>> print(Connection("cell", to="cell", delays=(1,), weights="diagonal"))
+        cell -> cell delay 1, diagonal
+        >>> print(Connection("force", to="speed", mask=((1, 0), (0, 1)), trained=False))
+        force -> speed delay 0, fixed, masked
     """
 
     source: str
     to: str
     delays: tuple[int, ...] = (0,)
+    weights: str = "dense"
+    trained: bool = True
+    mask: Mask | None = None
 
     def __post_init__(self):
         label = f"connection {shown(self.source)} -> {shown(self.to)}"
@@ -98,9 +148,30 @@ class Connection:
                 f"their order. Write delays={shown(tuple(sorted(set(delays))))}."
             )
         object.__setattr__(self, "delays", delays)
+        check_choice(f"{label}: weights", self.weights, WEIGHT_KINDS)
+        if not isinstance(self.trained, bool):
+            raise TopologyError(f"{label}: trained is {shown(self.trained)}; write trained=True or trained=False.")
+        if self.weights == "identity" and not self.trained:
+            raise TopologyError(
+                f"{label}: an identity has no weights, so there is nothing to fix. Leave trained=False out, or write "
+                "weights='diagonal' for fixed gains."
+            )
+        if self.mask is not None:
+            if self.weights != "dense":
+                raise TopologyError(
+                    f"{label}: mask is for dense weights, but they are {self.weights}. Write weights='dense', or leave "
+                    "the mask out."
+                )
+            object.__setattr__(self, "mask", as_mask(label, self.mask))
 
     def __str__(self):
-        return f"{self.source} -> {self.to} delay {', '.join(map(str, self.delays))}"
+        return ", ".join([f"{self.source} -> {self.to} delay {', '.join(map(str, self.delays))}", *self.properties])
+
+    @property
+    def properties(self) -> tuple[str, ...]:
+        """What distinguishes the weights from a trained dense matrix for each delay, in words."""
+        kind = () if self.weights == "dense" else (self.weights,)
+        return (*kind, *(() if self.trained else ("fixed",)), *(() if self.mask is None else ("masked",)))
 
 
 def items(field: str, given: Any, kind: type) -> tuple:
@@ -123,6 +194,52 @@ def check_name(what: str, name: Any):
         raise TopologyError(f"the name of {what} is {shown(name)}, with a letter that no file can hold. Rename it.")
     if not isinstance(name, str) or not name.strip():
         raise TopologyError(f"the name of {what} is {shown(name)}; it must be a non-empty string such as 'hidden'.")
+
+
+def as_mask(label: str, given: Any) -> Mask:
+    """Returns a mask as nested tuples of 0 and 1.
+
+    Raises:
+        TopologyError: If it is neither rows of 0 and 1 of one length, nor several such matrices of one shape.
+    """
+    try:
+        mask = np.asarray(given)
+    except (ValueError, TypeError):  # rows of different lengths
+        mask = np.zeros(0)
+    if mask.ndim not in (2, 3) or not mask.size or mask.dtype.kind not in "biu" or not np.isin(mask, (0, 1)).all():
+        raise TopologyError(
+            f"{label}: mask={shown(given)} must consist of rows of 0 and 1, one row for each neuron of the layer and "
+            "one column for each element of the source: mask=((1, 0), (1, 1)); or of one such matrix for each delay."
+        )
+
+    def nested(part: Any) -> Any:
+        return tuple(map(nested, part)) if isinstance(part, list) else int(part)
+
+    return nested(mask.tolist())
+
+
+def check_choice(what: str, given: Any, known: tuple[str, ...]):
+    """Raises a TopologyError unless `given` is one of the known words."""
+    if not isinstance(given, str) or given not in known:
+        hint = did_you_mean(given, known) if isinstance(given, str) else ""
+        raise TopologyError(f"{what} is {shown(given)}; known are {', '.join(map(repr, known))}.{hint}")
+
+
+def as_data(part: Any) -> dict[str, Any]:
+    """Returns a part as plain data, without newer fields that have their default.
+
+    So the JSON of a declaration does not change when fields are added to its parts.
+    """
+    found = {}
+    for field in dataclasses.fields(part):
+        value = getattr(part, field.name)
+        if field.name in ALWAYS_WRITTEN or value != field.default:
+            found[field.name] = _as_list(value)
+    return found
+
+
+def _as_list(value: Any) -> Any:
+    return [_as_list(one) for one in value] if isinstance(value, tuple) else value
 
 
 def unknown(what: str, name: str, known: list[str]) -> str:

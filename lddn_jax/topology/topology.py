@@ -6,6 +6,8 @@ delay line (De Jesús & Hagan, IEEE Transactions on Neural Networks 18(1), 2007,
     n^m(t) = Σ_l Σ_{d ∈ DL_{m,l}} LW^{m,l}(d) a^l(t−d) + Σ_l Σ_{d ∈ DI_{m,l}} IW^{m,l}(d) p^l(t−d) + b^m
     a^m(t) = f^m(n^m(t))
 
+or, with `net_input="product"`, n^m(t) is the elementwise product of what its connections contribute.
+
 A topology is data: frozen, hashable, and equal by value regardless of the order of declaration. It is validated when it
 is created, so that all other code can rely on it. Methods for editing return a new topology.
 """
@@ -13,12 +15,12 @@ is created, so that all other code can rely on it. Methods for editing return a 
 import functools
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lddn_jax.checks import expect
 from lddn_jax.errors import TopologyError, shown
-from lddn_jax.topology.parts import Connection, Input, Layer, check_keys, items, unknown
+from lddn_jax.topology.parts import Connection, Input, Layer, Mask, as_data, check_keys, items, unknown
 from lddn_jax.topology.validation import TopologyWarning, check, warn_of_idle_parts
 
 __all__ = ["Connection", "Input", "Layer", "Topology", "TopologyError", "TopologyWarning"]
@@ -120,7 +122,24 @@ class Topology:
     @functools.cached_property
     def delays(self) -> dict[tuple[str, str], tuple[int, ...]]:
         """Delays of every connection, by `(to, source)`, sorted by that pair."""
-        return {(c.to, c.source): c.delays for c in sorted(self.connections, key=lambda c: (c.to, c.source))}
+        return {pair: c.delays for pair, c in self.connected.items()}
+
+    @functools.cached_property
+    def connected(self) -> dict[tuple[str, str], Connection]:
+        """The connections by `(to, source)`, sorted by that pair."""
+        return {(c.to, c.source): c for c in sorted(self.connections, key=lambda c: (c.to, c.source))}
+
+    @functools.cached_property
+    def weight_shapes(self) -> dict[tuple[str, str], tuple[int, ...]]:
+        """Shapes of the weights by `(to, source)`: `(delay, to, from)`, or `(delay, size)` if they are diagonal.
+
+        Connections with "identity" have no weights.
+        """
+        return {
+            pair: (len(c.delays), self.sizes[c.to], *((self.sizes[c.source],) if c.weights == "dense" else ()))
+            for pair, c in self.connected.items()
+            if c.weights != "identity"
+        }
 
     def layer(self, name: str) -> Layer:
         """Returns the layer with that name.
@@ -133,13 +152,25 @@ class Topology:
                 return layer
         raise TopologyError(unknown("layer", name, [layer.name for layer in self.layers]))
 
-    def with_connection(self, source: str, to: str, delays: tuple[int, ...] = (0,)) -> "Topology":
+    def with_connection(
+        self,
+        source: str,
+        to: str,
+        delays: tuple[int, ...] = (0,),
+        weights: str = "dense",
+        *,
+        trained: bool = True,
+        mask: Mask | None = None,
+    ) -> "Topology":
         """Returns a topology with one more connection.
 
         Args:
             source: Name of the source, an input or a layer.
             to: Name of the target layer.
             delays: Delays of the new connection, ascending.
+            weights: "dense", "diagonal" or "identity"; see `Connection`.
+            trained: Whether the weights are parameters.
+            mask: 0 where weights are zero and no parameters; see `Connection`.
 
         Raises:
             TopologyError: If the pair is already connected (use `with_delays`), or the result is not a valid network.
@@ -154,7 +185,7 @@ class Topology:
                 f"with_connection: {source!r} -> {to!r} exists already, with delays {self.delays[to, source]}. Write "
                 f"topology.with_delays({source!r}, {to!r}, ...) with all its delays."
             )
-        return replace(self, connections=(*self.connections, Connection(source, to, delays)))
+        return replace(self, connections=(*self.connections, Connection(source, to, delays, weights, trained, mask)))
 
     def without_connection(self, source: str, to: str) -> "Topology":
         """Returns a topology without a connection; see `with_connection` for the arguments.
@@ -177,7 +208,7 @@ class Topology:
             u -> y delay 0, 1, 2
         """
         self._check_connected("with_delays", source, to)
-        new = Connection(source, to, delays)
+        new = replace(self.connected[to, source], delays=delays)
         return replace(self, connections=[new if (c.to, c.source) == (to, source) else c for c in self.connections])
 
     def with_layer(self, layer: Layer, connections: Iterable[Connection] = ()) -> "Topology":
@@ -237,9 +268,9 @@ class Topology:
     def to_dict(self) -> dict[str, Any]:
         """Returns the declaration as plain lists and dicts, ready for `json.dump`."""
         return {
-            "inputs": [asdict(i) for i in self.inputs],
-            "layers": [asdict(layer) for layer in self.layers],
-            "connections": [asdict(c) | {"delays": list(c.delays)} for c in self.connections],
+            "inputs": [as_data(i) for i in self.inputs],
+            "layers": [as_data(layer) for layer in self.layers],
+            "connections": [as_data(c) for c in self.connections],
             "outputs": list(self.outputs),
         }
 
@@ -282,16 +313,22 @@ class Topology:
         return cls(**built, outputs=declaration["outputs"])
 
     def to_mermaid(self) -> str:
-        """Returns a Mermaid flowchart in which edges are labeled with positive delays."""
+        """Returns a Mermaid flowchart with positive delays and kinds of weights at its edges, dotted if not trained.
+
+        ⊗ marks a layer that multiplies what it reads.
+        """
         node = {name: f"n{k}" for k, name in enumerate(self.sizes)}
         lines = ["flowchart LR"]
         lines += [f'    {node[i.name]}(["{_label(i.name)} ({i.size})"])' for i in self.inputs]
         for layer in self.layers:
+            words = ", ".join([str(layer.size), layer.transfer, *["⊗"] * (layer.net_input == "product")])
             left, right = ("[[", "]]") if layer.name in self.outputs else ("[", "]")
-            lines.append(f'    {node[layer.name]}{left}"{_label(layer.name)} ({layer.size}, {layer.transfer})"{right}')
+            lines.append(f'    {node[layer.name]}{left}"{_label(layer.name)} ({words})"{right}')
         for c in self.connections:
-            label = "" if c.delays == (0,) else f'|"{", ".join(f"z⁻{_superscript(d)}" for d in c.delays)}"|'
-            lines.append(f"    {node[c.source]} -->{label} {node[c.to]}")
+            taps = [] if c.delays == (0,) else [f"z⁻{_superscript(d)}" for d in c.delays]
+            words = ", ".join([*taps, *c.properties])
+            label = f'|"{words}"|' if words else ""
+            lines.append(f"    {node[c.source]} {'-->' if c.trained else '-.->'}{label} {node[c.to]}")
         return "\n".join(lines)
 
 
@@ -305,7 +342,7 @@ def check_topology(given: object, call: str) -> None:
 def with_longer_input_delays(topology: Topology, steps: int) -> Topology:
     """Returns a topology in which `steps` (may be negative) is added to the delays of all connections from inputs."""
     connections = [
-        Connection(c.source, c.to, tuple(d + steps for d in c.delays)) if c.source in topology.input_names else c
+        replace(c, delays=tuple(d + steps for d in c.delays)) if c.source in topology.input_names else c
         for c in topology.connections
     ]
     with warnings.catch_warnings():  # the user has already been warned of idle parts

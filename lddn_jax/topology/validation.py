@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+import numpy as np
+
 from lddn_jax.errors import TopologyError, shown
 from lddn_jax.topology.parts import Connection, Input, Layer, unknown
 
@@ -24,6 +26,7 @@ def check(
     _check_count(inputs, layers, connections)
     _check_names(inputs, layers)
     _check_connections(inputs, layers, connections)
+    _check_products(layers, connections)
     _check_outputs(inputs, layers, outputs)
     _check_zero_delay_loops(layers, connections)
 
@@ -119,6 +122,32 @@ def _check_connections(inputs, layers, connections):
                 f"delays. Write Connection({c.source!r}, to={c.to!r}, delays={tuple(merged)})."
             )
         pairs.add((c.to, c.source))
+        if c.weights != "dense" and sizes[c.source] != sizes[c.to]:
+            raise TopologyError(
+                f"{c}: {c.weights} weights need equal sizes, but {c.source!r} has {sizes[c.source]} elements and "
+                f"{c.to!r} has {sizes[c.to]}. Write weights='dense', or give both the same size."
+            )
+        if c.mask is not None:
+            needed, given = (len(c.delays), sizes[c.to], sizes[c.source]), np.shape(np.asarray(c.mask))
+            if given not in (needed, needed[1:]):
+                raise TopologyError(
+                    f"{c}: the mask has shape {given}; it must be {needed[1:]}, (to, from), or {needed}, (delay, to, "
+                    "from)."
+                )
+
+
+def _check_products(layers, connections):
+    sources: dict[str, list[str]] = {layer.name: [] for layer in layers if layer.net_input == "product"}
+    for c in connections:
+        if c.to in sources:
+            sources[c.to].append(c.source)
+    for name, read in sources.items():
+        if len(read) < 2:
+            has = f"one connection, {read[0]} -> {name}" if read else "no connection"
+            raise TopologyError(
+                f"layer {name!r} with net_input='product' multiplies at least two connections, but has {has}. Connect "
+                f"another source: Connection(source, to={name!r}); or write net_input='sum'."
+            )
 
 
 def _check_outputs(inputs, layers, outputs):

@@ -221,7 +221,7 @@ def _step(adapter, net, adapting, inputs, targets, weights):
     value, (decay, cotangents) = jax.value_and_grad(explicit, argnums=(0, 1))(net, outputs)
     cotangents = to_lanes(cotangents)
     rows = [einsum("tibp,tib->p", columns.all(name, derivatives[name]), cotangents[name]) for name in names]
-    _, unravel = net.ravel()
+    _, unravel = jax.tree.map(jnp.zeros_like, net).ravel()
     gradient = jax.tree.map(lambda g, w: g + w, unravel(sum(rows[1:], start=rows[0])), decay)
     net, optimizer = updated(adapter.transformation, gradient, adapting.optimizer, net, value=value, grad=gradient)
     after = from_lanes(final_state(here | a, state), batch)

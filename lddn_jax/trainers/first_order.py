@@ -10,6 +10,7 @@ from jaxtyping import Array, PRNGKeyArray, PyTree, Shaped
 
 from lddn_jax.checks import check_positive
 from lddn_jax.errors import DataError, LDDNError
+from lddn_jax.network.trained_elements import only_parameters_moved
 from lddn_jax.training.state_parameters import Trained
 from lddn_jax.training.trainer import AbstractTrainer, Problem
 
@@ -100,9 +101,12 @@ def first_state(transformation: optax.GradientTransformation, net: Any) -> Any:
 def updated(
     transformation: optax.GradientTransformation, gradient: Any, state: Any, net: Any, **more: Any
 ) -> tuple[Any, Any]:
-    """Returns the network after an update by a transformation, and the transformation's state."""
+    """Returns the network after an update by a transformation, and the transformation's state.
+
+    Weights that are not trained stay as they are, whatever decay or noise the transformation has.
+    """
     transformation = cast(Any, optax.with_extra_args_support(transformation))
     # Optax relies on standard dtype promotion, which the user may have set to "strict".
     with jax.numpy_dtype_promotion("standard"):
         updates, state = transformation.update(gradient, state, net, **more)
-        return eqx.apply_updates(net, updates), state
+        return only_parameters_moved(eqx.apply_updates(net, updates), net), state

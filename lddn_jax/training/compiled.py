@@ -23,6 +23,7 @@ from lddn_jax.checks import called
 from lddn_jax.errors import LDDNError
 from lddn_jax.network.network import Network
 from lddn_jax.network.replacement import up_to_date
+from lddn_jax.network.trained_elements import only_parameters_moved
 from lddn_jax.numerics.platform import COMPILER_OPTIONS, Platform, compiling_for, in_groups
 from lddn_jax.simulation.delays import DelayState
 from lddn_jax.training.fingerprint import Identity
@@ -276,7 +277,7 @@ def _taken(trainer: AbstractTrainer, net: Trained, state: Any, problem: Problem,
                 f"{name}.step returned a {what} of another structure, shape or dtype than it was given. Every step "
                 f"returns a {what} like that of `init` and of the step before."
             )
-    return new, new_state, info
+    return only_parameters_moved(new, net), new_state, info
 
 
 @functools.partial(of_parts, compiler_options=COMPILER_OPTIONS)

@@ -22,6 +22,7 @@ from lddn_jax.network.network import Network, check_network, stack_axes
 from lddn_jax.network.signals import SequencesLike, StateLike, check_not_traced
 from lddn_jax.numerics.memory import check_memory
 from lddn_jax.simulation.delays import DelayState
+from lddn_jax.topology.trained_weights import trained_places
 from lddn_jax.training.callbacks.protocol import Hooks
 from lddn_jax.training.checkpoint import opened, resumed
 from lddn_jax.training.compiled import Course, rows_of
@@ -128,6 +129,7 @@ def fit(
     example = _one_of(net, trainer)
     problem = Problem.of(loss, example, data, gradient, call)
     first = None if initial_state is None else _first_states(example, initial_state, problem, trainer)
+    _check_parameters(net, problem)
     trainer.check(example, problem)
     check_memory(
         2 * trainer.restarts * net.parameter_count * net.dtype.itemsize,
@@ -156,6 +158,17 @@ def fit(
     else:
         training = resumed(source, eqx.filter_eval_shape(course.first, net, key, first), identity, limits, epochs)
     return _run(course, replace(training, notes=data_notes(training.trained, problem)), hooks)
+
+
+def _check_parameters(net: Network, problem: Problem) -> None:
+    """Raises an LDDNError if no weight is trained although there are some, and no first state either."""
+    if net.parameter_count == 0 and trained_places(net.topology) and not problem.trains_state:
+        fixed = next((c for c in net.topology.connections if not c.trained), None)
+        write = f"Connection({fixed.source!r}, to={fixed.to!r}, trained=True)" if fixed else "a mask with a 1"
+        raise LDDNError(
+            "nothing is left to train: the network has no biases, and all its weights are fixed or masked. Declare "
+            f"{write}; or simulate the network as it is, lddn.simulate(net, inputs)."
+        )
 
 
 def _one_of(net: Network, trainer: AbstractTrainer) -> Network:

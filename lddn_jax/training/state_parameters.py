@@ -21,6 +21,7 @@ from lddn_jax.network.network import Network
 from lddn_jax.network.signals import StateLike, as_array, by_name, check_finite
 from lddn_jax.simulation.delays import DelayState, state_sizes
 from lddn_jax.topology.topology import Topology
+from lddn_jax.topology.trained_weights import trained_places
 
 
 class Started(eqx.Module):
@@ -67,6 +68,11 @@ class Started(eqx.Module):
 
     def ravel(self) -> tuple[Float[Array, " parameters"], Callable[[Float[Array, " parameters"]], "Started"]]:
         """Returns weights and biases, then states, as one vector, and the inverse function."""
+        if trained_places(self.topology):
+            weights, to_net = self.net.ravel()
+            states, to_state = ravel_pytree(self.state)
+            count = weights.size
+            return jnp.concatenate([weights, states]), lambda x: Started(to_net(x[:count]), to_state(x[count:]))
         flat, unravel = ravel_pytree(self)
         return flat.astype(self.dtype), unravel
 

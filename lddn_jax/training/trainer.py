@@ -22,8 +22,9 @@ from lddn_jax.gradients.api import differentiable, prepare_data
 from lddn_jax.gradients.bptt import BPTT
 from lddn_jax.gradients.method import AbstractGradient
 from lddn_jax.losses import AbstractLoss, check_counted, error_weights
-from lddn_jax.network.network import Network
+from lddn_jax.network.network import Network, stack_axes
 from lddn_jax.network.signals import SequencesLike, Signals, check_finite
+from lddn_jax.network.trained_elements import only_parameters_moved
 from lddn_jax.simulation.delays import DelayState
 from lddn_jax.training.state_parameters import Started, Trained
 
@@ -251,11 +252,12 @@ class AbstractTrainer(eqx.Module):
                 for name, line in net.state.items()
             }
             return Started(nets, each)
-        given = sum(leaf.size for leaf in jax.tree.leaves(net)) // max(net.parameter_count, 1)
+        given = math.prod(stack_axes(net))
         if given != 1:
             if given != self.restarts:
                 raise LDDNError(f"restarts={self.restarts}, but {given} networks are stacked; write restarts={given}.")
             return net
         keys = jax.random.split(key, self.restarts - 1)
         others = [Network(net.topology, key=k, init=self.init_of_restarts, dtype=net.dtype) for k in keys]
+        others = [only_parameters_moved(other, net) for other in others]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), net, *others)

@@ -9,14 +9,15 @@ import numpy as np
 import oracle
 import pytest
 from agreement import METHODS, TOLERANCE
-from networks import BY_NAME, Case, declare
+from networks import BY_NAME, Case, declare, is_parameter
 from tiers import in_tiers
 
 import lddn_jax as lddn
 from lddn_jax.gradients.autodiff import plain_scan
 from lddn_jax.gradients.reduced import carried
+from lddn_jax.topology.product_factors import factored_topology
 
-PART = ["awkward", "autonomous", "softmax-in-a-loop", "long-delays-in-a-ring"]
+PART = ["awkward", "autonomous", "softmax-in-a-loop", "long-delays-in-a-ring", "product-in-a-loop"]
 WITH_STATE = pytest.mark.parametrize("with_state", [False, True], ids=["parameters", "parameters-and-state"])
 
 
@@ -32,6 +33,8 @@ def expected_jacobian(case: Case) -> dict[str, np.ndarray]:
             block = by_block[key]
             if key[0] == "state":  # a sequence depends on its own state alone
                 block = block.sum(axis=tuple(range(len(case.batch))))
+            else:
+                block = block[np.broadcast_to(is_parameter(case.topology, *key), block.shape[: -len(signal)])]
             flat.append(block.reshape(-1, *signal))
         found[name] = np.moveaxis(np.concatenate(flat), 0, -1)
     return found
@@ -226,6 +229,7 @@ def test_an_unknown_method_is_named():
 # --- few layers carried ----------------------------------------------------------------------------------------------
 
 REDUCED = ["feed-forward", "narx-open", "jordan", "autonomous-constant", "smooth", "matlab-names", "idle-behind-a-loop"]
+REDUCED += ["lstm", "product-of-three"]
 
 
 def test_a_closed_narx_carries_its_output_alone():
@@ -239,7 +243,7 @@ def test_an_elman_network_carries_everything():
 @pytest.mark.parametrize("name", in_tiers(REDUCED, fast=["jordan", "autonomous-constant", "idle-behind-a-loop"]))
 def test_eliminated_layers_leave_the_jacobian_as_it_is(name):
     case = BY_NAME[name]
-    assert carried(case.topology, case.topology.outputs)
+    assert carried(factored_topology(case.topology), case.topology.outputs)
     count = case.net.parameter_count
     whole = lddn.jacobian(case.net, case.data, with_state=True)  # with the state, no layer is eliminated
     assert_close(lddn.jacobian(case.net, case.data), {name: rows[..., :count] for name, rows in whole.items()}, 1e-13)
@@ -253,16 +257,22 @@ ELIMINATING = {
         "y z",
     ),
     "softmax on the static path": ("u:1", "a:4:softmax b:5:tanh y:1:linear", "u>a y>a@1 a>b b>y y>y@2", "y"),
+    "gates": (
+        "u:2",
+        "a:3:tanh b:3:logistic k:3:linear* m:3:tanh* y:3:linear",
+        "u>a u>b@0,1 y>a@1 a>k:identity b>k:diagonal k>m:identity y>m@1,2:identity a>m m>y:diagonal k>y",
+        "y",
+    ),
     "no loop": ("u:2", "a:7:tanh b:5:tanh y:2:linear", "u>a@0,1 a>b u>b a>y b>y", "y"),
     "a loop after a loop": ("u:1", "a:5:tanh x:1:tanh b:5:tanh y:1:linear", "u>a x>a@1 a>x x>b@0,2 y>b@1,2 b>y", "y"),
 }
 
 
 @pytest.mark.parametrize(
-    "name", in_tiers(list(ELIMINATING), fast=["softmax on the static path", "no loop", "a loop after a loop"])
+    "name", in_tiers(list(ELIMINATING), fast=["softmax on the static path", "no loop", "gates", "a loop after a loop"])
 )
 def test_elimination_on_static_paths_of_every_kind(name):
     case = Case(name, functools.partial(declare, *ELIMINATING[name]), batch=(3,), steps=9)
-    assert carried(case.topology, case.topology.outputs)
+    assert carried(factored_topology(case.topology), case.topology.outputs)
     expected = {output: rows[..., : case.net.parameter_count] for output, rows in expected_jacobian(case).items()}
     assert_close(lddn.jacobian(case.net, case.data), expected, 1e-11)

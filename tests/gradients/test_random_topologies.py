@@ -21,7 +21,10 @@ NAMES = "efabcd"  # the order of simulation is not that of the alphabet
 
 
 def drawn(random: random.Random, name: str) -> Case:
-    """1–6 layers of 1–5 neurons, 0–2 inputs, delays from {0 … 5}; a zero delay only from an earlier layer."""
+    """1–6 layers of 1–5 neurons, 0–2 inputs, delays from {0 … 5}; a zero delay only from an earlier layer.
+
+    Of the layers with several connections some multiply; weights are of all kinds, with masks, and some not trained.
+    """
 
     def some(items, least, most):
         items = list(items)
@@ -29,17 +32,21 @@ def drawn(random: random.Random, name: str) -> Case:
 
     layers = NAMES[: min(random.randint(1, 6), random.randint(2, 6))]  # fewer of the large ones, which take longest
     inputs = "uv"[: random.randint(0, 2)]
-    connections, longest = [], 0
+    sizes = {name: random.randint(1, 5) for name in inputs + layers}
+    connections, read, longest = [], dict.fromkeys(layers, 0), 0
     for k, to in enumerate(layers):
         for source in some(inputs + layers, 0, 3):
             delays = sorted(some(range(0 if source in inputs + layers[:k] else 1, 6), 1, 3))
-            connections.append(f"{source}>{to}@{','.join(map(str, delays))}")
-            longest = max(longest, *delays)
+            words = kind_of_weights(random, sizes[to], sizes[source], len(delays))
+            connections.append(f"{source}>{to}@{','.join(map(str, delays))}{':' * bool(words)}{'+'.join(words)}")
+            longest, read[to] = max(longest, *delays), read[to] + 1
+
+    def marked(name):
+        return "*" if read[name] > 1 and random.random() < 0.4 else random.choice(["", "", "!"])
+
     notation = (
-        " ".join(f"{name}:{random.randint(1, 5)}" for name in inputs),
-        " ".join(
-            f"{name}:{random.randint(1, 5)}:{random.choice(ANALYTIC)}{random.choice(['', '', '!'])}" for name in layers
-        ),
+        " ".join(f"{name}:{sizes[name]}" for name in inputs),
+        " ".join(f"{name}:{sizes[name]}:{random.choice(ANALYTIC)}{marked(name)}" for name in layers),
         " ".join(connections),
         " ".join(some(layers, 1, 3)),
     )
@@ -50,6 +57,18 @@ def drawn(random: random.Random, name: str) -> Case:
         steps=random.randint(1, 8),
         idle=True,  # a random topology may well have a part that does nothing
     )
+
+
+def kind_of_weights(random: random.Random, to: int, from_: int, delays: int) -> list[str]:
+    """Returns what the notation says of weights: nothing of half of them, else kind, mask, or that they are fixed."""
+    if random.random() < 0.5:
+        return []
+    kinds = ["mask", "fixed"] + ["diagonal", "identity", "identity", "diagonal+fixed"] * (to == from_)
+    kind = random.choice(kinds)
+    if kind != "mask":
+        return [kind]
+    rows = ["/".join("".join(random.choice("01") for _ in range(from_)) for _ in range(to)) for _ in range(delays)]
+    return [f"mask={'|'.join(rows if random.random() < 0.5 else rows[:1])}", *random.choice([[], [], ["fixed"]])]
 
 
 def numbered(number: int) -> Case:

@@ -1,6 +1,7 @@
 """Mistakes in gradients: the nine classic ones in BPTT, those of other methods, and those in what is built on them."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +19,14 @@ from lddn_jax.gradients import (
     reduced,
     rtrl,
     sensitivity,
+    slopes,
 )
 from lddn_jax.gradients import gradient_report as check
+from lddn_jax.numerics import connection_product
 from lddn_jax.simulation.delays import extend
 from lddn_jax.simulation.simulate import run_in_segments
+from lddn_jax.trainers import first_order
+from lddn_jax.training import compiled, trainer
 
 # --- BPTT, on the awkward network -------------------------------------------------------------------------------------
 
@@ -51,9 +56,9 @@ def initial_states_ignored(monkeypatch):
 def layers_in_the_wrong_order(monkeypatch):
     """Backward, layers are visited in the order of simulation, so n̄(t) of the layers that they feed is still zero."""
 
-    def forwards(prepare, blocks, delays, weights, lanes):
+    def forwards(prepare, blocks, delays, weights, lanes, dtype):
         wrong = [dataclasses.replace(block, layers=block.layers[::-1], instant=()) for block in reversed(blocks)]
-        recursion = prepare(wrong, delays, weights, lanes)
+        recursion = prepare(wrong, delays, weights, lanes, dtype)
 
         def run(node, *, known, drive, extras, steps, **rest):
             nothing_yet = {name: jnp.zeros((steps, value.shape[1], *lanes)) for name, value in drive.items()}
@@ -80,10 +85,10 @@ def only_the_first_output(monkeypatch):
 def square_weight_not_transposed(monkeypatch):
     """n̄ is sent back through W where Wᵀ would have the same shape."""
 
-    def untransposed(einsum, subscripts, weights):
-        return weights if weights.shape[1] == weights.shape[2] else einsum(subscripts, weights)
+    def untransposed(transposed, weights):
+        return weights if weights.shape[1] == weights.shape[2] else transposed(weights)
 
-    replace(monkeypatch, bptt, "einsum", untransposed)
+    replace(monkeypatch, bptt, "transposed", untransposed)
 
 
 @caught_by("test_gradients.py::test_gradient[awkward-BPTT]")
@@ -101,10 +106,10 @@ def batch_mean_for_batch_sum(monkeypatch):
 def only_the_first_tap_sent_back(monkeypatch):
     """A connection sends n̄ back through its shortest delay only."""
 
-    def first(einsum, subscripts, weights):
-        return einsum(subscripts, weights).at[1:].set(0)
+    def first(transposed, weights):
+        return transposed(weights).at[1:].set(0)
 
-    replace(monkeypatch, bptt, "einsum", first)
+    replace(monkeypatch, bptt, "transposed", first)
 
 
 @caught_by("test_gradients.py::test_gradient[awkward-BPTT]")
@@ -134,6 +139,108 @@ def output_slope_forgotten(monkeypatch):
             return pullback(self, cotangents)
 
     replace(monkeypatch, bptt._BPTTLinearization, "pullback", linear)
+
+
+# --- kinds of weights -------------------------------------------------------------------------------------------------
+
+
+@caught_by("test_gradients.py::test_gradient[diagonal-self-loop-BPTT]")
+def diagonal_gradient_of_one_sequence(monkeypatch):
+    """The gradient of diagonal weights has the first sequence in it only."""
+    alter(
+        monkeypatch,
+        connection_product.weight_gradient,
+        '"tib,tib->i", n_bar, tap',
+        '"ti,ti->i", n_bar[..., 0], tap[..., 0]',
+    )
+
+
+@caught_by("test_gradients.py::test_gradient[identity-through-delays-BPTT]")
+def first_tap_of_an_identity(monkeypatch):
+    """An identity with several delays adds the shortest one only."""
+    alter(monkeypatch, connection_product.tapped_product, "for k in range(count)]", "for k in range(1)]")
+
+
+@caught_by("test_gradients.py::test_gradient[identity-through-delays-RTRL]")
+def diagonal_columns_of_other_neurons(monkeypatch):
+    """Diagonal weights are said to act on the neurons in the opposite order."""
+    alter(monkeypatch, columns.Columns.own, "np.repeat(np.eye(size),", "np.repeat(np.eye(size)[:: 1 if from_ else -1],")
+
+
+# --- products ---------------------------------------------------------------------------------------------------------
+
+
+@caught_by("test_gradients.py::test_gradient[factors-of-zero-BPTT]")
+def factor_among_the_others(monkeypatch):
+    """∂n/∂z of a factor between two others has one of these twice and the other not at all."""
+    alter(monkeypatch, slopes._products_of_others, "after[-2::-1]", "after[-1:0:-1]")
+
+
+@caught_by("test_gradients.py::test_gradient[factors-of-zero-BPTT]")
+def product_of_others_by_a_division(monkeypatch):
+    """∂n/∂z is n / z, which is NaN where a factor is zero."""
+
+    def divided(products_of_others, z):
+        whole = functools.reduce(jnp.multiply, z)
+        return [whole / each for each in z]
+
+    replace(monkeypatch, slopes, "_products_of_others", divided)
+
+
+@caught_by("test_gradients.py::test_gradient[product-in-a-loop-BPTT]")
+def slope_of_a_product_forgotten(monkeypatch):
+    """The transfer function of a layer that multiplies is taken for linear."""
+
+    def linear(get, name):
+        return get("linear") if name == "logistic" else get(name)
+
+    def without(n_bar, *given):
+        with monkeypatch.context() as inner:
+            replace(inner, bptt.transfer, "get", linear)
+            return n_bar(*given)
+
+    replace(monkeypatch, bptt, "_recursion", without)
+
+
+@caught_by("test_gradients.py::test_gradient[product-in-a-loop-SensitivityBPTT]")
+def factors_without_their_slope(monkeypatch):
+    """The sensitivities of a product are those of a sum."""
+    alter(monkeypatch, sensitivity.static_sensitivities, " if name not in of_factors} | of_factors", "}")
+
+
+@caught_by("test_jacobian.py::test_elimination_on_static_paths_of_every_kind[gates]")
+def eliminated_factors_without_their_slope(monkeypatch):
+    """Factors that are eliminated pass on derivatives as linear layers do."""
+    alter(monkeypatch, reduced.Reduced.__call__, "if name in of_factors", "if False")
+
+
+# --- weights that are no parameters -----------------------------------------------------------------------------------
+
+
+@caught_by("test_gradients.py::test_gradient[masks-BPTT]")
+def masked_weights_in_the_gradient(monkeypatch):
+    """Weights that a mask sets to zero have a gradient."""
+    replace(monkeypatch, gather, "gradient_of_parameters", lambda _, gradient: gradient)
+    replace(monkeypatch, method, "gradient_of_parameters", lambda _, gradient: gradient)
+
+
+@caught_by("test_trained_elements.py::test_no_optimizer_moves_them[weight decay]")
+def fixed_weights_decay(monkeypatch):
+    """The decay of an optimizer moves what is not trained."""
+    for module in (first_order, compiled):
+        replace(monkeypatch, module, "only_parameters_moved", lambda _, new, old: new)
+
+
+@caught_by("test_trained_elements.py::test_no_trainer_moves_them[restarts]")
+def fixed_weights_drawn_again(monkeypatch):
+    """Restarts draw the weights that are not trained, too."""
+    replace(monkeypatch, trainer, "only_parameters_moved", lambda _, new, old: new)
+
+
+@caught_by("test_gradients.py::test_gradient[masks-RTRL]")
+def first_columns_for_those_of_a_mask(monkeypatch):
+    """A mask leaves the first parameters of a connection, as many as it has ones."""
+    alter(monkeypatch, columns.parameters_of, "+ (places,)", "+ (slice(len(places)),)")
 
 
 # --- the other methods ------------------------------------------------------------------------------------------------

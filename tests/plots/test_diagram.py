@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import pytest
 from declarations import declarations, quiet
 from hypothesis import given, settings
-from networks import ZOO
+from networks import ZOO, declare
 
 import lddn_jax as lddn
 from lddn_jax import models, plots
@@ -50,8 +50,11 @@ def test_every_box_tells_what_it_stands_for(topology, ax):
     found = texts(plots.diagram(topology, ax=ax))
     expected = [f"{i.name} ({i.size})" for i in topology.inputs] + list(topology.outputs)
     for layer in topology.layers:
-        expected += [layer.name, f"{layer.transfer}, {layer.size}"] + ["no bias"] * (not layer.bias)
-    expected += [taps_label(c.delays) for c in topology.connections if c.delays != (0,)]
+        multiplies = layer.net_input == "product"
+        expected += [layer.name, "⊗ " * multiplies + f"{layer.transfer}, {layer.size}"]
+        expected += ["no bias"] * (not layer.bias and not multiplies)
+    told = [(c.delays, tuple(word for word in c.properties if word != "fixed")) for c in topology.connections]
+    expected += [taps_label(delays, words) for delays, words in told if delays != (0,) or words]
     assert sorted(found) == sorted(expected)
 
 
@@ -81,7 +84,7 @@ def arranged(topology):
         return 0.12 * len(text)
 
     columns = arrange(topology, lines_of, width_of)
-    return columns, route(columns, lambda delays: " ".join(map(str, delays)), width_of)
+    return columns, route(columns, lambda delays, properties: " ".join(map(str, (*delays, *properties))), width_of)
 
 
 def boxes(columns, routes):
@@ -196,6 +199,19 @@ def test_a_narx_network_has_straight_wires():
 )
 def test_delays_are_powers_of_z(delays, label):
     assert taps_label(delays) == label
+
+
+@pytest.mark.parametrize(
+    ("delays", "properties", "label"),
+    [((0,), ("identity",), "I"), ((0,), ("diagonal",), "diag"), ((1,), ("diagonal",), "$z^{-1}$ diag")],
+)
+def test_kinds_of_weights_are_told(delays, properties, label):
+    assert taps_label(delays, properties) == label
+
+
+def test_fixed_connections_are_dashed(ax):
+    plots.diagram(declare("u:1 v:1", "y:1:linear", "u>y:fixed v>y", "y"), ax=ax)
+    assert [line.get_linestyle() for line in ax.lines].count("--") == 1
 
 
 def test_it_takes_the_topology_of_a_network(ax):

@@ -1,5 +1,6 @@
 """Declarations to build topologies from: a small one to spoil, and random ones that are all valid."""
 
+import dataclasses
 import warnings
 
 from hypothesis import strategies as st
@@ -40,12 +41,27 @@ def declarations(draw):
         for name in names
     ]
     sources = [*(i.name for i in inputs), *names]
+    sizes = {part.name: part.size for part in (*inputs, *layers)}
     connections = []
     for to in names:
         for source in sources:
             if draw(st.integers(0, 2)) == 0:
                 least = 0 if sources.index(source) < sources.index(to) else 1
                 delays = draw(st.sets(st.integers(least, 5), min_size=1, max_size=3))
-                connections.append(Connection(source, to, tuple(sorted(delays))))
+                same_size = sizes[source] == sizes[to]
+                kind = draw(st.sampled_from(["dense", "diagonal", "identity"])) if same_size else "dense"
+                trained = kind == "identity" or draw(st.integers(0, 3)) > 0
+                mask = None
+                if kind == "dense" and draw(st.integers(0, 3)) == 0:
+                    row = st.lists(st.integers(0, 1), min_size=sizes[source], max_size=sizes[source])
+                    mask = draw(st.lists(row, min_size=sizes[to], max_size=sizes[to]))
+                connections.append(Connection(source, to, tuple(sorted(delays)), kind, trained, mask))
+    read = [c.to for c in connections]
+    layers = [
+        dataclasses.replace(layer, bias=False, net_input="product")
+        if read.count(layer.name) > 1 and draw(st.integers(0, 3)) == 0
+        else layer
+        for layer in layers
+    ]
     outputs = draw(st.lists(st.sampled_from(names), min_size=1, max_size=len(names), unique=True))
     return {"inputs": inputs, "layers": layers, "connections": connections, "outputs": outputs}

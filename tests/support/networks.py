@@ -5,7 +5,9 @@ gradient change nothing. So every network here has random weights, inputs, delay
 awkwardness more. To add one, write a line: every test that runs over `ZOO` meets it.
 
 The short notation: `"u:2"` is an input of two elements, `"h:3:tanh"` a layer of three neurons, `"h:3:tanh!"` the same
-without a bias, `"u>h@0,2"` a connection with delays 0 and 2, `"u>h"` one with delay 0.
+without a bias, `"u>h@0,2"` a connection with delays 0 and 2, `"u>h"` one with delay 0, `"u>h@1:diagonal"` one with
+weights of that kind, `"u>h:fixed"` or `"u>h:diagonal+fixed"` one that is not trained, `"u>h:mask=10/01"` one with a
+mask by rows (of several delays `"10/01|11/00"`), and `"k:3:linear*"` a layer that multiplies what it reads.
 """
 
 import functools
@@ -29,12 +31,22 @@ def declare(inputs: str, layers: str, connections: str, outputs: str) -> lddn.To
 
     def layer(text):
         name, size, transfer = text.split(":")
-        return lddn.Layer(name, int(size), transfer.removesuffix("!"), bias=not transfer.endswith("!"))
+        multiplies = transfer.endswith("*")
+        biased, kind = transfer[-1] not in "!*", "product" if multiplies else "sum"
+        return lddn.Layer(name, int(size), transfer.rstrip("!*"), bias=biased, net_input=kind)
 
     def connection(text):
+        text, _, kind = text.partition(":")
         source, to = text.split("@")[0].split(">")
         delays = text.split("@")[1] if "@" in text else "0"
-        return lddn.Connection(source, to, [int(d) for d in delays.split(",")])
+        words = dict.fromkeys(word for word in kind.split("+") if word)
+        (weights,) = [word for word in words if word != "fixed" and "=" not in word] or ["dense"]
+        masks = [word.removeprefix("mask=") for word in words if "=" in word]
+        rows = [
+            [[int(one) for one in row] for row in matrix.split("/")] for mask in masks for matrix in mask.split("|")
+        ]
+        mask = None if not rows else rows[0] if len(rows) == 1 else rows
+        return lddn.Connection(source, to, tuple(map(int, delays.split(","))), weights, "fixed" not in words, mask)
 
     return lddn.Topology(
         [lddn.Input(name, int(size)) for name, size in (text.split(":") for text in inputs.split())],
@@ -42,6 +54,14 @@ def declare(inputs: str, layers: str, connections: str, outputs: str) -> lddn.To
         [connection(text) for text in connections.split()],
         outputs.split(),
     )
+
+
+def is_parameter(topology: lddn.Topology, kind: str, name) -> np.ndarray | bool:
+    """Whether the elements of a block are parameters, by the declaration alone; the delay state counts as such."""
+    if kind not in ("IW", "LW"):
+        return True
+    ((trained, mask),) = [(c.trained, c.mask) for c in topology.connections if (c.to, c.source) == name]
+    return trained and (True if mask is None else np.array(mask, bool))
 
 
 @dataclass(frozen=True)
@@ -80,8 +100,14 @@ class Case:
         draw, t = self._draw("weights"), self.topology
         weights = {"IW": {}, "LW": {}, "b": {layer.name: 0.5 * draw(layer.size) for layer in t.layers if layer.bias}}
         for (to, source), delays in t.delays.items():
+            kind = t.connected[to, source].weights
+            if kind == "identity":
+                continue
             fan_in = sum(len(d) * t.sizes[s] for (m, s), d in t.delays.items() if m == to)
-            block = draw((len(delays), t.sizes[to], t.sizes[source])) / np.sqrt(fan_in)
+            from_ = [t.sizes[source]] if kind == "dense" else []
+            block = draw((len(delays), t.sizes[to], *from_)) / np.sqrt(fan_in)
+            if t.connected[to, source].mask is not None:
+                block = block * np.array(t.connected[to, source].mask)
             weights["IW" if source in t.input_names else "LW"][to, source] = block
         return weights
 
@@ -189,6 +215,43 @@ def p14_2() -> lddn.Topology:
     return reference.topology("p14_2_sigmoid")
 
 
+def zero_factors() -> lddn.Topology:
+    """Four factors, of which `off` is zero at some steps: one that a derivative must not divide by."""
+    return declare(
+        "u:2", "off:2:hardlim! h:2:tanh k:2:linear* y:1:linear",
+        "u>off@1 u>k:diagonal off>k:identity h>k y>k@1 u>h k>h@1 h>y k>y", "y",
+    )  # fmt: skip
+
+
+def gated(name: str, size: int, source: str = "u") -> lddn.Topology:
+    """A long short-term memory, written out."""
+    return declare(f"{source}:2", *lstm_parts(name, size, source), name)
+
+
+def lstm_parts(name: str, size: int, source: str, peepholes: bool = False) -> tuple[str, str]:
+    """Layers and connections of a long short-term memory whose output is layer `name`."""
+    n, p = name, f"{name}_"
+    gates = [f"{p}{gate}" for gate in "ifo"]
+    layers = [f"{gate}:{size}:logistic" for gate in gates]
+    layers += [f"{p}g:{size}:tanh", f"{p}kept:{size}:linear*", f"{p}new:{size}:linear*", f"{p}cell:{size}:linear!"]
+    layers += [f"{p}squashed:{size}:tanh!", f"{n}:{size}:linear*"]
+    read = [f"{source}>{to} {n}>{to}@1" for to in (*gates, f"{p}g")]
+    if peepholes:
+        read += [f"{p}cell>{p}i@1:diagonal {p}cell>{p}f@1:diagonal {p}cell>{p}o:diagonal"]
+    return " ".join(layers), " ".join([
+        *read,
+        f"{p}f>{p}kept:identity {p}cell>{p}kept@1:identity {p}i>{p}new:identity {p}g>{p}new:identity",
+        f"{p}kept>{p}cell:identity {p}new>{p}cell:identity {p}cell>{p}squashed:identity",
+        f"{p}o>{n}:identity {p}squashed>{n}:identity",
+    ])  # fmt: skip
+
+
+def lstm_with_peepholes() -> lddn.Topology:
+    """Two long short-term memories in series, whose gates read the cells too."""
+    first, second = lstm_parts("a", 2, "u", peepholes=True), lstm_parts("b", 3, "a", peepholes=True)
+    return declare("u:2", f"{first[0]} {second[0]} y:1:linear", f"{first[1]} {second[1]} b>y", "y")
+
+
 ZOO = [
     Case("awkward", awkward),
     Case("awkward-one-sequence", awkward, batch=()),
@@ -223,12 +286,51 @@ ZOO = [
     Case("loops-in-series", lambda: declare("u:1", "z:2:tanh y:2:logistic x:1:linear",
                                             "u>z z>z@1,2 z>y@0,3 y>y@2 y>x@4 z>x x>x@1", "x z")),
     Case("no-parameters", lambda: declare("", "y:2:logistic!", "", "y"), batch=(), steps=3),
+    Case("diagonal-self-loop", lambda: declare("u:3", "s:3:tanh y:2:linear", "u>s s>s@1,3:diagonal s>y@0,1", "y")),
+    Case("identity-through-delays", lambda: declare("u:2 v:1", "a:2:tanh b:2:logistic! c:2:linear",
+         "u>a u>b@0,3:identity v>b@2 a>b@1,2:identity b>a@3:identity a>c:identity b>c@0,4:diagonal", "c b"), steps=9),
+    Case("elementwise-loop-of-several-steps", lambda: declare("u:2", "a:2:tanh b:2:radbas",
+         "u>a@0,1:diagonal a>b@0,2:diagonal b>a@3,5:identity a>a@4:diagonal", "b"), steps=9),
+    Case("leaky-elman", lambda: declare("u:2", "h:4:tanh x:4:linear! y:2:linear",
+         "u>h x>h@1 h>x:diagonal x>x@1:diagonal x>y", "y")),
+    Case("identity-alone", lambda: declare("u:2", "y:2:logistic!", "u>y@0,2:identity y>y@1:identity", "y"), batch=()),
+    Case("product-of-three", lambda: declare("u:2 v:3", "h:3:tanh k:3:tanh* y:2:linear",
+         "u>h u>k@0,2 v>k:identity h>k@1 h>y k>y", "y k"), batch=(2, 2), steps=5),
+    Case("factors-of-zero", zero_factors, steps=6),
+    Case("product-in-a-loop", lambda: declare("u:1", "h:2:tanh k:2:logistic* y:1:linear",
+         "u>h@0,1 k>h h>k@2 y>k@1,3 h>y@0,1 k>y", "y")),
+    Case("product-of-products", lambda: declare("u:2", "a:2:linear* b:2:softmax* c:2:tanh*",
+         "u>a a>a@1:diagonal a>b:identity u>b@0,3 c>b@2:identity b>c:diagonal a>c@1", "c a"), steps=6),
+    Case("product-of-inputs", lambda: declare("u:2 w:1", "y:3:linear*", "u>y w>y@0,1", "y"), batch=()),
+    Case("autonomous-product", lambda: declare("", "x:2:tanh k:2:linear* y:1:linear",
+         "x>x@1 y>x@1 x>k@0,1 x>y k>y y>k@2", "y"), steps=6),
+    Case("products-of-several-steps", lambda: declare("u:2", "a:2:linear* b:2:tanh",
+         "u>a:identity b>a@3,5:diagonal a>b@0,2 b>b@4:identity", "b a"), steps=9),
+    Case("lstm", lambda: gated("hidden", 2), steps=6),
+    Case("lstm-of-two-layers-with-peepholes", lstm_with_peepholes, steps=5),
+    Case("fixed-weights-in-a-loop", lambda: declare("u:2", "x:3:linear h:2:tanh y:1:linear!",
+         "u>x@1:fixed x>x@1:fixed x>h@1,2 u>h:fixed h>x x>y:fixed y>h@2", "y")),
+    Case("fixed-factors", lambda: declare("u:2", "k:2:tanh* x:2:linear y:1:linear",
+         "u>k@0,1:fixed x>k@1:diagonal+fixed y>k@1 k>x:identity u>x x>x@2:diagonal+fixed x>y", "y"), steps=6),
+    Case("nothing-trained", lambda: declare("u:1", "y:2:tanh!", "u>y:fixed y>y@1:diagonal+fixed", "y"), steps=4),
+    Case("masks", lambda: declare("u:3", "h:3:tanh k:2:linear* y:2:linear",
+         "u>h@0,2:mask=101/000/011 h>h@1,2:mask=100/110/001|001/000/100 h>k:mask=010/111 u>k y>h@1 k>y "
+         "h>y:mask=000/000", "y")),
     Case("single-neuron", lambda: declare("u:1", "y:1:tanh", "u>y y>y@1", "y")),
 ]  # fmt: skip
 BY_NAME = {case.name: case for case in ZOO}
 
-# Between them: batches, two outputs, skips, gaps, self-loops; no input; a matrix slope; several steps at once.
-FEW = ("awkward", "autonomous", "softmax-in-a-loop", "multi-rate")
+# Between them: batches, two outputs, skips, gaps, self-loops; no input; a matrix slope; several steps at once;
+# diagonal weights and identities, with and without delay; products; masks.
+FEW = (
+    "awkward",
+    "autonomous",
+    "softmax-in-a-loop",
+    "multi-rate",
+    "identity-through-delays",
+    "product-in-a-loop",
+    "masks",
+)
 
 
 # Every network of the zoo: in each tier, or in the fast one only those four.

@@ -4,6 +4,8 @@
            + Σ_{l ∈ I_m} Σ_{d ∈ DI_{m,l}} IW^{m,l}(d) p^l(t−d) + b^m
     a^m(t) = f^m(n^m(t))
 
+A layer that multiplies has the product over its connections of these sums over d, and no bias.
+
 It shares nothing with the package but the declaration of a topology, and is never optimized. Everything here also takes
 complex numbers, so that the complex step
 
@@ -52,7 +54,8 @@ def simulate(topology, weights, inputs, state, steps):
 
     Args:
         topology: The declaration.
-        weights: `{"IW": {(to, source): (delay, to, from)}, "LW": likewise, "b": {layer: (size,)}}`.
+        weights: `{"IW": {(to, source): (delay, to, from)}, "LW": likewise, "b": {layer: (size,)}}`; diagonal ones are
+            `(delay, size)`, and those of an identity missing.
         inputs: p, `(*batch, time, size)` by input.
         state: `(*batch, longest delay, size)` by source, oldest first.
         steps: Number of time steps.
@@ -70,19 +73,25 @@ def simulate(topology, weights, inputs, state, steps):
 
     @functools.cache
     def n(m, t):
-        total = np.zeros((*batch, layers[m].size))
+        multiplies = layers[m].net_input == "product"
+        total = np.full((*batch, layers[m].size), 1.0 if multiplies else 0.0)
         if layers[m].bias:
             total = total + weights["b"][m]
         for connection in topology.connections:
             if connection.to == m:
                 source = connection.source
-                W = weights["IW" if source in inputs else "LW"][m, source]
-                for k, d in enumerate(connection.delays):
-                    total = total + a(source, t - d) @ W[k].T
+                z = sum(times(connection, k, a(source, t - d)) for k, d in enumerate(connection.delays))
+                total = total * z if multiplies else total + z
         return total
 
-    def over(times, function, name):
-        return np.stack([function(name, t) for t in times], axis=-2)
+    def times(connection, k, s):
+        if connection.weights == "identity":
+            return s
+        W = weights["IW" if connection.source in inputs else "LW"][connection.to, connection.source][k]
+        return W * s if connection.weights == "diagonal" else s @ W.T
+
+    def over(steps, function, name):
+        return np.stack([function(name, t) for t in steps], axis=-2)
 
     return (
         {name: over(range(steps), n, name) for name in layers},

@@ -32,6 +32,11 @@ def test_connections_are_edited_and_the_original_stays(edit, connections):
     assert topology == start()
 
 
+def test_a_connection_keeps_its_kind_of_weights():
+    topology = declare("u:2", "y:2:tanh", "u>y", "y").with_connection("y", "y", (1,), "diagonal")
+    assert topology.with_delays("y", "y", (1, 3)) == declare("u:2", "y:2:tanh", "u>y y>y@1,3:diagonal", "y")
+
+
 def test_a_layer_is_added_with_its_connections():
     deeper = start().with_layer(Layer("g", 2, "logistic"), [Connection("u", "g"), Connection("g", "y", (1,))])
     assert deeper == declare("u:1", f"{LAYERS} g:2:logistic", "u>h@0,1 h>y y>h@1,2 u>g g>y@1", "y")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 
+import numpy as np
 import pytest
 from declarations import PARTS, declaration, declarations, quiet
 from hypothesis import given, settings
@@ -78,6 +79,49 @@ REFUSED = {
     "repeated delay": (lambda: Connection("a", "b", (1, 1, 2)), ["'a' -> 'b'", "Write delays=(1, 2)"]),
     "unsorted delays": (lambda: Connection("a", "b", (2, 0)), ["'a' -> 'b'", "Write delays=(0, 2)"]),
     "no delays": (lambda: Connection("a", "b", ()), ["'a' -> 'b'", "empty delay list", "delays=(0,)"]),
+    "weights of an unknown kind": (
+        lambda: Connection("a", "b", weights="diag"),
+        ["'a' -> 'b'", "'diag'", "'dense', 'diagonal', 'identity'"],
+    ),
+    "weights that are no word": (lambda: Connection("a", "b", weights=None), ["'a' -> 'b'", "None", "'dense'"]),
+    "an identity between unequal sizes": (
+        lambda: declare("u:1", "h:3:tanh y:1:linear", "u>h h>y:identity", "y"),
+        ["h -> y", "identity weights need equal sizes", "'h' has 3 elements and 'y' has 1"],
+    ),
+    "diagonal weights between unequal sizes": (
+        lambda: declare("u:2", "y:3:tanh", "u>y:diagonal", "y"),
+        ["u -> y", "diagonal weights need equal sizes", "'u' has 2 elements and 'y' has 3", "weights='dense'"],
+    ),
+    "a product with a bias": (
+        lambda: Layer("kept", 8, "linear", net_input="product"),
+        ["'kept'", "no bias", "Layer('kept', 8, 'linear', net_input='product', bias=False)"],
+    ),
+    "a product of one": (
+        lambda: declare("u:2", "k:2:linear* y:1:tanh", "u>k k>y", "y"),
+        ["'k'", "at least two connections", "one connection, u -> k", "Connection(source, to='k')", "'sum'"],
+    ),
+    "a product of nothing": (
+        lambda: declare("u:2", "k:2:linear* y:1:tanh", "u>y k>y", "y"),
+        ["'k'", "at least two connections", "has no connection"],
+    ),
+    "an unknown net input": (lambda: Layer("y", 1, net_input="prod"), ["'y'", "'prod'", "Did you mean 'product'?"]),
+    "an identity that is not trained": (
+        lambda: Connection("a", "b", weights="identity", trained=False),
+        ["'a' -> 'b'", "no weights", "weights='diagonal'"],
+    ),
+    "trained in words": (lambda: Connection("a", "b", trained="no"), ["'a' -> 'b'", "'no'", "trained=False"]),
+    "a mask of diagonal weights": (
+        lambda: Connection("a", "b", weights="diagonal", mask=((1, 0), (0, 1))),
+        ["'a' -> 'b'", "diagonal", "weights='dense'"],
+    ),
+    "a mask of other numbers": (lambda: Connection("a", "b", mask=((1, 2),)), ["rows of 0 and 1", "((1, 0), (1, 1))"]),
+    "a mask of uneven rows": (lambda: Connection("a", "b", mask=((1, 0), (1,))), ["'a' -> 'b'", "rows of 0 and 1"]),
+    "a mask that is one row": (lambda: Connection("a", "b", mask=(1, 0)), ["rows of 0 and 1"]),
+    "an empty mask": (lambda: Connection("a", "b", mask=()), ["rows of 0 and 1"]),
+    "a mask of another shape": (
+        lambda: declare("u:2", "y:3:tanh", "u>y@0,1:mask=10/01", "y"),
+        ["u -> y", "shape (2, 2)", "(3, 2), (to, from), or (2, 3, 2)"],
+    ),
     "layer of no neurons": (lambda: Layer("hidden", 0), ["'hidden'", "0", "at least 1"]),
     "layer of a fraction of neurons": (lambda: Layer("hidden", 2.5), ["'hidden'", "2.5", "whole number"]),
     "input without elements": (lambda: Input("current", -1), ["'current'", "-1", "at least 1"]),
@@ -209,12 +253,22 @@ def test_json_round_trip(parts):
     assert again.to_dict() == topology.to_dict()  # in the order of declaration too
 
 
+PRODUCT = Layer("hidden", 3, bias=False, net_input="product")
 DIFFERENT = {
     "inputs": {"inputs": [Input("current", 1), Input("measured", 2)]},
     "size": {"layers": [Layer("hidden", 4), Layer("position", 1, transfer="linear")]},
     "transfer": {"layers": [Layer("hidden", 3, transfer="relu"), Layer("position", 1, transfer="linear")]},
     "bias": {"layers": [Layer("hidden", 3, bias=False), Layer("position", 1, transfer="linear")]},
     "delays": {"connections": [*declaration()["connections"][:2], Connection("hidden", "position", (1,))]},
+    "weights": {
+        "layers": [Layer("hidden", 1), Layer("position", 1)],
+        "connections": [*declaration()["connections"][:2], Connection("hidden", "position", weights="identity")],
+    },
+    "net input": {"layers": [PRODUCT, declaration()["layers"][1]]},
+    "what is trained": {
+        "connections": [*declaration()["connections"][:2], Connection("hidden", "position", trained=False)]
+    },
+    "mask": {"connections": [*declaration()["connections"][:2], Connection("hidden", "position", mask=((1, 0, 1),))]},
     "outputs": {"outputs": ["position", "hidden"]},
 }
 
@@ -267,6 +321,34 @@ def test_mermaid():
             n0 -->|"z⁻⁰, z⁻¹"| n2
             n1 -->|"z⁻¹, z⁻²"| n2
             n2 --> n3""")
+
+
+def test_mermaid_tells_kinds_of_weights():
+    lines = (
+        declare("u:1", "h:1:tanh y:1:linear", "u>h:diagonal h>h@1:identity h>y:mask=1", "y").to_mermaid().splitlines()
+    )
+    assert lines[-3:] == ['    n0 -->|"diagonal"| n1', '    n1 -->|"z⁻¹, identity"| n1', '    n1 -->|"masked"| n2']
+
+
+def test_mermaid_tells_products():
+    lines = declare("u:1", "h:1:tanh y:1:linear*", "u>h u>y h>y", "y").to_mermaid().splitlines()
+    assert lines[2:4] == ['    n1["h (1, tanh)"]', '    n2[["y (1, linear, ⊗)"]]']
+
+
+def test_mermaid_has_dotted_edges_where_nothing_is_trained():
+    lines = declare("u:1", "y:1:linear", "u>y@1:fixed", "y").to_mermaid().splitlines()
+    assert lines[-1] == '    n0 -.->|"z⁻¹, fixed"| n1'
+
+
+def test_a_mask_may_be_an_array():
+    mask = np.array([[True, False], [False, True]])
+    assert Connection("a", "b", mask=mask) == Connection("a", "b", mask=((1, 0), (0, 1)))
+
+
+def test_json_of_what_has_no_newer_properties_is_what_it_was():
+    written = Topology(**declaration()).to_dict()
+    assert written["layers"][0] == {"name": "hidden", "size": 3, "transfer": "tanh", "bias": True}
+    assert written["connections"][0] == {"source": "current", "to": "hidden", "delays": [0, 1]}
 
 
 def test_mermaid_survives_quotes_in_names():
