@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 import lddn_jax as lddn
-from benchmarks import peers
+from benchmarks import peers, peers_lstm
 from benchmarks.networks import STANDARD
 
 LARGEST = 2**30  # bytes; a method that would store more is left out
@@ -33,15 +33,18 @@ def contenders(net, data, others: list[str]) -> dict[str, peers.Peer | peers.Pro
     if "methods" in others:
         affordable = [m for m in (lddn.SensitivityBPTT(), lddn.RTRL()) if stored(m, net, data) <= LARGEST]
         found |= {m.name: peers.hand_written(net, data, m) for m in affordable}
-    found["plain scan"] = peers.plain_scan(net, data)
+    gated = peers_lstm.is_lstm(net.topology)
+    found["plain scan"] = (peers_lstm if gated else peers).plain_scan(net, data)
     if "torch" in others:
         from benchmarks import peers_torch
 
-        if peers_torch.is_elman(net.topology):
+        if gated:
+            found["torch.nn.LSTM"] = peers_torch.nn_lstm(net, data)
+        elif peers_torch.is_elman(net.topology):
             found["torch.nn.RNN"] = peers_torch.nn_rnn(net, data)
         else:
             found["torch step loop"] = peers_torch.step_loop(net, data)
-    if "numpy" in others:
+    if "numpy" in others and not gated:
         from benchmarks import peers_numpy
 
         found["NumPy step loop"] = peers_numpy.step_loop(net, data)

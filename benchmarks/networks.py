@@ -1,4 +1,4 @@
-"""Standard networks and sizes: a hidden tanh layer with delays and a linear output; and a network of ten layers."""
+"""Standard networks and sizes: a hidden tanh layer with delays and a linear output; ten layers; and LSTMs."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -79,10 +79,12 @@ def ten_layers() -> lddn.Topology:
 
 
 ELMAN_SIZES = ((10, 1, 4000), (10, 128, 100), (64, 32, 200), (64, 128, 200), (256, 32, 100), (256, 128, 100))
+LSTM_SIZES = ((10, 128, 100), (64, 32, 200), (64, 128, 200), (256, 32, 100))
 NARX_SIZES = ((128, 5), (32, 100), (128, 100))
 STANDARD = (
     *(Case(f"Elman delay 1 ({n}, {b}, {t})", elman(n, (1,)), b, t) for n, b, t in ELMAN_SIZES),
     *(Case(f"Elman delays 1, 2 ({n}, {b}, {t})", elman(n, (1, 2)), b, t) for n, b, t in ELMAN_SIZES),
     *(Case(f"closed NARX (10, {b}, {t})", closed_narx(10), b, t) for b, t in NARX_SIZES),
     Case("ten layers (32, 50)", ten_layers(), 32, 50),
+    *(Case(f"LSTM ({n}, {b}, {t})", lddn.models.lstm({"u": 1}, {"y": 1}, hidden=n), b, t) for n, b, t in LSTM_SIZES),
 )

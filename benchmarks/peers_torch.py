@@ -1,9 +1,10 @@
-"""PyTorch as a peer: `torch.nn.RNN` for Elman networks of delay 1, a loop over steps for any network."""
+"""PyTorch as a peer: `torch.nn.RNN` for Elman networks of delay 1, `torch.nn.LSTM`, a loop over steps for others."""
 
 import numpy as np
 import torch
 
 import lddn_jax as lddn
+from benchmarks import peers_lstm
 from benchmarks.peers import Peer
 from lddn_jax.topology.plan import plan
 
@@ -48,6 +49,32 @@ def nn_rnn(net: lddn.Network, data: lddn.Sequences) -> Peer:
         return value, {
             (field, key): p.grad.numpy()[None] if field != "b" else p.grad.numpy() for (field, key), p in blocks.items()
         }
+
+    return Peer(run, result)
+
+
+def nn_lstm(net: lddn.Network, data: lddn.Sequences) -> Peer:
+    """`torch.nn.LSTM` with a linear read-out."""
+    u, target = _tensor(data.inputs["u"]), _tensor(data.targets["y"])
+    given = {name: _tensor(array) for name, array in peers_lstm.stacked_gates(net).items()}
+    rnn = torch.nn.LSTM(u.shape[-1], given["C"].shape[1], batch_first=True, dtype=u.dtype)
+    out = torch.nn.Linear(given["C"].shape[1], given["C"].shape[0], dtype=u.dtype)
+    p = {"W": rnn.weight_ih_l0, "R": rnn.weight_hh_l0, "b": rnn.bias_ih_l0, "C": out.weight, "d": out.bias}
+    with torch.no_grad():
+        rnn.bias_hh_l0.zero_()
+        for name, parameter in p.items():
+            parameter.copy_(given[name])
+
+    def run():
+        for parameter in (*rnn.parameters(), *out.parameters()):
+            parameter.grad = None
+        value = torch.sum((target - out(rnn(u)[0])) ** 2)
+        value.backward()
+        return value
+
+    def result():
+        value = run().item()
+        return value, peers_lstm.by_gate({name: parameter.grad.numpy() for name, parameter in p.items()})
 
     return Peer(run, result)
 

@@ -23,6 +23,7 @@ from benchmarks import (
     identification,
     peers,
     peers_least_squares,
+    peers_lstm,
     records,
     table,
 )
@@ -46,6 +47,13 @@ def test_the_peers_do_the_same_work(make):
     assert peers.agree(found, 1e-11) <= 1e-11
     forward = {"predict": peers.predict(net, data), "plain scan": peers.plain_scan_forward(net, data)}
     assert peers.agree(forward, 1e-12) <= 1e-12
+
+
+def test_a_long_short_term_memory_of_a_user_does_the_same_work():
+    net, data = Case("", lddn.models.lstm({"u": 1}, {"y": 1}, hidden=3), 2, 5).draw(jnp.float64)
+    assert peers_lstm.is_lstm(net.topology)
+    found = {"BPTT": peers.hand_written(net, data, lddn.BPTT()), "plain scan": peers_lstm.plain_scan(net, data)}
+    assert peers.agree(found, 1e-11) <= 1e-11
 
 
 @pytest.mark.deep

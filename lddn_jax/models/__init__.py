@@ -6,6 +6,7 @@ for each output. They differ in their delays and in their feedback.
 
 from lddn_jax.models.autoregressive import nar, narx
 from lddn_jax.models.delayed import distributed_delay, time_delay
+from lddn_jax.models.gated import gru, lstm
 from lddn_jax.models.linear_topologies import adaline, fir, linear_state_space
 from lddn_jax.models.nonlinear_state_space import state_space
 from lddn_jax.models.recurrent import elman, jordan, layer_recurrent
@@ -19,9 +20,11 @@ __all__ = [
     "elman",
     "feedforward",
     "fir",
+    "gru",
     "jordan",
     "layer_recurrent",
     "linear_state_space",
+    "lstm",
     "measured_name",
     "nar",
     "narx",

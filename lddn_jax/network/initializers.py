@@ -139,6 +139,68 @@ class Ignoring:
         return weights, bias
 
 
+@dataclass(frozen=True)
+class Gated:
+    """An initializer of networks with gates, such as `lddn_jax.models.lstm`, that lets them remember from the start.
+
+    With small weights a gate is open by σ(bias), so what a cell keeps decays with a time constant of 1 / (1 − σ(bias))
+    steps. The gates that keep get the bias `forget_bias`; or with `memory` = T the biases of the *chrono*
+    initialization, whose time constants are spread evenly from 2 to T steps,
+
+        b_f = log(τ − 1),  τ = 2 + (T − 2) (k + ½) / size for neuron k,        b_i = −b_f
+
+    so that a cell writes as much as it forgets. All other weights and biases are those of `init`.
+
+    Attributes:
+        init: Initializer of all weights, and of other biases.
+        forget_bias: First bias of the gates that keep.
+        memory: The longest time to remember, in steps, for the chrono initialization; None for `forget_bias`.
+        keeping: Layers of gates that keep; those with numbers, such as `forget_gate_1`, are meant too.
+        writing: Layers of gates that write; only the chrono initialization sets their biases.
+
+    Raises:
+        TopologyError: If `forget_bias` is not a number, or `memory` is less than 2.
+
+    Example:
+        >>> import lddn_jax as lddn
+        >>> topology = lddn.models.lstm({"u": 1}, {"y": 1}, hidden=2)
+        >>> lddn.Network(topology, key=jax.random.key(0), init=Gated()).b["forget_gate"].tolist()
+        [1.0, 1.0]
+
+    Jozefowicz, Zaremba & Sutskever (2015), ICML, for the bias of 1; Tallec & Ollivier (2018), ICLR, section 2, for the
+    chrono initialization, with time constants that they draw at random.
+    """
+
+    init: "str | Initializer" = "glorot"
+    forget_bias: float = 1.0
+    memory: int | None = None
+    keeping: tuple[str, ...] = ("forget_gate", "update_gate")
+    writing: tuple[str, ...] = ("input_gate",)
+
+    def __post_init__(self):
+        if not is_number(self.forget_bias):
+            raise TopologyError(f"Gated: forget_bias={self.forget_bias!r} is not a number; write forget_bias=1.0.")
+        if self.memory is not None and not is_number(self.memory, at_least=2):
+            raise TopologyError(
+                f"Gated: memory={self.memory!r} is not a number of steps, at least 2; write memory=200 for what acts "
+                "for up to 200 steps."
+            )
+
+    def __call__(self, key: PRNGKeyArray | None, layer: Layer, shapes: Shapes, dtype: DTypeLike) -> Drawn:  # noqa: D102
+        weights, bias = get(self.init)(key, layer, shapes, dtype)
+        name = layer.name.rstrip("0123456789").removesuffix("_")
+        if name in self.keeping:
+            return weights, jnp.asarray(self._keeping(layer.size), dtype)
+        if name in self.writing and self.memory is not None:
+            return weights, jnp.asarray(-self._keeping(layer.size), dtype)
+        return weights, bias
+
+    def _keeping(self, size: int) -> Float[np.ndarray, " neurons"]:
+        if self.memory is None:
+            return np.full(size, self.forget_bias)
+        return np.log(1 + (self.memory - 2) * (np.arange(size) + 0.5) / size)
+
+
 @runtime_checkable
 class LinearStart(Protocol):
     """What `FromLinear` starts from, such as a `lddn_jax.linear.LinearModel`; hashable by value."""

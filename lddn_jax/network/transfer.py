@@ -124,6 +124,7 @@ _FUNCTIONS = {
     transfer.name: replace(transfer, uniform=transfer.elementwise)
     for transfer in (
         Transfer("linear", lambda n: n, lambda n, a: jnp.ones_like(n)),
+        Transfer("complement", lambda n: 1 - n, lambda n, a: -jnp.ones_like(n)),
         Transfer("tanh", jnp.tanh, lambda n, a: (1 - a) * (1 + a), active=(-2.0, 2.0), reach=(-1.0, 1.0)),
         Transfer("logistic", jax.nn.sigmoid, lambda n, a: a * (1 - a), active=(-4.0, 4.0), reach=(0.0, 1.0)),
         Transfer("relu", lambda n: _where(n > 0, n, n, 0), lambda n, a: _where(n > 0, n, 1, 0), reach=(0.0, math.inf)),

@@ -87,6 +87,37 @@ MODELS = {
         ("u:2", "y:1:linear", "u>y", "y"),
         models.fir({"u": 1, "v": 2}, TWO, delays=(0, 1, 4)),
     ),
+    "lstm": Model(
+        models.lstm(IN, OUT),
+        (
+            "u:2",
+            "input_gate:10:logistic forget_gate:10:logistic output_gate:10:logistic candidate:10:tanh kept:10:linear* "
+            "written:10:linear* cell:10:linear! cell_output:10:tanh! hidden:10:linear* y:1:linear",
+            "u>input_gate u>forget_gate u>output_gate u>candidate hidden>input_gate@1 hidden>forget_gate@1 "
+            "hidden>output_gate@1 hidden>candidate@1 forget_gate>kept:identity cell>kept@1:identity "
+            "input_gate>written:identity candidate>written:identity kept>cell:identity written>cell:identity "
+            "cell>cell_output:identity output_gate>hidden:identity cell_output>hidden:identity hidden>y",
+            "y",
+        ),
+        models.lstm({"u": 1, "v": 2}, TWO, hidden=(3, 2), peepholes=True),
+        loops=True,
+    ),
+    "gru": Model(
+        models.gru(IN, OUT),
+        (
+            "u:2",
+            "reset_gate:10:logistic update_gate:10:logistic recalled:10:linear passed:10:linear* candidate:10:tanh "
+            "renewal_gate:10:complement! kept:10:linear* written:10:linear* hidden:10:linear! y:1:linear",
+            "u>reset_gate u>update_gate u>candidate hidden>reset_gate@1 hidden>update_gate@1 hidden>recalled@1 "
+            "reset_gate>passed:identity recalled>passed:identity passed>candidate:identity "
+            "update_gate>renewal_gate:identity update_gate>kept:identity hidden>kept@1:identity "
+            "renewal_gate>written:identity candidate>written:identity kept>hidden:identity written>hidden:identity "
+            "hidden>y",
+            "y",
+        ),
+        models.gru({"u": 1, "v": 2}, TWO, hidden=(3, 2)),
+        loops=True,
+    ),
     "linear_state_space": Model(  # ss(A, B, C, 0) of two states
         models.linear_state_space(IN, OUT),
         ("u:2", "state:2:linear! y:1:linear!", "u>state@1 state>state@1 state>y", "y"),

@@ -110,6 +110,7 @@ def test_float32_stays_float32(name):
 FLAT = (0, 0)
 ASYMPTOTES = {
     "linear": ((1, 0), (1, 0)),
+    "complement": ((-1, 1), (-1, 1)),
     "tanh": ((0, -1), (0, 1)),
     "logistic": (FLAT, (0, 1)),
     "relu": (FLAT, (1, 0)),

@@ -197,7 +197,7 @@ def registered() -> lddn.Topology:
     return declare("u:1", "s:3:own_sphere w:2:own_swish y:1:linear", "u>w w>s s>w@1,2 s>y", "y s")
 
 
-SMOOTH = ("linear", "tanh", "logistic", "softplus", "radbas", "softmax", "elliotsig", "elu")
+SMOOTH = ("linear", "complement", "tanh", "logistic", "softplus", "radbas", "softmax", "elliotsig", "elu")
 KINKED = ("relu", "leaky_relu", "satlin", "satlins", "tribas", "hardlim")
 
 

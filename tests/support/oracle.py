@@ -29,6 +29,7 @@ def _softmax(n):
 
 TRANSFER = {
     "linear": lambda n: n,
+    "complement": lambda n: 1 - n,
     "tanh": np.tanh,
     "logistic": lambda n: 1 / (1 + np.exp(-n)),
     "softplus": lambda n: np.log(1 + np.exp(n)),
