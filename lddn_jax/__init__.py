@@ -32,6 +32,7 @@ from lddn_jax.identification.identify import Identified, identify
 from lddn_jax.identification.selection import Selection, compare_narx
 from lddn_jax.identification.settings import Settings
 from lddn_jax.io import load, save
+from lddn_jax.linear import equilibrium, linearize
 from lddn_jax.losses import AbstractElementwise, AbstractLeastSquares, AbstractLoss
 from lddn_jax.network import initializers, transfer
 from lddn_jax.network.committee import Committee
@@ -139,6 +140,7 @@ __all__ = [
     "diagnostics",
     "differentiable",
     "diverged_at",
+    "equilibrium",
     "estimate_state",
     "fit",
     "fit_closed_loop",
@@ -152,6 +154,7 @@ __all__ = [
     "k_step",
     "levenberg_marquardt",
     "linear",
+    "linearize",
     "load",
     "losses",
     "models",

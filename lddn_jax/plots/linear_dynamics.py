@@ -58,7 +58,7 @@ def bode(model: LinearDynamics, sample_time: float | None = None, *, axes: Any =
     w = _frequencies(model.poles)
     response = model.frequency_response(w)
     frequency = w / (2 * math.pi * (sample_time or 1.0))
-    axes = new_axes(2, (9, 5), stacked=True) if axes is None else axes
+    axes = new_axes(2, (9.0, 5.0), stacked=True) if axes is None else axes
     outputs, inputs = _channels(model.output_sizes), _channels(model.input_sizes)
     named = len(outputs) * len(inputs) > 1
     pairs = [(i, j) for i in range(len(outputs)) for j in range(len(inputs))]

@@ -155,9 +155,9 @@ class Scaled(eqx.Module):
         targets = by_name("target", data.targets, self.net.topology.outputs)
         return replace(
             data,
-            inputs=self._inputs(data.inputs),
+            inputs=self.scaled_inputs(data.inputs),
             targets=self._applied("target", targets),
-            state=self._state(data.state),
+            state=self.scaled_state(data.state),
         )
 
     def predict(self, inputs: SignalsLike, state: StateLike = None, *, steps: int | None = None) -> Signals:
@@ -172,7 +172,7 @@ class Scaled(eqx.Module):
         Raises:
             ShapeError: If a name or shape does not match the topology.
         """
-        return self.in_units(predict(self.net, self._inputs(inputs), self._state(state), steps=steps))
+        return self.in_units(predict(self.net, self.scaled_inputs(inputs), self.scaled_state(state), steps=steps))
 
     def simulate(self, inputs: SignalsLike, state: StateLike = None, *, steps: int | None = None) -> Trajectory:
         """Simulates the network. Arguments as in `predict`.
@@ -180,8 +180,8 @@ class Scaled(eqx.Module):
         Returns:
             A `Trajectory` with `outputs` and `final_state` in the units of the record, and `n` and `a` in scaled units.
         """
-        found = simulate(self.net, self._inputs(inputs), self._state(state), steps=steps)
-        return Trajectory(found.n, found.a, self.in_units(found.outputs), self._inverted(found.final_state))
+        found = simulate(self.net, self.scaled_inputs(inputs), self.scaled_state(state), steps=steps)
+        return Trajectory(found.n, found.a, self.in_units(found.outputs), self.state_in_units(found.final_state))
 
     def step(self, sample: MomentLike, state: StateLike = None) -> tuple[Moment, DelayState]:
         """Advances the network by one sample like `lddn_jax.step`, in the units of the record.
@@ -251,10 +251,12 @@ class Scaled(eqx.Module):
         scaling = {name: scaler.to_dict() for name, scaler in self.scalers.items()}
         return {"topology": self.net.topology.to_dict(), "scaling": scaling}
 
-    def _inputs(self, inputs: SignalsLike) -> Signals:
+    def scaled_inputs(self, inputs: SignalsLike) -> Signals:
+        """Converts inputs, `(*batch, time, size)` by name, to scaled units."""
         return self._applied("input", by_name("input", inputs, self.net.topology.input_names))
 
-    def _state(self, state: StateLike) -> StateLike:
+    def scaled_state(self, state: StateLike) -> StateLike:
+        """Converts the parts of inputs and outputs in a delay state to scaled units."""
         return self._applied("delay state of", state) if isinstance(state, Mapping) else state
 
     def _applied(self, kind: str, signals: Mapping[str, Any]) -> dict[str, Any]:
@@ -264,7 +266,8 @@ class Scaled(eqx.Module):
             found[name] = self.scalers[name].apply(found[name])
         return found
 
-    def _inverted(self, state: DelayState) -> DelayState:
+    def state_in_units(self, state: DelayState) -> DelayState:
+        """Converts the parts of inputs and outputs in a delay state to the units of the record."""
         return {name: self.scalers[name].invert(x) if name in self.scalers else x for name, x in state.items()}
 
     def _scaler(self, name: str) -> AbstractScaler:

@@ -4,6 +4,7 @@ from planting import alter, caught_by
 
 from lddn_jax.data.fold_blocks import Folds
 from lddn_jax.identification.frames import masked
+from lddn_jax.identification.measured_states import measured_states
 from lddn_jax.identification.one_step_starts import OneStepStarts
 from lddn_jax.trainers.cross_validated import best_restarts
 from lddn_jax.trainers.refitting import _states_on_folds, trained_on_everything
@@ -53,3 +54,9 @@ def networks_that_explode_kept(monkeypatch):
 def past_outputs_in_wrong_order(monkeypatch):
     """The oldest output takes the place of the newest."""
     alter(monkeypatch, OneStepStarts._weights, "A[row, row - size] = 1", "A[row, row] = 1")
+
+
+@caught_by("test_measured_states.py::test_states_are_the_measured_values_before")
+def inputs_of_the_same_row(monkeypatch):
+    """Measured states begin with the input of their own row, and not with the one before."""
+    alter(monkeypatch, measured_states, "for k in range(1, q)", "for k in range(q - 1)")

@@ -16,8 +16,8 @@ from lddn_jax.prediction.scaled import Scaled
 @caught_by("test_scaled.py::test_it_is_trained_on_the_scaled_record[jordan-MinMax]")
 def inputs_scaled_twice(monkeypatch):
     """Inputs to train on are scaled once more."""
-    right = "self._inputs(data.inputs)"
-    alter(monkeypatch, Scaled.scale, right, f"self._inputs({right})")
+    right = "self.scaled_inputs(data.inputs)"
+    alter(monkeypatch, Scaled.scale, right, f"self.scaled_inputs({right})")
 
 
 @caught_by("test_experiment.py::test_scaling_is_found_on_the_training_part[state-space]")
@@ -42,7 +42,7 @@ def feedback_scaled_by_itself(monkeypatch):
 @caught_by("test_scaled.py::test_a_split_simulation_is_the_whole_one[jordan-MinMax]")
 def final_state_in_scaled_units(monkeypatch):
     """A simulation in the units of the record ends with a delay state in those of the network."""
-    alter(monkeypatch, Scaled.simulate, "self._inverted(found.final_state)", "found.final_state")
+    alter(monkeypatch, Scaled.simulate, "self.state_in_units(found.final_state)", "found.final_state")
 
 
 @caught_by("test_scaling.py::test_standard_divides_by_one_less_than_the_count")

@@ -6,6 +6,7 @@ from lddn_jax.diagnostics.interval_coverage import calibration, coverage
 from lddn_jax.diagnostics.loop_stability import _growth, stability
 from lddn_jax.diagnostics.metrics import nrmse
 from lddn_jax.diagnostics.residuals import Correlation, cross_correlation, ljung_box
+from lddn_jax.linear import linearization
 
 
 @caught_by("test_residuals.py::test_an_input_that_was_missed_is_found_at_its_delay[3-0]")
@@ -60,3 +61,9 @@ def variance_for_standard_deviation(monkeypatch):
 def one_sided_intervals(monkeypatch):
     """A central interval of share p reaches to the quantile of p."""
     alter(monkeypatch, calibration, "inv_cdf((1 + share) / 2)", "inv_cdf(share)")
+
+
+@caught_by("test_linearization.py::test_a_linear_network_is_its_linear_model[True]")
+def newest_value_not_from_the_input(monkeypatch):
+    """The delay line of an input does not take the input up."""
+    alter(monkeypatch, linearization._at, "= np.eye(size)\n", "= 0.0\n")
