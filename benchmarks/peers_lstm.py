@@ -57,6 +57,6 @@ def plain_scan(net: lddn.Network, data: lddn.Sequences) -> Program:
         y = h.swapaxes(0, 1) @ p["C"].T
         return jnp.sum((target - (y + jnp.broadcast_to(p["d"], y.shape))) ** 2)
 
-    arguments = stacked_gates(net), data.inputs["u"], data.targets["y"]
+    arguments = stacked_gates(net), dict(data.inputs or {})["u"], dict(data.targets or {})["y"]
     program = jax.jit(jax.value_and_grad(loss))
     return Program(program, arguments, lambda returned: (returned[0], by_gate(returned[1])))

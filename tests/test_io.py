@@ -181,6 +181,13 @@ def test_files_of_version_1_are_brought_up_to_date(tmp_path, name):
     jax.tree.map(np.testing.assert_array_equal, jax.tree.leaves(again), jax.tree.leaves(found))
 
 
+def test_a_network_of_version_2_is_brought_up_to_date():
+    """Its parameters are 1/8, 2/8 … in the order of the flat vector."""
+    net = lddn.load(Path(__file__).parent / "fixtures/version_2/network.npz")
+    assert net.topology == TOPOLOGY
+    np.testing.assert_array_equal(net.ravel()[0], np.arange(1, net.parameter_count + 1) / 8)
+
+
 def test_a_damaged_file_of_version_1_is_rejected(tmp_path):
     old = Path(__file__).parent / "fixtures/version_1/network.npz"
     with np.load(old) as file:

@@ -112,7 +112,10 @@ def _without(topology: Topology, weak: set[Tap]) -> Topology:
         delays = tuple(d for d in c.delays if (c.to, c.source, d) not in weak)
         if not delays and topology.layer(c.to).net_input == "product":
             delays = c.delays  # without a factor, a product is another one
-        connections += [replace(c, delays=delays)] if delays else []
+        mask = c.mask
+        if mask is not None and isinstance(mask[0][0], tuple):  # one matrix for each delay
+            mask = tuple(matrix for d, matrix in zip(c.delays, mask, strict=True) if d in delays)
+        connections += [replace(c, delays=delays, mask=mask)] if delays else []
     fed: dict[str, set[str]] = {name: set() for name in topology.sizes}
     for c in connections:
         fed[c.to].add(c.source)

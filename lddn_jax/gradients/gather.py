@@ -6,6 +6,8 @@
 De Jesús & Hagan (2007), eq. 22-24.
 """
 
+from typing import Any
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -39,12 +41,19 @@ def parameter_gradient(net: Network, signals: Values, before: Values, n_bar: Val
     found: Weights = {}
     biases: Biases = {}
     weights = net.IW | net.LW
-    for layer in topology.layers:
-        pairs = [pair for pair in topology.delays if pair[0] == layer.name and pair in weights]
-        blocks, bias = _of_layer(topology, {pair: weights[pair] for pair in pairs}, lines, n_bar[layer.name])
-        found |= blocks
-        if layer.bias:
-            biases[layer.name] = bias
+    for layers in _reading_alike(net):
+        first = layers[0]
+        own = {pair: weights[pair] for pair in topology.delays if pair[0] == first and pair in weights}
+        together = n_bar[first] if len(layers) == 1 else jnp.concatenate([n_bar[name] for name in layers], axis=1)
+        blocks, bias = _of_layer(topology, own, lines, together)
+        start = 0
+        for name in layers:
+            end = start + topology.sizes[name]
+            rows = slice(None) if len(layers) == 1 else slice(start, end)
+            found |= {(name, source): block[:, rows] for (_, source), block in blocks.items()}
+            if topology.layer(name).bias:
+                biases[name] = bias[rows]
+            start = end
     return gradient_of_parameters(
         assemble(
             topology,
@@ -53,6 +62,20 @@ def parameter_gradient(net: Network, signals: Values, before: Values, n_bar: Val
             b=biases,
         )
     )
+
+
+def _reading_alike(net: Network) -> list[list[str]]:
+    """Returns the layers in groups that read the same sources at the same delays by matrices, such as gates.
+
+    Their gradients are computed by one product of a larger size.
+    """
+    topology, weights = net.topology, net.IW | net.LW
+    groups: dict[Any, list[str]] = {}
+    for layer in topology.layers:
+        read = {source: delays for (to, source), delays in topology.delays.items() if to == layer.name}
+        alike = all((layer.name, source) in weights and weights[layer.name, source].ndim == 3 for source in read)
+        groups.setdefault((tuple(read.items()), layer.bias) if alike else layer.name, []).append(layer.name)
+    return list(groups.values())
 
 
 def _of_layer(

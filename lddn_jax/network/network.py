@@ -105,7 +105,7 @@ class Network(eqx.Module):
                 given = jnp.asarray(weights[source], dtype)
                 _check_shape(f"initial weights of {source!r} -> {layer.name!r}", given, shape)
                 diagonal = len(topology.weight_shapes[layer.name, source]) == 2
-                where[layer.name, source] = _masked(
+                where[layer.name, source] = where_unmasked(
                     topology, (layer.name, source), given[..., 0] if diagonal else given
                 )
             if layer.bias:
@@ -162,7 +162,7 @@ class Network(eqx.Module):
                 if field != "b":
                     pair = cast(tuple[str, str], name)
                     _check_masked(f"{field}[{name!r}]", array, masks(self.topology).get(pair))
-                    array = _masked(self.topology, pair, array)
+                    array = where_unmasked(self.topology, pair, array)
                 new[field][name] = array
         return assemble(self.topology, **new)
 
@@ -247,7 +247,7 @@ def assemble(
     return net
 
 
-def _masked(topology: Topology, pair: tuple[str, str], weights: Float[Array, "..."]) -> Float[Array, "..."]:
+def where_unmasked(topology: Topology, pair: tuple[str, str], weights: Float[Array, "..."]) -> Float[Array, "..."]:
     """Returns weights with zeros where the mask of their connection is 0."""
     mask = masks(topology).get(pair)
     return weights if mask is None else jnp.where(mask, weights, jnp.zeros((), weights.dtype))
@@ -304,7 +304,7 @@ def matrices(net: Network) -> dict[tuple[str, str], Float[Array, "delays=_ to=_ 
 
 def connection_weights(net: Network) -> dict[tuple[str, str], ConnectionWeights]:
     """Returns the weights of every connection by `(to, source)`; None for the identity."""
-    given = {pair: _masked(net.topology, pair, weights) for pair, weights in (net.IW | net.LW).items()}
+    given = {pair: where_unmasked(net.topology, pair, weights) for pair, weights in (net.IW | net.LW).items()}
     return given | dict.fromkeys(pair for pair in net.topology.delays if pair not in given)
 
 

@@ -15,7 +15,7 @@ from lddn_jax.checks import whole_number
 from lddn_jax.errors import LDDNError, TopologyError
 from lddn_jax.network import initializers
 from lddn_jax.network.committee import Committee, Model
-from lddn_jax.network.network import Network, assemble, check_network
+from lddn_jax.network.network import Network, assemble, check_network, where_unmasked
 from lddn_jax.network.signals import measured_name
 from lddn_jax.topology.topology import Input, Topology, check_topology, with_longer_input_delays
 
@@ -234,7 +234,8 @@ def carry_over(
             return new
         place = {d: k for k, d in enumerate(net.topology.delays[pair])}
         delays = topology.delays[pair]
-        return jnp.stack([old[pair][place[d]] if d in place else new[k] for k, d in enumerate(delays)])
+        kept = jnp.stack([old[pair][place[d]] if d in place else new[k] for k, d in enumerate(delays)])
+        return where_unmasked(topology, pair, kept)
 
     def bias(name, new):
         return net.b[name] if name in net.b and net.b[name].shape == new.shape else new

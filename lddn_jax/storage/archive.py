@@ -32,7 +32,7 @@ from lddn_jax.storage import strict_json
 from lddn_jax.storage.file_errors import read_error, write_error
 from lddn_jax.storage.members import arrays_in
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _SEAL = b"sha256:"
 _SEAL_LENGTH = len(_SEAL) + 64
 _COMMENT_LENGTH = 2  # bytes: the field at the end of a zip archive that holds the length of its comment
@@ -156,7 +156,7 @@ def read(path: str | Path) -> Archive:
             f"{path} has format version {version}, this package reads versions up to {FORMAT_VERSION}. "
             "Install the version of lddn_jax that wrote it."
         )
-    if not sealed and version not in MIGRATIONS:
+    if not sealed and version > 1:
         raise CheckpointError(f"{path} is damaged: the checksum at its end is missing. Use another copy.")
     while version != FORMAT_VERSION:
         header, arrays = MIGRATIONS[version](path, header, arrays)
@@ -299,4 +299,11 @@ def _from_version_1(
     return {**header, "version": 2, "notes": {}}, {f"values/{name}": value for name, value in arrays.items()}
 
 
-MIGRATIONS = {1: _from_version_1}
+def _from_version_2(
+    path: Path, header: dict[str, Any], arrays: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Converts version 2, which differs in what its topologies can declare: nothing that is not read as before."""
+    return {**header, "version": 3}, arrays
+
+
+MIGRATIONS = {1: _from_version_1, 2: _from_version_2}

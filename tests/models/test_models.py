@@ -118,6 +118,63 @@ MODELS = {
         models.gru({"u": 1, "v": 2}, TWO, hidden=(3, 2)),
         loops=True,
     ),
+    "bilinear": Model(
+        models.bilinear(IN, OUT),
+        (
+            "u:2",
+            "state:2:linear! gain:4:linear! modulated:4:linear* y:1:linear",
+            "u>state@1 state>state@1 u>gain@1 state>modulated@1 gain>modulated:identity modulated>state state>y",
+            "y",
+        ),
+        models.bilinear({"u": 1, "v": 2}, TWO, states=3, products=4, feedthrough=True),
+        loops=True,
+    ),
+    "hammerstein": Model(
+        models.hammerstein(IN, OUT),
+        (
+            "u:2",
+            "hidden:10:tanh shaped:1:linear! state:2:linear! y:1:linear",
+            "u>hidden hidden>shaped u>shaped shaped>state@1 state>state@1 state>y",
+            "y",
+        ),
+        models.hammerstein({"u": 1, "v": 2}, TWO, hidden=3, channels=2, feedthrough=True),
+        loops=True,
+    ),
+    "wiener": Model(
+        models.wiener(IN, OUT),
+        (
+            "u:2",
+            "state:2:linear! filtered:1:linear! hidden:10:tanh y:1:linear",
+            "u>state@1 state>state@1 state>filtered filtered>hidden hidden>y filtered>y",
+            "y",
+        ),
+        models.wiener({"u": 1, "v": 2}, TWO, hidden=3, delays=(0, 2)),
+    ),
+    "hammerstein_wiener": Model(
+        models.hammerstein_wiener(IN, OUT),
+        (
+            "u:2",
+            "input_hidden:10:tanh shaped:1:linear! state:2:linear! filtered:1:linear! output_hidden:10:tanh y:1:linear",
+            "u>input_hidden input_hidden>shaped u>shaped shaped>state@1 state>state@1 state>filtered "
+            "filtered>output_hidden output_hidden>y filtered>y",
+            "y",
+        ),
+        models.hammerstein_wiener({"u": 1, "v": 2}, TWO, hidden=3, states=3, channels=2),
+        loops=True,
+    ),
+    "wiener_hammerstein": Model(
+        models.wiener_hammerstein(IN, OUT),
+        (
+            "u:2",
+            "input_state:2:linear! filtered:1:linear! hidden:10:tanh shaped:1:linear! output_state:2:linear! "
+            "y:1:linear",
+            "u>input_state@1 input_state>input_state@1 input_state>filtered filtered>hidden hidden>shaped "
+            "filtered>shaped shaped>output_state@1 output_state>output_state@1 output_state>y",
+            "y",
+        ),
+        models.wiener_hammerstein({"u": 1, "v": 2}, TWO, hidden=3, states=3, channels=2, feedthrough=True),
+        loops=True,
+    ),
     "linear_state_space": Model(  # ss(A, B, C, 0) of two states
         models.linear_state_space(IN, OUT),
         ("u:2", "state:2:linear! y:1:linear!", "u>state@1 state>state@1 state>y", "y"),
@@ -210,6 +267,54 @@ def test_a_linear_state_space_is_its_recursion(feedthrough):
     np.testing.assert_allclose(lddn.predict(net, jnp.asarray(u), state)["y"], expected, rtol=0, atol=1e-12)
 
 
+def test_a_bilinear_system_is_its_recursion():
+    draw = np.random.default_rng(2).standard_normal
+    A, B, C, N = 0.3 * draw((2, 2)), draw((2, 1)), draw((1, 2)), 0.2 * draw((2, 2))
+    net = lddn.Network(models.bilinear({"u": 1}, {"y": 1}), init="zeros").with_weights(
+        IW={("state", "u"): B[None], ("gain", "u"): np.ones((1, 2, 1))},
+        LW={("state", "state"): A[None], ("modulated", "state"): np.eye(2)[None], ("state", "modulated"): N[None],
+            ("y", "state"): C[None]},
+    )  # fmt: skip
+    u, x, expected = draw((30, 1)), np.zeros(2), []
+    for now in u:
+        expected.append(C @ x)
+        x = A @ x + B @ now + N @ (x * now)
+    np.testing.assert_allclose(lddn.predict(net, jnp.asarray(u))["y"], expected, rtol=0, atol=1e-12)
+
+
+def test_a_bilinear_system_starts_as_a_linear_one():
+    draw = np.random.default_rng(3).standard_normal
+    u, x, y = draw((200, 1)), np.zeros(2), []
+    for now in u:
+        y.append([x[0]])
+        x = np.array([[0.7, 0.3], [-0.3, 0.6]]) @ x + np.array([1.0, 0.5]) * now
+    linear = lddn.linear.subspace(lddn.data.Record({"u": u}, {"y": np.array(y)}), 2)
+    start = lddn.initializers.FromLinear(linear)
+    net = lddn.Network(models.bilinear({"u": 1}, {"y": 1}), key=jax.random.key(0), init=start)
+    assert np.all(net.LW["state", "modulated"] == 0)
+    same = lddn.Network(models.linear_state_space({"u": 1}, {"y": 1}), key=jax.random.key(0), init=start)
+    found, expected = (lddn.predict(each, jnp.asarray(u))["y"] for each in (net, same))
+    np.testing.assert_allclose(found - np.asarray(linear.biases()["y"])[None], expected, rtol=0, atol=1e-12)
+
+
+def test_narma_l2_is_affine_in_the_newest_input():
+    topology = models.narma_l2({"u": 1}, {"y": 1}, hidden=3, input_delays=(2, 3))
+    net = lddn.Network(topology, key=jax.random.key(0), init="uniform")
+    state = jax.tree.map(lambda held: held + 0.5, lddn.zero_state(topology))
+
+    def after(newest):  # y(2), of which u(0) is the newest input
+        u = jnp.asarray([[newest], [0.3], [0.1]])
+        return float(lddn.predict(net, {"u": u, "measured_y": 0.2 * jnp.ones((3, 1))}, state)["y"][2, 0])
+
+    assert abs(after(1.0) - after(0.0)) > 1e-3
+    np.testing.assert_allclose(after(2.0) - after(1.0), after(1.0) - after(0.0), rtol=1e-12)
+
+
+def test_the_loop_of_a_narma_l2_model_closes():
+    net = lddn.Network(models.narma_l2({"u": 1}, {"y": 1}), init="zeros")
+    assert lddn.close_loop(net, output="y", input="measured_y").topology.input_names == {"u"}
+
+
 def test_adaline_is_the_linear_layer():
     assert models.adaline(IN, OUT, delays=(0, 1)) == models.fir(IN, OUT, delays=(0, 1))
 
@@ -256,6 +361,15 @@ REFUSED = {
         lambda: models.distributed_delay(IN, OUT, hidden=(3, 2)),
         r"2 tuples of delays were given for 2 hidden layers.*\(\(1, 2\), \(1, 2\), \(1, 2\)\)",
     ),
+    "narma_l2, a loop without delay": (
+        lambda: models.narma_l2({"u": 1}, OUT, feedback_delays=(0, 1)),
+        r"narma_l2: feedback_delays=\(0, 1\)",
+    ),
+    "narma_l2, of two inputs": (
+        lambda: models.narma_l2({"u": 1, "v": 1}, OUT),
+        r"narma_l2: .*one input and one output of the same size.*narma_l2\(\{'u': 1\}",
+    ),
+    "narma_l2, of unequal sizes": (lambda: models.narma_l2(IN, OUT), "one input and one output of the same size"),
     "an output called state": (lambda: models.linear_state_space(IN, {"state": 1}), "'state' is used twice"),
     "an output called hidden": (lambda: models.time_delay(IN, {"hidden": 1}), "'hidden' is used twice"),
 }

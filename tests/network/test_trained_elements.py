@@ -13,6 +13,7 @@ from tiers import in_tiers
 
 import lddn_jax as lddn
 from lddn_jax.bayesian.groups import Groups
+from lddn_jax.bayesian.pruning import _without
 
 TOPOLOGY = declare(
     "u:2",
@@ -77,6 +78,18 @@ def test_masked_weights_do_not_act():
     wrong = eqx.tree_at(lambda net: net.LW, NET, others)
     given = data()
     np.testing.assert_array_equal(lddn.predict(wrong, given.inputs)["y"], lddn.predict(NET, given.inputs)["y"])
+
+
+def test_weights_that_are_carried_over_are_masked():
+    net = lddn.Network(declare("u:2", "y:2:tanh", "u>y@0,1", "y"), key=KEY)
+    sparse = lddn.carry_over(net, declare("u:2", "y:2:tanh", "u>y@1:mask=10/11", "y"))
+    np.testing.assert_array_equal(sparse.IW["y", "u"][0], np.asarray(net.IW["y", "u"][1]) * [[1, 0], [1, 1]])
+
+
+def test_a_pruned_delay_takes_its_mask_along():
+    topology = declare("u:1 v:1", "y:1:linear", "u>y@0,1,2:mask=1|0|1 v>y", "y")
+    smaller = _without(topology, {("y", "u", 0)})
+    assert smaller == declare("u:1 v:1", "y:1:linear", "u>y@1,2:mask=0|1 v>y", "y")
 
 
 OPTIMIZERS = {
