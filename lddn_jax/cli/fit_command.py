@@ -30,6 +30,7 @@ from lddn_jax.cli.files import check_checkpoints, check_no_folders, output_folde
 from lddn_jax.cli.results import draw, write_model
 from lddn_jax.errors import LDDNError, PrecisionError
 from lddn_jax.identification.identify import identify
+from lddn_jax.identification.named_models import NAMED
 from lddn_jax.identification.recipes import TRAINERS
 from lddn_jax.identification.settings import MODELS, NEED_FLOAT64, Settings
 from lddn_jax.storage.environment import versions
@@ -91,10 +92,10 @@ def add(commands) -> None:
             command.add_argument(flag, dest=field, type=kind, default=value, help=about)
         command.add_argument(
             "--model",
-            choices=MODELS,
+            choices=(*MODELS, *NAMED),
             default="narx" if command is maglev else default.model,
             help="state-space: state spaces compete by cross-validation, and a committee of the best is returned; "
-            "narx: a network that reads its past outputs (default "
+            "narx: a network that reads its past outputs; others: a network of that kind, trained on folds (default "
             + ("narx)" if command is maglev else "state-space, or narx if an option that only it has is given)"),
         )
         command.add_argument(

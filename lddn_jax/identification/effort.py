@@ -16,7 +16,6 @@ import numpy as np
 
 from lddn_jax.data.records import Record
 from lddn_jax.identification.structures import Tried
-from lddn_jax.topology.topology import Topology
 from lddn_jax.topology.trained_weights import parameter_count
 
 
@@ -81,11 +80,6 @@ def nominal_seconds(samples: int, long: bool) -> float:
     return MOST_NOMINAL_SECONDS if long else min(NOMINAL_SECONDS * more, MOST_NOMINAL_SECONDS)
 
 
-def parameters_of(topology: Topology) -> int:
-    """Returns the number of weights and biases of a network."""
-    return parameter_count(topology)
-
-
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """Restarts and steps of each stage, by the model of the cost, and the clock of a time budget.
@@ -112,7 +106,7 @@ class Plan:
 
     def parameters(self, structure: Tried) -> int:
         """Number of weights and biases."""
-        return parameters_of(structure.topology(self.record))
+        return parameter_count(structure.topology(self.record))
 
     def step(self, structure: Tried) -> float:
         """Seconds of a step of one network."""

@@ -280,6 +280,8 @@ def topology_of(settings: Settings, inputs: Mapping[str, int], targets: Mapping[
     Raises:
         TopologyError: If a declared network has other inputs or outputs.
     """
+    if settings.named is not None:
+        return settings.topology_for(inputs, targets)
     if settings.declared is not None:
         check_signals(settings.declared, dict(inputs), dict(targets))
         return settings.declared

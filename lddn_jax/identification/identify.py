@@ -165,6 +165,8 @@ def _identified(
 ) -> Identified:
     say = supervision.say
     experiment = Experiment.of(records, inputs, targets, settings, validation, reading)
+    if settings.named is not None:
+        settings = settings.with_declared(experiment.topology)
     if experiment.reading_notes:
         say("\n".join(experiment.reading_notes))
     longest_test = max(map(len, experiment.test)) - experiment.held

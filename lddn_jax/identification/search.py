@@ -362,7 +362,10 @@ class Search:
 
     def _without_frame(self, entry: Entry) -> Entry:
         """The entry with its members as networks of its structure."""
-        members = cut(entry.found.members, entry.structure.topology(self.records[0]))
+        topology = entry.structure.topology(self.records[0])
+        if entry.found.members.topology == topology:
+            return entry
+        members = cut(entry.found.members, topology)
         done = dataclasses.replace(entry, found=dataclasses.replace(entry.found, members=members))
         self.entries[self.entries.index(entry)] = done
         return done

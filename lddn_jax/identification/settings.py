@@ -2,6 +2,7 @@
 
 import dataclasses
 import numbers
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ from lddn_jax.checks import check_choice, check_not_negative, check_positive, is
 from lddn_jax.data.split import AbstractDividing, Blocks
 from lddn_jax.errors import DataError, LDDNError, PrecisionError, shown
 from lddn_jax.identification.declared import reads_outputs
+from lddn_jax.identification.named_models import NAMED, named_reads_outputs, settings_of, topology_named
 from lddn_jax.network import initializers
 from lddn_jax.topology.topology import Topology
 
@@ -29,12 +31,14 @@ class Settings:
 
     Attributes:
         model: "state-space": nonlinear state spaces around a linear model, whose structures compete by
-            cross-validation, and a committee of the best; "narx": a network that reads its past outputs. A `Topology`:
-            that network, trained as a state space is, or as a NARX network if it has an input `measured_y` for an
-            output `y`. None: "state-space", or "narx" if a setting that only it has differs from its default.
+            cross-validation, and a committee of the best; "narx": a network that reads its past outputs; or a network
+            of `lddn_jax.models` by name, such as "lstm", "gru" or "hammerstein-wiener", with the settings that it has.
+            A `Topology`: that network. Both are trained as a state space is, or as a NARX network if they have an input
+            `measured_y` for an output `y`. None: "state-space", or "narx" if a setting that only it has differs from
+            its default.
         states: State space: number of states, or several numbers that compete. None: by the order of the best linear
-            model.
-        hidden: Number of neurons of the hidden layer. None: 10 for a NARX network; for a state space numbers compete.
+            model; 2 for networks with a name.
+        hidden: Number of neurons of the hidden layer. None: 10; for a state space numbers compete.
         output_hidden: State space: number of neurons of the output equation. None: 0 if `hidden` is given.
         folds: State space: number of folds of the cross-validation.
         keep: State space: number of networks of each fold in the committee.
@@ -140,12 +144,12 @@ class Settings:
             )
 
     def _check_model(self):
-        if self.declared is not None:
+        if self.declared is not None or self.named is not None:
             self._check_declared()
         elif self.model is not None:
-            check_choice("model", self.model, MODELS)
+            check_choice("model", self.model, (*MODELS, *NAMED))
         own = ("states", "output_hidden", "time_budget")
-        given = [name for name in own if getattr(self, name) is not None]
+        given = [name for name in own if getattr(self, name) is not None and name not in self._of_declaration]
         if self.chosen_model == "narx" and given:
             raise LDDNError(
                 f'{given[0]}={getattr(self, given[0])!r} is a setting of model="state-space", and the model is a NARX '
@@ -172,13 +176,20 @@ class Settings:
         others = ["trainer", "bayesian_epochs", "groups", "horizons", "batch_size", "learning_rate", "window"]
         taken = () if self.chosen_model == "narx" else tuple(others)
         for name in ("states", "hidden", "output_hidden", *ONLY_NARX[:3], *taken):
-            if getattr(self, name) != fields[name].default:
+            if getattr(self, name) != fields[name].default and name not in self._of_declaration:
                 why = (
                     "trains a network that reads measured outputs, and the declared one has no input measured_y"
                     if name in taken
                     else "is part of a network's declaration"
+                    if self.named is None
+                    else f"is no setting of model={self.named!r}, which has {list(self._of_declaration)}"
                 )
                 raise LDDNError(f"{name}={getattr(self, name)!r} {why}. Leave it out, or declare the network with it.")
+        if self.named is not None and len(self.orders or (0,)) > 1:
+            raise LDDNError(
+                f'states={self.states!r}: several numbers compete for model="state-space" only; model={self.named!r} '
+                f"has one. Write states={self.states[0] if isinstance(self.states, tuple) else self.states}."
+            )
 
     @property
     def declared(self) -> Topology | None:
@@ -186,10 +197,46 @@ class Settings:
         return self.model if isinstance(self.model, Topology) else None
 
     @property
+    def named(self) -> str | None:
+        """The name of a network that is declared for the signals of the records; None for others."""
+        return self.model if isinstance(self.model, str) and self.model in NAMED else None
+
+    @property
+    def _of_declaration(self) -> tuple[str, ...]:
+        """The settings that the declaration of a network with a name has."""
+        if self.named is None:
+            return ()
+        own = ("states", "hidden", "output_hidden", *OF_NARX_NETWORKS)
+        return tuple(name for name in own if name in settings_of(self.named))
+
+    def topology_for(self, inputs: Mapping[str, int], targets: Mapping[str, int]) -> Topology:
+        """Returns the network with a name, declared for signals of given sizes.
+
+        Args:
+            inputs: Sizes of the inputs by name.
+            targets: Sizes of the targets by name.
+
+        Raises:
+            TopologyError: If the declaration is invalid.
+        """
+        assert self.named is not None, "a network with a name"
+        given = {name: getattr(self, name) for name in self._of_declaration if getattr(self, name) is not None}
+        if self.orders is not None:
+            given["states"] = self.orders[0]
+        return topology_named(self.named, inputs, targets, given)
+
+    def with_declared(self, topology: Topology) -> "Settings":
+        """Returns the settings with a topology in place of a name, and of what it was declared from."""
+        fields = {field.name: field.default for field in dataclasses.fields(self)}
+        return dataclasses.replace(self, **{name: fields[name] for name in self._of_declaration}, model=topology)
+
+    @property
     def chosen_model(self) -> str:
         """How the model is trained: on folds as a "state-space", or over growing horizons as a "narx"."""
         if isinstance(self.model, Topology):
             return "narx" if reads_outputs(self.model) else "state-space"
+        if self.named is not None:
+            return "narx" if named_reads_outputs(self.named) else "state-space"
         return self.model or ("narx" if self._why_narx else "state-space")
 
     @property

@@ -12,7 +12,7 @@ import lddn_jax as lddn
 from lddn_jax.data import Record
 from lddn_jax.errors import DataError
 from lddn_jax.identification.competition import Entry, within_one_error
-from lddn_jax.identification.effort import Effort, parameters_of, spread_windows
+from lddn_jax.identification.effort import Effort, spread_windows
 from lddn_jax.identification.linear_orders import linear_orders
 from lddn_jax.identification.structures import LinearStarts, Structure
 from lddn_jax.trainers.cross_validated import CrossValidated
@@ -175,13 +175,6 @@ def test_the_smallest_within_one_standard_error_is_chosen(name):
 
 
 # --- the effort ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("structure", [Structure(2, 3, 1), Structure(1, 0, 2, feedthrough=True), Structure(3, 0, 0)])
-def test_parameters_are_counted_without_a_network(structure):
-    topology = structure.topology(plant())
-    net = lddn.Network(topology, init="zeros")
-    assert parameters_of(topology) == net.parameter_count
 
 
 def test_windows_are_spread_over_all_records():
