@@ -67,14 +67,15 @@ def parameter_gradient(net: Network, signals: Values, before: Values, n_bar: Val
 def _reading_alike(net: Network) -> list[list[str]]:
     """Returns the layers in groups that read the same sources at the same delays by matrices, such as gates.
 
-    Their gradients are computed by one product of a larger size.
+    Their gradients are computed by one product of a larger size, which is worth a copy of n̄ if many taps are read.
     """
     topology, weights = net.topology, net.IW | net.LW
     groups: dict[Any, list[str]] = {}
     for layer in topology.layers:
         read = {source: delays for (to, source), delays in topology.delays.items() if to == layer.name}
-        alike = all((layer.name, source) in weights and weights[layer.name, source].ndim == 3 for source in read)
-        groups.setdefault((tuple(read.items()), layer.bias) if alike else layer.name, []).append(layer.name)
+        by_matrices = all((layer.name, s) in weights and weights[layer.name, s].ndim == 3 for s in read)
+        many = any(len(delays) * topology.sizes[source] > COPIED_ROWS for source, delays in read.items())
+        groups.setdefault((*read.items(), layer.bias) if by_matrices and many else layer.name, []).append(layer.name)
     return list(groups.values())
 
 

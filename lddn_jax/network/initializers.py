@@ -35,6 +35,10 @@ Drawn: TypeAlias = tuple[dict[str, Float[Array, "delays=_ to=_ from=_"]], Float[
 Initializer: TypeAlias = Callable[[PRNGKeyArray | None, Layer, Shapes, DTypeLike], Drawn]
 
 
+class DiagonalShape(tuple[int, int, int]):
+    """`(delay, size, 1)`, the shape of diagonal weights: neuron k reads element k of the source."""
+
+
 def zeros(key: PRNGKeyArray | None, layer: Layer, shapes: Shapes, dtype: DTypeLike) -> Drawn:
     """Sets all weights and biases to zero; needs no key."""
     # Created by NumPy, so that nothing is compiled, also when a file is loaded.
@@ -127,7 +131,11 @@ class Ignoring:
 
     def __call__(self, key: PRNGKeyArray | None, layer: Layer, shapes: Shapes, dtype: DTypeLike) -> Drawn:  # noqa: D102
         ignored = dict(self.elements)
-        kept = {s: [k for k in range(shape[-1]) if k not in ignored.get(s, ())] for s, shape in shapes.items()}
+        diagonal = {s for s, shape in shapes.items() if isinstance(shape, DiagonalShape)}
+        kept = {
+            s: [k for k in range(shape[-1]) if s in diagonal or k not in ignored.get(s, ())]
+            for s, shape in shapes.items()
+        }
         smaller = {source: (*shapes[source][:-1], len(places)) for source, places in kept.items() if places}
         drawn, bias = get(self.init)(key, layer, smaller, dtype)
         weights = {}
@@ -136,6 +144,8 @@ class Ignoring:
             weights[source] = drawn[source] if whole else _zeros(shape, dtype)
             if kept[source] and not whole:
                 weights[source] = weights[source].at[..., np.array(kept[source])].set(drawn[source])
+            if source in diagonal and ignored.get(source):
+                weights[source] = weights[source].at[:, np.array(ignored[source])].set(0)
         return weights, bias
 
 

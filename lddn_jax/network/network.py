@@ -95,7 +95,8 @@ class Network(eqx.Module):
         shapes_into: dict[str, dict[str, tuple[int, int, int]]] = {layer.name: {} for layer in topology.layers}
         for (to, source), (delays, size, *from_) in topology.weight_shapes.items():
             # A neuron with diagonal weights reads one element of its source.
-            shapes_into[to][source] = delays, size, from_[0] if from_ else 1
+            shape = (delays, size, from_[0]) if from_ else initializers.DiagonalShape((delays, size, 1))
+            shapes_into[to][source] = shape
         for layer in topology.layers:
             shapes = shapes_into[layer.name]
             folded = None if key is None else jax.random.fold_in(key, initializers.name_number(layer.name))

@@ -16,6 +16,9 @@ from lddn_jax.errors import TopologyError, shown
 
 LONGEST_NAME = 10_000  # letters
 ALWAYS_WRITTEN = ("name", "size", "transfer", "bias", "source", "to", "delays")  # in JSON; others if not the default
+# In names of the factors of products, see `product_factors.py`. It sorts before every other letter of a name, so that
+# their weights and parameters are in the order of the declared ones.
+FACTOR_MARK = "\x01"
 NET_INPUTS = ("sum", "product")
 Mask: TypeAlias = tuple[tuple[int, ...], ...] | tuple[tuple[tuple[int, ...], ...], ...]
 WEIGHT_KINDS = ("dense", "diagonal", "identity")
@@ -192,6 +195,11 @@ def check_name(what: str, name: Any):
         raise TopologyError(f"the name of {what} has {len(name)} letters: {shown(name)}. Use at most {LONGEST_NAME}.")
     if isinstance(name, str) and any("\ud800" <= letter <= "\udfff" or letter == "\0" for letter in name):
         raise TopologyError(f"the name of {what} is {shown(name)}, with a letter that no file can hold. Rename it.")
+    if isinstance(name, str) and FACTOR_MARK in name:
+        raise TopologyError(
+            f"the name of {what} is {shown(name)}, with the control letter {FACTOR_MARK!r}, which names the factors of "
+            "products. Rename it."
+        )
     if not isinstance(name, str) or not name.strip():
         raise TopologyError(f"the name of {what} is {shown(name)}; it must be a non-empty string such as 'hidden'.")
 

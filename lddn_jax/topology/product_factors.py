@@ -10,13 +10,13 @@ its factors send.
 
 import functools
 import warnings
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import TypeVar
 
+from lddn_jax.topology.parts import FACTOR_MARK
 from lddn_jax.topology.topology import Connection, Layer, Topology, TopologyWarning
 
-# Between the name of a layer and the number of a factor. It sorts before every other letter of a name, so that
-# weights and parameters of the factored topology are in the order of the declared ones.
-FACTOR_MARK = "\x01"
+Part = TypeVar("Part", Layer, Connection)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -40,11 +40,19 @@ def factored_topology(topology: Topology) -> Topology:
             continue
         count[to] += 1
         name = f"{to}{FACTOR_MARK}{chr(1 + count[to])}"
-        layers.append(Layer(name, topology.sizes[to], "linear", bias=False))
-        connections += [replace(c, to=name), Connection(name, to, weights="identity")]
+        layers.append(_unchecked(Layer("factor", topology.sizes[to], "linear", bias=False), name=name))
+        connections += [_unchecked(c, to=name), _unchecked(Connection(to, to, weights="identity"), source=name)]
     with warnings.catch_warnings():  # the user has already been warned of idle parts
         warnings.simplefilter("ignore", TopologyWarning)
         return replace(topology, layers=layers, connections=connections)
+
+
+def _unchecked(part: Part, **names: str) -> Part:
+    """Returns a part with other names, which may have the mark that names of users must not have."""
+    found = object.__new__(type(part))
+    for field in fields(part):
+        object.__setattr__(found, field.name, names.get(field.name, getattr(part, field.name)))
+    return found
 
 
 @functools.lru_cache(maxsize=4096)

@@ -9,6 +9,7 @@ from networks import declare
 import lddn_jax as lddn
 from lddn_jax.bayesian.groups import Groups
 from lddn_jax.bayesian.pruning import _without
+from lddn_jax.network.initializers import Ignoring
 
 TOPOLOGY = declare(
     "u:3", "h:3:tanh x:3:linear! y:1:linear", "u>h u>x@1:diagonal h>x:identity x>x@1,2:diagonal x>y", "y"
@@ -46,6 +47,14 @@ def test_a_neuron_with_diagonal_weights_has_a_fan_in_of_one():
     """Nguyen-Widrow: the weights of a neuron have length 0.7 · size^(1/number of elements), times half the range 4."""
     net = lddn.Network(declare("u:5", "x:5:tanh", "u>x:diagonal", "x"), key=jax.random.key(1))
     np.testing.assert_allclose(abs(net.IW["x", "u"]), np.full((1, 5), 2 * 0.7 * 5))
+
+
+def test_diagonal_weights_of_a_constant_element_are_zero():
+    topology = declare("u:3 v:3", "y:3:linear", "u>y@0,1:diagonal v>y", "y")
+    net = lddn.Network(topology, key=jax.random.key(0), init=Ignoring("glorot", (("u", (0,)), ("v", (1, 2)))))
+    assert np.argwhere(np.asarray(net.IW["y", "u"]) == 0).tolist() == [[0, 0], [1, 0]]
+    assert np.all(net.IW["y", "v"][..., 1:] == 0)
+    assert np.all(net.IW["y", "v"][..., 0] != 0)
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -167,6 +167,12 @@ def diagonal_columns_of_other_neurons(monkeypatch):
     alter(monkeypatch, columns.Columns.own, "np.repeat(np.eye(size),", "np.repeat(np.eye(size)[:: 1 if from_ else -1],")
 
 
+@caught_by("test_gradients.py::test_gradient[lstm-BPTT]")
+def gradients_of_one_gate_for_all(monkeypatch):
+    """Layers that read the same sources get the gradient of the first of them."""
+    alter(monkeypatch, gather.parameter_gradient, "else slice(start, end)", "else slice(0, topology.sizes[name])")
+
+
 # --- products ---------------------------------------------------------------------------------------------------------
 
 

@@ -306,7 +306,7 @@ ZOO = [
          "x>x@1 y>x@1 x>k@0,1 x>y k>y y>k@2", "y"), steps=6),
     Case("products-of-several-steps", lambda: declare("u:2", "a:2:linear* b:2:tanh",
          "u>a:identity b>a@3,5:diagonal a>b@0,2 b>b@4:identity", "b a"), steps=9),
-    Case("lstm", lambda: gated("hidden", 2), steps=6),
+    Case("lstm", lambda: gated("hidden", 5), steps=4),
     Case("lstm-of-two-layers-with-peepholes", lstm_with_peepholes, steps=5),
     Case("fixed-weights-in-a-loop", lambda: declare("u:2", "x:3:linear h:2:tanh y:1:linear!",
          "u>x@1:fixed x>x@1:fixed x>h@1,2 u>h:fixed h>x x>y:fixed y>h@2", "y")),

@@ -7,7 +7,8 @@ from networks import BY_NAME, declare
 
 import lddn_jax as lddn
 from lddn_jax.network.factored_network import declared, factored
-from lddn_jax.topology.product_factors import FACTOR_MARK, factored_topology, product_factors
+from lddn_jax.topology.parts import FACTOR_MARK
+from lddn_jax.topology.product_factors import factored_topology, product_factors
 
 PRODUCTS = ("product-of-three", "product-of-products", "lstm-of-two-layers-with-peepholes", "factors-of-zero")
 

@@ -125,6 +125,7 @@ REFUSED = {
     "layer of no neurons": (lambda: Layer("hidden", 0), ["'hidden'", "0", "at least 1"]),
     "layer of a fraction of neurons": (lambda: Layer("hidden", 2.5), ["'hidden'", "2.5", "whole number"]),
     "input without elements": (lambda: Input("current", -1), ["'current'", "-1", "at least 1"]),
+    "a name with the mark of factors": (lambda: Layer("k\x01\x02", 1), ["control letter", "factors", "Rename it"]),
     "empty name": (lambda: Layer(" ", 1), ["' '", "non-empty string"]),
 }
 
