@@ -175,7 +175,7 @@ class _BPTTLinearization(AbstractLinearization):
         if self.cut is not None:
             return self.cut
         steps = next(iter(self.a.values())).shape[-2]
-        fitting = plan(self.net.topology).segments(steps, math.prod(self.batch), self.net.dtype.itemsize, platform)
+        fitting = plan(self.topology).segments(steps, math.prod(self.batch), self.net.dtype.itemsize, platform)
         return cut(steps, fitting.length, longest_held(self.net), uneven=True)
 
 

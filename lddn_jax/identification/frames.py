@@ -34,11 +34,14 @@ def masked(net: Network, sizes: Mapping[str, int], constant: Mapping[str, tuple[
 
     def weights(given):
         return {
-            (to, source): jnp.asarray(
-                np.where(within(to, w.shape[-2])[:, None] & within(source, w.shape[-1]), np.asarray(w), 0)
-            )
+            (to, source): jnp.asarray(np.where(of_both(to, source), np.asarray(w), 0))
             for (to, source), w in given.items()
         }
+
+    def of_both(to: str, source: str) -> np.ndarray:
+        _, rows, *columns = net.topology.weight_shapes[to, source]
+        inside = within(to, rows), within(source, columns[0] if columns else rows)
+        return inside[0][:, None] & inside[1] if columns else inside[0] & inside[1]
 
     biases = {name: jnp.asarray(np.where(within(name, b.shape[-1]), np.asarray(b), 0)) for name, b in net.b.items()}
     return assemble(net.topology, weights(net.IW), weights(net.LW), biases)
@@ -51,9 +54,12 @@ def cut(net: Network, topology: Topology) -> Network:
     def weights(given):
         return {
             (to, source): jnp.asarray(np.asarray(given[to, source])[..., : sizes[to], : sizes[source]])
+            if len(topology.weight_shapes[to, source]) == 3
+            else jnp.asarray(np.asarray(given[to, source])[..., : sizes[to]])
             for to, source in given
             if (to, source) in topology.delays
         }
 
-    biases = {layer.name: jnp.asarray(np.asarray(net.b[layer.name])[..., : layer.size]) for layer in topology.layers}
+    biased = [layer for layer in topology.layers if layer.bias]
+    biases = {layer.name: jnp.asarray(np.asarray(net.b[layer.name])[..., : layer.size]) for layer in biased}
     return assemble(topology, weights(net.IW), weights(net.LW), biases)

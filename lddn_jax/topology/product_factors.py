@@ -19,7 +19,6 @@ from lddn_jax.topology.topology import Connection, Layer, Topology, TopologyWarn
 Part = TypeVar("Part", Layer, Connection)
 
 
-@functools.lru_cache(maxsize=4096)
 def factored_topology(topology: Topology) -> Topology:
     """Returns the topology in which factors are layers; a topology without products unchanged, and a factored one too.
 
@@ -30,8 +29,15 @@ def factored_topology(topology: Topology) -> Topology:
         >>> [declared_name(layer.name) for layer in factored_topology(square).layers]
         ['y', 'y', 'y']
     """
+    if all(layer.net_input == "sum" for layer in topology.layers):
+        return topology  # itself, and not one that is equal
+    return _factored(topology)
+
+
+@functools.lru_cache(maxsize=4096)
+def _factored(topology: Topology) -> Topology:
     products = {layer.name for layer in topology.layers if layer.net_input == "product"}
-    if not products or any(FACTOR_MARK in layer.name for layer in topology.layers):
+    if any(FACTOR_MARK in layer.name for layer in topology.layers):
         return topology
     layers, connections, count = list(topology.layers), [], dict.fromkeys(products, 0)
     for (to, _), c in topology.connected.items():

@@ -15,6 +15,7 @@ import pytest
 
 import lddn_jax as lddn
 from benchmarks.networks import STANDARD, Case, closed_narx, elman, ten_layers
+from benchmarks.peers_lstm import is_lstm
 from lddn_jax.numerics.contraction import WRITTEN_OUT_TERMS
 
 pytestmark = [
@@ -66,6 +67,11 @@ def loops_and_products(case: Case) -> tuple[int, int, int]:
         # Two layers have a loop of their own, both of at most three neurons. A weight gradient for each layer's narrow
         # connections, with its bias.
         return 4, 0, 10
+    if is_lstm(case.topology):
+        # As a recurrent layer of delay 1 below, for all gates share their products, and nothing else has one. For few
+        # neurons W h(t−1) is written out, also in the first step, which is outside of the loop.
+        of_states = case.topology.sizes["hidden"] > WRITTEN_OUT_TERMS
+        return 2, 4 + of_states, 4 + of_states
     delays = len(case.topology.delays.get(("hidden", "hidden"), ()))
     if lddn.plan(case.topology).segments(case.steps, case.batch).length == case.steps:
         # One loop forward, one backward; sums over few neurons are written out. After them a product for each delay of

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from networks import declare
 
 import lddn_jax as lddn
 from lddn_jax.data import Record, folds
@@ -157,3 +158,15 @@ def test_a_common_frame_contains_all():
 def test_a_feedthrough_is_in_all_structures_of_a_frame_or_in_none():
     with pytest.raises(LDDNError, match="with and without a feedthrough were given"):
         common_frame([Structure(1, 1, 0), Structure(1, 1, 0, feedthrough=True)])
+
+
+def test_diagonal_weights_and_layers_without_bias():
+    frame, smaller = (declare("u:4", f"h:{n}:tanh! y:1:linear", "u>h h>h@1,2:diagonal h>y", "y") for n in (4, 2))
+    net = lddn.Network(frame, key=jax.random.key(0))
+    inside = masked(net, {"h": 2}, {})
+    assert np.count_nonzero(inside.LW["h", "h"]) == 4
+    found = cut(inside, smaller)
+    assert set(found.b) == {"y"}
+    np.testing.assert_array_equal(found.LW["h", "h"], net.LW["h", "h"][:, :2])
+    u = jax.random.normal(jax.random.key(1), (6, 4))
+    np.testing.assert_allclose(lddn.predict(found, u)["y"], lddn.predict(inside, u)["y"], rtol=0, atol=1e-14)

@@ -34,8 +34,8 @@ def delay_line_forgotten_by_a_short_run(monkeypatch):
 @caught_by("test_rewiring.py::test_close_loop_moves_weights_and_open_loop_moves_them_back")
 def loop_closed_a_step_late(monkeypatch):
     """An output is fed back with one delay more than the input had, as if it had not been delayed before."""
-    right = "Connection(output, c.to, c.delays)"
-    alter(monkeypatch, _closed, right, "Connection(output, c.to, tuple(d + 1 for d in c.delays))")
+    right = "replace(c, source=output)"
+    alter(monkeypatch, _closed, right, "replace(c, source=output, delays=tuple(d + 1 for d in c.delays))")
 
 
 @caught_by("test_editing.py::test_weights_are_carried_over_by_delay")

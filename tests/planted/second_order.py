@@ -126,7 +126,7 @@ def evidence_without_error_weights(monkeypatch):
 @caught_by("test_evidence.py::test_groups_follow_the_order_of_parameters[loops-in-series-delay]")
 def groups_in_the_order_of_declaration(monkeypatch):
     """Parameters are numbered as connections were declared, and not as `net.ravel()` has them."""
-    right = "jax.tree.leaves(assemble(topology, IW, LW, b))"
+    right = "assemble(topology, IW, LW, b).parameter_arrays()"
     alter(monkeypatch, groups._flat, right, "[*IW.values(), *LW.values(), *b.values()]")
 
 

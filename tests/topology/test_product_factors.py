@@ -62,3 +62,14 @@ def test_factors_are_no_part_of_what_a_user_sees(name):
     names = {layer.name for layer in case.topology.layers}
     assert set(trajectory.n) == set(trajectory.a) == names
     assert FACTOR_MARK not in str(lddn.plan(case.topology))
+
+
+@pytest.mark.parametrize("name", ["awkward", "lstm"])
+def test_the_order_of_declaration_is_that_of_the_network(name):
+    topology = BY_NAME[name].topology
+    backwards = lddn.Topology(topology.inputs, topology.layers[::-1], topology.connections[::-1], topology.outputs)
+    net = lddn.Network(backwards, init="zeros")
+    factored(lddn.Network(topology, init="zeros"))
+    gradient = declared(factored(net), backwards)
+    assert gradient.topology is backwards
+    assert jax.tree.structure(gradient) == jax.tree.structure(net)
