@@ -7,7 +7,7 @@ from lddn_jax.identification.frames import masked
 from lddn_jax.identification.measured_states import measured_states
 from lddn_jax.identification.one_step_starts import OneStepStarts
 from lddn_jax.trainers.cross_validated import best_restarts
-from lddn_jax.trainers.refitting import _states_on_folds, trained_on_everything
+from lddn_jax.trainers.refitting import _passed, trained_on_everything
 
 
 @caught_by("test_fold_blocks.py::test_training_sequences_have_no_weight_in_blocks[1-None-state space-trained]")
@@ -19,7 +19,7 @@ def held_out_blocks_trained_on(monkeypatch):
 @caught_by("test_fold_training.py::test_first_states_on_everything_are_those_that_the_networks_pass[two of them]")
 def states_of_another_row(monkeypatch):
     """The training on everything starts from the states one row later."""
-    alter(monkeypatch, _states_on_folds, "j, step]", "j, step + 1]")
+    alter(monkeypatch, _passed, "j, step]", "j, step + 1]")
 
 
 @caught_by("test_frames.py::test_what_a_structure_does_not_have_stays_exactly_zero[fewer neurons]")
