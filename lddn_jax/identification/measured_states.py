@@ -16,6 +16,7 @@ from jaxtyping import Float
 from lddn_jax.data.records import Record
 from lddn_jax.data.sequences import Sequences
 from lddn_jax.linear.network_weights import STATE
+from lddn_jax.linear.pieces import columns, columns_of_signals
 
 Lags = tuple[int, int]  # p of outputs, q of inputs
 
@@ -63,17 +64,18 @@ def windows_from_measured_states(
     weights = np.broadcast_to(np.arange(count)[:, None, None] < len(targets), (count, length, 1)).astype(float)
     u, y, before = filled(inputs), filled(targets), filled(first_inputs)
     sizes = records[0].sizes
-    names = {"inputs": u, "targets": y}
-    named = {kind: _by_name(sizes[kind], signal) for kind, signal in names.items()}
     state = _by_name(sizes["inputs"], before) | {STATE: jnp.asarray(filled(states))}
     of_outputs = {name: jnp.asarray(weights) for name in sizes["targets"]}
-    return Sequences(named["inputs"], named["targets"], state, of_outputs)
+    return Sequences(_by_name(sizes["inputs"], u), _by_name(sizes["targets"], y), state, of_outputs)
 
 
 def stacked_signals(record: Record) -> tuple[Float[np.ndarray, "rows outputs"], Float[np.ndarray, "rows inputs"]]:
     """Returns all outputs and all inputs of a record side by side."""
-    y = np.concatenate(list(record.targets.values()), axis=1)
-    return y, np.concatenate([np.zeros((len(y), 0)), *record.inputs.values()], axis=1)
+    sizes = record.sizes
+    y, u = (
+        columns(s, sizes[kind], len(record)) for kind, s in (("targets", record.targets), ("inputs", record.inputs))
+    )
+    return y, u
 
 
 def _firsts(record: Record, lags: Lags, length: int) -> range:
@@ -82,5 +84,4 @@ def _firsts(record: Record, lags: Lags, length: int) -> range:
 
 
 def _by_name(sizes: dict[str, int], signal: np.ndarray) -> dict:
-    ends = dict(zip(sizes, np.cumsum(list(sizes.values())), strict=True))
-    return {name: jnp.asarray(signal[..., ends[name] - size : ends[name]]) for name, size in sizes.items()}
+    return {name: jnp.asarray(signal[..., at]) for name, at in columns_of_signals(sizes).items()}

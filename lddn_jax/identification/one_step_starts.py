@@ -45,6 +45,7 @@ from lddn_jax.topology.topology import Topology
 from lddn_jax.trainers.cross_validated import expanded, restarts_of
 from lddn_jax.trainers.levenberg_marquardt import LevenbergMarquardt
 from lddn_jax.training.fit import fit
+from lddn_jax.training.stop_reason import StopReason
 
 HIDDEN, REGRESSORS, OUTPUTS = "hidden", "regressors", "outputs"
 STEPS = 60  # one step ahead
@@ -127,8 +128,8 @@ class OneStepStarts:
         key: PRNGKeyArray,
         frame: Structure,
         callbacks: Sequence[Any] = (),
-    ) -> Network:
-        """Returns networks that were trained on all records over growing horizons, stacked.
+    ) -> tuple[Network, StopReason]:
+        """Returns networks that were trained on all records over growing horizons, stacked, and why training stopped.
 
         Args:
             structure: The structure, with `one_step`.
@@ -140,13 +141,18 @@ class OneStepStarts:
             callbacks: As in `lddn_jax.fit`.
         """
         nets = self._one_step(structure, None, restarts, key, frame)
-        horizons = self._horizons(structure, None)
+        horizons, reason = self._horizons(structure, None), StopReason.EPOCHS
         if keep < restarts:
             first = self._over_horizon(nets, structure, None, horizons[0], min(steps, STEPS), key, callbacks)
-            nets = first.best(keep)
+            nets, reason = first.best(keep), first.stop_reason
+            if reason.cut_short:
+                return nets, reason
         for length in horizons:
-            nets = self._over_horizon(nets, structure, None, length, steps, key, callbacks).all
-        return nets
+            done = self._over_horizon(nets, structure, None, length, steps, key, callbacks)
+            nets, reason = done.all, done.stop_reason
+            if reason.cut_short:
+                break
+        return nets, reason
 
     def _one_step(
         self, structure: Structure, fold: int | None, restarts: int, key: PRNGKeyArray, frame: Structure
@@ -288,6 +294,7 @@ class _Trained:
 
     all: Network
     losses: Float[np.ndarray, " restarts"]
+    stop_reason: StopReason
 
     @classmethod
     def of(
@@ -299,7 +306,8 @@ class _Trained:
         fitted = fit(
             given, data, MeanSquaredError(), trainer, epochs=steps, key=key, callbacks=callbacks, progress=False
         )
-        return cls(restarts_of(fitted, np.arange(restarts))[0], np.ravel(fitted.restart_values))
+        every, _ = restarts_of(fitted, np.arange(restarts))
+        return cls(every, np.ravel(fitted.restart_values), fitted.stop_reason)
 
     def best(self, keep: int) -> Network:
         """The networks with the smallest losses."""

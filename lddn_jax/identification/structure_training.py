@@ -31,7 +31,7 @@ from lddn_jax.trainers.fold_training import fit_folds
 from lddn_jax.trainers.levenberg_marquardt import LevenbergMarquardt
 from lddn_jax.trainers.refitting import trained_on_everything
 from lddn_jax.trainers.stress import bounded_under_stress
-from lddn_jax.training.callbacks.time_limit import TimeLimit
+from lddn_jax.training.callbacks.time_limit import TimeLimit, one_run
 from lddn_jax.training.result import Fitted
 
 
@@ -204,17 +204,16 @@ class Training:
         assert isinstance(structure, Structure), "has starts one step ahead"
         frame = structure.alone
         begun, key = time.perf_counter(), jax.random.fold_in(self.key, self.folds.count)
-        nets = self.one_step.on_everything(structure, restarts, keep, steps, key, frame, self.callbacks)
-        whole = self.folds.whole(nets.topology, self.start).train
-        run = FoldRun(
-            MeanSquaredError(),
-            LevenbergMarquardt(restarts=keep),
-            key,
-            Saving(self.callbacks, self.supervision.checkpoint, self.supervision.resume, "everything"),
-            self.supervision.progress,
-        )
-        states = self.one_step.first_states(structure, None, keep, whole, frame)
-        fitted = run.fitted(nets, whole, states, min(steps, REFIT_STEPS))
+        callbacks = self.callbacks
+        with one_run(callbacks):  # the clock of the deadline runs on over all horizons
+            nets, reason = self.one_step.on_everything(structure, restarts, keep, steps, key, frame, callbacks)
+            whole = self.folds.whole(nets.topology, self.start).train
+            saving = Saving(callbacks, self.supervision.checkpoint, self.supervision.resume, "everything")
+            run = FoldRun(MeanSquaredError(), LevenbergMarquardt(restarts=keep), key, saving, self.supervision.progress)
+            states = self.one_step.first_states(structure, None, keep, whole, frame)
+            fitted = run.fitted(nets, whole, states, 1 if reason.cut_short else min(steps, REFIT_STEPS))
+        if reason.cut_short:
+            fitted = dataclasses.replace(fitted, stop_reason=reason)
         every, states = restarts_of(fitted, np.arange(keep))
         bounded = bounded_under_stress(every, whole, states)
         order = best_restarts(np.ravel(fitted.restart_values), bounded, keep)

@@ -71,8 +71,16 @@ def test_horizons_undo_what_noise_does_to_one_step_ahead():
 
 def test_the_best_networks_of_the_first_horizon_are_trained_further():
     found, structure = starts(resonant(0.0)), Structure(2, 3, 0)
-    nets = found.on_everything(structure, 4, 2, 3, KEY, Structure(3, 3, 1))
+    nets, reason = found.on_everything(structure, 4, 2, 3, KEY, Structure(3, 3, 1))
+    assert not reason.cut_short
     assert {leaf.shape[0] for leaf in jax.tree.leaves(nets)} == {2}
+
+
+def test_a_time_limit_ends_all_horizons():
+    found, structure = starts(resonant(0.1)), Structure(2, 3, 0)
+    limit = lddn.callbacks.TimeLimit(1e-6)
+    _, reason = found.on_everything(structure, 4, 2, 50, KEY, structure, [limit])
+    assert reason == "time"
 
 
 @pytest.mark.parametrize(
