@@ -28,6 +28,7 @@ from lddn_jax.gradients.bptt import BPTT
 from lddn_jax.gradients.method import AbstractGradient, check_method
 from lddn_jax.linear.linear_model import LinearModel
 from lddn_jax.linear.operating_points import OperatingPoint, equilibrium, in_scaled_units, network_of
+from lddn_jax.linear.pieces import columns_of_signals
 from lddn_jax.linear.step_derivatives import step_derivatives
 from lddn_jax.network.network import Network
 from lddn_jax.prediction.scaled import Scaled
@@ -86,9 +87,9 @@ def linearize(
     check_method(method, LINEARIZE_CALL)
     if not isinstance(method.accuracy, Exact):
         raise LDDNError(f"linearize: {method.name} is not exact. Pass method=lddn.BPTT() or another exact method.")
-    network_of(model, LINEARIZE_CALL)
+    net = network_of(model, LINEARIZE_CALL)
     if at is None:
-        sizes = {i.name: i.size for i in network_of(model, LINEARIZE_CALL).topology.inputs}
+        sizes = {i.name: i.size for i in net.topology.inputs}
         at = equilibrium(model, {name: np.zeros(size) for name, size in sizes.items()} or None)
     if isinstance(at, OperatingPoint):
         return _at(model, at, method, sample_time)
@@ -108,9 +109,9 @@ def _at(
     names, outputs = [i.name for i in topology.inputs], list(topology.outputs)
     layers = sorted({*outputs, *lines} - topology.input_names)
     derivatives = step_derivatives(method, net, inputs, state, layers)
-    rows = _places(layers, {name: sizes[name] for name in layers})
-    places = _places(lines, {name: state[name].size for name in lines})
-    columns = _places(names, {name: sizes[name] for name in names})
+    rows = columns_of_signals({name: sizes[name] for name in layers})
+    places = columns_of_signals({name: state[name].size for name in lines})
+    columns = columns_of_signals({name: sizes[name] for name in names})
     n, k = sum(state[name].size for name in lines), sum(sizes[name] for name in names)
 
     def of_state(name):
@@ -144,11 +145,6 @@ def _at(
         np.concatenate([point.outputs[name] for name in outputs]),
         sample_time,
     )
-
-
-def _places(names: Sequence[str], counts: dict[str, int]) -> dict[str, slice]:
-    ends = np.cumsum([counts[name] for name in names]).tolist()
-    return {name: slice(end - counts[name], end) for name, end in zip(names, ends, strict=True)}
 
 
 def _scales(model: Network | Scaled, names: Sequence[str], sizes: dict[str, int]) -> np.ndarray:

@@ -27,8 +27,8 @@ from lddn_jax.simulation.delays import state_sizes, states_along
 from lddn_jax.simulation.simulate import prepare, simulate
 from lddn_jax.simulation.streaming import as_record
 
-MOST_NEWTON_STEPS = 100  # of Newton's method
-SMALLEST_SHARE_OF_A_STEP = 2.0**-30  # of a step
+MOST_NEWTON_STEPS = 100
+SMALLEST_SHARE_OF_A_STEP = 2.0**-30
 Values = dict[str, Float[np.ndarray, " size=_"]]
 
 
@@ -161,7 +161,7 @@ def network_of(model: Any, call: str) -> Network:
     if not isinstance(net, Network):
         raise LDDNError(
             f"{call} takes one network, and this is a committee: the median of several has no derivative. Take one of "
-            "them: model.with_net(model.net.members_list()[0])."
+            "them: model.with_net(model.net.member(0))."
         )
     check_network(net, call)
     return net
